@@ -1,0 +1,67 @@
+import type { Clock } from './clock.js';
+import type { Database, Tx } from './db/database.js';
+import { uuidv7 } from './ids.js';
+import { errorText } from './problem.js';
+
+export interface CallIntent {
+  /** Who is called: `azure`, `gcp`, `aws`, `driver:local`. */
+  target: string;
+  /** For example `activate`, `submitUsage`. */
+  operation: string;
+  /** What it is about: `subscription:<uuid>`, `submission:<uuid>`. */
+  subject: string;
+  subscriptionId?: string;
+  /** The request's facts without credentials; bigints as text. */
+  intent: unknown;
+}
+
+/** `unknown`: the effect may have happened; observe or ask again safely, never retry blindly (law 3). */
+export type CallState = 'ok' | 'refused' | 'unknown';
+
+/** Injection token of `Calls`. */
+export const CALLS = Symbol('berth.calls');
+
+/** Intent before, outcome after: the journal of every outbound call that can change something outside. */
+export class Calls {
+  constructor(private readonly db: Database, private readonly clock: Clock) {}
+
+  /** Commits the intent; the call may be made only after this resolves. */
+  async begin(call: CallIntent, within?: Tx): Promise<string> {
+    const id = uuidv7();
+    const insert = (tx: Tx): Promise<unknown> =>
+      tx.query(
+        `insert into calls (call_id, target, operation, subject, subscription_id, intent_at, intent, state) values ($1, $2, $3, $4, $5, $6, $7, 'intent')`,
+        [id, call.target, call.operation, call.subject, call.subscriptionId ?? null, this.clock.now(), JSON.stringify(call.intent ?? null)],
+      );
+    await (within ? insert(within) : this.db.ops(insert));
+    return id;
+  }
+
+  /** Commits the outcome, alone or in the transaction that acts on it. */
+  async end(callId: string, state: CallState, outcome: unknown, within?: Tx): Promise<void> {
+    const update = (tx: Tx): Promise<unknown> =>
+      tx.query(`update calls set state = $2, outcome = $3, outcome_at = $4 where call_id = $1 and state in ('intent', 'unknown')`, [
+        callId, state, JSON.stringify(outcome ?? null), this.clock.now(),
+      ]);
+    await (within ? update(within) : this.db.ops(update));
+  }
+
+  /** Intent, call, outcome. An error whose `outcome` property is `refused` is a definite no; any other is unknown. */
+  async around<T>(call: CallIntent, work: () => Promise<T>): Promise<T> {
+    const id = await this.begin(call);
+    try {
+      const result = await work();
+      await this.end(id, 'ok', result);
+      return result;
+    } catch (error) {
+      const refused = (error as { outcome?: string }).outcome === 'refused';
+      await this.end(id, refused ? 'refused' : 'unknown', { error: errorText(error) });
+      throw error;
+    }
+  }
+
+  /** Intents of one subject without an outcome: what a restart must observe before it acts. */
+  open(tx: Tx, subject: string): Promise<{ call_id: string; operation: string; intent: unknown; intent_at: Date }[]> {
+    return tx.query(`select call_id, operation, intent, intent_at from calls where subject = $1 and state = 'intent' order by intent_at`, [subject]);
+  }
+}

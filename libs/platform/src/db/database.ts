@@ -1,0 +1,112 @@
+import { DataSource, type DataSourceOptions, type EntityManager } from 'typeorm';
+import { SERVING_ROLES, roleUrl, type ServingRole } from './roles.js';
+
+/** One open transaction. All statements of a use case go through it; nothing outside is called while it is open. */
+export interface Tx {
+  readonly manager: EntityManager;
+  /** Rows of a statement with positional parameters ($1 …). `numeric` and `bigint` come back as text. */
+  query<T = Record<string, unknown>>(sql: string, parameters?: unknown[]): Promise<T[]>;
+  /** Runs once the transaction has committed; never when it rolled back. Must not throw. */
+  afterCommit(action: () => void): void;
+}
+
+/** Injection token of `Database`. */
+export const DATABASE = Symbol('berth.database');
+
+/**
+ * Transactions by role. The context of row-level security is set transaction-local, in the same round trip as BEGIN would
+ * be seen by the next statement: a pooled connection never carries one tenant's context to another.
+ */
+export class Database {
+  constructor(private readonly sources: Record<ServingRole, DataSource>) {}
+
+  /** Workers, operators, webhook decisions: all tenants, by explicit policy. */
+  ops<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    return this.run('ops', [], work);
+  }
+
+  /** One tenant's own view; everything else is invisible and unwritable at SQL level. */
+  tenant<T>(tenantId: string, work: (tx: Tx) => Promise<T>): Promise<T> {
+    return this.run('tenant', [['app.tenant_id', tenantId]], work);
+  }
+
+  /** Usage intake: one commit may span the tenants named here, and only them. */
+  intake<T>(tenantIds: string[], work: (tx: Tx) => Promise<T>): Promise<T> {
+    return this.run('intake', [['app.tenant_ids', `{${tenantIds.join(',')}}`]], work);
+  }
+
+  source(role: ServingRole): DataSource {
+    return this.sources[role];
+  }
+
+  private async run<T>(role: ServingRole, settings: [string, string][], work: (tx: Tx) => Promise<T>): Promise<T> {
+    const after: (() => void)[] = [];
+    const result = await this.sources[role].transaction(async (manager) => {
+      for (const [name, value] of settings) await manager.query('select set_config($1, $2, true)', [name, value]);
+      return work({
+        manager,
+        query: async <R>(sql: string, parameters?: unknown[]) => {
+          const rows: unknown = await manager.query(sql, parameters);
+          return asRows<R>(rows);
+        },
+        afterCommit: (action) => void after.push(action),
+      });
+    });
+    for (const action of after) action();
+    return result;
+  }
+
+  /** Asserts what isolation rests on: no serving role is a superuser, bypasses RLS or owns a table. Called at boot. */
+  async assertIsolation(): Promise<void> {
+    for (const role of SERVING_ROLES) {
+      const rows = await this.sources[role].query<{ bad: string | null }[]>(
+        `select case when r.rolsuper then 'is a superuser' when r.rolbypassrls then 'bypasses row-level security'
+                when exists (select 1 from pg_class c where c.relowner = r.oid) then 'owns tables' end as bad
+           from pg_roles r where r.rolname = current_user`,
+      );
+      if (rows[0]?.bad) throw new Error(`database role berth_${role} ${rows[0].bad}: refusing to serve`);
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(Object.values(this.sources).map((s) => (s.isInitialized ? s.destroy() : undefined)));
+  }
+}
+
+/** TypeORM answers UPDATE and DELETE … RETURNING as [rows, count]; callers always want the rows. */
+function asRows<R>(result: unknown): R[] {
+  if (Array.isArray(result) && result.length === 2 && Array.isArray(result[0]) && typeof result[1] === 'number') return result[0] as R[];
+  return (result ?? []) as R[];
+}
+
+export interface DatabaseOptions {
+  adminUrl: string;
+  secret: string;
+  /** The libs' TypeORM records; the schema is never synchronised from them. */
+  entities?: (new () => object)[];
+  poolSize?: number;
+}
+
+/** TypeORM options of one serving role's pool. */
+export function dataSourceOptions(role: ServingRole, options: DatabaseOptions): DataSourceOptions {
+  return {
+    type: 'postgres',
+    url: roleUrl(options.adminUrl, role, options.secret),
+    entities: options.entities ?? [],
+    synchronize: false,
+    applicationName: `berth-${role}`,
+    extra: { max: options.poolSize ?? 8, connectionTimeoutMillis: 10_000, statement_timeout: 60_000, idle_in_transaction_session_timeout: 60_000 },
+  };
+}
+
+/** Opens the three serving pools outside Nest (tests, tools). */
+export async function openDatabase(options: DatabaseOptions): Promise<Database> {
+  const [tenant, ops, intake] = await Promise.all(
+    (['tenant', 'ops', 'intake'] as const).map(async (role) => {
+      const source = new DataSource(dataSourceOptions(role, options));
+      await source.initialize();
+      return source;
+    }),
+  );
+  return new Database({ tenant: tenant!, ops: ops!, intake: intake! });
+}

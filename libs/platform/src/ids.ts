@@ -1,0 +1,43 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { ProblemError } from './problem.js';
+
+const format = (b: Buffer): string => {
+  const h = b.toString('hex');
+  return `${h.slice(0, 8)}-${h.slice(8, 12)}-${h.slice(12, 16)}-${h.slice(16, 20)}-${h.slice(20)}`;
+};
+
+/** A time-ordered uuid (version 7) made in the app; its timestamp is real time and carries no business meaning. */
+export function uuidv7(): string {
+  const b = randomBytes(16);
+  b.writeUIntBE(Date.now(), 0, 6);
+  b[6] = (b[6]! & 0x0f) | 0x70;
+  b[8] = (b[8]! & 0x3f) | 0x80;
+  return format(b);
+}
+
+const NAMESPACE = Buffer.from('7d1c5f6e2b6b4f0a9a3e0c4b8f21d9aa', 'hex');
+
+/** A name-based uuid (version 5): the same parts always give the same id, so racing creators become an upsert. */
+export function uuidv5(...parts: string[]): string {
+  const h = createHash('sha1').update(NAMESPACE).update(parts.join('\u0000')).digest().subarray(0, 16);
+  const b = Buffer.from(h);
+  b[6] = (b[6]! & 0x0f) | 0x50;
+  b[8] = (b[8]! & 0x3f) | 0x80;
+  return format(b);
+}
+
+/** Prefixes of ids at the API's edge. Inside the house ids are bare uuids. */
+export type IdPrefix =
+  | 'sub' | 'ten' | 'ent' | 'quo' | 'clu' | 'pla' | 'op' | 'rec' | 'itm' | 'fin' | 'inb' | 'rcn' | 'key' | 'seg' | 'att';
+
+export const toPublicId = (prefix: IdPrefix, id: string): string => `${prefix}_${id}`;
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+export const isUuid = (text: string): boolean => UUID.test(text);
+
+/** The uuid of a public id such as `sub_…`; throws `id.malformed` (404 kind: an id nobody issued names nothing). */
+export function fromPublicId(prefix: IdPrefix, text: string): string {
+  const bare = text.startsWith(`${prefix}_`) ? text.slice(prefix.length + 1) : '';
+  if (!isUuid(bare)) throw new ProblemError('not_found', 'id.malformed', `"${text.slice(0, 80)}" is not an id of the form ${prefix}_<uuid>`);
+  return bare;
+}

@@ -1,0 +1,248 @@
+import { realNow, type Clock } from '../clock.js';
+import type { Database, Tx } from '../db/database.js';
+import type { Logger } from '../logging.js';
+import { errorText } from '../problem.js';
+import type { Nudger } from './nudger.js';
+import type { PayloadRef } from './tasks.js';
+
+export interface TaskContext {
+  readonly taskId: string;
+  readonly lane: string;
+  /** 1 on the first run. */
+  readonly attempt: number;
+  /** Marks the task done inside the handler's own transaction, so that effect and completion commit together. */
+  completeIn(tx: Tx): Promise<void>;
+}
+
+/** Run again at a business instant without counting as a failure (an awaited fact is not there yet). */
+export class RunAgainAt extends Error {
+  constructor(readonly at: Date, readonly reason: string) {
+    super(`run again at ${at.toISOString()}: ${reason}`);
+  }
+}
+
+/** Retrying cannot help: the lane parks at once and a person is told. */
+export class PermanentTaskError extends Error {}
+
+export type TaskHandler = (payload: PayloadRef, context: TaskContext) => Promise<void>;
+
+interface TaskRow { task_id: string; lane: string; handler: string; payload_ref: PayloadRef; attempts: number; fence: string }
+
+export interface TaskRunnerOptions {
+  concurrency?: number;
+  /** Real milliseconds between polls. */
+  pollMs?: number;
+  /** Real milliseconds a claim holds; longer than any handler's own time-outs. */
+  leaseMs?: number;
+  maxAttempts?: number;
+  /** Told in the transaction that parks a lane. */
+  onParked?: (tx: Tx, task: { taskId: string; lane: string; handler: string; error: string }) => Promise<void>;
+}
+
+/**
+ * Claims and runs due tasks. Only the oldest unfinished task of a lane can be claimed; claims are made under one advisory
+ * lock, so two workers never run one lane at once; every write after a claim carries its fence.
+ */
+export class TaskRunner {
+  private readonly handlers = new Map<string, TaskHandler>();
+  private readonly running = new Set<Promise<void>>();
+  private timer: NodeJS.Timeout | undefined;
+  private pumping = false;
+  private again = false;
+  private stopped = true;
+  private finished = 0;
+  private readonly options: Required<Omit<TaskRunnerOptions, 'onParked'>> & Pick<TaskRunnerOptions, 'onParked'>;
+
+  constructor(
+    private readonly db: Database,
+    private readonly clock: Clock,
+    private readonly nudger: Nudger,
+    private readonly logger: Logger,
+    options: TaskRunnerOptions = {},
+  ) {
+    this.options = { concurrency: 6, pollMs: 1_000, leaseMs: 120_000, maxAttempts: 12, ...options };
+  }
+
+  /** A second handler of one name is a start-up error. */
+  register(name: string, handler: TaskHandler): void {
+    if (this.handlers.has(name)) throw new Error(`task handler ${name} is registered twice`);
+    this.handlers.set(name, handler);
+  }
+
+  /** Runs on every poll in business time, for clocks that make tasks (hours to close, timers due). Returns how much it did. */
+  private readonly clocks: (() => Promise<number>)[] = [];
+  addClock(tick: () => Promise<number>): void {
+    this.clocks.push(tick);
+  }
+
+  async start(): Promise<void> {
+    this.stopped = false;
+    await this.nudger.start(() => void this.pump());
+    const loop = (): void => {
+      if (this.stopped) return;
+      void this.tickClocks().then(() => this.pump()).finally(() => {
+        if (!this.stopped) this.timer = setTimeout(loop, this.options.pollMs);
+      });
+    };
+    loop();
+  }
+
+  /** Stops claiming, lets running handlers finish. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    await this.nudger.stop();
+    await Promise.allSettled([...this.running]);
+  }
+
+  /** Runs everything that is due now and what follows from it; answers whether there was anything. For settle and tests. */
+  async drain(): Promise<boolean> {
+    let worked = false;
+    for (;;) {
+      const before = this.finished;
+      const made = await this.tickClocks();
+      await this.pump();
+      await Promise.allSettled([...this.running]);
+      if (this.finished === before && made === 0 && this.running.size === 0) {
+        // Another worker process may hold a due task: it is not settled while that runs.
+        if (!(await this.dueElsewhere())) return worked;
+        await new Promise((r) => setTimeout(r, 50));
+      } else {
+        worked = true;
+      }
+    }
+  }
+
+  private async dueElsewhere(): Promise<boolean> {
+    const rows = await this.db.ops((tx) =>
+      tx.query(`select 1 from tasks where state = 'running' and lease_until > $1 limit 1`, [realNow()]),
+    );
+    return rows.length > 0;
+  }
+
+  private ticking: Promise<number> | undefined;
+  private tickClocks(): Promise<number> {
+    return (this.ticking ??= (async () => {
+      let made = 0;
+      for (const tick of this.clocks) {
+        try {
+          made += await tick();
+        } catch (error) {
+          this.logger.error({ err: errorText(error) }, 'a clock failed; it runs again at the next poll');
+        }
+      }
+      return made;
+    })().finally(() => (this.ticking = undefined)));
+  }
+
+  private async pump(): Promise<void> {
+    if (this.pumping) {
+      this.again = true;
+      return;
+    }
+    this.pumping = true;
+    try {
+      do {
+        this.again = false;
+        while (this.running.size < this.options.concurrency) {
+          const claimed = await this.claim(this.options.concurrency - this.running.size);
+          if (claimed.length === 0) break;
+          for (const task of claimed) this.launch(task);
+        }
+      } while (this.again);
+    } catch (error) {
+      this.logger.error({ err: errorText(error) }, 'claiming tasks failed; the next poll tries again');
+    } finally {
+      this.pumping = false;
+    }
+  }
+
+  private launch(task: TaskRow): void {
+    const run: Promise<void> = this.execute(task).finally(() => {
+      this.running.delete(run);
+      this.finished += 1;
+      void this.pump(); // the lane's next task may be free now
+    });
+    this.running.add(run);
+  }
+
+  private claim(limit: number): Promise<TaskRow[]> {
+    return this.db.ops(async (tx) => {
+      await tx.query('select pg_advisory_xact_lock(7205312)');
+      return tx.query<TaskRow>(
+        `update tasks t set state = 'running', attempts = t.attempts + 1, fence = t.fence + 1, lease_until = $2
+          where t.task_id in (
+            select c.task_id from tasks c
+             where c.next_run_at <= $1
+               and (c.state = 'queued' or (c.state = 'running' and c.lease_until < $3))
+               and c.handler = any($5::text[])
+               and not exists (select 1 from tasks o where o.lane = c.lane and o.state <> 'done' and o.sequence < c.sequence)
+               and not exists (select 1 from tasks r where r.lane = c.lane and r.task_id <> c.task_id and r.state = 'running' and r.lease_until >= $3)
+             order by c.next_run_at, c.sequence limit $4)
+          returning t.task_id, t.lane, t.handler, t.payload_ref, t.attempts, t.fence`,
+        [this.clock.now(), new Date(realNow().getTime() + this.options.leaseMs), realNow(), limit, [...this.handlers.keys()]],
+      );
+    });
+  }
+
+  private async execute(task: TaskRow): Promise<void> {
+    let completed = false;
+    const context: TaskContext = {
+      taskId: task.task_id,
+      lane: task.lane,
+      attempt: task.attempts,
+      completeIn: async (tx) => {
+        await this.finish(tx, task);
+        tx.afterCommit(() => (completed = true));
+      },
+    };
+    try {
+      const handler = this.handlers.get(task.handler);
+      if (!handler) throw new PermanentTaskError(`no handler is called ${task.handler}`);
+      await handler(task.payload_ref, context);
+      if (!completed) await this.db.ops((tx) => this.finish(tx, task));
+    } catch (error) {
+      if (completed) return;
+      await this.failed(task, error).catch((e: unknown) => this.logger.error({ err: errorText(e), task: task.task_id }, 'a failed task could not be recorded; its lease will run out'));
+    }
+  }
+
+  private async finish(tx: Tx, task: TaskRow): Promise<void> {
+    const rows = await tx.query(
+      `update tasks set state = 'done', finished_at = $3, lease_until = null, last_error = null where task_id = $1 and fence = $2 returning 1`,
+      [task.task_id, task.fence, this.clock.now()],
+    );
+    if (rows.length === 0) throw new Error(`task ${task.task_id} was taken over by another worker`);
+  }
+
+  private async failed(task: TaskRow, error: unknown): Promise<void> {
+    const now = this.clock.now();
+    if (error instanceof RunAgainAt) {
+      await this.reschedule(task, error.at, error.reason, true);
+      return;
+    }
+    const text = errorText(error).slice(0, 2_000);
+    if (error instanceof PermanentTaskError || task.attempts >= this.options.maxAttempts) {
+      this.logger.error({ task: task.task_id, lane: task.lane, handler: task.handler, err: text }, 'lane parked');
+      await this.db.ops(async (tx) => {
+        await tx.query(`update tasks set state = 'parked', lease_until = null, last_error = $3 where task_id = $1 and fence = $2`, [task.task_id, task.fence, text]);
+        await this.options.onParked?.(tx, { taskId: task.task_id, lane: task.lane, handler: task.handler, error: text });
+      });
+      return;
+    }
+    // Capped exponential back-off with full jitter: a fleet that failed together must not return together.
+    const cap = Math.min(300_000, 500 * 2 ** task.attempts);
+    const delay = Math.round(cap / 4 + Math.random() * cap);
+    this.logger.warn({ task: task.task_id, handler: task.handler, attempt: task.attempts, retryInMs: delay, err: text }, 'task failed; it will be retried');
+    await this.reschedule(task, new Date(now.getTime() + delay), text, false);
+  }
+
+  private async reschedule(task: TaskRow, at: Date, reason: string, uncounted: boolean): Promise<void> {
+    await this.db.ops((tx) =>
+      tx.query(
+        `update tasks set state = 'queued', next_run_at = $3, lease_until = null, last_error = $4, attempts = attempts - $5 where task_id = $1 and fence = $2`,
+        [task.task_id, task.fence, at, reason, uncounted ? 1 : 0],
+      ),
+    );
+  }
+}
