@@ -1,0 +1,163 @@
+import type { FulfillmentEvent, Marketplace, MarketplaceRefs, RequestedChange, SubscriptionTruth } from './words.js';
+import type { ReadBackLine, ReadBackQuery, UsageWireItem, UsageItemOutcome } from './usage.js';
+
+export interface InboundRequest {
+  headers: Record<string, string>;
+  query: Record<string, string>;
+  /** The raw body as received. */
+  body: string;
+}
+
+export type InboundVerdict =
+  | {
+      ok: true;
+      /** The inbox source, for example `azure.webhook`. */
+      source: string;
+      /** The marketplace's own key of this message. */
+      naturalKey: string;
+      /** Who was verified to have sent it. */
+      principal: string;
+      /** The sender waits for a decision in our answer (Azure plan and quantity changes). */
+      decisionWanted: boolean;
+      /** The purchase it names, where the message tells without a further read: its lane keeps fetch order = apply order. */
+      externalSubscriptionId?: string | null;
+    }
+  | { ok: false; status: 400 | 401 | 403 | 413 | 415; code: string; detail: string };
+
+/** A message of the inbox, given back for normalising. */
+export interface StoredInbound { source: string; naturalKey: string; headers: Record<string, string>; body: string; receivedAt: Date }
+
+export type LandingResolution =
+  | { ok: true; truth: SubscriptionTruth; /** Who the landing speaks for, where the marketplace says. */ buyerAccountId: string | null; signUpRefs?: MarketplaceRefs }
+  | { ok: false; code: 'landing.token_missing' | 'landing.token_invalid' | 'landing.token_expired' | 'landing.not_for_us' | 'landing.unavailable'; detail: string };
+
+export interface Listing { externalOfferId: string; externalPlanId: string }
+
+/** A definite no of the marketplace (not a lost answer). `Calls.around` stores it as `refused`. */
+export class MarketplaceRefusal extends Error {
+  readonly outcome = 'refused';
+  constructor(readonly code: string, message: string, readonly httpStatus?: number) {
+    super(`${code}: ${message}`);
+  }
+}
+
+/** The answer did not arrive or made no sense: the effect is unknown; re-read the truth before anything else. */
+export class MarketplaceUnknown extends Error {
+  readonly outcome = 'unknown';
+}
+
+/** Nothing happened there and trying later may help (throttled, unreachable before sending). */
+export class MarketplaceBusy extends Error {
+  readonly outcome = 'refused';
+  constructor(message: string, readonly retryAfterMs: number | null = null) {
+    super(message);
+  }
+}
+
+export interface Deadlines {
+  /** Drives alerts. */
+  target: Date;
+  /** After this instant the marketplace takes it no more: drives order and money at risk. */
+  hard: Date;
+}
+
+/** Facts of how a marketplace takes usage, used by the pure `closeHour` and by the submitter. */
+export interface UsageTraits {
+  /**
+   * `one_per_hour`: the dedupe key has no plan, so a second segment of an hour is deferred into the next (Azure).
+   * `per_segment`: each segment has a key of its own (AWS licence); `interval`: true start and end times (GCP).
+   */
+  hourKey: 'one_per_hour' | 'per_segment' | 'interval';
+  zeroWanted: boolean;
+  /** Largest quantity of one item in emitted quanta; null without limit. */
+  maxQuantity: bigint | null;
+  /** How many decimals a quantity may have: 0 for whole numbers. */
+  maxDecimals: number;
+  batchSize: number;
+  /** How long an hour may wait for late sources, in minutes; and the same for the final hour. */
+  holdLimitMinutes: number;
+  finalHoldMinutes: number;
+  /** A repeat of the identical item is answered safely by the marketplace. */
+  safeResend: boolean;
+}
+
+/**
+ * The marketplace port. Adapters are stateless: what they must remember about a purchase is in its `refs`. Methods that read
+ * have time-outs; methods that change something are called between a call's intent and outcome by the caller. Errors:
+ * `MarketplaceRefusal`, `MarketplaceBusy`, `MarketplaceUnknown`; nothing else is expected.
+ */
+export interface MarketplaceAdapter {
+  readonly marketplace: Marketplace;
+  readonly usage: UsageTraits;
+
+  /** Checks the sender of a pushed message; changes nothing. Absent where messages are only pulled. */
+  verifyInbound?(request: InboundRequest): Promise<InboundVerdict>;
+  /** Turns one stored message into facts, re-reading the truth where messages are only hints. Unknown ones become `noted`. */
+  normalise(message: StoredInbound): Promise<FulfillmentEvent[]>;
+  /** The purchase as the marketplace sees it now; null where it does not exist. */
+  readTruth(externalSubscriptionId: string, refs?: MarketplaceRefs): Promise<SubscriptionTruth | null>;
+  /** Resolves what a buyer brought to the landing page: query or form fields as received, decoded exactly once. */
+  resolveLanding(fields: Record<string, string>): Promise<LandingResolution>;
+  /** Tells the marketplace that the purchase serves (Azure activate, GCP approve; nothing on AWS). Idempotent by re-reading. */
+  acknowledge(truth: SubscriptionTruth, context: { tenantId: string }): Promise<void>;
+  /** Answers a pending change. `refused` must also hold where the marketplace took our earlier answer as a yes. */
+  answerChange?(truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean; reason?: string }): Promise<void>;
+  /** The status and body with which a decision wanted in the HTTP answer is given. */
+  decisionAnswer?(answer: { accept: boolean; reason?: string }): { status: number; body?: unknown };
+
+  /** Builds the wire item of one record; stored before it is sent and never changed. */
+  buildUsageItem(input: UsageItemInput): UsageWireItem;
+  /** Sends one batch (at most `usage.batchSize` items that `batchKey` lets go together). Outcomes are matched by key, not order. */
+  submitUsage(items: UsageWireItem[]): Promise<UsageItemOutcome[]>;
+  /** Items with different keys never share a batch (product, region, billing month). */
+  batchKey(item: UsageWireItem): string;
+  deadlines(input: { hourStart: Date; hourEnd: Date; endedAt: Date | null }): Deadlines;
+  /** What the marketplace says it has accepted; absent where it has no read-back (AWS, GCP). */
+  readBack?(query: ReadBackQuery): Promise<ReadBackLine[]>;
+
+  /** All purchases of ours the marketplace lists; foreign offers are the caller's to leave alone. */
+  listAll?(): AsyncIterable<SubscriptionTruth>;
+  /** Checks of configuration and reachability, each with a remedy. */
+  doctor(): Promise<{ check: string; result: 'pass' | 'warn' | 'fail' | 'unknown'; detail: string; remedy?: string }[]>;
+}
+
+export interface UsageItemInput {
+  /** Our submission item's id; stable over resends (GCP's operation id). */
+  itemId: string;
+  externalSubscriptionId: string;
+  externalPlanId: string;
+  dimension: string;
+  /** The start of the hour the item is keyed by. */
+  hourStart: Date;
+  /** True interval of the usage inside that hour. */
+  startsAt: Date;
+  endsAt: Date;
+  /** Exact decimal text, for example `12` or `0.187500`. */
+  quantity: string;
+  refs: MarketplaceRefs;
+}
+
+/** Injection token of `MarketplaceRegistry`. */
+export const MARKETPLACE_REGISTRY = Symbol('berth.marketplaces');
+
+/** The configured adapters; bound only in the app. */
+export class MarketplaceRegistry {
+  private readonly adapters = new Map<Marketplace, MarketplaceAdapter>();
+  constructor(adapters: MarketplaceAdapter[]) {
+    for (const a of adapters) {
+      if (this.adapters.has(a.marketplace)) throw new Error(`two adapters for ${a.marketplace}`);
+      this.adapters.set(a.marketplace, a);
+    }
+  }
+  get(marketplace: Marketplace): MarketplaceAdapter {
+    const a = this.adapters.get(marketplace);
+    if (!a) throw new Error(`no adapter is configured for ${marketplace}`);
+    return a;
+  }
+  has(marketplace: Marketplace): boolean {
+    return this.adapters.has(marketplace);
+  }
+  all(): MarketplaceAdapter[] {
+    return [...this.adapters.values()];
+  }
+}

@@ -1,0 +1,3 @@
+export * from './words.js';
+export * from './adapter.js';
+export * from './usage.js';

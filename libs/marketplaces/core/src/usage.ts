@@ -1,0 +1,41 @@
+/** One item as it goes over the wire, stored before the first attempt; `body` is sent byte-identical on every resend. */
+export interface UsageWireItem {
+  itemId: string;
+  /** The marketplace's dedupe key as text; outcomes are matched by it. */
+  wireKey: string;
+  /** The item's own JSON text inside a batch. */
+  body: string;
+  /** What the adapter needs beside the body to send it (region, product, service name). */
+  route: Record<string, string>;
+}
+
+/** Outcomes of one item (money.md "Outcomes"). Quantities are decimal text. */
+export type UsageItemOutcome = { itemId: string } & (
+  | { outcome: 'accepted'; receipt: string; acceptedQuantity: string; at: Date | null }
+  /** Their stored item equals ours: an earlier answer was lost. */
+  | { outcome: 'duplicate_equal'; receipt: string; acceptedQuantity: string }
+  | { outcome: 'duplicate_conflict'; receipt: string | null; acceptedQuantity: string | null }
+  | { outcome: 'rejected'; code: string; detail: string }
+  /** Not terminal: re-check the state, then resend the same bytes. */
+  | { outcome: 'deferred'; code: string; detail: string; retryAfterMs: number }
+  | { outcome: 'expired'; detail: string }
+  /** The answer was lost or made no sense. */
+  | { outcome: 'unknown'; detail: string }
+);
+
+export interface ReadBackQuery { from: Date; to: Date; externalSubscriptionId?: string }
+
+/** One line of the marketplace's own view, at its true grain (Azure: UTC day × purchase × plan × dimension). */
+export interface ReadBackLine {
+  periodStart: Date;
+  periodEnd: Date;
+  externalSubscriptionId: string;
+  externalPlanId: string;
+  dimension: string;
+  /** Decimal text. */
+  quantity: string;
+  /** Number of items summed, where told. */
+  count: number | null;
+  /** The marketplace has not processed it yet: younger than its own lag. */
+  provisional: boolean;
+}

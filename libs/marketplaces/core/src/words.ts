@@ -1,0 +1,75 @@
+/** The normalised words. Foreign words stay in the adapters (architecture law 10). */
+export const MARKETPLACES = ['azure', 'gcp', 'aws'] as const;
+export type Marketplace = (typeof MARKETPLACES)[number];
+
+/** A subscription's states (architecture §8); the adapter translates its marketplace's own. */
+export type SubscriptionState =
+  | 'scheduled' | 'pending_fulfillment' | 'active' | 'suspended' | 'closing' | 'cancelled' | 'voided';
+
+/** What the marketplace itself says now: `ended` still has usage to settle on our side. */
+export type MarketplaceState = 'scheduled' | 'pending_fulfillment' | 'active' | 'suspended' | 'ended' | 'voided';
+
+/** Opaque to everyone but the adapter that made it; schema-checked by it, stored on the subscription, given back at each call. */
+export type MarketplaceRefs = Record<string, unknown>;
+
+export interface Party { email: string | null; personId: string | null; directoryId: string | null; accountId: string | null }
+
+/** One purchase as its marketplace describes it at `observedAt`. */
+export interface SubscriptionTruth {
+  marketplace: Marketplace;
+  /** The key of the purchase: Azure SaaS subscription id, GCP entitlement id, AWS licence `l-…` id. */
+  externalSubscriptionId: string;
+  /** Other foreign ids of the same purchase (AWS agreement ids). */
+  aliases: { kind: string; externalId: string }[];
+  state: MarketplaceState;
+  name: string | null;
+  externalOfferId: string;
+  externalPlanId: string;
+  /** Seats or units; null where the plan has none. */
+  quantity: number | null;
+  term: { unit: string | null; startsAt: Date | null; /** Exclusive end. */ endsAt: Date | null };
+  /** Set when the end is known (cancellation pending, fixed end). */
+  endsAt: Date | null;
+  purchaser: Party | null;
+  beneficiary: Party | null;
+  /** The marketplace lets us neither change nor cancel (CSP). */
+  readOnly: boolean;
+  isTest: boolean;
+  isFreeTrial: boolean;
+  refs: MarketplaceRefs;
+  observedAt: Date;
+  /** The marketplace's own version of this view (an update time), comparable as text; an older one never overwrites a newer. */
+  version: string | null;
+}
+
+/** The closed list of normalised inbound facts. `noted` is stored and shown and changes nothing (unknown actions, hints). */
+export type FulfillmentEventKind =
+  | 'purchased' | 'activated' | 'change_requested' | 'changed' | 'change_dropped' | 'renewed' | 'suspended' | 'reinstated'
+  | 'ended' | 'end_scheduled' | 'end_reverted' | 'superseded' | 'voided' | 'data_deletion_due' | 'buyer_ready' | 'noted';
+
+export interface RequestedChange {
+  /** The marketplace's id of the pending change; our answer refers to it. */
+  externalOperationId: string;
+  kind: 'plan' | 'quantity';
+  toExternalPlanId: string | null;
+  toQuantity: number | null;
+  /** Real instant until which an answer counts; null where there is none. */
+  answerBefore: Date | null;
+  /** We asked for it ourselves; it is applied, not decided. */
+  requestedByUs: boolean;
+}
+
+export interface FulfillmentEvent {
+  kind: FulfillmentEventKind;
+  marketplace: Marketplace;
+  externalSubscriptionId: string;
+  /** When it happened there (business time); orders late events. */
+  occurredAt: Date;
+  /** The re-read truth; null where it no longer exists (404 after deletion). */
+  truth: SubscriptionTruth | null;
+  change?: RequestedChange;
+  /** For `ended`: the instant access ends. For `end_scheduled`: the future end. */
+  effectiveAt?: Date;
+  /** For people: the foreign action as received. */
+  note: string;
+}
