@@ -1,0 +1,55 @@
+import type { Marketplace } from '#marketplaces/core';
+
+/** How a meter counts. Base units: `gauge_integral` byte-microseconds, `counter` bytes. */
+export interface MeterTerms {
+  /** Our meter's name, for example `gib_hours_stored`. One series per (subscription, meter). */
+  meter: string;
+  /** What sources report: `stored_bytes`, `egress_bytes`, `provisioned_bytes`. */
+  metric: string;
+  kind: 'gauge_integral' | 'counter';
+  /** `cell`: samples with watermarks; `engine`: our own events, known at once and without gaps. */
+  source: 'cell' | 'engine';
+  /** The marketplace's billing key. */
+  dimension: string;
+  listedUnit: string;
+  /** Exact ratio: base units per one listed unit (decimal text of an integer). GiB-hour = 2^30 × 3600 × 10^6 byte-microseconds. */
+  basePerUnit: string;
+  /** Decimals a quantity is emitted with; 0 = whole units. The rest is carried as remainder. */
+  decimals: number;
+  /** Included quantity in listed units (decimal text), or null. Anchored on the marketplace's own term dates. */
+  included: { quantity: string; period: 'month' | 'term' | 'year' } | null;
+  /** `seller`: we subtract the included quantity; `marketplace`: we report everything. */
+  includedBy: 'seller' | 'marketplace';
+  /** What an hour does with missing samples: carry the last value over at most 2 samples, then bill nothing; or hold. */
+  gap: 'carry' | 'hold';
+  billableWhileSuspended: boolean;
+  emission: 'live' | 'none';
+}
+
+export interface QuotaTerms {
+  name: 'storage_bytes';
+  unit: 'bytes';
+  /** Decimal text; multiplied by the subscription's quantity where `per` is `unit`. */
+  hardLimit: string;
+  per: 'plan' | 'unit';
+}
+
+/** Our immutable reading of one plan of one listing. A subscription pins one; every usage record names one. */
+export interface PlanVersion {
+  planVersionId: string;
+  marketplace: Marketplace;
+  externalOfferId: string;
+  externalPlanId: string;
+  version: number;
+  contentHash: string;
+  offerName: string;
+  planName: string;
+  shape: string;
+  regions: { id: string; name: string }[];
+  defaultRegion: string;
+  /** When the marketplace is told that the purchase serves. */
+  acknowledge: 'on_serving' | 'on_purchase';
+  features: Record<string, boolean | string>;
+  quotas: QuotaTerms[];
+  meters: MeterTerms[];
+}

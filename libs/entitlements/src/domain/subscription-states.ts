@@ -1,0 +1,42 @@
+import type { MarketplaceState, SubscriptionState } from '#marketplaces/core';
+
+/** Everything that can move a subscription (architecture §8). */
+export type SubscriptionAction = 'activate' | 'schedule' | 'suspend' | 'reinstate' | 'end' | 'settle' | 'void';
+
+/** The state table. A pair that is not here is refused, never guessed. */
+export const TRANSITIONS = {
+  scheduled: { schedule: 'scheduled', activate: 'active', void: 'voided', end: 'cancelled' },
+  pending_fulfillment: { activate: 'active', schedule: 'scheduled', void: 'voided', end: 'voided' },
+  active: { suspend: 'suspended', end: 'closing' },
+  suspended: { reinstate: 'active', end: 'closing' },
+  closing: { settle: 'cancelled' },
+  cancelled: {},
+  voided: {},
+} as const satisfies Record<SubscriptionState, Partial<Record<SubscriptionAction, SubscriptionState>>>;
+
+export function nextState(state: SubscriptionState, action: SubscriptionAction): SubscriptionState | null {
+  return (TRANSITIONS[state] as Partial<Record<SubscriptionAction, SubscriptionState>>)[action] ?? null;
+}
+
+export const isTerminal = (state: SubscriptionState): boolean => Object.keys(TRANSITIONS[state]).length === 0;
+
+/**
+ * The action that brings our state to what the marketplace says now; null when both agree already or when nothing may be
+ * done (a cancelled purchase never comes back: a new purchase has a new id).
+ */
+export function actionTowards(state: SubscriptionState, truth: MarketplaceState): SubscriptionAction | null {
+  switch (truth) {
+    case 'scheduled':
+      return state === 'pending_fulfillment' ? 'schedule' : null;
+    case 'pending_fulfillment':
+      return null;
+    case 'active':
+      return state === 'pending_fulfillment' || state === 'scheduled' ? 'activate' : state === 'suspended' ? 'reinstate' : null;
+    case 'suspended':
+      return state === 'active' ? 'suspend' : null;
+    case 'ended':
+      return state === 'closing' || isTerminal(state) ? null : 'end';
+    case 'voided':
+      return state === 'pending_fulfillment' || state === 'scheduled' ? 'void' : state === 'active' || state === 'suspended' ? 'end' : null;
+  }
+}

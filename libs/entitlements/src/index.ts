@@ -1,0 +1,11 @@
+export * from './domain/plan-version.js';
+export * from './domain/segment.js';
+export * from './domain/subscription-states.js';
+export * from './application/catalog.js';
+export * from './application/subscriptions.js';
+export * from './application/changes.js';
+export * from './application/landings.js';
+export * from './application/rights.js';
+export * from './application/read-models.js';
+export { SubscriptionRecord } from './infra/subscription.record.js';
+export { readSegments, readPlanVersions, readMeteredSubscriptions, type MeteredSubscription } from './infra/segments.sql.js';

@@ -1,0 +1,51 @@
+import { randomBytes } from 'node:crypto';
+import { crc32 } from 'node:zlib';
+import { ProblemError, realNow, sameSecret, sha256Hex, type Clock, type Tx } from '#platform';
+import type { Principal, PrincipalKind } from '../domain/principal.js';
+
+const PREFIX: Record<PrincipalKind, string> = { operator: 'bop', tenant: 'bte', cell: 'bce' };
+const SHAPE = /^(bop|bte|bce)_([a-z0-9]{16})_([A-Za-z0-9_-]{43})([0-9a-f]{8})$/;
+
+const checksum = (text: string): string => crc32(text).toString(16).padStart(8, '0');
+
+export interface NewKey { kind: PrincipalKind; name: string; tenantId?: string; clusterId?: string; expiresAt?: Date }
+
+/**
+ * API keys: `<kind>_<id>_<secret><checksum>`. The secret has 256 random bits and is stored as SHA-256 only; it is shown
+ * once. The prefix and checksum make a leaked key findable.
+ */
+export class Keys {
+  constructor(private readonly clock: Clock) {}
+
+  async issue(tx: Tx, key: NewKey): Promise<{ keyId: string; key: string }> {
+    const id = randomBytes(10).toString('hex').slice(0, 16);
+    const secret = randomBytes(32).toString('base64url');
+    const head = `${PREFIX[key.kind]}_${id}_${secret}`;
+    await tx.query(
+      `insert into api_keys (key_id, kind, tenant_id, cluster_id, name, secret_hash, created_at, expires_at) values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+      [id, key.kind, key.tenantId ?? null, key.clusterId ?? null, key.name, sha256Hex(secret), this.clock.now(), key.expiresAt ?? null],
+    );
+    return { keyId: id, key: `${head}${checksum(head)}` };
+  }
+
+  /** The principal of a presented key, or a 401 that does not say which part was wrong. Runs under the ops role. */
+  async authenticate(tx: Tx, presented: string): Promise<Principal> {
+    const refused = new ProblemError('unauthenticated', 'auth.key_invalid', 'The API key is missing, wrong, expired or revoked. Send it as "Authorization: Bearer <key>".');
+    const m = SHAPE.exec(presented);
+    if (!m || checksum(presented.slice(0, -8)) !== m[4]) throw refused;
+    const [row] = await tx.query<{ kind: PrincipalKind; tenant_id: string | null; cluster_id: string | null; name: string; secret_hash: string; expires_at: Date | null; revoked_at: Date | null }>(
+      'select kind, tenant_id, cluster_id, name, secret_hash, expires_at, revoked_at from api_keys where key_id = $1',
+      [m[2]],
+    );
+    if (!row || !sameSecret(row.secret_hash, sha256Hex(m[3]!)) || row.revoked_at || PREFIX[row.kind] !== m[1]) throw refused;
+    if (row.expires_at && row.expires_at <= realNow()) throw refused;
+    const base = { keyId: m[2]!, name: row.name };
+    if (row.kind === 'operator') return { kind: 'operator', ...base };
+    if (row.kind === 'tenant') return { kind: 'tenant', ...base, tenantId: row.tenant_id! };
+    return { kind: 'cell', ...base, clusterId: row.cluster_id! };
+  }
+
+  async revoke(tx: Tx, keyId: string): Promise<void> {
+    await tx.query('update api_keys set revoked_at = $2 where key_id = $1 and revoked_at is null', [keyId, this.clock.now()]);
+  }
+}

@@ -1,0 +1,59 @@
+import { ProblemError, type Clock, type Sealer, type Tx, uuidv5, uuidv7 } from '#platform';
+import { makeSlug } from '../domain/slug.js';
+
+export interface Contact { name: string; email: string }
+export interface Tenant { tenantId: string; slug: string; displayName: string; region: string; state: 'active' | 'closed'; createdAt: Date; updatedAt: Date }
+
+interface TenantRow { tenant_id: string; slug: string; display_name: string; region: string; state: 'active' | 'closed'; created_at: Date; updated_at: Date }
+
+const toTenant = (r: TenantRow): Tenant => ({
+  tenantId: r.tenant_id, slug: r.slug, displayName: r.display_name, region: r.region, state: r.state, createdAt: r.created_at, updatedAt: r.updated_at,
+});
+
+const COLUMNS = 'tenant_id, slug, display_name, region, state, created_at, updated_at';
+
+/** Tenants: our unit of isolation. The id comes from the purchase that made it, so racing makers are an upsert. */
+export class Tenants {
+  constructor(private readonly clock: Clock, private readonly sealer: Sealer) {}
+
+  /** Makes the tenant of a purchase, or answers the one that exists. A later landing changes name and contact only. */
+  async ensureForPurchase(tx: Tx, input: { purchaseId: string; displayName: string; region: string; contact: Contact | null }): Promise<Tenant> {
+    const now = this.clock.now();
+    const sealed = input.contact ? this.sealer.seal(JSON.stringify(input.contact), 'tenant.contact') : null;
+    const [row] = await tx.query<TenantRow>(
+      `insert into tenants (tenant_id, slug, display_name, region, contact, state, created_at, updated_at) values ($1, $2, $3, $4, $5, 'active', $6, $6)
+       on conflict (tenant_id) do update set display_name = excluded.display_name, contact = coalesce(excluded.contact, tenants.contact), updated_at = excluded.updated_at
+       returning ${COLUMNS}`,
+      [uuidv5('tenant', input.purchaseId), makeSlug(input.displayName, input.purchaseId), input.displayName, input.region, sealed, now],
+    );
+    return toTenant(row!);
+  }
+
+  async get(tx: Tx, tenantId: string): Promise<Tenant> {
+    const [row] = await tx.query<TenantRow>(`select ${COLUMNS} from tenants where tenant_id = $1`, [tenantId]);
+    if (!row) throw new ProblemError('not_found', 'tenant.not_found', 'There is no such tenant, or it is not yours.');
+    return toTenant(row);
+  }
+
+  /** In order of id (= of creation); `after` is the last id of the page before. */
+  async list(tx: Tx, page: { limit: number; after: string | null }): Promise<{ items: Tenant[]; nextCursor: string | null }> {
+    const rows = await tx.query<TenantRow>(
+      `select ${COLUMNS} from tenants where ($1::uuid is null or tenant_id > $1) order by tenant_id limit $2`,
+      [page.after, page.limit + 1],
+    );
+    const items = rows.slice(0, page.limit).map(toTenant);
+    return { items, nextCursor: rows.length > page.limit ? items.at(-1)!.tenantId : null };
+  }
+}
+
+export interface AuditEntry { tenantId: string | null; actor: string; action: string; subject: string; detail?: Record<string, unknown> }
+
+/** Append-only: serving roles may insert and read, never change. */
+export class Audit {
+  constructor(private readonly clock: Clock) {}
+  async record(tx: Tx, entry: AuditEntry): Promise<void> {
+    await tx.query('insert into audit_events (audit_event_id, tenant_id, at, actor, action, subject, detail) values ($1, $2, $3, $4, $5, $6, $7)', [
+      uuidv7(), entry.tenantId, this.clock.now(), entry.actor, entry.action, entry.subject, JSON.stringify(entry.detail ?? {}),
+    ]);
+  }
+}

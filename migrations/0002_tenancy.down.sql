@@ -1,0 +1,3 @@
+drop table audit_events;
+drop table api_keys;
+drop table tenants;

@@ -1,0 +1,11 @@
+drop table subscription_usage;
+drop table quotas;
+drop table entitlements;
+drop table landing_sessions;
+drop table change_requests;
+drop table fulfillment_events;
+drop table segments;
+drop table subscription_aliases;
+drop table subscriptions;
+drop table plan_versions;
+drop function refuse_change();
