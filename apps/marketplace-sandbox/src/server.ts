@@ -1,0 +1,77 @@
+import formbody from '@fastify/formbody';
+import Fastify, { type FastifyInstance } from 'fastify';
+import { azureControlRoutes } from './azure/control.routes.js';
+import { AzureMarketplace } from './azure/index.js';
+import type { SandboxConfig } from './config.js';
+import { BilledList } from './shared/billed.js';
+import { CallsLog } from './shared/calls-log.js';
+import { VirtualClock } from './shared/clock.js';
+import { ClockAdvancer } from './shared/clock-advance.js';
+import { clockRoutes } from './shared/clock.routes.js';
+import { controlRoutes } from './shared/control.routes.js';
+import { Faults } from './shared/faults.js';
+import { acceptJson, answerControlErrors, refuseForeignPages } from './shared/http.js';
+import { Settings } from './shared/settings.js';
+import { Store } from './shared/store.js';
+import { storefrontRoutes } from './storefront/storefront.routes.js';
+
+export interface Sandbox {
+  readonly app: FastifyInstance;
+  listen(): Promise<string>;
+  close(): Promise<void>;
+}
+
+/** How soon a webhook goes out in real time, and how often timers are looked at. */
+const TICK_MS = 100;
+
+export interface SandboxOptions {
+  settleLimitMs?: number;
+}
+
+export async function buildSandbox(config: SandboxConfig, options: SandboxOptions = {}): Promise<Sandbox> {
+  const store = new Store(config.dataFolder);
+  const settings = new Settings(config.settingsPath, store);
+  const clock = new VirtualClock(store);
+  const calls = new CallsLog(store, clock);
+  const faults = new Faults(store);
+  const billed = new BilledList();
+  const advancer: ClockAdvancer = new ClockAdvancer(clock, store, () => azure.runDue(), options.settleLimitMs);
+
+  // While the clock is moved, due work is done in its rounds only, so that a step ends with all of it done.
+  const tick = (): void => {
+    if (!advancer.advancing) azure.tick();
+  };
+  const azure = await AzureMarketplace.open({ store, clock, calls, faults, billed, settings: () => settings.current.azure, kick: () => setImmediate(tick) });
+
+  const app = Fastify({ routerOptions: { ignoreTrailingSlash: true, maxParamLength: 500 }, forceCloseConnections: true });
+  acceptJson(app);
+  answerControlErrors(app);
+  refuseForeignPages(app);
+  await app.register(formbody);
+  clockRoutes(app, clock, advancer);
+  controlRoutes(app, { settings, billed, calls, faults });
+  await app.register(
+    (scope, _options, done) => {
+      azureControlRoutes(scope, azure.desk);
+      done();
+    },
+    { prefix: '/sandbox/azure' },
+  );
+  storefrontRoutes(app, { desk: azure.desk, settings, billed, clock, advancer });
+  azure.register(app);
+
+  let timer: NodeJS.Timeout | undefined;
+  return {
+    app,
+    async listen() {
+      const url = await app.listen({ host: config.host, port: config.port });
+      timer = setInterval(tick, TICK_MS);
+      return url;
+    },
+    async close() {
+      clearInterval(timer);
+      await app.close();
+      store.close();
+    },
+  };
+}

@@ -1,0 +1,34 @@
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import type { BilledList } from './billed.js';
+import type { CallsLog } from './calls-log.js';
+import { faultBody, type Faults } from './faults.js';
+import { parseBody } from './http.js';
+import type { Settings } from './settings.js';
+
+const billedQuery = z.object({ marketplace: z.string().optional(), externalId: z.string().optional() });
+const callsQuery = z.object({
+  marketplace: z.string().optional(),
+  operation: z.string().optional(),
+  since: z.string().optional(),
+  limit: z.coerce.number().int().positive().optional(),
+});
+
+/** The control surface that all marketplaces share. */
+export function controlRoutes(scope: FastifyInstance, parts: { settings: Settings; billed: BilledList; calls: CallsLog; faults: Faults }): void {
+  const { settings, billed, calls, faults } = parts;
+  scope.get('/healthz', () => ({ status: 'ok' }));
+
+  scope.get('/sandbox/settings', () => settings.current);
+  scope.put('/sandbox/settings', (request) => settings.put(request.body));
+
+  scope.get('/sandbox/billed', (request) => ({ items: billed.list(parseBody(billedQuery, request.query)) }));
+  scope.get('/sandbox/calls', (request) => ({ items: calls.list(parseBody(callsQuery, request.query)) }));
+
+  scope.post('/sandbox/faults', (request, reply) => reply.code(201).send(faults.add(parseBody(faultBody, request.body))));
+  scope.get('/sandbox/faults', () => ({ items: faults.list() }));
+  scope.delete('/sandbox/faults', (_request, reply) => {
+    faults.clear();
+    return reply.code(204).send();
+  });
+}

@@ -1,0 +1,60 @@
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import type { Store, Table } from './store.js';
+
+export const callFaultKinds = [
+  'status', 'throttle', 'time_out_before', 'time_out_after', 'drop_before', 'drop_after', 'delay_before', 'delay_after',
+] as const;
+export const webhookFaultKinds = ['duplicate_webhook', 'reorder_webhook'] as const;
+
+export type CallFaultKind = (typeof callFaultKinds)[number];
+export type WebhookFaultKind = (typeof webhookFaultKinds)[number];
+
+/** `operation` is an operation of the calls log, for webhooks an action (ChangePlan …), or `*`. */
+export const faultBody = z.object({
+  marketplace: z.string().min(1),
+  operation: z.string().min(1).default('*'),
+  kind: z.enum([...callFaultKinds, ...webhookFaultKinds]),
+  times: z.number().int().positive().default(1),
+  status: z.number().int().min(400).max(599).optional(),
+  delayMs: z.number().int().nonnegative().optional(),
+  retryAfter: z.union([z.number().int().nonnegative(), z.string()]).optional(),
+});
+
+export interface Fault extends z.output<typeof faultBody> {
+  id: string;
+  /** How often it will still strike. */
+  remaining: number;
+}
+
+export class Faults {
+  private readonly table: Table<Fault>;
+
+  constructor(store: Store) {
+    this.table = store.table<Fault>('faults');
+  }
+
+  add(input: z.output<typeof faultBody>): Fault {
+    const fault: Fault = { id: randomUUID(), ...input, remaining: input.times };
+    return this.table.put(fault.id, fault);
+  }
+
+  list(): Fault[] {
+    return this.table.values();
+  }
+
+  clear(): void {
+    this.table.clear();
+  }
+
+  /** Takes one strike of the oldest fault that matches. */
+  take(marketplace: string, operation: string, kinds: readonly Fault['kind'][]): Fault | undefined {
+    const fault = this.table
+      .values()
+      .find((one) => one.marketplace === marketplace && (one.operation === '*' || one.operation === operation) && kinds.includes(one.kind));
+    if (!fault) return undefined;
+    if (fault.remaining <= 1) this.table.delete(fault.id);
+    else this.table.put(fault.id, { ...fault, remaining: fault.remaining - 1 });
+    return fault;
+  }
+}

@@ -1,0 +1,115 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { CallsLog } from './calls-log.js';
+import { callFaultKinds, type Fault, type Faults } from './faults.js';
+import { redact, redactHeaders } from './redact.js';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Name of the marketplace operation, as shown in /sandbox/calls and matched by faults. */
+    operation?: string;
+  }
+  interface FastifyRequest {
+    callSequence?: number;
+    fault?: Fault;
+  }
+}
+
+export interface RecordedScope {
+  marketplace: string;
+  calls: CallsLog;
+  faults: Faults;
+  /** The marketplace's own words for an injected failure. */
+  failureBody(status: number): unknown;
+}
+
+const HELD_MS = 120_000;
+const SHOWN_CHARACTERS = 20_000;
+
+/** Every call in this scope is logged from the moment it arrives, and scripted faults strike here. */
+export function recordCalls(scope: FastifyInstance, { marketplace, calls, faults, failureBody }: RecordedScope): void {
+  scope.addHook('onRequest', (request, reply, done) => {
+    const operation = request.routeOptions.config.operation ?? 'unknown';
+    const sequence = calls.begin({
+      marketplace,
+      operation,
+      method: request.method,
+      path: request.url,
+      request: { headers: redactHeaders(request.headers), body: null },
+    });
+    request.callSequence = sequence;
+    reply.raw.once('close', () => calls.end(sequence));
+    done();
+  });
+
+  scope.addHook('preHandler', async (request, reply) => {
+    const sequence = request.callSequence ?? 0;
+    calls.update(sequence, { request: { headers: redactHeaders(request.headers), body: redact(request.bodyText ?? request.body ?? null) } });
+    const fault = faults.take(marketplace, request.routeOptions.config.operation ?? 'unknown', callFaultKinds);
+    if (!fault) return;
+    request.fault = fault;
+    calls.update(sequence, { fault: fault.kind });
+    await strikeBefore(fault, request, reply, failureBody);
+  });
+
+  scope.addHook('onSend', async (request, reply, payload) => {
+    const fault = request.fault;
+    const answer = { status: reply.statusCode, response: shown(payload) };
+    const sequence = request.callSequence ?? 0;
+    if (fault?.kind === 'delay_after') await pause(fault.delayMs ?? 1000, reply);
+    if (fault?.kind === 'time_out_after' || fault?.kind === 'drop_after') {
+      // The effect has happened and is kept; the caller never learns of it.
+      calls.update(sequence, { ...answer, unanswered: true });
+      if (fault.kind === 'time_out_after') await pause(fault.delayMs ?? HELD_MS, reply);
+      calls.update(sequence, { inFlight: false });
+      request.raw.socket.destroy();
+      return payload;
+    }
+    calls.update(sequence, { ...answer, inFlight: false, ...(reply.raw.destroyed ? { unanswered: true } : {}) });
+    return payload;
+  });
+}
+
+async function strikeBefore(fault: Fault, request: FastifyRequest, reply: FastifyReply, failureBody: (status: number) => unknown): Promise<void> {
+  switch (fault.kind) {
+    case 'status': {
+      const status = fault.status ?? 500;
+      if (fault.retryAfter !== undefined) reply.header('retry-after', String(fault.retryAfter));
+      await reply.code(status).send(failureBody(status));
+      return;
+    }
+    case 'throttle':
+      await reply.code(fault.status ?? 429).header('retry-after', String(fault.retryAfter ?? 5)).send(failureBody(fault.status ?? 429));
+      return;
+    case 'delay_before':
+      await pause(fault.delayMs ?? 1000, reply);
+      return;
+    case 'time_out_before':
+    case 'drop_before':
+      reply.hijack();
+      if (fault.kind === 'time_out_before') await pause(fault.delayMs ?? HELD_MS, reply);
+      request.raw.socket.destroy();
+      return;
+    default:
+      return;
+  }
+}
+
+/** Waits in real time, and no longer than the caller does. */
+function pause(ms: number, reply: FastifyReply): Promise<void> {
+  return new Promise((resolve) => {
+    if (reply.raw.destroyed) return resolve();
+    const timer = setTimeout(finish, ms);
+    function finish(): void {
+      clearTimeout(timer);
+      reply.raw.off('close', finish);
+      resolve();
+    }
+    reply.raw.once('close', finish);
+  });
+}
+
+function shown(payload: unknown): unknown {
+  if (typeof payload !== 'string') return null;
+  if (payload.length > SHOWN_CHARACTERS) return `${payload.slice(0, SHOWN_CHARACTERS)}…`;
+  return redact(payload);
+}
