@@ -1,0 +1,84 @@
+import { Alert, Button, Group, Stack, Text } from '@mantine/core';
+import type { LandingSession } from '../api/client.js';
+import { FocusHeading } from '../ui/focus-heading.js';
+import { marketplaceWords, type MarketplaceWords } from './marketplace-words.js';
+import { buyersText } from './progress-words.js';
+import { PurchaseSummary } from './purchase-summary.js';
+
+interface Words {
+  readonly title: string;
+  readonly detail: string;
+  readonly remedy: string;
+}
+
+function wordsOf(state: LandingSession['state'], { name }: MarketplaceWords): Words {
+  if (state === 'suspended') {
+    return {
+      title: 'Your subscription is suspended',
+      detail: 'Your storage does not serve requests at the moment. Your data is kept.',
+      remedy: `This mostly means that a payment did not go through. Settle it with ${name}; your storage then works again by itself.`,
+    };
+  }
+  if (state === 'ended') {
+    return {
+      title: 'Your subscription has ended',
+      detail: 'The storage of this subscription no longer serves requests.',
+      remedy: `If you did not mean to end it, write to us soon. You can also buy the product again on ${name}.`,
+    };
+  }
+  return {
+    title: 'Your storage could not be set up',
+    detail: 'Something went wrong on our side. Your purchase is known and your details are kept: you need not enter them again.',
+    remedy: 'Write to us and name the reference below.',
+  };
+}
+
+export function StoppedScreen({ session, takesFocus }: { readonly session: LandingSession; readonly takesFocus: boolean }) {
+  const { state, problem, support } = session;
+  // The whole id opens this page, so it does not belong into a mail; its start is enough to find it.
+  const reference = session.sessionId.slice(0, 8);
+  const marketplace = marketplaceWords(session.marketplace);
+  const mail = `mailto:${support.email}?subject=${encodeURIComponent(`Set-up of storage (${reference})`)}`;
+  const words = wordsOf(state, marketplace);
+  return (
+    <div className="twoColumns newsFirst">
+      <section className="card" aria-label={words.title}>
+        <Stack gap="md">
+          <FocusHeading takesFocus={takesFocus}>{words.title}</FocusHeading>
+          <Alert color={state === 'suspended' ? 'yellow' : state === 'failed' ? 'red' : 'gray'} variant="light">
+            {words.detail}
+            {buyersText(problem?.detail) && (
+              <Text size="sm" mt={6}>
+                {problem?.detail}
+              </Text>
+            )}
+          </Alert>
+          <div>
+            <Text fw={600}>What to do</Text>
+            <Text>{buyersText(problem?.remedy) ?? words.remedy}</Text>
+          </div>
+          <Group>
+            {/* What stands out is what helps: a failure is ours to mend, all else is settled with the marketplace. */}
+            <Button component="a" href={mail} variant={state === 'failed' ? 'filled' : 'default'}>
+              Write to support
+            </Button>
+            <Button
+              component="a"
+              href={marketplace.manageUrl}
+              target="_blank"
+              rel="noopener noreferrer"
+              variant={state === 'failed' ? 'default' : 'filled'}
+            >
+              {marketplace.manageLabel}
+            </Button>
+          </Group>
+          <Text size="sm" c="dimmed">
+            Reference: {reference}
+            {problem && ` · ${problem.code}`}
+          </Text>
+        </Stack>
+      </section>
+      <PurchaseSummary session={session} />
+    </div>
+  );
+}
