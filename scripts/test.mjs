@@ -1,0 +1,127 @@
+// npm test [-- <filter>]: prepares the checkout, runs every suite, prints the times and, last of all, the sum.
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { basename, relative } from 'node:path';
+import { bootstrap } from './bootstrap.mjs';
+import { inRoot, main, redisServer, root, run, seconds, table } from './lib/house.mjs';
+
+const vitest = inRoot('node_modules/vitest/vitest.mjs');
+const reports = inRoot('.tmp', 'reports');
+const suffixes = { unit: '.spec.ts', int: '.int-spec.ts', contract: '.contract-spec.ts', e2e: '.e2e-spec.ts' };
+
+/** What is run: each suite once; what depends on the dispatcher, in both of its modes. */
+function plan(withRedis) {
+  const mode = withRedis ? 'on' : 'off';
+  const all = [
+    { suite: 'unit', redis: mode },
+    { suite: 'int', redis: mode },
+    { suite: 'contract', redis: mode },
+    { suite: 'e2e', redis: mode, twice: true },
+  ];
+  if (withRedis)
+    all.push({ suite: 'contract', redis: 'off', only: 'dispatcher', twice: true }, { suite: 'e2e', redis: 'off', twice: true });
+  return all;
+}
+
+const title = ({ suite, redis, only, twice }) =>
+  `${suite}${only ? ` (${only})` : ''}${twice || only ? (redis === 'on' ? ', with Redis' : ', without Redis') : ''}`;
+
+main(async () => {
+  await bootstrap();
+  const filters = process.argv.slice(2);
+  const withRedis = redisServer() !== undefined;
+  const results = [];
+  rmSync(reports, { recursive: true, force: true });
+  mkdirSync(reports, { recursive: true });
+  const files = testFiles();
+  for (const [index, step] of plan(withRedis).entries()) {
+    const chosen = files.filter(
+      (file) =>
+        file.endsWith(suffixes[step.suite]) &&
+        basename(file).includes(step.only ?? '') &&
+        (filters.length === 0 || filters.some((word) => file.includes(word))),
+    );
+    if (chosen.length === 0) {
+      results.push({ step, time: 0, passed: 0, failed: 0, skipped: 0, note: filters.length ? undefined : 'there is no such test' });
+      continue;
+    }
+    console.log(`\n=== ${title(step)}`);
+    const report = inRoot('.tmp', 'reports', `${index}-${step.suite}.json`);
+    const started = performance.now();
+    const { code } = await run(
+      process.execPath,
+      [
+        vitest,
+        'run',
+        '--project',
+        step.suite,
+        '--passWithNoTests',
+        '--reporter=default',
+        '--reporter=json',
+        `--outputFile.json=${report}`,
+        ...filters,
+      ],
+      // Two filters of vitest are alternatives; the step's own must hold besides, so the configuration reads it.
+      { env: { ...process.env, BERTH_TEST_REDIS: step.redis, BERTH_TEST_ONLY: step.only ?? '', NODE_ENV: 'test' } },
+    );
+    results.push({ step, time: performance.now() - started, ...count(report, code) });
+  }
+  const sum = (key) => results.reduce((total, result) => total + result[key], 0);
+  const passed = sum('passed');
+  const failed = sum('failed');
+  const skipped = sum('skipped');
+
+  console.log('');
+  console.log(
+    table([
+      ['suite', 'passed', 'failed', 'skipped', 'time'],
+      ...results.map(({ step, time, ...n }) => [title(step), n.passed, n.failed, n.skipped, seconds(time)]),
+      ['all', passed, failed, skipped, seconds(sum('time'))],
+    ]),
+  );
+  for (const { step, note } of results) if (note) console.log(`${title(step)}: ${note}`);
+  if (!withRedis) {
+    console.log(
+      'Left out: no redis-server (or valkey-server) is on the PATH, so the e2e suite and the dispatcher contract ran without Redis only.',
+    );
+  }
+  if (passed + failed === 0) console.log(`No test ran${filters.length ? ` for ${filters.join(' ')}` : ''}: that counts as a failure.`);
+  console.log(`${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`);
+  return failed > 0 || passed === 0 ? 1 : 0;
+});
+
+function testFiles() {
+  const found = [];
+  const look = (folder) => {
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      const path = `${folder}/${entry.name}`;
+      if (entry.isDirectory()) {
+        if (entry.name !== 'node_modules' && entry.name !== 'dist') look(path);
+      } else if (path.endsWith('spec.ts')) found.push(relative(root, path));
+    }
+  };
+  for (const room of ['apps', 'libs', 'migrations', 'openapi', 'test']) if (existsSync(inRoot(room))) look(inRoot(room));
+  return found;
+}
+
+/** From vitest's report. A file that does not load and an error outside any test are failures too. */
+function count(report, code) {
+  let json;
+  try {
+    json = JSON.parse(readFileSync(report, 'utf8'));
+  } catch {
+    return code === 0
+      ? { passed: 0, failed: 0, skipped: 0 }
+      : { passed: 0, failed: 1, skipped: 0, note: 'the suite ended without a report; counted as one failure' };
+  }
+  const broken = json.testResults.filter(
+    (file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'),
+  );
+  const found = {
+    passed: json.numPassedTests,
+    failed: json.numFailedTests + broken.length,
+    skipped: json.numPendingTests + json.numTodoTests,
+  };
+  if (broken.length) found.note = `${broken.length} file(s) did not load or failed outside a test; each counted as one failure`;
+  if (code !== 0 && found.failed === 0) return { ...found, failed: 1, note: 'an error outside any test; counted as one failure' };
+  return found;
+}

@@ -1,0 +1,52 @@
+import { defaultServerConditions } from 'vite';
+import { defineConfig } from 'vitest/config';
+
+// Tests run from source: a lib's name leads to its TypeScript (package.json#imports, condition `source`). Without `module`:
+// packages that ship bundler-only files under it (OpenTelemetry) do not load in Node.
+const conditions = ['source', ...defaultServerConditions.filter((condition) => condition !== 'module')];
+// `npm test` runs some files in a second mode and names them by a part of their name.
+const part = process.env['BERTH_TEST_ONLY'] ? `*${process.env['BERTH_TEST_ONLY']}*` : '*';
+const rooms = (suffix: string): string[] =>
+  ['apps', 'libs', 'migrations', 'openapi', 'test'].map((room) => `${room}/**/${part}.${suffix}.ts`);
+
+interface Suite {
+  readonly name: string;
+  readonly suffix: string;
+  readonly timeout: number;
+  readonly database?: boolean;
+  /** A black-box suite runs its files one after another: each has whole processes of its own. */
+  readonly serial?: boolean;
+}
+
+const suites: readonly Suite[] = [
+  { name: 'unit', suffix: 'spec', timeout: 10_000 },
+  { name: 'int', suffix: 'int-spec', timeout: 60_000, database: true },
+  { name: 'contract', suffix: 'contract-spec', timeout: 60_000, database: true },
+  { name: 'e2e', suffix: 'e2e-spec', timeout: 180_000, database: true, serial: true },
+];
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  // The environment that runs the global set-up files.
+  environments: { __vitest__: { resolve: { conditions } } },
+  test: {
+    projects: suites.map((suite) => ({
+      extends: true as const,
+      test: {
+        name: suite.name,
+        include: rooms(suite.suffix),
+        exclude: ['**/node_modules/**', '**/dist/**', 'apps/portal/dist/**'],
+        environment: 'node',
+        pool: 'forks' as const,
+        setupFiles: ['./test/support/set-up.ts'],
+        globalSetup: suite.database ? ['./test/support/global-postgres.ts'] : [],
+        testTimeout: suite.timeout,
+        hookTimeout: Math.max(60_000, suite.timeout),
+        fileParallelism: !suite.serial,
+        unstubEnvs: true,
+        restoreMocks: true,
+      },
+    })),
+  },
+});
