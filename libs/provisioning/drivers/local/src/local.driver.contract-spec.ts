@@ -1,0 +1,53 @@
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeDriverConformance, type ConformanceHarness } from '#provisioning/core/testing';
+import { eventually, LocalHarness, refusalOf, SPEC } from './testing/local-harness.js';
+
+describeDriverConformance('local', async (): Promise<ConformanceHarness> => {
+  const h = new LocalHarness();
+  return {
+    driver: h.driver,
+    spec: () => SPEC,
+    destructiveSpec: () => ({ ...SPEC, region: 'local-b' }),
+    harmlessSpec: () => ({ ...SPEC, shape: 'cell-large' }),
+    write: async (ref, placement, name, text) => {
+      const container = h.container(ref, placement);
+      await container.createIfNotExists();
+      await container.getBlockBlobClient(name).upload(text, Buffer.byteLength(text));
+    },
+    read: async (ref, placement, name) => {
+      const blob = h.container(ref, placement).getBlockBlobClient(name);
+      const read = blob.downloadToBuffer().then((b) => b.toString());
+      return read.catch(async (error: unknown) => {
+        const { status } = await refusalOf(Promise.reject(error as Error));
+        if (status === 404) return null;
+        throw error;
+      });
+    },
+    plantOrphan: async () => {
+      await h.cell('orphan-cell');
+      return 'orphan-cell';
+    },
+    breakCluster: async (ref) => {
+      const { pid } = h.pid(ref);
+      h.kill(ref);
+      await eventually(() => {
+        try {
+          process.kill(pid, 0);
+          return false;
+        } catch {
+          return true;
+        }
+      });
+    },
+    fingerprint: async () => {
+      const cells = join(h.root, 'cells');
+      const files = readdirSync(cells, { recursive: true })
+        .map(String)
+        .filter((f) => !f.includes('blobs'))
+        .sort();
+      return JSON.stringify(files.map((f) => [f, statSync(join(cells, f)).mtimeMs, statSync(join(cells, f)).size]));
+    },
+    dispose: () => h.dispose(),
+  };
+});

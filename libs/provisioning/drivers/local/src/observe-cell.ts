@@ -1,0 +1,97 @@
+/** Reading only: no start, no adoption, no file is written. */
+import { basename } from 'node:path';
+import type { ClusterObservation, InventoryItem, InventoryReport, ObservedPlacement } from '#provisioning/core';
+import { callCell, identify } from './cell-client.js';
+import type { CellHost } from './cell-host.js';
+import { cellPaths, readJson } from './files.js';
+import type { CellFile, CellStatus, DesiredFile } from './wire.js';
+
+export function endpointOf(cell: CellFile, accountName: string): string {
+  return `http://127.0.0.1:${cell.gatewayPort}/${accountName}`;
+}
+
+export async function observeCell(host: CellHost, clusterRef: string, now: Date): Promise<ClusterObservation> {
+  const found = host.find(clusterRef);
+  const base = { clusterRef, observedAt: now.toISOString() };
+  if (!found)
+    return {
+      ...base,
+      exists: false,
+      stateSerial: 0,
+      observedGeneration: null,
+      health: 'unknown',
+      reasons: ['There is no cell.'],
+      version: null,
+      nodes: [],
+      placements: [],
+      metering: null,
+    };
+  const { folder, cell } = found;
+  const identity = await identify(cell);
+  const status = identity?.ready ? await callCell<CellStatus>(cell, 'GET', '/status', undefined, 5000).catch(() => undefined) : undefined;
+  const pid = identity?.pid ?? (await host.pidOf(folder, cell));
+  const desired = readJson<DesiredFile>(cellPaths(folder).desired);
+  const reasons: string[] = [];
+  if (pid === null) reasons.push('The process of the cell is not there.');
+  else if (!status) reasons.push('The process is there and does not answer.');
+  else if (status.metering.lastError) reasons.push(`Usage is not accepted: ${status.metering.lastError}`);
+  return {
+    ...base,
+    exists: true,
+    stateSerial: cell.serial,
+    observedGeneration: status?.generation ?? desired?.generation ?? null,
+    health: status ? (reasons.length === 0 ? 'ok' : 'degraded') : 'down',
+    reasons,
+    version: status?.version ?? null,
+    nodes: [
+      {
+        name: cell.cellId,
+        state: status ? 'running' : pid === null ? 'stopped' : 'broken',
+        ...(pid === null ? {} : { detail: `pid ${pid}` }),
+      },
+    ],
+    placements: status ? status.placements.map((p) => ({ ...p, endpoint: endpointOf(cell, p.accountName) })) : fromRecord(cell, desired),
+    metering: status?.metering ?? null,
+  };
+}
+
+/** What the cell enforces when it is back; its counters cannot be read now. */
+function fromRecord(cell: CellFile, desired: DesiredFile | undefined): ObservedPlacement[] {
+  return Object.entries(desired?.accounts ?? {}).map(([placementId, accountName]) => ({
+    placementId,
+    accountName,
+    state: desired?.placements.find((p) => p.placementId === placementId)?.state ?? 'closed',
+    endpoint: endpointOf(cell, accountName),
+    storedBytes: null,
+    counters: null,
+  }));
+}
+
+/** Folders, and processes with our label whose folder is gone or is another's. */
+export async function listInventory(host: CellHost): Promise<InventoryReport> {
+  const items: InventoryItem[] = [];
+  const folders = host.folders();
+  for (const folder of folders) {
+    const cell = host.read(folder);
+    const pid = cell ? await host.pidOf(folder, cell) : null;
+    items.push({
+      externalId: basename(folder),
+      kind: 'cell-folder',
+      clusterRef: cell?.clusterRef ?? null,
+      state: !cell ? 'broken' : pid === null ? 'stopped' : 'running',
+      managed: cell?.managed ?? true,
+      detail: cell ? (pid === null ? 'not running' : `pid ${pid}`) : 'no readable cell.json',
+    });
+  }
+  for (const { pid, folder } of host.labelled())
+    if (!folders.includes(folder))
+      items.push({
+        externalId: `process-${pid}`,
+        kind: 'cell-process',
+        clusterRef: basename(folder),
+        state: 'running',
+        managed: true,
+        detail: `pid ${pid} without a folder`,
+      });
+  return { items };
+}

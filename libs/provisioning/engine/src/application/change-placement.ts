@@ -1,0 +1,139 @@
+/** Wishes about a living placement. Each one raises the generation, makes an operation and wakes the reconciler, in the caller's transaction. */
+import { ProblemError, type Tx } from '#platform';
+import type { PlacementOperationKind } from '../domain/operation-kinds.js';
+import { CHANGEABLE, nextPlacement, type DesiredState, type PlacementEvent } from '../domain/placement-states.js';
+import { finishWishes, startOperation } from '../infra/operations.js';
+import { loadCluster, updatePlacement, type ClusterRow, type OperationRow, type PlacementRow } from '../infra/rows.js';
+import { enqueueReconcile, isBuilt, placementUnknown, publish, type EngineContext } from './context.js';
+import { addKey } from './credentials.js';
+import { raiseGeneration } from './generation.js';
+
+/** `operationId` is null when there was nothing to do. */
+export interface Wish { readonly operationId: string | null }
+const NOTHING: Wish = { operationId: null };
+
+/** Locks in the engine's order: cluster, then placement. */
+async function lock(tx: Tx, placementId: string): Promise<{ cluster: ClusterRow; placement: PlacementRow }> {
+  const [found] = await tx.query<{ cluster_id: string }>('select cluster_id from placements where placement_id = $1', [placementId]);
+  if (!found) throw placementUnknown(placementId);
+  const cluster = (await loadCluster(tx, found.cluster_id, true))!;
+  const [placement] = await tx.query<PlacementRow>('select * from placements where placement_id = $1 for update', [placementId]);
+  return { cluster, placement: placement! };
+}
+
+async function wish(
+  ctx: EngineContext, tx: Tx, at: { cluster: ClusterRow; placement: PlacementRow }, kind: PlacementOperationKind, message: string,
+  change: { desired?: DesiredState; event?: PlacementEvent },
+): Promise<Wish> {
+  const now = ctx.clock.now();
+  const { cluster, placement } = at;
+  const phase = change.event ? nextPlacement(placement.phase, change.event) : placement.phase;
+  const generation = await raiseGeneration(tx, cluster, now);
+  await updatePlacement(tx, placement.placement_id, { phase, desired: change.desired, generation }, now);
+  const operationId = await startOperation(tx, now, kind, { clusterId: cluster.cluster_id, generation, placement }, message);
+  await enqueueReconcile(ctx, tx, cluster.cluster_id);
+  return { operationId };
+}
+
+function assertChangeable(p: PlacementRow, what: string): void {
+  if (!CHANGEABLE.includes(p.phase))
+    throw new ProblemError('conflict', 'placement.in_state', `A placement that is ${p.phase} takes no ${what}.`, { phase: p.phase });
+}
+
+export async function setLimits(ctx: EngineContext, tx: Tx, placementId: string, limits: { readonly hardQuotaBytes: bigint | null }): Promise<Wish> {
+  const at = await lock(tx, placementId);
+  assertChangeable(at.placement, 'new limits');
+  const hardQuotaBytes = limits.hardQuotaBytes?.toString() ?? null;
+  if (at.placement.desired.limits.hardQuotaBytes === hardQuotaBytes) return NOTHING;
+  return wish(ctx, tx, at, 'set_limits', 'New limits were requested.', { desired: { ...at.placement.desired, limits: { hardQuotaBytes } } });
+}
+
+export async function suspend(ctx: EngineContext, tx: Tx, placementId: string, why: { readonly reason: string; readonly at: Date }): Promise<Wish> {
+  const at = await lock(tx, placementId);
+  if (at.placement.phase === 'suspending' || at.placement.phase === 'suspended') return NOTHING;
+  const made = await wish(ctx, tx, at, 'suspend', 'Access shall be suspended.', {
+    event: 'suspend', desired: { ...at.placement.desired, state: 'suspended', reason: why.reason, at: why.at.toISOString() },
+  });
+  await supersede(ctx, tx, placementId, ['provision', 'resume'], 'Access was suspended meanwhile.');
+  return made;
+}
+
+export async function resume(ctx: EngineContext, tx: Tx, placementId: string): Promise<Wish> {
+  const at = await lock(tx, placementId);
+  if (at.placement.phase === 'active' || at.placement.phase === 'resuming') return NOTHING;
+  const made = await wish(ctx, tx, at, 'resume', 'Access shall be resumed.', {
+    event: 'resume', desired: { state: 'active', limits: at.placement.desired.limits },
+  });
+  await supersede(ctx, tx, placementId, ['suspend'], 'Access was resumed meanwhile.');
+  return made;
+}
+
+/** Access ends for good, the last sample is taken and acknowledged; the data stays until `purge`. */
+export async function endAccess(ctx: EngineContext, tx: Tx, placementId: string, end: { readonly at: Date }): Promise<Wish> {
+  const at = await lock(tx, placementId);
+  if (['ending', 'ended', 'purging', 'purged'].includes(at.placement.phase)) return NOTHING;
+  await supersede(ctx, tx, placementId, ['provision', 'set_limits', 'rotate_key', 'suspend', 'resume'], 'Access was ended.');
+  const desired: DesiredState = { ...at.placement.desired, state: 'closed', at: end.at.toISOString() };
+  if (at.cluster.phase === 'failed' && !isBuilt(at.cluster)) return endUnbuilt(ctx, tx, at, desired);
+  return wish(ctx, tx, at, 'end_access', 'Access shall end.', { event: 'end', desired });
+}
+
+/** Nothing stands there that could give access: there is no driver to call and no last sample to wait for. */
+async function endUnbuilt(ctx: EngineContext, tx: Tx, at: { cluster: ClusterRow; placement: PlacementRow }, desired: DesiredState): Promise<Wish> {
+  const now = ctx.clock.now();
+  const { placement } = at;
+  const phase = nextPlacement(nextPlacement(placement.phase, 'end'), 'ended');
+  await updatePlacement(tx, placement.placement_id, { phase, desired, access_ended_at: now }, now);
+  const operationId = await startOperation(tx, now, 'end_access', { clusterId: at.cluster.cluster_id, generation: at.cluster.generation, placement }, 'Access shall end.');
+  await finishWishes(tx, now, placement.placement_id, ['end_access'], 'succeeded', 'Nothing had been built.');
+  await publish(ctx, tx, 'placement.access_ended', placement);
+  return { operationId };
+}
+
+/** Deletes the data. The caller has kept the retention hold (architecture law 8). */
+export async function purge(ctx: EngineContext, tx: Tx, placementId: string): Promise<Wish> {
+  const at = await lock(tx, placementId);
+  if (at.placement.phase === 'purging' || at.placement.phase === 'purged') return NOTHING;
+  return wish(ctx, tx, at, 'purge', 'The data shall be deleted.', { event: 'purge', desired: { ...at.placement.desired, state: 'purged' } });
+}
+
+/** Adds a key and keeps the newest two: the one before goes on working until the next rotation. */
+export async function rotateKey(ctx: EngineContext, tx: Tx, placementId: string): Promise<Wish & { readonly keyId: string }> {
+  const at = await lock(tx, placementId);
+  assertChangeable(at.placement, 'new key');
+  const keys = await tx.query<{ key_id: string }>(`select key_id from placement_credentials where placement_id = $1 order by substr(key_id, 2)::integer desc`, [placementId]);
+  const keyId = `k${Number(keys[0]?.key_id.slice(1) ?? '0') + 1}`;
+  await addKey(ctx, tx, { placementId, tenantId: at.placement.tenant_id, keyId, now: ctx.clock.now() });
+  await tx.query('delete from placement_credentials where placement_id = $1 and key_id = any($2)', [placementId, keys.slice(1).map((k) => k.key_id)]);
+  return { ...(await wish(ctx, tx, at, 'rotate_key', 'A new key was made.', {})), keyId };
+}
+
+/** After a person has removed the cause: what had failed on this operation's subject is tried again, under new operations. */
+export async function retryOperation(ctx: EngineContext, tx: Tx, operationId: string): Promise<void> {
+  const [op] = await tx.query<OperationRow>('select * from operations where operation_id = $1', [operationId]);
+  if (!op) throw new ProblemError('not_found', 'operation.unknown', `There is no operation ${operationId}.`);
+  if (op.state !== 'failed') throw new ProblemError('conflict', 'operation.in_state', `An operation that is ${op.state} cannot be tried again.`, { state: op.state });
+  const now = ctx.clock.now();
+  const cluster = (await loadCluster(tx, op.cluster_id, true))!;
+  const generation = await raiseGeneration(tx, cluster, now);
+  const waiting = await tx.query<PlacementRow>(
+    `select * from placements where cluster_id = $1 and ($2::uuid is null or placement_id = $2) and phase in ('failed', 'suspending', 'resuming', 'ending', 'purging') for update`,
+    [cluster.cluster_id, op.subject_kind === 'placement' ? op.subject_id : null],
+  );
+  const kinds = { failed: 'provision', suspending: 'suspend', resuming: 'resume', ending: 'end_access', purging: 'purge' } as const;
+  for (const p of waiting) {
+    const phase = p.phase === 'failed' ? nextPlacement(p.phase, 'retry') : p.phase;
+    await updatePlacement(tx, p.placement_id, { phase, generation }, now);
+    await supersede(ctx, tx, p.placement_id, Object.values(kinds), 'It was tried again.');
+    await startOperation(tx, now, kinds[p.phase as keyof typeof kinds], { clusterId: cluster.cluster_id, generation, placement: p }, 'It is tried again.');
+  }
+  if (op.kind === 'set_limits' || op.kind === 'rotate_key') {
+    const [placement] = await tx.query<PlacementRow>('select * from placements where placement_id = $1', [op.subject_id]);
+    await startOperation(tx, now, op.kind, { clusterId: cluster.cluster_id, generation, placement: placement! }, 'It is tried again.');
+  }
+  await enqueueReconcile(ctx, tx, cluster.cluster_id);
+}
+
+async function supersede(ctx: EngineContext, tx: Tx, placementId: string, kinds: readonly PlacementOperationKind[], message: string): Promise<void> {
+  await finishWishes(tx, ctx.clock.now(), placementId, kinds, 'cancelled', message);
+}

@@ -1,0 +1,102 @@
+import type { Clock, Database, Logger, Sealer, TaskRunner, Tasks, Tx } from '#platform';
+import type { ProvisioningDriver } from '#provisioning/core';
+import { DEFAULT_PLACEMENT_POLICY, type PlacementPolicy } from '../domain/placement-choice.js';
+import type { RetryLimits } from '../domain/retry.js';
+import * as change from './change-placement.js';
+import { cellKeyPurpose, DEFAULT_RETRY, DEFAULT_TIMES, RECONCILE, type EngineContext, type EngineTimes } from './context.js';
+import * as read from './read-models.js';
+import { Reconciler } from './reconcile-cluster.js';
+import { requestPlacement, type PlacementRequest } from './request-placement.js';
+import { StepLedger } from './step-ledger.js';
+import { adoptAll, Supervisor } from './supervise.js';
+
+export interface ProvisioningEngineOptions {
+  readonly db: Database;
+  readonly tasks: Tasks;
+  readonly clock: Clock;
+  readonly sealer: Sealer;
+  /** By the name in `capabilities().driver`. The first that offers a shape in a region gets its clusters. */
+  readonly drivers: Map<string, ProvisioningDriver>;
+  readonly logger: Logger;
+  /** Makes a cell key; called once per cluster, in the transaction that creates it. */
+  readonly issueCellKey: (tx: Tx, clusterId: string) => Promise<string>;
+  /** Where clusters post their usage; null while nothing listens. */
+  readonly ingestUrl: () => string | null;
+  readonly placementPolicy?: Partial<PlacementPolicy>;
+  readonly times?: Partial<EngineTimes>;
+  readonly retry?: Partial<RetryLimits>;
+}
+
+/**
+ * Clusters and placements: wishes in, facts and events out. Wishes are written in the caller's transaction (role `ops`) and
+ * never call a driver; the reconciler does, from its task.
+ */
+export class ProvisioningEngine {
+  private readonly ctx: EngineContext;
+  private readonly reconciler: Reconciler;
+  private readonly supervisor: Supervisor;
+
+  constructor(options: ProvisioningEngineOptions) {
+    this.ctx = {
+      ...options,
+      policy: { ...DEFAULT_PLACEMENT_POLICY, ...options.placementPolicy },
+      times: { ...DEFAULT_TIMES, ...options.times },
+      retry: { ...DEFAULT_RETRY, ...options.retry },
+    };
+    const ledger = new StepLedger(this.ctx);
+    this.reconciler = new Reconciler(this.ctx, ledger);
+    this.supervisor = new Supervisor(this.ctx, ledger);
+  }
+
+  // Wishes.
+  requestPlacement = (tx: Tx, request: PlacementRequest): Promise<{ placementId: string; operationId: string }> => requestPlacement(this.ctx, tx, request);
+  setLimits = (tx: Tx, placementId: string, limits: { hardQuotaBytes: bigint | null }): Promise<change.Wish> => change.setLimits(this.ctx, tx, placementId, limits);
+  suspend = (tx: Tx, placementId: string, why: { reason: string; at: Date }): Promise<change.Wish> => change.suspend(this.ctx, tx, placementId, why);
+  resume = (tx: Tx, placementId: string): Promise<change.Wish> => change.resume(this.ctx, tx, placementId);
+  endAccess = (tx: Tx, placementId: string, end: { at: Date }): Promise<change.Wish> => change.endAccess(this.ctx, tx, placementId, end);
+  purge = (tx: Tx, placementId: string): Promise<change.Wish> => change.purge(this.ctx, tx, placementId);
+  rotateKey = (tx: Tx, placementId: string): Promise<change.Wish & { readonly keyId: string }> => change.rotateKey(this.ctx, tx, placementId);
+  /** For an operator who has removed the cause of a failure. */
+  retryOperation = (tx: Tx, operationId: string): Promise<void> => change.retryOperation(this.ctx, tx, operationId);
+
+  // Work.
+  reconcile(clusterId: string): Promise<void> {
+    return this.reconciler.run(clusterId);
+  }
+
+  /** For a clock of the task runner: cheap between two looks. `force` looks now. Answers the number of repairs started. */
+  supervise(options: { force?: boolean } = {}): Promise<number> {
+    return this.supervisor.look(options.force);
+  }
+
+  /** At start-up, before the runner starts. Answers the number of clusters that are bound again. */
+  adoptAll(options: { soleProcess?: boolean } = {}): Promise<number> {
+    return adoptAll(this.ctx, options.soleProcess ?? false);
+  }
+
+  /** Where and with which key this cluster posts its usage; for drivers, which know a cluster by its name. Null: it does not. */
+  async usageTarget(clusterRef: string): Promise<{ url: string; key: string } | null> {
+    const url = this.ctx.ingestUrl();
+    const [row] = await this.ctx.db.ops((tx) =>
+      tx.query<{ cluster_id: string; cell_key_sealed: string | null }>('select cluster_id, cell_key_sealed from clusters where name = $1', [clusterRef]),
+    );
+    if (!url || !row?.cell_key_sealed) return null;
+    return { url, key: this.ctx.sealer.open(row.cell_key_sealed, cellKeyPurpose(row.cluster_id)) };
+  }
+
+  // Read models.
+  listClusters = read.listClusters;
+  getCluster = read.getCluster;
+  listPlacements = read.listPlacements;
+  getPlacement = read.getPlacement;
+  placementOfSubscription = read.placementOfSubscription;
+  listOperations = read.listOperations;
+  getOperation = read.getOperation;
+  listSteps = read.listSteps;
+  progress = read.progress;
+  credentials = (tx: Tx, placementId: string): Promise<read.Credentials> => read.credentials(this.ctx, tx, placementId);
+}
+
+export function registerProvisioningHandlers(runner: TaskRunner, engine: ProvisioningEngine): void {
+  runner.register(RECONCILE, (payload) => engine.reconcile(String(payload['clusterId'])));
+}

@@ -1,0 +1,198 @@
+import { RunAgainAt, type Tx } from '#platform';
+import { DriverError, type DriverErrorShape, type PreflightReport } from '#provisioning/core';
+import type { ClusterOperationKind } from '../domain/operation-kinds.js';
+import { backoff } from '../domain/retry.js';
+import { finishOperation, noteProgress, runningOn, startOperation } from '../infra/operations.js';
+import { loadCluster, updateCluster, type ClusterRow } from '../infra/rows.js';
+import { isBuilt, type EngineContext } from './context.js';
+import { Fenced, Lease } from './lease.js';
+import { acknowledge, failPlacements, unacknowledged } from './placement-outcomes.js';
+import { Replan, StepLedger, StopForPerson } from './step-ledger.js';
+import { applyStep, configureStep, move, planStep, preflightStep, validateStep } from './steps.js';
+
+/** A run gives its worker back after this much real time and goes on in the next one; shorter than a task's lease. */
+const RUN_MS = 45_000;
+const MAX_REPLANS = 5;
+
+/** Brings one cluster, with all its placements, to the desired state. Safe to run at any time and as often as one likes. */
+export class Reconciler {
+  constructor(private readonly ctx: EngineContext, private readonly ledger: StepLedger) {}
+
+  async run(clusterId: string): Promise<void> {
+    if (!(await this.hasWork(clusterId))) return;
+    const lease = await Lease.take(this.ctx, clusterId);
+    const until = performance.now() + RUN_MS;
+    try {
+      while (await this.advance(lease)) if (performance.now() > until) throw this.later(0, 'other clusters get their turn');
+    } catch (error) {
+      if (error instanceof StopForPerson) return await this.fail(lease, error);
+      if (error instanceof Fenced) throw this.later(1_000, error.message);
+      if (error instanceof DriverError) throw this.later(2_000, error.code); // a look that failed parks no lane
+      throw error;
+    } finally {
+      await lease.release();
+    }
+  }
+
+  private hasWork(clusterId: string): Promise<boolean> {
+    return this.ctx.db.ops(async (tx) => {
+      const cluster = await loadCluster(tx, clusterId);
+      if (!cluster || cluster.phase === 'failed') return false;
+      if (cluster.phase !== 'active' || cluster.generation !== cluster.observed_generation) return true;
+      const open = await tx.query(`select 1 from operations where cluster_id = $1 and subject_kind = 'cluster' and state = 'running' limit 1`, [clusterId]);
+      return open.length > 0 || (await unacknowledged(tx, clusterId)).length > 0;
+    });
+  }
+
+  /** One move; false when the cluster is at rest. */
+  private async advance(lease: Lease): Promise<boolean> {
+    const cluster = (await this.ctx.db.ops((tx) => loadCluster(tx, lease.clusterId)))!;
+    switch (cluster.phase) {
+      case 'requested':
+        return this.begin(lease, 'create_cluster', 'The cluster is being built.');
+      case 'degraded':
+        return this.begin(lease, 'repair_cluster', 'The cluster is being repaired.');
+      case 'preflight':
+        return this.preflight(lease);
+      case 'planned':
+        return this.approve(lease);
+      case 'provisioning':
+        return this.apply(lease);
+      case 'configuring':
+        return this.configure(lease);
+      case 'validating':
+        return this.validate(lease, cluster);
+      case 'active':
+        return this.rest(lease, cluster);
+      case 'failed':
+        return false;
+    }
+  }
+
+  private begin(lease: Lease, kind: ClusterOperationKind, message: string): Promise<boolean> {
+    return lease.write(async (tx, cluster) => {
+      const operationId = await this.operation(tx, cluster, kind, message);
+      await move(this.ctx, tx, cluster, 'begin', { operationId, plan: null, unproved: 0, unchecked: 0, replans: 0, error: null });
+      return true;
+    });
+  }
+
+  private async preflight(lease: Lease): Promise<boolean> {
+    const seen: { report?: PreflightReport } = {};
+    await this.ledger.run(lease, { ...preflightStep(this.ctx), record: (report) => (seen.report = report) });
+    const { report } = seen;
+    if (report && !report.ok) {
+      const failed = report.checks.filter((c) => c.result === 'fail');
+      if (failed.length > 0) this.stop('validation', 'preflight.failed', failed.map((c) => `${c.name}: ${c.detail}`).join(' '), 'preflight');
+      const { recorded } = (await this.ctx.db.ops((tx) => loadCluster(tx, lease.clusterId)))!;
+      if ((recorded.unchecked ?? 0) >= this.ctx.retry.attempts) this.stop('unknown', 'preflight.unknown', 'The checks could not be judged.', 'preflight');
+      throw this.later(backoff(recorded.unchecked ?? 0, this.ctx.retry, Math.random()), 'preflight.unknown');
+    }
+    await this.ledger.run(lease, planStep(this.ctx));
+    return true;
+  }
+
+  /** Exactly the stored plan is executed. One that would lose data is not, without a person. */
+  private async approve(lease: Lease): Promise<boolean> {
+    const refused = await lease.write(async (tx, cluster) => {
+      const { plan } = cluster.recorded;
+      if (!plan) throw new Error(`cluster ${cluster.name} is planned without a plan`);
+      if (plan.destructive || plan.destroys.length > 0) return { code: 'plan.not_approved', detail: `The plan destroys ${plan.destroys.join(', ')}.` };
+      // "Not found" is not believed (contract provisioning §3.4): an empty cluster in the old one's place would hide the loss.
+      if (isBuilt(cluster) && plan.create > 0) return { code: 'cluster.lost', detail: 'The driver does not find what was built. Restore or import it.' };
+      if (plan.create + plan.update + plan.replace + plan.delete === 0) await move(this.ctx, tx, cluster, 'unchanged', { plan: null, stateSerial: plan.stateSerial, validated: false });
+      else await move(this.ctx, tx, cluster, 'apply');
+      return undefined;
+    });
+    if (refused) this.stop('permission', refused.code, refused.detail, 'plan');
+    return true;
+  }
+
+  private async apply(lease: Lease): Promise<boolean> {
+    try {
+      await this.ledger.run(lease, applyStep(this.ctx));
+    } catch (error) {
+      if (!(error instanceof Replan)) throw error;
+      const replans = await lease.write(async (tx, cluster) => {
+        const count = (cluster.recorded.replans ?? 0) + 1;
+        if (count <= MAX_REPLANS) await move(this.ctx, tx, cluster, 'replan', { plan: null, replans: count });
+        return count;
+      });
+      if (replans > MAX_REPLANS) this.stop('conflict', error.message, 'The state changed under every plan that was made.', 'apply');
+    }
+    return true;
+  }
+
+  private async configure(lease: Lease): Promise<boolean> {
+    await lease.write(async (tx, cluster) => {
+      if (cluster.recorded.operationId) return; // a failed cluster that is tried again has none yet
+      const operationId = await this.operation(tx, cluster, 'configure_cluster', 'The cluster is being configured.');
+      await updateCluster(tx, cluster.cluster_id, { recorded: { ...cluster.recorded, operationId } }, this.ctx.clock.now());
+    });
+    await this.ledger.run(lease, configureStep(this.ctx));
+    return true;
+  }
+
+  private async validate(lease: Lease, cluster: ClusterRow): Promise<boolean> {
+    if (BigInt(cluster.generation) > BigInt(cluster.observed_generation)) {
+      // A suspension does not wait until another placement's proof succeeds.
+      await lease.write((tx, row) => move(this.ctx, tx, row, 'reconfigure'));
+      return true;
+    }
+    await this.ledger.run(lease, validateStep(this.ctx));
+    const after = (await this.ctx.db.ops((tx) => loadCluster(tx, lease.clusterId)))!;
+    if (after.phase !== 'validating') return true;
+    const unproved = after.recorded.unproved ?? 0;
+    if (unproved >= this.ctx.retry.attempts) this.stop('unknown', 'validate.not_proved', 'The data path could not be proved.', 'validate');
+    throw this.later(backoff(unproved, this.ctx.retry, Math.random()), 'validate.not_proved');
+  }
+
+  private async rest(lease: Lease, cluster: ClusterRow): Promise<boolean> {
+    if (BigInt(cluster.generation) > BigInt(cluster.observed_generation)) {
+      await lease.write(async (tx, row) => {
+        await this.conclude(tx, row);
+        const operationId = await this.operation(tx, row, 'configure_cluster', 'The cluster is being configured.');
+        await move(this.ctx, tx, row, 'reconfigure', { operationId, unproved: 0, error: null });
+      });
+      return true;
+    }
+    await lease.write((tx, row) => this.conclude(tx, row));
+    const waiting = await this.ctx.db.ops((tx) => unacknowledged(tx, cluster.cluster_id));
+    if (waiting.length === 0) return false;
+    const observation = await this.ledger.observeCluster({ ...cluster, fence: String(lease.fence) });
+    const awaited = await lease.write(async (tx, row) => {
+      await noteProgress(tx, this.ctx.clock.now(), row.cluster_id, { phase: row.phase, awaited: 'the acknowledgement of the last sample' });
+      return acknowledge(this.ctx, tx, row, observation);
+    });
+    if (awaited > 0) throw this.later(this.ctx.times.acknowledgePollMs, 'the last sample is not acknowledged yet');
+    return false;
+  }
+
+  /** A new operation that owns the ledger from here on. */
+  private async operation(tx: Tx, cluster: ClusterRow, kind: ClusterOperationKind, message: string): Promise<string> {
+    return startOperation(tx, this.ctx.clock.now(), kind, { clusterId: cluster.cluster_id, generation: cluster.generation }, message);
+  }
+
+  /** At rest: the cluster's own operation has come to its end. */
+  private async conclude(tx: Tx, cluster: ClusterRow): Promise<void> {
+    for (const op of await runningOn(tx, cluster.cluster_id))
+      if (op.subject_kind === 'cluster') await finishOperation(tx, this.ctx.clock.now(), op, 'succeeded', 'The cluster is as desired.');
+  }
+
+  private async fail(lease: Lease, stop: StopForPerson): Promise<void> {
+    const error = { ...stop.error, step: stop.step };
+    this.ctx.logger.error({ cluster: lease.clusterId, ...error }, 'provisioning stopped; a person is needed');
+    await lease.write(async (tx, cluster) => {
+      await failPlacements(this.ctx, tx, cluster, error);
+      await move(this.ctx, tx, cluster, 'fail', { error });
+    });
+  }
+
+  private stop(errorClass: DriverErrorShape['class'], code: string, detail: string, step: string): never {
+    throw new StopForPerson({ class: errorClass, code, detail }, step);
+  }
+
+  private later(ms: number, reason: string): RunAgainAt {
+    return new RunAgainAt(new Date(this.ctx.clock.now().getTime() + ms), reason);
+  }
+}

@@ -1,0 +1,49 @@
+/** A cluster's life as data (contract provisioning §4.2). An event that stands in no row is a defect, not a no-op. */
+export type ClusterPhase =
+  | 'requested' | 'preflight' | 'planned' | 'provisioning' | 'configuring' | 'validating' | 'active' | 'degraded' | 'failed';
+
+export type ClusterEvent =
+  /** Work begins: checks and a plan are made. */
+  | 'begin'
+  /** Checks passed and the plan is stored. */
+  | 'plan_stored'
+  /** The stored plan is executed. */
+  | 'apply'
+  /** The plan has nothing to do. */
+  | 'unchanged'
+  /** The stored plan no longer fits what is there. */
+  | 'replan'
+  | 'applied'
+  /** The full list is in force and something waits for proof. */
+  | 'configured'
+  /** The full list is in force and nothing waits for proof. */
+  | 'settled'
+  /** Control path and data path are proved. */
+  | 'validated'
+  /** The desired list has changed. */
+  | 'reconfigure'
+  /** The data path is down. */
+  | 'unhealthy'
+  /** Stopped; a person is needed. */
+  | 'fail'
+  /** Tried again from the start, because nothing was built. */
+  | 'rebuild';
+
+export const clusterTransitions = {
+  requested: { begin: 'preflight', fail: 'failed' },
+  preflight: { plan_stored: 'planned', fail: 'failed' },
+  planned: { apply: 'provisioning', unchanged: 'configuring', fail: 'failed' },
+  provisioning: { applied: 'configuring', replan: 'preflight', fail: 'failed' },
+  configuring: { configured: 'validating', settled: 'active', fail: 'failed' },
+  validating: { validated: 'active', reconfigure: 'configuring', fail: 'failed' },
+  active: { reconfigure: 'configuring', unhealthy: 'degraded' },
+  degraded: { begin: 'preflight', fail: 'failed' },
+  failed: { rebuild: 'requested', reconfigure: 'configuring' },
+} as const satisfies Record<ClusterPhase, Partial<Record<ClusterEvent, ClusterPhase>>>;
+
+export function nextCluster(phase: ClusterPhase, event: ClusterEvent): ClusterPhase {
+  const row: Partial<Record<ClusterEvent, ClusterPhase>> = clusterTransitions[phase];
+  const to = row[event];
+  if (!to) throw new Error(`a cluster in ${phase} takes no ${event}`);
+  return to;
+}

@@ -1,0 +1,26 @@
+import type { ClusterPhase } from './cluster-states.js';
+
+/** What a person can wait for. The three kinds of a cluster carry the step ledger; those of a placement mirror its progress. */
+export type PlacementOperationKind = 'provision' | 'set_limits' | 'rotate_key' | 'suspend' | 'resume' | 'end_access' | 'purge';
+export type ClusterOperationKind = 'create_cluster' | 'configure_cluster' | 'repair_cluster';
+export type OperationKind = PlacementOperationKind | ClusterOperationKind;
+export type OperationState = 'running' | 'succeeded' | 'failed' | 'cancelled';
+
+const BUILD: readonly ClusterPhase[] = ['preflight', 'planned', 'provisioning', 'configuring', 'validating'];
+const PROVE: readonly ClusterPhase[] = ['configuring', 'validating'];
+const SEND: readonly ClusterPhase[] = ['configuring'];
+
+const STEPS: Record<OperationKind, readonly ClusterPhase[]> = {
+  provision: BUILD, create_cluster: BUILD, repair_cluster: BUILD,
+  resume: PROVE, configure_cluster: PROVE,
+  set_limits: SEND, rotate_key: SEND, suspend: SEND, purge: SEND,
+  // The second step is the usage intake's acknowledgement of the last sample, once the cluster is at rest.
+  end_access: ['configuring', 'active'],
+};
+
+export const stepsOf = (kind: OperationKind): number => STEPS[kind].length;
+
+/** Step n of m of an operation while its cluster is in this phase; 0 before its first step. */
+export function stepOf(kind: OperationKind, phase: ClusterPhase): number {
+  return STEPS[kind].indexOf(phase) + 1;
+}
