@@ -1,3 +1,4 @@
 export * from './words.js';
 export * from './adapter.js';
 export * from './usage.js';
+export * from './decimal.js';

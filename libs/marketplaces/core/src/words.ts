@@ -57,6 +57,8 @@ export interface RequestedChange {
   answerBefore: Date | null;
   /** We asked for it ourselves; it is applied, not decided. */
   requestedByUs: boolean;
+  /** It asks for what is in force already (a revert after our refusal): it must be accepted. */
+  isRevert?: boolean;
 }
 
 export interface FulfillmentEvent {

@@ -1,0 +1,57 @@
+import type { FulfillmentEvent, InboundRequest, InboundVerdict, LandingResolution, MarketplaceAdapter, ReadBackLine, ReadBackQuery, RequestedChange, StoredInbound, SubscriptionTruth, UsageItemInput, UsageItemOutcome, UsageWireItem } from '#marketplaces/core';
+import type { Clock, Logger } from '#platform';
+import { AccessTokens, type Http } from './access-token.js';
+import { ApiClient } from './api-client.js';
+import { AzureChanges } from './changes.js';
+import { doctor } from './doctor.js';
+import { verifyInbound } from './inbound.js';
+import { resolveLanding } from './landing.js';
+import { AzureMetering } from './metering.js';
+import { normalise } from './normalise.js';
+import { AzureReader } from './reader.js';
+import { type AzureSettingsInput, azureSettingsSchema } from './settings.js';
+import { SigningKeys } from './signing-keys.js';
+import { AZURE_USAGE, buildUsageItem, deadlines } from './usage-item.js';
+
+export interface AzureAdapterDeps {
+  /** Must allow the hosts of `apiUrl` and `authorityUrl`. */
+  http: Http;
+  /** Business time; tokens, signatures and time-outs use real time. */
+  clock: Clock;
+  logger?: Logger;
+}
+
+/** An Azure adapter has all that the port knows. */
+export type AzureAdapter = Required<MarketplaceAdapter>;
+
+/** The Azure Marketplace behind the marketplace port. Throws a zod error where the settings are wrong. */
+export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapterDeps): AzureAdapter {
+  const settings = azureSettingsSchema.parse(given);
+  const { http, clock, logger } = deps;
+  const tokens = new AccessTokens(settings, http);
+  const keys = new SigningKeys(settings, http);
+  const api = new ApiClient(settings, http, tokens, logger);
+  const reader = new AzureReader(settings, api, clock, (id) => logger?.warn({ externalSubscriptionId: id }, 'azure lists a purchase that cannot be read; left out'));
+  const changes = new AzureChanges(settings, api, reader);
+  const metering = new AzureMetering(settings, api);
+  return {
+    marketplace: 'azure',
+    usage: AZURE_USAGE,
+    verifyInbound: (request: InboundRequest): Promise<InboundVerdict> => verifyInbound(request, settings, keys),
+    normalise: (message: StoredInbound): Promise<FulfillmentEvent[]> => normalise(message, reader, clock),
+    readTruth: (externalSubscriptionId: string): Promise<SubscriptionTruth | null> => reader.subscription(externalSubscriptionId),
+    resolveLanding: (fields: Record<string, string>): Promise<LandingResolution> => resolveLanding(fields, settings, api, clock),
+    acknowledge: (truth: SubscriptionTruth): Promise<void> => changes.acknowledge(truth),
+    answerChange: (truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean }): Promise<void> => changes.answerChange(truth, change, answer.accept),
+    decisionAnswer: ({ accept, reason }): { status: number; body?: unknown } =>
+      // Refusing by a 4xx is what works in practice; refusing by PATCH alone was ignored (contract azure §4).
+      accept ? { status: 200, body: {} } : { status: 400, body: { code: 'ChangeRefused', message: reason ?? 'The change is refused.' } },
+    buildUsageItem: (input: UsageItemInput): UsageWireItem => buildUsageItem(input),
+    submitUsage: (items: UsageWireItem[]): Promise<UsageItemOutcome[]> => metering.submit(items),
+    batchKey: (): string => 'azure',
+    deadlines,
+    readBack: (query: ReadBackQuery): Promise<ReadBackLine[]> => metering.readBack(query),
+    listAll: (): AsyncIterable<SubscriptionTruth> => reader.list(),
+    doctor: () => doctor(settings, tokens, api, keys),
+  };
+}

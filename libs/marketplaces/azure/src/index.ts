@@ -1,0 +1,3 @@
+export { createAzureAdapter, type AzureAdapter, type AzureAdapterDeps } from './azure-adapter.js';
+export { azureSettingsSchema, MARKETPLACE_APP_ID, type AzureSettings, type AzureSettingsInput } from './settings.js';
+export { azureRefsSchema, type AzureRefs } from './truth.js';

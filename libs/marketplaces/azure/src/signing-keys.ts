@@ -1,0 +1,74 @@
+import { importJWK, type CryptoKey, type JWK } from 'jose';
+import { MarketplaceBusy } from '#marketplaces/core';
+import { errorText, realNow } from '#platform';
+import type { Http } from './access-token.js';
+import { fieldsOf, textOf } from './liberal.js';
+import type { AzureSettings } from './settings.js';
+
+const MINUTE = 60_000;
+/** A withdrawn key stops counting after this. */
+const FRESH_MS = 60 * MINUTE;
+/** Keys that cannot be asked for anew still serve so long. */
+const STALE_MS = 24 * 60 * MINUTE;
+const RETRY_MS = 5_000;
+
+/**
+ * Entra's signing keys. An unknown key id leads to one new question, at most once a minute of real time: a flood of forged
+ * tokens must not become a flood of requests.
+ */
+export class SigningKeys {
+  private keys = new Map<string, CryptoKey>();
+  private fetchedAtMs = Number.NEGATIVE_INFINITY;
+  private triedAtMs = Number.NEGATIVE_INFINITY;
+  private pending: Promise<void> | null = null;
+  private readonly url: string;
+
+  constructor(private readonly settings: AzureSettings, private readonly http: Http, private readonly realMs: () => number = () => realNow().getTime()) {
+    this.url = `${settings.authorityUrl}/${settings.tenantId}/discovery/v2.0/keys`;
+  }
+
+  /** Null: Entra has no such key. Throws `MarketplaceBusy` where we cannot know: the sender must come again. */
+  async find(keyId: string): Promise<CryptoKey | null> {
+    const now = this.realMs();
+    const known = this.keys.get(keyId);
+    if (known && now - this.fetchedAtMs < FRESH_MS) return known;
+    if (this.pending || now - this.triedAtMs >= (this.keys.size === 0 ? RETRY_MS : MINUTE)) await this.refresh().catch(() => undefined);
+    const isCurrent = this.fetchedAtMs >= this.triedAtMs;
+    const key = this.keys.get(keyId);
+    if (this.realMs() - this.fetchedAtMs > STALE_MS || (!key && !isCurrent)) throw new MarketplaceBusy('the signing keys of Entra could not be fetched');
+    return key ?? null;
+  }
+
+  /** Asks now; many askers share one question. */
+  refresh(): Promise<void> {
+    this.pending ??= this.fetch().finally(() => { this.pending = null; });
+    return this.pending;
+  }
+
+  get size(): number {
+    return this.keys.size;
+  }
+
+  private async fetch(): Promise<void> {
+    this.triedAtMs = this.realMs();
+    const answer = await this.http.request({ method: 'GET', url: this.url, timeoutMs: this.settings.timeoutsMs.keys, maxBytes: 512 * 1024 });
+    if (answer.status !== 200) throw new Error(`the key URL answered ${answer.status}`);
+    let list: unknown;
+    try {
+      list = fieldsOf(JSON.parse(answer.text))['keys'];
+    } catch (error) {
+      throw new Error(`the key URL did not answer JSON: ${errorText(error)}`);
+    }
+    const keys = new Map<string, CryptoKey>();
+    for (const raw of Array.isArray(list) ? list : []) {
+      const jwk = fieldsOf(raw);
+      const id = textOf(jwk['kid']);
+      if (!id || jwk['kty'] !== 'RSA' || (jwk['use'] !== undefined && jwk['use'] !== 'sig')) continue;
+      const key = await importJWK(jwk as JWK, 'RS256').catch(() => null);
+      if (key && !(key instanceof Uint8Array)) keys.set(id, key);
+    }
+    if (keys.size === 0) throw new Error('the key URL answered no usable key');
+    this.keys = keys;
+    this.fetchedAtMs = this.realMs();
+  }
+}

@@ -1,0 +1,83 @@
+import type { MarketplaceState, Party, SubscriptionTruth } from '#marketplaces/core';
+import { z } from 'zod';
+import { exclusiveEndOf, type Fields, fieldsOf, flagOf, guidOf, instantOf, isFields, seatsOf, textOf } from './liberal.js';
+
+/** What the adapter wants given back with a purchase. Nothing of it is needed to send usage. */
+export const azureRefsSchema = z.looseObject({
+  publisherId: z.string().nullable(),
+  allowedOperations: z.array(z.string()),
+  autoRenew: z.boolean().nullable(),
+  /** `DryRun` usage is not billed (contract azure §11). */
+  sessionMode: z.string().nullable(),
+  sandboxType: z.string().nullable(),
+});
+export type AzureRefs = z.output<typeof azureRefsSchema>;
+
+const STATES: Record<string, MarketplaceState> = {
+  notstarted: 'pending_fulfillment',
+  pendingfulfillmentstart: 'pending_fulfillment',
+  subscribed: 'active',
+  suspended: 'suspended',
+  // Also a purchase that was never activated: whether that is `voided` only the subscription's own history tells.
+  unsubscribed: 'ended',
+};
+
+/** One purchase of Get, List or Resolve; null where it has no usable id, state or plan. */
+export function truthOf(raw: unknown, observedAt: Date): SubscriptionTruth | null {
+  const one = fieldsOf(raw);
+  const externalSubscriptionId = guidOf(one['id']);
+  const state = STATES[(textOf(one['saasSubscriptionStatus']) ?? textOf(one['status']) ?? '').toLowerCase()];
+  const externalOfferId = textOf(one['offerId']);
+  const externalPlanId = textOf(one['planId']);
+  if (!externalSubscriptionId || !state || !externalOfferId || !externalPlanId) return null;
+  const term = fieldsOf(one['term']);
+  const endsAt = exclusiveEndOf(term['endDate']);
+  const autoRenew = flagOf(one['autoRenew']);
+  const given = one['allowedCustomerOperations'];
+  const allowed = (Array.isArray(given) ? given : []).map(textOf).filter((word) => word !== null);
+  const can = (word: string): boolean => allowed.some((a) => a.toLowerCase() === word);
+  const refs: AzureRefs = {
+    publisherId: textOf(one['publisherId']),
+    allowedOperations: allowed,
+    autoRenew,
+    sessionMode: textOf(one['sessionMode']),
+    sandboxType: textOf(one['sandboxType']),
+  };
+  return {
+    marketplace: 'azure',
+    externalSubscriptionId,
+    aliases: [],
+    state,
+    name: textOf(one['name']) ?? textOf(one['subscriptionName']),
+    externalOfferId,
+    externalPlanId,
+    quantity: seatsOf(one['quantity']),
+    term: { unit: textOf(term['termUnit']), startsAt: instantOf(term['startDate']), endsAt },
+    // Auto-renew off means cancelled at the term's end (contract azure §5); nothing else is announced.
+    endsAt: autoRenew === false && (state === 'active' || state === 'suspended') ? endsAt : null,
+    purchaser: partyOf(one['purchaser']),
+    beneficiary: partyOf(one['beneficiary']),
+    // Purchases through a reseller allow Read only (contract azure §3, parsing traps).
+    readOnly: Array.isArray(given) && allowed.length > 0 && !can('update') && !can('delete'),
+    isTest: flagOf(one['isTest']) ?? false,
+    isFreeTrial: flagOf(one['isFreeTrial']) ?? false,
+    refs,
+    observedAt,
+    version: instantOf(one['lastModified'])?.toISOString() ?? null,
+  };
+}
+
+/** Resolve answers an outer object with an inner one; either may lack what the other has. */
+export function resolvedTruthOf(raw: unknown, observedAt: Date): SubscriptionTruth | null {
+  const outer = fieldsOf(raw);
+  const inner: Fields = fieldsOf(outer['subscription']);
+  const merged: Fields = { ...outer, name: outer['subscriptionName'] };
+  for (const [name, value] of Object.entries(inner)) if (value !== null && value !== undefined && value !== '') merged[name] = value;
+  return truthOf(merged, observedAt);
+}
+
+function partyOf(raw: unknown): Party | null {
+  if (!isFields(raw)) return null;
+  const party: Party = { email: textOf(raw['emailId']), personId: textOf(raw['objectId']), directoryId: textOf(raw['tenantId']), accountId: textOf(raw['puid']) };
+  return Object.values(party).some((v) => v !== null) ? party : null;
+}

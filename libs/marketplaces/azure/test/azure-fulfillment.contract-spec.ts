@@ -1,0 +1,239 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type FulfillmentEvent, MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, type SubscriptionTruth } from '#marketplaces/core';
+import { createLogger } from '#platform';
+import { AzureSandbox } from './support/sandbox-process.js';
+
+describe('azure fulfillment against the sandbox', () => {
+  let sandbox: AzureSandbox;
+  beforeAll(async () => { sandbox = await AzureSandbox.start(); });
+  afterAll(() => sandbox?.stop());
+  beforeEach(async () => {
+    sandbox.answer = () => ({ status: 200 });
+    await sandbox.control('DELETE', '/faults');
+    await sandbox.control('PUT', '/settings', { azure: { quirks: 'documented', revertAfterRefusal: false } });
+  });
+
+  const truthOf = async (id: string): Promise<SubscriptionTruth> => (await sandbox.adapter.readTruth(id))!;
+  const active = async (extra: Record<string, unknown> = {}): Promise<string> => {
+    const { subscriptionId } = await sandbox.buy(extra);
+    await sandbox.adapter.acknowledge(await truthOf(subscriptionId), { tenantId: randomUUID() });
+    return subscriptionId;
+  };
+  const only = async (captured: { stored: Parameters<typeof sandbox.adapter.normalise>[0] }): Promise<FulfillmentEvent> => {
+    const events = await sandbox.adapter.normalise(captured.stored);
+    expect(events).toHaveLength(1);
+    return events[0]!;
+  };
+  const calls = async (operation: string): Promise<number> => (await sandbox.control<{ items: unknown[] }>('GET', `/calls?marketplace=azure&operation=${operation}&limit=2000`)).items.length;
+
+  describe('activation', () => {
+    it('is done when its answer was lost', async () => {
+      const { subscriptionId } = await sandbox.buy();
+      await sandbox.fault('activate', 'drop_after');
+      await sandbox.adapter.acknowledge(await truthOf(subscriptionId), { tenantId: 't' });
+      expect((await truthOf(subscriptionId)).state).toBe('active');
+    });
+
+    it('is unknown after a 500 without effect, and busy when throttled', async () => {
+      const { subscriptionId } = await sandbox.buy();
+      const truth = await truthOf(subscriptionId);
+      await sandbox.fault('activate', 'status');
+      await expect(sandbox.adapter.acknowledge(truth, { tenantId: 't' })).rejects.toBeInstanceOf(MarketplaceUnknown);
+      await sandbox.fault('activate', 'throttle', { retryAfter: 3 });
+      await expect(sandbox.adapter.acknowledge(truth, { tenantId: 't' })).rejects.toMatchObject({ retryAfterMs: 3_000 });
+      expect((await truthOf(subscriptionId)).state).toBe('pending_fulfillment');
+    });
+
+    it('is not asked for again once it is done', async () => {
+      const id = await active();
+      const before = await calls('activate');
+      await sandbox.adapter.acknowledge(await truthOf(id), { tenantId: 't' });
+      expect(await calls('activate')).toBe(before);
+    });
+
+    it('carries the seats of a per-seat plan', async () => {
+      const id = await active({ offerId: 'seats', planId: 'team', quantity: 7 });
+      expect(await truthOf(id)).toMatchObject({ state: 'active', quantity: 7 });
+    });
+
+    it('of an ended purchase is refused', async () => {
+      const id = await active();
+      const before = await truthOf(id);
+      await sandbox.act(id, 'unsubscribe');
+      await expect(sandbox.adapter.acknowledge(before, { tenantId: 't' })).rejects.toMatchObject({ code: 'azure.subscription_ended' });
+    });
+  });
+
+  describe('credentials', () => {
+    it('cost one token for any number of callers, and a withdrawn one is replaced', async () => {
+      const { subscriptionId } = await sandbox.buy();
+      const adapter = sandbox.adapterWith({});
+      const before = await calls('token');
+      await Promise.all(Array.from({ length: 8 }, () => adapter.readTruth(subscriptionId)));
+      expect((await calls('token')) - before).toBe(1);
+      await sandbox.fault('get', 'status', { status: 401 });
+      expect(await adapter.readTruth(subscriptionId)).not.toBeNull();
+      expect((await calls('token')) - before).toBe(2);
+    });
+
+    it('that are wrong are a refusal, and the doctor says what to mend', async () => {
+      const { subscriptionId } = await sandbox.buy();
+      const wrong = sandbox.adapterWith({ clientSecret: 'not-the-secret' });
+      await expect(wrong.readTruth(subscriptionId)).rejects.toMatchObject({ code: 'azure.unauthorised' });
+      const checks = await wrong.doctor();
+      expect(checks.find((c) => c.check === 'azure.token')).toMatchObject({ result: 'fail', remedy: expect.stringContaining('AZURE_CLIENT_SECRET') });
+      expect(JSON.stringify(checks)).not.toContain('not-the-secret');
+    });
+
+    it('of an application that the offer does not name are a refusal', async () => {
+      const { subscriptionId } = await sandbox.buy();
+      const unbound = sandbox.adapterWith({ clientId: 'd3b6f104-75c8-4e2a-9f3b-2ca08d4e6b79', clientSecret: 'unbound-secret' });
+      await expect(unbound.readTruth(subscriptionId)).rejects.toBeInstanceOf(MarketplaceRefusal);
+      expect((await unbound.doctor()).find((c) => c.check === 'azure.api')).toMatchObject({ result: 'fail', remedy: expect.stringContaining('Technical configuration') });
+    });
+
+    it('leave nothing done while the authority does not answer', async () => {
+      await sandbox.fault('token', 'drop_before');
+      await expect(sandbox.adapterWith({}).readTruth(randomUUID())).rejects.toBeInstanceOf(MarketplaceBusy);
+    });
+  });
+
+  it('logs each call, and no token or secret', async () => {
+    const lines: string[] = [];
+    const logger = createLogger('azure', 'trace');
+    for (const level of ['debug', 'info', 'warn', 'error'] as const) logger[level] = ((...given: unknown[]) => lines.push(JSON.stringify(given))) as never;
+    const { token } = await sandbox.buy();
+    const adapter = sandbox.adapterWith({}, logger);
+    await adapter.resolveLanding({ token });
+    await sandbox.fault('get', 'drop_before');
+    await expect(adapter.readTruth(randomUUID())).rejects.toBeInstanceOf(MarketplaceBusy);
+    expect(lines.map((l) => (JSON.parse(l) as [{ operation: string }])[0].operation)).toEqual(['resolve', 'getSubscription']);
+    for (const secret of [token, 'right-secret', 'eyJ', 'Bearer']) expect(lines.join('\n')).not.toContain(secret);
+  });
+
+  it('lists all pages', async () => {
+    const bought = new Set<string>();
+    for (let i = 0; i < 7; i += 1) bought.add((await sandbox.buy()).subscriptionId);
+    for await (const truth of sandbox.adapter.listAll()) bought.delete(truth.externalSubscriptionId);
+    expect([...bought]).toEqual([]);
+  });
+
+  describe('messages', () => {
+    it('of suspension, reinstatement, renewal and auto-activation are what the truth bears out', async () => {
+      const id = await active();
+      const term = (await truthOf(id)).term.endsAt!;
+      expect(await only(await sandbox.act(id, 'suspend'))).toMatchObject({ kind: 'suspended', truth: { state: 'suspended' } });
+      expect(await only(await sandbox.act(id, 'reinstate'))).toMatchObject({ kind: 'reinstated', truth: { state: 'active' } });
+      const renewed = await only(await sandbox.act(id, 'renew'));
+      expect(renewed).toMatchObject({ kind: 'renewed', truth: { term: { startsAt: term } } });
+      const { subscriptionId } = await sandbox.buy({ autoActivate: true });
+      expect(await only(await sandbox.webhook((c) => c.body['subscriptionId'] === subscriptionId))).toMatchObject({ kind: 'purchased', truth: { state: 'active' } });
+    });
+
+    it('that were overtaken are noted', async () => {
+      const id = await active();
+      const suspend = await sandbox.act(id, 'suspend');
+      await sandbox.act(id, 'reinstate');
+      expect(await only(suspend)).toMatchObject({ kind: 'noted', truth: { state: 'active' } });
+    });
+
+    it('with a good token but without an operation are noted', async () => {
+      const id = await active();
+      const body = { id: randomUUID(), subscriptionId: id, planId: 'premium', timeStamp: new Date().toISOString() };
+      expect(await only(await sandbox.deliver({ ...body, action: 'ChangePlan', status: 'InProgress' }))).toMatchObject({ kind: 'noted' });
+      expect(await only(await sandbox.deliver({ ...body, action: 'Unsubscribe', status: 'Succeeded' }))).toMatchObject({ kind: 'noted' });
+      expect(await only(await sandbox.deliver({ ...body, subscriptionId: randomUUID(), action: 'Unsubscribe' }))).toMatchObject({ kind: 'noted', truth: null });
+      expect(await only(await sandbox.deliver({ ...body, subscriptionId: '../../x', action: 'Unsubscribe' }))).toMatchObject({ kind: 'noted', truth: null });
+      expect((await truthOf(id)).state).toBe('active');
+    });
+
+    it('that borrow an operation of another kind, plan or purchase are noted', async () => {
+      const [id, other] = [await active(), await active()];
+      const { body } = await sandbox.act(id, 'change-plan', { planId: 'premium' });
+      for (const change of [{ action: 'Unsubscribe' }, { planId: 'standard' }, { subscriptionId: other }]) {
+        expect(await only(await sandbox.deliver({ ...body, ...change })), JSON.stringify(change)).toMatchObject({ kind: 'noted' });
+      }
+      expect(await only(await sandbox.deliver(body))).toMatchObject({ kind: 'change_requested' });
+    });
+
+    it('of the old, minimal kind are enough', async () => {
+      const id = await active();
+      const captured = await sandbox.deliver({ subscriptionId: id, operationType: 'Reinstate' });
+      expect(await sandbox.adapter.verifyInbound(captured.request)).toMatchObject({ ok: true, naturalKey: expect.stringMatching(/^sha256:/) });
+      expect(await only(captured)).toMatchObject({ kind: 'reinstated' });
+    });
+  });
+
+  describe('changes', () => {
+    it('are refused by the answer to the webhook', async () => {
+      const id = await active();
+      sandbox.answer = (body) => (body['action'] === 'ChangePlan' ? sandbox.adapter.decisionAnswer({ accept: false, reason: 'too small' }) : { status: 200 });
+      const captured = await sandbox.act(id, 'change-plan', { planId: 'premium' });
+      await sandbox.until(async () => (await only(captured)).kind === 'change_dropped');
+      expect((await truthOf(id)).externalPlanId).toBe('standard');
+    });
+
+    it('that go back to the plan in force are marked as such', async () => {
+      await sandbox.control('PUT', '/settings', { azure: { revertAfterRefusal: true } });
+      const id = await active();
+      sandbox.answer = (body) => ({ status: body['planId'] === 'premium' ? 400 : 200 });
+      await sandbox.act(id, 'change-plan', { planId: 'premium' });
+      const revert = await sandbox.webhook((c) => c.body['subscriptionId'] === id && c.body['planId'] === 'standard');
+      expect(await only(revert)).toMatchObject({ kind: 'change_requested', change: { isRevert: true, toExternalPlanId: 'standard' } });
+    });
+
+    it('that silence accepted are taken back when we refuse after all', async () => {
+      const id = await active();
+      const captured = await sandbox.act(id, 'change-plan', { planId: 'premium' });
+      const { change, truth } = await only(captured);
+      await sandbox.until(async () => {
+        await sandbox.advance(11);
+        return (await truthOf(id)).externalPlanId === 'premium';
+      });
+      expect((await only(captured)).kind).toBe('changed');
+      await sandbox.adapter.answerChange(truth!, change!, { accept: false });
+      const back = await sandbox.webhook((c) => c.body['subscriptionId'] === id && c.body['planId'] === 'standard');
+      expect(await sandbox.adapter.verifyInbound(back.request)).toMatchObject({ ok: true, decisionWanted: false });
+      const event = await only(back);
+      expect(event.change).toMatchObject({ requestedByUs: true });
+      await sandbox.adapter.answerChange(event.truth!, event.change!, { accept: true });
+      expect((await truthOf(id)).externalPlanId).toBe('standard');
+    });
+
+    it('of our own that answer 500 are fine once they have succeeded', async () => {
+      await sandbox.control('PUT', '/settings', { azure: { quirks: 'observed' } });
+      const id = await active();
+      const first = await only(await sandbox.act(id, 'change-plan', { planId: 'premium' }));
+      await sandbox.until(async () => { await sandbox.advance(11); return (await truthOf(id)).externalPlanId === 'premium'; });
+      await sandbox.adapter.answerChange(first.truth!, first.change!, { accept: false });
+      const own = await sandbox.webhook((c) => c.body['subscriptionId'] === id && c.body['planId'] === 'standard');
+      const event = await only(own);
+      await expect(sandbox.adapter.answerChange(event.truth!, event.change!, { accept: true })).rejects.toBeInstanceOf(MarketplaceUnknown);
+      await sandbox.until(async () => { await sandbox.advance(11); return (await truthOf(id)).externalPlanId === 'standard'; });
+      await sandbox.adapter.answerChange(event.truth!, event.change!, { accept: true });
+    });
+
+    it('that a newer one has won over are a refusal of our yes', async () => {
+      const id = await active({ offerId: 'seats', planId: 'team', quantity: 5 });
+      const older = await only(await sandbox.act(id, 'change-quantity', { quantity: 6 }));
+      const newer = await only(await sandbox.act(id, 'change-quantity', { quantity: 9 }));
+      expect(newer.change).toMatchObject({ kind: 'quantity', toQuantity: 9 });
+      await sandbox.adapter.answerChange(newer.truth!, newer.change!, { accept: true });
+      await expect(sandbox.adapter.answerChange(older.truth!, older.change!, { accept: true })).rejects.toMatchObject({ code: 'azure.change_superseded' });
+      await sandbox.adapter.answerChange(older.truth!, older.change!, { accept: false });
+      expect((await truthOf(id)).quantity).toBe(9);
+    });
+  });
+
+  it('does not resolve a token that was decoded twice, nor one of yesterday', async () => {
+    const { token } = await sandbox.buy();
+    expect(token).toContain('+');
+    expect(await sandbox.adapter.resolveLanding({ token: token.replaceAll('+', ' ') })).toMatchObject({ ok: false, code: 'landing.token_invalid' });
+    await sandbox.fault('resolve', 'status');
+    expect(await sandbox.adapter.resolveLanding({ token })).toMatchObject({ ok: false, code: 'landing.unavailable' });
+    expect(await sandbox.adapter.resolveLanding({ token })).toMatchObject({ ok: true, truth: { state: 'pending_fulfillment', purchaser: { email: expect.any(String) } } });
+    await sandbox.advance(25 * 3600);
+    expect(await sandbox.adapter.resolveLanding({ token })).toMatchObject({ ok: false, code: 'landing.token_expired' });
+  });
+});
