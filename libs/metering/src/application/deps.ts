@@ -1,0 +1,23 @@
+import type { Calls, Clock, Database, Inbox, Logger, Metrics, Tasks } from '#platform';
+import type { MarketplaceRegistry } from '#marketplaces/core';
+
+export interface MeteringOptions {
+  /** Real milliseconds a claimed item is ours; longer than any adapter's time-outs. */
+  submissionLeaseMs?: number;
+  /** Business time after which a marketplace's read-back is expected to show what it accepted. */
+  readBackLagMs?: number;
+  /** No source carries more; default 100 Gbit/s. */
+  lineRateBytesPerSecond?: bigint;
+}
+
+export interface MeteringDeps {
+  db: Database;
+  tasks: Tasks;
+  calls: Calls;
+  inbox?: Inbox;
+  clock: Clock;
+  marketplaces: MarketplaceRegistry;
+  logger: Logger;
+  metrics?: Metrics;
+  options?: MeteringOptions;
+}

@@ -1,0 +1,90 @@
+import type { TaskRunner, Tx } from '#platform';
+import { UsageDays } from '../infra/usage-days.js';
+import { bindPlacement, recordEngineSample, unbindPlacement, type EngineSample, type NewBinding } from './bindings.js';
+import { CloseDueHours } from './close-due-hours.js';
+import type { MeteringDeps } from './deps.js';
+import { releaseHeld } from './expire-items.js';
+import { raiseFindings, settleFinding, type NewFinding, type SettlementKind } from './findings.js';
+import { IngestUsage, type IngestResult, type UsagePrincipal } from './ingest-usage.js';
+import { RECONCILE_HANDLER, requestReconciliation, runReconciliation } from './reconcile.js';
+import { isSettled } from './settle.js';
+import { SubmitDue } from './submit-due.js';
+import { checkSumLaw, type SumLawFilter, type SumLawResult } from './sum-law.js';
+
+/** The use cases of metering. Reads are free functions (`listUsageRecords` …) that obey the role of the transaction they get. */
+export class Metering {
+  private readonly days: UsageDays;
+  private readonly intake: IngestUsage;
+  private readonly closer: CloseDueHours;
+  private readonly submitter: SubmitDue;
+
+  constructor(private readonly deps: MeteringDeps) {
+    this.days = new UsageDays(deps.db);
+    this.intake = new IngestUsage(deps, this.days);
+    this.closer = new CloseDueHours(deps, this.days);
+    this.submitter = new SubmitDue(deps);
+  }
+
+  /** Answers after commit; one result per event, by index. */
+  ingest(principal: UsagePrincipal, events: unknown[]): Promise<{ results: IngestResult[] }> {
+    return this.intake.run(principal, events);
+  }
+
+  bindPlacement(tx: Tx, binding: NewBinding): Promise<void> {
+    return bindPlacement(tx, binding);
+  }
+
+  unbindPlacement(tx: Tx, binding: { placementId: string; until: Date }): Promise<void> {
+    return unbindPlacement(tx, binding);
+  }
+
+  recordEngineSample(tx: Tx, sample: EngineSample): Promise<void> {
+    return recordEngineSample(tx, this.deps.clock, this.days, sample);
+  }
+
+  /** A clock: closes what is due and settles what has ended; answers how much it did. */
+  closeDueHours(): Promise<number> {
+    return this.closer.run();
+  }
+
+  /** A clock: sends what is due; answers how much it did. */
+  submitDue(): Promise<number> {
+    return this.submitter.run();
+  }
+
+  isSettled(tx: Tx, subscriptionId: string): Promise<boolean> {
+    return isSettled(tx, subscriptionId, this.deps.clock.now());
+  }
+
+  /** Raises it once; true if it is new. */
+  async raiseFinding(tx: Tx, finding: NewFinding): Promise<boolean> {
+    return (await raiseFindings(tx, this.deps.clock, [finding])) > 0;
+  }
+
+  settleFinding(tx: Tx, input: { findingId: string; settlement: SettlementKind; actor: string; reason: string }): Promise<void> {
+    return settleFinding(tx, this.deps.clock, input);
+  }
+
+  releaseHeld(tx: Tx, itemId: string): Promise<void> {
+    return releaseHeld(tx, this.deps, itemId);
+  }
+
+  checkSumLaw(tx: Tx, filter: SumLawFilter = {}): Promise<SumLawResult> {
+    return checkSumLaw(tx, filter);
+  }
+
+  requestReconciliation(tx: Tx, input: { marketplace: string; from: Date; to: Date; requestedBy: string }): Promise<string> {
+    return requestReconciliation(tx, this.deps, input);
+  }
+
+  runReconciliation(reconciliationId: string): Promise<void> {
+    return runReconciliation(this.deps, reconciliationId);
+  }
+}
+
+/** The worker's part: two clocks and one task handler. */
+export function registerMeteringHandlers(runner: TaskRunner, metering: Metering): void {
+  runner.addClock(() => metering.closeDueHours());
+  runner.addClock(() => metering.submitDue());
+  runner.register(RECONCILE_HANDLER, (payload) => metering.runReconciliation(String(payload['reconciliationId'])));
+}

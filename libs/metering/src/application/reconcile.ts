@@ -1,0 +1,134 @@
+import { errorText, ProblemError, uuidv7, type Tx } from '#platform';
+import { compareDecimals, isDecimal, MARKETPLACES, sumDecimals, type Marketplace, type ReadBackLine } from '#marketplaces/core';
+import { getSubscription } from '#entitlements';
+import type { MeteringDeps } from './deps.js';
+import { raiseFindings, type NewFinding } from './findings.js';
+
+export const RECONCILE_HANDLER = 'metering.run-reconciliation';
+const DEFAULT_LAG_MS = 3_600_000;
+
+export type Verdict = 'equal' | 'not_yet_visible' | 'missing_there' | 'missing_here' | 'quantity' | 'not_comparable';
+interface Line {
+  periodStart: Date; periodEnd: Date; externalSubscriptionId: string; subscriptionId: string | null; tenantId: string | null; externalPlanId: string; dimension: string;
+  ours: string; theirs: string | null; ourCount: number; theirCount: number | null; latest: Date | null; provisional: boolean;
+}
+interface Accepted { subscription_id: string; tenant_id: string; external_plan_id: string; dimension: string; hour: Date; quantity: string; settled_at: Date }
+
+/** Books the wish and the task in one transaction; answers the id. */
+export async function requestReconciliation(tx: Tx, deps: MeteringDeps, input: { marketplace: string; from: Date; to: Date; requestedBy: string }): Promise<string> {
+  if (!MARKETPLACES.includes(input.marketplace as Marketplace) || !deps.marketplaces.has(input.marketplace as Marketplace)) throw new ProblemError('validation', 'reconciliation.unknown_marketplace', 'no such marketplace is configured');
+  if (!(input.to > input.from)) throw new ProblemError('validation', 'reconciliation.empty_span', '`to` must lie after `from`');
+  const id = uuidv7();
+  await tx.query(`insert into reconciliations (reconciliation_id, marketplace, from_at, to_at, requested_by, state, created_at) values ($1, $2, $3, $4, $5, 'requested', $6)`,
+    [id, input.marketplace, input.from, input.to, input.requestedBy, deps.clock.now()]);
+  await deps.tasks.enqueue(tx, { lane: `reconciliation:${input.marketplace}`, handler: RECONCILE_HANDLER, payload: { reconciliationId: id } });
+  return id;
+}
+
+/**
+ * Compares what the marketplace says it accepted with our receipts, at the grain it can tell (money.md "What can be compared").
+ * Reads only; each difference older than the read-back's lag is a finding.
+ */
+export async function runReconciliation(deps: MeteringDeps, reconciliationId: string): Promise<void> {
+  const [job] = await deps.db.ops((tx) => tx.query<{ marketplace: Marketplace; from_at: Date; to_at: Date; state: string }>('select marketplace, from_at, to_at, state from reconciliations where reconciliation_id = $1', [reconciliationId]));
+  if (!job) throw new ProblemError('not_found', 'reconciliation.unknown', 'there is no such reconciliation');
+  if (job.state === 'completed') return;
+  const adapter = deps.marketplaces.get(job.marketplace);
+  let theirs: ReadBackLine[] | null = null;
+  let failure: string | null = null;
+  try {
+    theirs = adapter.readBack ? await adapter.readBack({ from: job.from_at, to: job.to_at }) : null;
+  } catch (error) {
+    failure = errorText(error);
+  }
+  if (failure !== null) {
+    await deps.db.ops((tx) => tx.query(`update reconciliations set state = 'failed', summary = $2, completed_at = $3 where reconciliation_id = $1 and state <> 'completed'`, [reconciliationId, JSON.stringify({ error: failure }), deps.clock.now()]));
+    return;
+  }
+  const now = deps.clock.now();
+  await deps.db.ops(async (tx) => {
+    const [mine] = await tx.query(`select 1 from reconciliations where reconciliation_id = $1 and state <> 'completed' for update`, [reconciliationId]);
+    if (!mine) return;
+    const lines = await compare(tx, job, theirs);
+    const lag = deps.options?.readBackLagMs ?? DEFAULT_LAG_MS;
+    const judged = lines.map((l) => ({ ...l, verdict: theirs === null ? ('not_comparable' as const) : judge(l, now, lag) }));
+    await tx.query(
+      `insert into reconciliation_lines (reconciliation_id, line, period_start, period_end, external_subscription_id, subscription_id, external_plan_id, dimension, ours, theirs, our_count, their_count, verdict)
+       select $2, r.line, r.period_start, r.period_end, r.external_subscription_id, r.subscription_id, r.external_plan_id, r.dimension, r.ours, r.theirs, r.our_count, r.their_count, r.verdict
+         from jsonb_to_recordset($1::jsonb) as r(line int, period_start timestamptz, period_end timestamptz, external_subscription_id text, subscription_id uuid, external_plan_id text, dimension text,
+              ours numeric, theirs numeric, our_count int, their_count int, verdict text)`,
+      [JSON.stringify(judged.map((l, i) => ({
+        line: i + 1, period_start: l.periodStart, period_end: l.periodEnd, external_subscription_id: l.externalSubscriptionId, subscription_id: l.subscriptionId, external_plan_id: l.externalPlanId,
+        dimension: l.dimension, ours: l.ours, theirs: l.theirs, our_count: l.ourCount, their_count: l.theirCount, verdict: l.verdict,
+      }))), reconciliationId],
+    );
+    await raiseFindings(tx, deps.clock, judged.flatMap((l) => findingOf(reconciliationId, job.marketplace, l, l.verdict)));
+    const verdicts: Record<string, number> = {};
+    for (const l of judged) verdicts[l.verdict] = (verdicts[l.verdict] ?? 0) + 1;
+    await tx.query(`update reconciliations set state = 'completed', summary = $2, completed_at = $3 where reconciliation_id = $1`, [
+      reconciliationId, JSON.stringify({ lines: judged.length, verdicts, readBack: theirs !== null, balanced: judged.every((l) => l.verdict === 'equal' || l.verdict === 'not_yet_visible' || l.verdict === 'not_comparable') }), now]);
+  });
+}
+
+/** Ours at their grain. Without a read-back the lines still say what we hold receipts for, by UTC day. */
+async function compare(tx: Tx, job: { marketplace: Marketplace; from_at: Date; to_at: Date }, theirs: ReadBackLine[] | null): Promise<Line[]> {
+  const ours = await tx.query<Accepted>(
+    `select i.subscription_id, i.tenant_id, r.external_plan_id, r.dimension, r.hour, i.accepted_quantity::text as quantity, i.settled_at
+       from submission_items i join usage_records r using (record_id)
+      where i.marketplace = $1 and i.accepted_quantity is not null and r.hour >= date_trunc('day', $2::timestamptz, 'UTC') and r.hour < $3`,
+    [job.marketplace, job.from_at, job.to_at],
+  );
+  const external = new Map<string, string>();
+  for (const id of new Set(ours.map((o) => o.subscription_id))) {
+    const subscription = await getSubscription(tx, id);
+    if (!subscription) throw new Error(`subscription ${id} has usage and does not exist`);
+    external.set(id, subscription.external_subscription_id);
+  }
+  const lines = new Map<string, Line>();
+  const key = (s: string, plan: string, d: string, from: Date): string => `${from.toISOString()}|${s}|${plan}|${d}`;
+  for (const t of theirs ?? []) {
+    const k = key(t.externalSubscriptionId, t.externalPlanId, t.dimension, t.periodStart);
+    const line = lines.get(k) ?? { periodStart: t.periodStart, periodEnd: t.periodEnd, externalSubscriptionId: t.externalSubscriptionId, subscriptionId: null, tenantId: null, externalPlanId: t.externalPlanId, dimension: t.dimension, ours: '0', theirs: '0', ourCount: 0, theirCount: null, latest: null, provisional: false };
+    line.theirs = sumDecimals([line.theirs ?? '0', isDecimal(t.quantity) ? t.quantity : '0']);
+    line.theirCount = t.count === null ? line.theirCount : (line.theirCount ?? 0) + t.count;
+    line.provisional ||= t.provisional;
+    lines.set(k, line);
+  }
+  const periods = [...lines.values()];
+  for (const o of ours) {
+    const externalId = external.get(o.subscription_id)!;
+    const found = periods.find((l) => l.externalSubscriptionId === externalId && l.externalPlanId === o.external_plan_id && l.dimension === o.dimension && l.periodStart <= o.hour && o.hour < l.periodEnd);
+    const day = new Date(Date.UTC(o.hour.getUTCFullYear(), o.hour.getUTCMonth(), o.hour.getUTCDate()));
+    const k = key(externalId, o.external_plan_id, o.dimension, day);
+    const line = found ?? lines.get(k) ?? { periodStart: day, periodEnd: new Date(day.getTime() + 86_400_000), externalSubscriptionId: externalId, subscriptionId: null, tenantId: null, externalPlanId: o.external_plan_id, dimension: o.dimension, ours: '0', theirs: theirs === null ? null : '0', ourCount: 0, theirCount: theirs === null ? null : 0, latest: null, provisional: false };
+    if (!found) lines.set(k, line);
+    Object.assign(line, { subscriptionId: o.subscription_id, tenantId: o.tenant_id, ours: sumDecimals([line.ours, o.quantity]), ourCount: line.ourCount + 1 });
+    if (line.latest === null || o.settled_at > line.latest) line.latest = o.settled_at;
+  }
+  return [...lines.values()].sort((a, b) => (key(a.externalSubscriptionId, a.externalPlanId, a.dimension, a.periodStart) < key(b.externalSubscriptionId, b.externalPlanId, b.dimension, b.periodStart) ? -1 : 1));
+}
+
+function judge(l: Line, now: Date, lagMs: number): Verdict {
+  const order = compareDecimals(l.ours, l.theirs ?? '0');
+  if (order === 0) return 'equal';
+  // They may show ours later, never less than they have: only a shortfall can be a matter of time.
+  if (order > 0 && (l.provisional || (l.latest !== null && now.getTime() - l.latest.getTime() < lagMs))) return 'not_yet_visible';
+  if (l.ourCount === 0) return 'missing_here';
+  return compareDecimals(l.theirs ?? '0', '0') === 0 ? 'missing_there' : 'quantity';
+}
+
+function findingOf(id: string, marketplace: Marketplace, l: Line, verdict: Verdict): NewFinding[] {
+  if (verdict === 'equal' || verdict === 'not_yet_visible' || verdict === 'not_comparable') return [];
+  const over = compareDecimals(l.theirs ?? '0', l.ours) > 0;
+  const difference = over ? sumDecimals([l.theirs ?? '0', negated(l.ours)]) : sumDecimals([l.ours, negated(l.theirs ?? '0')]);
+  const base = {
+    tenantId: l.tenantId, subscriptionId: l.subscriptionId, dimension: l.dimension, hour: l.periodStart, units: difference,
+    evidence: { reconciliationId: id, marketplace, externalSubscriptionId: l.externalSubscriptionId, externalPlanId: l.externalPlanId, from: l.periodStart, to: l.periodEnd, ours: l.ours, theirs: l.theirs, ourCount: l.ourCount, theirCount: l.theirCount },
+  };
+  const key = `${marketplace}:${l.externalSubscriptionId}:${l.externalPlanId}:${l.dimension}:${l.periodStart.toISOString()}:${l.ours}:${l.theirs}`;
+  const found: NewFinding[] = [{ ...base, kind: `drift.${verdict}` as NewFinding['kind'], dedupeKey: `drift.${verdict}:${key}` }];
+  if (over && l.ourCount > 0) found.push({ ...base, kind: 'over_reported', dedupeKey: `over_reported:${key}` });
+  return found;
+}
+
+const negated = (decimal: string): string => (decimal.startsWith('-') ? decimal.slice(1) : `-${decimal}`);

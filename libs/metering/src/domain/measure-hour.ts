@@ -1,0 +1,123 @@
+import type { HourSegment, MeterHour, Quality, Sample, StreamSamples, StreamState } from './types.js';
+import { maxOf, minOf, US_PER_HOUR, US_PER_MINUTE } from './units.js';
+
+export const SAMPLE_EVERY = 5n * US_PER_MINUTE;
+/** A value is carried over at most two missed samples (money.md "When it closes"). */
+export const CARRY_LIMIT = 3n * SAMPLE_EVERY;
+const NO_SEGMENT = '';
+
+export interface Measured { measured: bigint; estimated: bigint; quality: Quality }
+export interface HourMeasure {
+  /** By segment id; '' is time outside every segment. */
+  bySegment: Map<string, Measured>;
+  streams: Record<string, StreamState>;
+  /** Microseconds for which no value was known, over all streams. */
+  gapUs: bigint;
+  quality: Quality;
+}
+
+type MeterSpan = Pick<MeterHour, 'kind' | 'source' | 'hourStart' | 'endedAt' | 'watermark'>;
+
+/** The raw part of an hour: what the samples say, attributed to segments; no price rule in it. */
+export function measureHour(meter: MeterSpan, segments: HourSegment[], opening: Record<string, StreamState>, samples: StreamSamples[]): HourMeasure {
+  const hourEnd = meter.hourStart + US_PER_HOUR;
+  const end = meter.endedAt === null ? hourEnd : minOf(hourEnd, meter.endedAt);
+  const behind = meter.watermark !== null && meter.watermark < end;
+  const result: HourMeasure = { bySegment: new Map(), streams: { ...opening }, gapUs: 0n, quality: 'measured' };
+  const slot = (id: string): Measured => {
+    let s = result.bySegment.get(id);
+    if (!s) result.bySegment.set(id, (s = { measured: 0n, estimated: 0n, quality: behind ? 'estimated' : 'measured' }));
+    return s;
+  };
+  for (const s of segments) if (s.startsAt < end && (s.endsAt ?? end) > meter.hourStart) slot(s.segmentId);
+  for (const stream of samples) {
+    const state = opening[stream.stream] ?? null;
+    const last =
+      meter.kind === 'counter'
+        ? counterStream(stream, state, segments, meter, end, slot)
+        : gaugeStream(stream, state, segments, meter, end, slot, (us) => (result.gapUs += us));
+    if (last) result.streams[stream.stream] = last;
+    // A stream that has left the subscription hands nothing to later hours.
+    if (stream.until !== null && stream.until <= end) delete result.streams[stream.stream];
+  }
+  if (behind || [...result.bySegment.values()].some((s) => s.quality === 'estimated')) result.quality = 'estimated';
+  return result;
+}
+
+const inOrder = (samples: Sample[]): Sample[] =>
+  [...samples].sort((a, b) => (a.at !== b.at ? (a.at < b.at ? -1 : 1) : a.sequence < b.sequence ? -1 : a.sequence > b.sequence ? 1 : 0));
+
+/**
+ * Left-step integral in byte-microseconds, split at hour edges and cuts: a value holds from its sample to the next one, over
+ * at most two missed samples. What is carried inside a longer hole is `estimated`, the rest of the hole is billed nothing.
+ * Our own events (`engine`) are known at once: their silence means no change.
+ */
+function gaugeStream(
+  stream: StreamSamples, opening: StreamState | null, segments: HourSegment[], meter: MeterSpan, end: bigint,
+  slot: (id: string) => Measured, onGap: (us: bigint) => void,
+): StreamState | null {
+  const low = maxOf(meter.hourStart, stream.from);
+  const high = stream.until === null ? end : minOf(end, stream.until);
+  const points: (StreamState & { known: boolean })[] = [opening ? { ...opening, known: true } : { at: stream.from, value: 0n, epoch: '', sequence: -1n, known: false }];
+  for (const s of inOrder(stream.samples)) if (s.at >= meter.hourStart && s.at < high && s.at >= stream.from) points.push({ ...s, known: true });
+  const piece = (from: bigint, to: bigint, visit: (s: Measured, us: bigint) => void): void => {
+    for (const part of bySegment(maxOf(from, low), minOf(to, high), segments)) visit(slot(part.segmentId), part.us);
+  };
+  points.forEach((point, i) => {
+    const next = i + 1 < points.length ? points[i + 1]!.at : high;
+    if (next <= low) return;
+    const hole = meter.source === 'cell' && next - point.at > CARRY_LIMIT;
+    const carried = hole ? point.at + SAMPLE_EVERY : next;
+    if (point.known) {
+      piece(point.at, carried, (s, us) => (s.measured += point.value * us));
+      if (hole) piece(carried, point.at + CARRY_LIMIT, (s, us) => { s.estimated += point.value * us; s.quality = 'estimated'; });
+    }
+    if (hole) piece(point.at + CARRY_LIMIT, next, (s, us) => { s.quality = 'estimated'; onGap(us); });
+  });
+  const last = points.at(-1)!;
+  return last.known ? { at: last.at, value: last.value, epoch: last.epoch, sequence: last.sequence } : null;
+}
+
+/**
+ * Counter deltas. A delta belongs to the segment at the instant of its later sample; at a cut a sample is taken, and a sample
+ * at the very instant of a cut closes the old segment (it measures what led up to it). A new epoch starts from 0; a fall
+ * inside an epoch bills nothing and marks the hour (provisioning §5.2: never a negative bill).
+ */
+function counterStream(
+  stream: StreamSamples, opening: StreamState | null, segments: HourSegment[], meter: MeterSpan, end: bigint,
+  slot: (id: string) => Measured,
+): StreamState | null {
+  let last = opening ?? stream.baseline;
+  const cut = (at: bigint): HourSegment | undefined => segments.find((s) => s.endsAt === at && s.startsAt < at && at > meter.hourStart);
+  for (const s of inOrder(stream.samples)) {
+    if (s.at < stream.from || (stream.until !== null && s.at > stream.until)) continue;
+    // The sample at the end of the hour belongs to the next one, unless a cut or the end of the subscription is there.
+    const closes = cut(s.at) ?? (s.at === meter.endedAt ? segments.find((x) => x.startsAt < s.at && (x.endsAt ?? s.at) >= s.at) : undefined);
+    if (s.at < meter.hourStart || s.at > end || (s.at === end && !closes)) continue;
+    if (last && (s.at < last.at || (s.at === last.at && s.sequence <= last.sequence))) continue; // counted at the cut
+    const into = slot(closes?.segmentId ?? segmentAt(s.at, segments));
+    if (!last || s.epoch !== last.epoch) into.measured += s.value;
+    else if (s.value >= last.value) into.measured += s.value - last.value;
+    else into.quality = 'estimated';
+    last = { at: s.at, value: s.value, epoch: s.epoch, sequence: s.sequence };
+  }
+  return last;
+}
+
+const segmentAt = (at: bigint, segments: HourSegment[]): string =>
+  segments.find((s) => s.startsAt <= at && (s.endsAt === null || at < s.endsAt))?.segmentId ?? NO_SEGMENT;
+
+/** Splits a stretch of time at the cuts; time outside all segments comes under ''. */
+export function bySegment(from: bigint, to: bigint, segments: HourSegment[]): { segmentId: string; us: bigint }[] {
+  if (to <= from) return [];
+  const parts: { segmentId: string; us: bigint }[] = [];
+  let inside = 0n;
+  for (const s of segments) {
+    const us = minOf(to, s.endsAt ?? to) - maxOf(from, s.startsAt);
+    if (us <= 0n) continue;
+    parts.push({ segmentId: s.segmentId, us });
+    inside += us;
+  }
+  if (inside < to - from) parts.push({ segmentId: NO_SEGMENT, us: to - from - inside });
+  return parts;
+}

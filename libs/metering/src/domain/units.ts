@@ -1,0 +1,103 @@
+/** Exact arithmetic of metering: instants are UTC microseconds, quantities are integers in the meter's base unit (law 6). */
+export const US_PER_SECOND = 1_000_000n;
+export const US_PER_MINUTE = 60n * US_PER_SECOND;
+export const US_PER_HOUR = 60n * US_PER_MINUTE;
+
+export const toUs = (at: Date): bigint => BigInt(at.getTime()) * 1_000n;
+export const toUsOrNull = (at: Date | null): bigint | null => (at === null ? null : toUs(at));
+/** Milliseconds are what a `Date` can hold; only instants that are whole milliseconds (hours, cuts) are turned back. */
+export const fromUs = (us: bigint): Date => new Date(Number(us / 1_000n));
+
+export const minOf = (a: bigint, b: bigint): bigint => (a < b ? a : b);
+export const maxOf = (a: bigint, b: bigint): bigint => (a > b ? a : b);
+
+export function floorDiv(a: bigint, b: bigint): bigint {
+  const q = a / b;
+  return a % b !== 0n && a < 0n !== b < 0n ? q - 1n : q;
+}
+export const ceilDiv = (a: bigint, b: bigint): bigint => -floorDiv(-a, b);
+
+/** The hour an instant belongs to: half-open, 11:00:00.000000 is hour 11 (money.md "The hour"). */
+export const hourOf = (us: bigint): bigint => floorDiv(us, US_PER_HOUR) * US_PER_HOUR;
+
+/** `2026-03`: usage is never re-dated into another calendar month (money.md "Month end"). */
+export const monthOf = (us: bigint): string => fromUs(us).toISOString().slice(0, 7);
+
+const INSTANT = /^(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/;
+
+/** RFC 3339 text to microseconds; finer digits are cut off. Undefined where it is not an instant. */
+export function parseInstant(text: string): bigint | undefined {
+  const m = INSTANT.exec(text);
+  if (!m) return undefined;
+  const [, day, clock, fraction, zone] = m;
+  const ms = Date.parse(`${day}T${clock}${zone!.toUpperCase()}`);
+  // Date.parse rolls 31 February over; such text names no instant.
+  if (Number.isNaN(ms) || new Date(`${day}T00:00:00Z`).toISOString().slice(0, 10) !== day) return undefined;
+  return BigInt(ms) * 1_000n + BigInt((fraction ?? '').padEnd(6, '0').slice(0, 6));
+}
+
+/** Microseconds as UTC text with six digits: the pinned canonical form, and exact for `timestamptz`. */
+export function instantText(us: bigint): string {
+  const second = floorDiv(us, US_PER_SECOND);
+  return `${new Date(Number(second) * 1_000).toISOString().slice(0, 19)}.${(us - second * US_PER_SECOND).toString().padStart(6, '0')}Z`;
+}
+
+const DECIMAL = /^(-?)(\d+)(?:\.(\d+))?$/;
+
+/** Decimal text as an exact fraction `digits / 10^scale`. */
+export function parseDecimal(text: string): { digits: bigint; scale: number } {
+  const m = DECIMAL.exec(text.trim());
+  if (!m) throw new Error(`"${text.slice(0, 60)}" is not a decimal`);
+  const digits = BigInt(`${m[2]}${m[3] ?? ''}`);
+  return { digits: m[1] ? -digits : digits, scale: (m[3] ?? '').length };
+}
+
+export function sameDecimal(a: string, b: string): boolean {
+  const x = parseDecimal(a);
+  const y = parseDecimal(b);
+  return x.digits * 10n ** BigInt(y.scale) === y.digits * 10n ** BigInt(x.scale);
+}
+
+/** `quanta` of 10^-decimals as decimal text with exactly that many decimals. */
+export function quantaText(quanta: bigint, decimals: number): string {
+  if (decimals === 0) return quanta.toString();
+  const sign = quanta < 0n ? '-' : '';
+  const digits = (quanta < 0n ? -quanta : quanta).toString().padStart(decimals + 1, '0');
+  return `${sign}${digits.slice(0, -decimals)}.${digits.slice(-decimals)}`;
+}
+
+/**
+ * The listed unit of one meter. Its quantum (10^-decimals of the unit) need not be whole in base units (MiB in millionths is
+ * not), so both directions are defined over *cumulative* quanta: rounding then never adds up.
+ */
+export class Unit {
+  private readonly scale: bigint;
+
+  constructor(private readonly basePerUnit: bigint, readonly decimals: number) {
+    if (basePerUnit <= 0n) throw new Error('a unit holds at least one base unit');
+    this.scale = 10n ** BigInt(decimals);
+    if (this.scale > basePerUnit) throw new Error(`10^-${decimals} of a unit of ${basePerUnit} is finer than one base unit`);
+  }
+
+  /** Whole quanta in so many base units. */
+  quanta(base: bigint): bigint {
+    return floorDiv(base * this.scale, this.basePerUnit);
+  }
+
+  /** The fewest base units that hold so many quanta: `quanta(base(n)) === n`. */
+  base(quanta: bigint): bigint {
+    return ceilDiv(quanta * this.basePerUnit, this.scale);
+  }
+
+  /** A decimal quantity of listed units in base units, rounded down. */
+  baseOf(decimal: string): bigint {
+    const { digits, scale } = parseDecimal(decimal);
+    return floorDiv(digits * this.basePerUnit, 10n ** BigInt(scale));
+  }
+}
+
+/** An amount in listed units for people, cut at nine decimals; the exact base amount stands beside it as evidence. */
+export function unitsText(amount: bigint, basePerUnit: bigint): string {
+  const decimals = Math.min(9, basePerUnit.toString().length - 1);
+  return quantaText(new Unit(basePerUnit, decimals).quanta(amount), decimals);
+}

@@ -1,0 +1,71 @@
+import { realNow, uuidv7, type Calls, type Tx } from '#platform';
+import type { Marketplace, UsageWireItem } from '#marketplaces/core';
+
+export interface Claimed {
+  itemId: string; tenantId: string; subscriptionId: string; marketplace: Marketplace; wire: UsageWireItem; fence: string; attemptId: string; attempt: number; callId: string;
+}
+interface ItemRow {
+  item_id: string; record_id: string; tenant_id: string; subscription_id: string; marketplace: Marketplace; wire: UsageWireItem | null; batch_key: string | null; state: string; hour: Date; month: string;
+  target_at: Date; hard_at: Date; external_plan_id: string; dimension: string; starts_at: Date; ends_at: Date; quantity: string; decimals: number;
+}
+
+const ITEM = `i.item_id, i.record_id, i.tenant_id, i.subscription_id, i.marketplace, i.wire, i.batch_key, i.state, i.hour, to_char(i.hour at time zone 'UTC', 'YYYY-MM') as month, i.target_at, i.hard_at,
+  r.external_plan_id, r.dimension, r.starts_at, r.ends_at, r.quantity::text as quantity, r.decimals`;
+/** May be sent now, and nobody else is at it. Leases run in real time, waiting in business time. */
+const SENDABLE = `i.settled_at is null and i.state in ('pending', 'deferred', 'unknown', 'in_flight') and i.next_attempt_at <= $1 and i.hard_at > $1 and (i.lease_until is null or i.lease_until < $2)`;
+
+export async function headItem(tx: Tx, now: Date, marketplaces: string[]): Promise<ItemRow | null> {
+  const [row] = await tx.query<ItemRow>(
+    `select ${ITEM} from submission_items i join usage_records r using (record_id) where ${SENDABLE} and i.marketplace = any($3::text[])
+      order by i.hard_at, i.hour, i.item_id limit 1 for update of i skip locked`,
+    [now, realNow(), marketplaces],
+  );
+  return row ?? null;
+}
+
+/** More of the head's kind: one marketplace, one batch key, one billing month, earliest deadline first. */
+export function batchMates(tx: Tx, now: Date, head: ItemRow, batchKey: string, limit: number): Promise<ItemRow[]> {
+  return tx.query<ItemRow>(
+    `select ${ITEM} from submission_items i join usage_records r using (record_id)
+      where ${SENDABLE} and i.marketplace = $3 and i.batch_key = $4 and to_char(i.hour at time zone 'UTC', 'YYYY-MM') = $5 and i.item_id <> $6 and i.wire is not null
+      order by i.hard_at, i.hour, i.item_id limit $7 for update of i skip locked`,
+    [now, realNow(), head.marketplace, batchKey, head.month, head.item_id, limit],
+  );
+}
+
+export type { ItemRow };
+
+/** Stores the bytes once; from here on they are what is sent, whatever the number of attempts. */
+export async function storeWire(tx: Tx, itemId: string, wire: UsageWireItem, batchKey: string): Promise<void> {
+  await tx.query('update submission_items set wire = $2, batch_key = $3 where item_id = $1 and wire is null', [itemId, JSON.stringify(wire), batchKey]);
+}
+
+/** Attempts that never got an outcome (a crash between intent and outcome): what they did is unknown. */
+export async function loseOpenAttempts(tx: Tx, itemIds: string[], at: Date): Promise<{ item_id: string; call_id: string }[]> {
+  return tx.query(
+    `update submission_attempts set outcome = 'unknown', code = 'answer_lost', outcome_at = $2 where item_id = any($1::uuid[]) and outcome is null returning item_id, call_id`,
+    [itemIds, at],
+  );
+}
+
+/** Intent before: the call, the attempts and the leases commit together, and only then is anything sent (law 3). */
+export async function beginAttempts(
+  tx: Tx, calls: Calls, now: Date, leaseMs: number, items: { itemId: string; tenantId: string; subscriptionId: string; marketplace: Marketplace; wire: UsageWireItem }[],
+): Promise<Claimed[]> {
+  const callId = await calls.begin({
+    target: items[0]!.marketplace, operation: 'submitUsage', subject: `submission:${items[0]!.itemId}`, ...(items.length === 1 ? { subscriptionId: items[0]!.subscriptionId } : {}),
+    intent: { items: items.map((i) => ({ itemId: i.itemId, wireKey: i.wire.wireKey })) },
+  }, tx);
+  const rows = await tx.query<{ item_id: string; fence: string; attempts: number }>(
+    `update submission_items set state = 'in_flight', attempts = attempts + 1, fence = fence + 1, lease_until = $2, hold_reason = null where item_id = any($1::uuid[]) returning item_id, fence::text, attempts`,
+    [items.map((i) => i.itemId), new Date(realNow().getTime() + leaseMs)],
+  );
+  const byId = new Map(rows.map((r) => [r.item_id, r]));
+  const claimed = items.map((i): Claimed => ({ ...i, fence: byId.get(i.itemId)!.fence, attempt: byId.get(i.itemId)!.attempts, attemptId: uuidv7(), callId }));
+  await tx.query(
+    `insert into submission_attempts (attempt_id, item_id, tenant_id, number, call_id, fence, at)
+     select a, i, t, n, $5, f, $6 from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $7::bigint[]) as u(a, i, t, n, f)`,
+    [claimed.map((c) => c.attemptId), claimed.map((c) => c.itemId), claimed.map((c) => c.tenantId), claimed.map((c) => c.attempt), callId, now, claimed.map((c) => c.fence)],
+  );
+  return claimed;
+}
