@@ -1,3 +1,4 @@
+delete from global_tables where table_name in ('plan_versions', 'subscription_aliases', 'fulfillment_events', 'change_requests', 'landing_sessions');
 drop table subscription_usage;
 drop table quotas;
 drop table entitlements;

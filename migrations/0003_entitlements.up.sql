@@ -8,8 +8,7 @@ create table plan_versions (
   content_hash      text not null,
   document          jsonb not null,
   loaded_at         timestamptz not null,
-  unique (marketplace, external_offer_id, external_plan_id, version),
-  unique (marketplace, external_offer_id, external_plan_id, content_hash)
+  unique (marketplace, external_offer_id, external_plan_id, version)
 );
 create function refuse_change() returns trigger language plpgsql as
   $$ begin raise exception '% is immutable', tg_table_name using errcode = 'restrict_violation'; end $$;

@@ -17,3 +17,4 @@ export * from './tasks/task-runner.js';
 export * from './tasks/nudger.js';
 export * from './tasks/pg-nudger.js';
 export * from './queue/bull-nudger.js';
+export * from './embedded/index.js';

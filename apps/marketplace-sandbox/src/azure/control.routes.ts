@@ -19,6 +19,7 @@ const purchaseBody = z.strictObject({
   isFreeTrial: z.boolean().optional(),
   csp: z.boolean().optional(),
 });
+const adjustBody = z.strictObject({ externalId: z.guid(), dimension: z.string(), hour: z.iso.datetime(), by: z.string().regex(/^-?\d+(\.\d+)?$/) });
 const webhookBody = z.strictObject({
   body: z.unknown(),
   forge: z.enum(forgeries).default('none'),
@@ -41,6 +42,9 @@ export function azureControlRoutes(scope: FastifyInstance, desk: AzureDesk): voi
     const operation = act(desk, id, action, request.body);
     return reply.code(202).send({ subscriptionId: id, operationId: operation?.id ?? null });
   });
+
+  // Test only: what a marketplace's own error would look like. A reconciliation that does not see it proves nothing.
+  scope.post('/billed/adjust', (request) => desk.adjustBilled(parseBody(adjustBody, request.body)));
 
   scope.post('/webhooks', async (request) => {
     const { body, forge, headers, offerId } = parseBody(webhookBody, request.body);

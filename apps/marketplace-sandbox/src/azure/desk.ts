@@ -1,9 +1,11 @@
+import { HOUR } from '../shared/clock.js';
+import { sumDecimals } from '../shared/exact-json.js';
 import { ControlError } from '../shared/http.js';
 import { changeFault, quantityFault } from './change-rules.js';
 import type { AzureContext } from './context.js';
 import type { Lifecycle } from './lifecycle.js';
 import { type AzureOffer, offerOf, type Person, planOf, planVisibleTo } from './settings.js';
-import type { AzureOperation, AzureSubscription } from './types.js';
+import type { AcceptedUsage, AzureOperation, AzureSubscription } from './types.js';
 import { postWebhook, type WebhookAnswer } from './webhook-client.js';
 import type { Forgery, WebhookTokens } from './webhook-token.js';
 
@@ -19,6 +21,14 @@ export interface PurchaseRequest {
   isTest?: boolean;
   isFreeTrial?: boolean;
   csp?: boolean;
+}
+
+/** `by` is decimal text, negative to lower it. */
+export interface BilledAdjustment {
+  externalId: string;
+  dimension: string;
+  hour: string;
+  by: string;
 }
 
 export interface Landing {
@@ -132,6 +142,15 @@ export class AzureDesk {
     if (!offer || !url) throw new ControlError(409, 'webhook.unset', 'Set azure.webhookUrl with PUT /sandbox/settings.');
     const text = typeof body === 'string' ? body : JSON.stringify(body);
     return postWebhook(url, text, await this.tokens.mint(offer, forge), settings.answerWindowSeconds * 1000, headers);
+  }
+
+  /** Changes one accepted quantity behind everybody's back, as a marketplace's own fault would. */
+  adjustBilled(adjustment: BilledAdjustment): AcceptedUsage {
+    const hour = new Date(Math.floor(Date.parse(adjustment.hour) / HOUR) * HOUR).toISOString();
+    const key = `${adjustment.externalId.toLowerCase()}|${adjustment.dimension}|${hour}`;
+    const usage = this.context.state.usage.get(key);
+    if (!usage) throw new ControlError(404, 'billed.unknown', `Nothing was accepted for ${key}.`);
+    return this.context.state.usage.put(key, { ...usage, quantity: sumDecimals([usage.quantity, adjustment.by]) });
   }
 
   private change(id: string, change: { planId?: string; quantity?: number }): AzureOperation {

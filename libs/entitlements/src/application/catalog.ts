@@ -25,36 +25,43 @@ export class Catalog {
   /** Reads and checks every `*.yaml` of the folder; all faults of a file are told at once. */
   readFolder(folder: string): Omit<PlanVersion, 'version'>[] {
     const schema = JSON.parse(readFileSync(join(projectRoot(), 'catalog', 'catalog.schema.json'), 'utf8')) as object;
-    const check = new Ajv2020({ allErrors: true }).compile<CatalogFile>(schema);
+    const check = new Ajv2020({ allErrors: true, allowUnionTypes: true }).compile<CatalogFile>(schema);
     const files = readdirSync(folder).filter((f) => f.endsWith('.yaml')).sort();
     if (files.length === 0) throw new ConfigError(`the catalog folder ${folder} holds no .yaml file. Set BERTH_CATALOG to a folder with offers (docs/guides/catalog.md)`);
-    return files.flatMap((file) => {
-      const document: unknown = parse(readFileSync(join(folder, file), 'utf8'));
+    const faults: string[] = [];
+    const plans = files.flatMap((file) => {
+      const document = parseYaml(file, readFileSync(join(folder, file), 'utf8'), faults);
+      if (document === null) return [];
       if (!check(document)) {
-        const faults = (check.errors ?? []).slice(0, 5).map((e) => `${e.instancePath || '/'} ${e.message ?? ''}`).join('; ');
-        throw new ConfigError(`catalog file ${file}: ${faults}. Correct it against catalog/catalog.schema.json`);
+        faults.push(...(check.errors ?? []).map((e) => `${file}: ${e.instancePath || '/'} ${e.message ?? ''}${unknownName(e.params)}`));
+        return [];
       }
-      const plans = toPlans(document);
-      for (const plan of plans) for (const meter of plan.meters) assertExact(file, plan.externalPlanId, meter);
-      return plans;
+      const read = toPlans(document);
+      faults.push(...read.flatMap((plan) => planFaults(plan)).map((fault) => `${file}: ${fault}`));
+      return read;
     });
+    faults.push(...repeated(plans.map((p) => `${p.marketplace} offer ${p.externalOfferId}, plan ${p.externalPlanId}`)).map((name) => `${name} is described twice`));
+    if (faults.length > 0) throw new ConfigError(`the catalog is wrong: ${faults.join('; ')}. Correct it (catalog/catalog.schema.json)`);
+    return plans;
   }
 
-  /** Stores what is new. Idempotent; two starters at once end with one row per content. */
+  /** Stores what differs from the newest version. Idempotent; two starters at once end with one row. */
   async load(tx: Tx, plans: Omit<PlanVersion, 'version'>[]): Promise<number> {
     let added = 0;
     await tx.query('select pg_advisory_xact_lock(7205313)');
     for (const plan of plans) {
-      const [known] = await tx.query('select 1 from plan_versions where plan_version_id = $1', [plan.planVersionId]);
-      if (known) continue;
-      const [last] = await tx.query<{ version: number }>(
-        'select coalesce(max(version), 0)::int as version from plan_versions where marketplace = $1 and external_offer_id = $2 and external_plan_id = $3',
+      const [last] = await tx.query<{ version: number; content_hash: string }>(
+        'select version, content_hash from plan_versions where marketplace = $1 and external_offer_id = $2 and external_plan_id = $3 order by version desc limit 1',
         [plan.marketplace, plan.externalOfferId, plan.externalPlanId],
       );
-      const version = last!.version + 1;
+      if (last?.content_hash === plan.contentHash) continue;
+      const version = (last?.version ?? 0) + 1;
+      // Content that was withdrawn and comes back is a version of its own: the newest version is always what the files say.
+      const [taken] = await tx.query('select 1 from plan_versions where plan_version_id = $1', [plan.planVersionId]);
+      const planVersionId = taken ? uuidv5('plan-version', plan.marketplace, plan.externalOfferId, plan.externalPlanId, plan.contentHash, String(version)) : plan.planVersionId;
       await tx.query(
         `insert into plan_versions (plan_version_id, marketplace, external_offer_id, external_plan_id, version, content_hash, document, loaded_at) values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-        [plan.planVersionId, plan.marketplace, plan.externalOfferId, plan.externalPlanId, version, plan.contentHash, JSON.stringify({ ...plan, version }), this.clock.now()],
+        [planVersionId, plan.marketplace, plan.externalOfferId, plan.externalPlanId, version, plan.contentHash, JSON.stringify({ ...plan, planVersionId, version }), this.clock.now()],
       );
       added += 1;
     }
@@ -99,9 +106,31 @@ function toPlans(file: CatalogFile): Omit<PlanVersion, 'version'>[] {
   });
 }
 
-/** A quantum that is not a whole number of base units could not be carried exactly (law 6). */
-function assertExact(file: string, plan: string, meter: MeterTerms): void {
-  if (BigInt(meter.basePerUnit) % 10n ** BigInt(meter.decimals) !== 0n) {
-    throw new ConfigError(`catalog file ${file}: plan ${plan}, meter ${meter.meter}: basePerUnit must be divisible by 10^${meter.decimals}. Lower decimals`);
+function parseYaml(file: string, text: string, faults: string[]): unknown {
+  try {
+    return parse(text) as unknown;
+  } catch (error) {
+    faults.push(`${file}: ${(error as Error).message.split('\n')[0]}`);
+    return null;
   }
+}
+
+/** Ajv names the offending property only in the parameters of the error. */
+const unknownName = (params: Record<string, unknown>): string => (typeof params['additionalProperty'] === 'string' ? ` (${params['additionalProperty']})` : '');
+
+const repeated = (names: string[]): string[] => [...new Set(names.filter((name, i) => names.indexOf(name) !== i))];
+
+/** What the schema cannot say. */
+function planFaults(plan: Omit<PlanVersion, 'version'>): string[] {
+  const where = `plan ${plan.externalPlanId}`;
+  return [
+    ...(plan.regions.some((r) => r.id === plan.defaultRegion) ? [] : [`${where}: defaultRegion ${plan.defaultRegion} is not one of its regions`]),
+    ...repeated(plan.meters.map((m) => m.meter)).map((name) => `${where}: meter ${name} is there twice`),
+    // Two meters of one dimension would be two records under one key of the marketplace.
+    ...repeated(plan.meters.filter((m) => m.emission === 'live').map((m) => m.dimension)).map((name) => `${where}: dimension ${name} is fed by two meters`),
+    // A quantum that is not a whole number of base units could not be carried exactly (law 6).
+    ...plan.meters
+      .filter((m) => BigInt(m.basePerUnit) % 10n ** BigInt(m.decimals) !== 0n)
+      .map((m) => `${where}, meter ${m.meter}: basePerUnit must be divisible by 10^${m.decimals}; lower decimals`),
+  ];
 }

@@ -15,32 +15,39 @@ export class Changes {
 
   async decide(tx: Tx, truth: SubscriptionTruth, change: RequestedChange): Promise<ChangeDecision> {
     const subscriptionId = subscriptionIdOf(truth.marketplace, truth.externalSubscriptionId);
-    const [known] = await tx.query<{ change_request_id: string; state: string; reason: string | null }>(
-      'select change_request_id, state, reason from change_requests where subscription_id = $1 and external_operation_id = $2',
-      [subscriptionId, change.externalOperationId],
-    );
-    if (known) return { accept: known.state !== 'refused', reason: known.reason ?? undefined, changeRequestId: known.change_request_id };
+    const known = await this.known(tx, subscriptionId, change.externalOperationId);
+    if (known) return known;
     const reason = await this.refusal(tx, subscriptionId, truth, change);
     const id = uuidv7();
-    const now = this.clock.now();
-    await tx.query(
+    const inserted = await tx.query(
       `insert into change_requests (change_request_id, subscription_id, external_operation_id, kind, to_external_plan_id, to_quantity, state, reason, created_at, updated_at)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)`,
-      [id, subscriptionId, change.externalOperationId, change.kind, change.toExternalPlanId, change.toQuantity, reason ? 'refused' : 'accepted', reason, now],
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) on conflict (subscription_id, external_operation_id) do nothing returning 1`,
+      [id, subscriptionId, change.externalOperationId, change.kind, change.toExternalPlanId, change.toQuantity, reason ? 'refused' : 'accepted', reason, this.clock.now()],
     );
+    // Two deliveries at once: the first decision is the one both get.
+    if (inserted.length === 0) return (await this.known(tx, subscriptionId, change.externalOperationId))!;
     return { accept: !reason, reason: reason ?? undefined, changeRequestId: id };
+  }
+
+  private async known(tx: Tx, subscriptionId: string, externalOperationId: string): Promise<ChangeDecision | null> {
+    const [row] = await tx.query<{ change_request_id: string; state: string; reason: string | null }>(
+      'select change_request_id, state, reason from change_requests where subscription_id = $1 and external_operation_id = $2',
+      [subscriptionId, externalOperationId],
+    );
+    return row ? { accept: row.state !== 'refused', reason: row.reason ?? undefined, changeRequestId: row.change_request_id } : null;
   }
 
   private async refusal(tx: Tx, subscriptionId: string, truth: SubscriptionTruth, change: RequestedChange): Promise<string | null> {
     const record = await this.subscriptions.find(tx, subscriptionId);
     if (!record) return 'This purchase is not known here yet.';
     if (record.state !== 'active') return `A ${record.state} subscription cannot be changed.`;
-    const toPlan = change.toExternalPlanId ?? record.externalPlanId;
-    // The revert after a refusal names the plan the buyer already has: it must be accepted (contract azure §4).
-    if (change.kind === 'plan' && toPlan === record.externalPlanId) return null;
-    const plan = await this.catalog.latest(tx, truth.marketplace, truth.externalOfferId, toPlan);
-    if (!plan) return `Plan ${toPlan} is not offered.`;
+    const toPlan = change.kind === 'plan' ? (change.toExternalPlanId ?? record.externalPlanId) : record.externalPlanId;
+    // The revert after a refusal names what the buyer already has: it must be accepted (contract azure §4).
+    if (change.kind === 'plan' ? toPlan === record.externalPlanId : change.toQuantity === record.quantity) return null;
     const current = await this.catalog.get(tx, record.planVersionId!);
+    // More or fewer units stay under the version that was bought.
+    const plan = change.kind === 'plan' ? await this.catalog.latest(tx, truth.marketplace, truth.externalOfferId, toPlan) : current;
+    if (!plan) return `Plan ${toPlan} is not offered.`;
     const missing = current.meters.filter((m) => m.emission === 'live' && !plan.meters.some((n) => n.meter === m.meter)).map((m) => m.meter);
     if (missing.length > 0) return `Plan ${toPlan} does not measure what is in use: ${missing.join(', ')}.`;
     const [used] = await tx.query<{ value: string | null }>(

@@ -8,9 +8,9 @@ import type { Subscriptions } from './subscriptions.js';
 
 /** What a buyer fills in. Microsoft's `mail` may be empty and Google sends no address at all: a contact is asked for. */
 export const landingDetails = z.object({
-  organisation: z.string().trim().min(2, 'must have 2 to 80 characters').max(80, 'must have 2 to 80 characters'),
-  region: z.string().trim().min(1, 'choose a region'),
-  contactName: z.string().trim().min(1, 'is needed').max(120),
+  organisation: z.string('is needed').trim().min(2, 'must have 2 to 80 characters').max(80, 'must have 2 to 80 characters'),
+  region: z.string('choose a region').trim().min(1, 'choose a region'),
+  contactName: z.string('is needed').trim().min(1, 'is needed').max(80, 'must have at most 80 characters'),
   contactEmail: z.email('is not an e-mail address').max(254),
 });
 export type LandingDetails = z.infer<typeof landingDetails>;
@@ -39,9 +39,13 @@ export class Landings {
     return sessionId;
   }
 
-  async find(tx: Tx, sessionId: string): Promise<LandingSession> {
+  find(tx: Tx, sessionId: string): Promise<LandingSession> {
+    return this.read(tx, sessionId, '');
+  }
+
+  private async read(tx: Tx, sessionId: string, lock: '' | 'for update'): Promise<LandingSession> {
     const [row] = await tx.query<{ session_hash: string; marketplace: Marketplace; subscription_id: string; completed_at: Date | null; details: string | null; expires_at: Date }>(
-      'select * from landing_sessions where session_hash = $1',
+      `select * from landing_sessions where session_hash = $1 ${lock}`,
       [sha256Hex(sessionId)],
     );
     if (!row) throw new ProblemError('not_found', 'landing.session_unknown', 'This page is not known. Open it again from the marketplace.');
@@ -57,24 +61,33 @@ export class Landings {
    * display name and contact only. Throws `landing.details_invalid` with a list of fields, `landing.already_completed`.
    */
   async complete(tx: Tx, sessionId: string, input: unknown): Promise<{ subscriptionId: string; tenantId: string; created: boolean }> {
-    const session = await this.find(tx, sessionId);
+    // Locked: of two submissions at once the second finds the first one's.
+    const session = await this.read(tx, sessionId, 'for update');
     if (session.completedAt) throw new ProblemError('conflict', 'landing.already_completed', 'The details of this purchase have been given already.');
     const parsed = landingDetails.safeParse(input);
     const errors = parsed.success ? [] : parsed.error.issues.map((i) => ({ field: i.path.join('.'), message: i.message }));
     const record = await this.subscriptions.get(tx, session.subscriptionId);
     const plan = await this.catalog.get(tx, record.planVersionId!);
-    if (parsed.success && !plan.regions.some((r) => r.id === parsed.data.region)) errors.push({ field: 'region', message: 'is not offered for this plan' });
+    const region = parsed.success ? parsed.data.region : regionOf(input);
+    if (region && !plan.regions.some((r) => r.id === region)) errors.push({ field: 'region', message: 'is not offered for this plan' });
     if (!parsed.success || errors.length > 0) throw new ProblemError('validation', 'landing.details_invalid', 'Some details are missing or wrong.', { errors });
     if (['closing', 'cancelled', 'voided'].includes(record.state)) throw new ProblemError('conflict', 'landing.purchase_over', 'This purchase has ended. Buy it again in the marketplace.');
     const details = parsed.data;
     const created = record.tenantId === null;
-    const tenant = await this.tenants.ensureForPurchase(tx, {
-      purchaseId: record.subscriptionId, displayName: details.organisation, region: details.region, contact: { name: details.contactName, email: details.contactEmail },
-    });
+    const contact = { name: details.contactName, email: details.contactEmail };
+    const tenant = record.tenantId
+      ? await this.tenants.describe(tx, record.tenantId, { displayName: details.organisation, contact })
+      : await this.tenants.ensureForPurchase(tx, { purchaseId: record.subscriptionId, displayName: details.organisation, region: details.region, contact });
     await tx.query('update landing_sessions set details = $2, completed_at = $3 where session_hash = $1', [
       session.sessionHash, this.sealer.seal(JSON.stringify(details), 'landing.details'), this.clock.now(),
     ]);
     if (created) await this.subscriptions.bindTenant(tx, record.subscriptionId, tenant.tenantId);
     return { subscriptionId: record.subscriptionId, tenantId: tenant.tenantId, created };
   }
+}
+
+/** The region of details that are wrong otherwise, so that all faults are told at once. */
+function regionOf(input: unknown): string | null {
+  const region = (input as { region?: unknown } | null | undefined)?.region;
+  return typeof region === 'string' ? region.trim() : null;
 }

@@ -27,6 +27,9 @@ export async function grantRights(tx: Tx, owner: RightsOwner, plan: PlanVersion,
       [uuidv7(), owner.tenantId, owner.subscriptionId, feature, JSON.stringify(value), plan.planVersionId, at],
     );
   }
+  await tx.query('update quotas set ends_at = $2 where subscription_id = $1 and ends_at is null and not name = any($3::text[])', [
+    owner.subscriptionId, at, plan.quotas.map((q) => q.name),
+  ]);
   for (const quota of plan.quotas) {
     const limit = quotaLimit(quota, owner.quantity).toString();
     await tx.query('update quotas set ends_at = $3 where subscription_id = $1 and name = $2 and ends_at is null and hard_limit <> $4', [owner.subscriptionId, quota.name, at, limit]);

@@ -1,10 +1,12 @@
 import { ProblemError, uuidv5, uuidv7, type Clock, type Tasks, type Tx } from '#platform';
 import type { FulfillmentEvent, Marketplace, SubscriptionTruth } from '#marketplaces/core';
-import { actionTowards, nextState, type SubscriptionAction } from '../domain/subscription-states.js';
+import { actionTowards, isOver, nextState, type SubscriptionAction } from '../domain/subscription-states.js';
 import type { PlanVersion } from '../domain/plan-version.js';
 import { SubscriptionRecord } from '../infra/subscription.record.js';
-import { closeSegment, currentSegment, openSegment } from '../infra/segments.sql.js';
+import { factChanges, sameInstant } from '../domain/facts.js';
+import { currentSegment } from '../infra/segments.sql.js';
 import type { Catalog } from './catalog.js';
+import { alignSegments, cutAt } from './cuts.js';
 import { endRights, grantRights } from './rights.js';
 
 /** The lane of everything that concerns one purchase: fetch order is apply order. */
@@ -56,127 +58,95 @@ export class Subscriptions {
     }
     const changes: string[] = [];
     if (!record) {
-      record = await this.create(tx, id, truth, plan!);
-      changes.push('created');
-    } else if (record.truthVersion && truth.version && truth.version < record.truthVersion) {
+      const created = await this.create(tx, id, truth, plan!);
+      record = created.record;
+      if (created.fresh) changes.push('created');
+    }
+    if (record.truthVersion && truth.version && truth.version < record.truthVersion) {
       return { result: 'unchanged', subscriptionId: id, why: 'a newer view is applied already' };
     }
     await this.linkAliases(tx, record, truth);
     this.refresh(record, truth);
-    await this.move(tx, record, event, truth, changes);
-    await this.follow(tx, record, event, truth, plan, changes);
+    const unmapped = await this.advance(tx, record, event, truth, plan, changes);
     record.updatedAt = this.clock.now();
     await tx.manager.save(SubscriptionRecord, record);
+    if (unmapped) {
+      // Rights stay as they were; a person maps the plan. Guessing a default would bill or serve wrongly.
+      const besides = changes.length > 0 ? `; applied: ${changes.join(', ')}` : '';
+      return { result: 'parked', subscriptionId: id, code: 'unmapped_plan', why: `plan ${truth.externalPlanId} of ${truth.externalOfferId} is not in the catalog${besides}` };
+    }
     return changes.length > 0 ? { result: 'applied', subscriptionId: id, changes } : { result: 'unchanged', subscriptionId: id, why: 'nothing new' };
   }
 
-  /** Moves the state towards the truth and makes the cut that goes with it. */
-  private async move(tx: Tx, record: SubscriptionRecord, event: FulfillmentEvent, truth: SubscriptionTruth, changes: string[]): Promise<void> {
-    const action = actionTowards(record.state, truth.state);
-    if (!action) return;
-    const to = nextState(record.state, action);
-    if (!to) return;
-    if (action === 'activate' && !record.tenantId) await this.tasks.publish(tx, this.event('subscription.needs_tenant', record));
-    const from = record.state;
-    record.state = to;
-    record.suspendedSource = to === 'suspended' ? 'marketplace' : null;
-    changes.push(`${from} → ${to}`);
-    const at = await this.cutAt(tx, record.subscriptionId, event);
-    if (action === 'end') record.endedAt = at;
-    await this.cut(tx, record, action, at);
-    await this.tasks.publish(tx, this.event(PAST[action], record));
-    record.lastOccurredAt = event.occurredAt;
+  /** Facts and state follow the truth, then one cut is made for both. Answers whether the plan could not be mapped. */
+  private async advance(tx: Tx, record: SubscriptionRecord, event: FulfillmentEvent, truth: SubscriptionTruth, plan: PlanVersion | null, changes: string[]): Promise<boolean> {
+    const at = await cutAt(tx, record.subscriptionId, (event.kind === 'end_scheduled' ? undefined : event.effectiveAt) ?? event.occurredAt, this.clock.now());
+    const followed = this.follow(record, truth, plan, changes);
+    const moved = await this.move(tx, record, truth, at, changes);
+    const cut = await alignSegments(tx, record, at, this.clock.now());
+    if (isOver(record.state)) {
+      if (moved.length > 0) await endRights(tx, record.subscriptionId, at);
+    } else if (record.tenantId && (cut === 'first' || (followed.rights && cut))) {
+      await grantRights(tx, record, await this.catalog.get(tx, record.planVersionId!), at);
+    }
+    for (const type of moved) await this.tasks.publish(tx, this.event(type, record));
+    if (followed.rights) {
+      await this.tasks.publish(tx, this.event('subscription.changed', record));
+      await this.closeRequests(tx, record, at);
+    }
+    if (moved.length > 0 || cut) record.lastOccurredAt = event.occurredAt;
+    return followed.unmapped;
   }
 
-  /** Plan, quantity and term follow the truth; each change is a cut. */
-  private async follow(tx: Tx, record: SubscriptionRecord, event: FulfillmentEvent, truth: SubscriptionTruth, plan: PlanVersion | null, changes: string[]): Promise<void> {
-    const planChanged = record.externalPlanId !== truth.externalPlanId;
-    const quantityChanged = record.quantity !== truth.quantity && truth.quantity !== null;
-    const termMoved = record.termStartsAt !== null && truth.term.startsAt !== null && record.termStartsAt.getTime() !== truth.term.startsAt.getTime();
-    record.termStartsAt = truth.term.startsAt;
-    record.termEndsAt = truth.term.endsAt;
-    record.termUnit = truth.term.unit;
-    if (!planChanged && !quantityChanged && !termMoved) return;
-    if (planChanged && !plan) {
-      // Rights stay as they were; a person maps the plan. Guessing a default would bill or serve wrongly.
-      changes.push(`unmapped plan ${truth.externalPlanId}`);
-      await this.tasks.publish(tx, this.event('subscription.plan_unmapped', record));
-      return;
+  /** Moves the state towards the truth, step by step as the state table allows; the names of the events that tell of it. */
+  private async move(tx: Tx, record: SubscriptionRecord, truth: SubscriptionTruth, at: Date, changes: string[]): Promise<string[]> {
+    const events: string[] = [];
+    for (let action = actionTowards(record.state, truth.state); action; action = actionTowards(record.state, truth.state)) {
+      const to = nextState(record.state, action);
+      if (!to) break;
+      changes.push(`${record.state} → ${to}`);
+      record.state = to;
+      record.suspendedSource = to === 'suspended' ? 'marketplace' : null;
+      if (action === 'activate') record.acknowledgedAt ??= this.clock.now();
+      if (action === 'end') {
+        record.endedAt = at;
+        // Nothing was ever served or counted: there is nothing to settle.
+        if (to === 'closing' && !(await currentSegment(tx, record.subscriptionId))) record.state = 'cancelled';
+      }
+      events.push(record.state === 'voided' ? PAST.void : PAST[action]);
     }
-    if (planChanged) {
+    // A suspended purchase gets its tenant when it is reinstated.
+    if (record.state === 'active' && events.length > 0 && !record.tenantId) events.unshift('subscription.needs_tenant');
+    return events;
+  }
+
+  /** Plan, quantity and term follow the truth; an ended purchase keeps those of its last segment. */
+  private follow(record: SubscriptionRecord, truth: SubscriptionTruth, plan: PlanVersion | null, changes: string[]): { rights: boolean; unmapped: boolean } {
+    if (isOver(record.state) || truth.state === 'ended' || truth.state === 'voided') return { rights: false, unmapped: false };
+    const changed = factChanges(record, truth);
+    if (changed.plan && !plan) return { rights: false, unmapped: true };
+    if (changed.plan) {
       record.planVersionId = plan!.planVersionId;
       record.externalPlanId = truth.externalPlanId;
       changes.push(`plan ${truth.externalPlanId}`);
     }
-    if (quantityChanged) {
+    if (changed.quantity) {
       record.quantity = truth.quantity;
       changes.push(`quantity ${String(truth.quantity)}`);
     }
-    if (termMoved) changes.push('term');
-    if (record.state === 'active' || record.state === 'suspended') {
-      const at = await this.cutAt(tx, record.subscriptionId, event);
-      await this.recut(tx, record, at, planChanged ? 'plan_change' : quantityChanged ? 'quantity_change' : 'renewal', record.state === 'active');
-      if (planChanged || quantityChanged) {
-        if (record.tenantId) await grantRights(tx, record, await this.catalog.get(tx, record.planVersionId!), at);
-        await this.tasks.publish(tx, this.event('subscription.changed', record));
-        await tx.query(
-          `update change_requests set state = 'applied', effective_at = $2, updated_at = $3 where subscription_id = $1 and state = 'accepted'
-             and (to_external_plan_id = $4 or to_quantity = $5)`,
-          [record.subscriptionId, at, this.clock.now(), planChanged ? truth.externalPlanId : null, quantityChanged ? truth.quantity : null],
-        );
-      }
-    }
+    if (truth.term.startsAt && !sameInstant(record.termStartsAt, truth.term.startsAt)) changes.push('term');
+    record.termStartsAt = truth.term.startsAt ?? record.termStartsAt;
+    record.termEndsAt = truth.term.endsAt ?? record.termEndsAt;
+    record.termUnit = truth.term.unit ?? record.termUnit;
+    return { rights: changed.plan || changed.quantity, unmapped: false };
   }
 
-  private async cut(tx: Tx, record: SubscriptionRecord, action: SubscriptionAction, at: Date): Promise<void> {
-    switch (action) {
-      case 'activate':
-        record.acknowledgedAt = record.acknowledgedAt ?? this.clock.now();
-        if (record.tenantId) await this.openFirst(tx, record, at);
-        return;
-      case 'suspend':
-        return this.recut(tx, record, at, 'suspension', false);
-      case 'reinstate':
-        return this.recut(tx, record, at, 'reinstatement', true);
-      case 'end': {
-        const open = await currentSegment(tx, record.subscriptionId);
-        if (open && !open.endsAt) await closeSegment(tx, open.segmentId, at);
-        // Nothing was ever served or counted: there is nothing to settle.
-        if (!open && record.state === 'closing') record.state = 'cancelled';
-        return endRights(tx, record.subscriptionId, at);
-      }
-      case 'void':
-      case 'schedule':
-      case 'settle':
-        return;
-    }
-  }
-
-  private async openFirst(tx: Tx, record: SubscriptionRecord, at: Date): Promise<void> {
-    if (await currentSegment(tx, record.subscriptionId)) return;
-    await openSegment(tx, { ...this.segmentOf(record), sequence: 1, startsAt: at, billable: true, reason: 'activated' }, this.clock.now());
-    await grantRights(tx, record, await this.catalog.get(tx, record.planVersionId!), at);
-  }
-
-  private async recut(tx: Tx, record: SubscriptionRecord, at: Date, reason: string, billable: boolean): Promise<void> {
-    const open = await currentSegment(tx, record.subscriptionId);
-    if (!open || open.endsAt) return;
-    await closeSegment(tx, open.segmentId, at);
-    await openSegment(tx, { ...this.segmentOf(record), sequence: open.sequence + 1, startsAt: at, billable, reason }, this.clock.now());
-  }
-
-  private segmentOf(record: SubscriptionRecord): { subscriptionId: string; tenantId: string; planVersionId: string; externalPlanId: string; quantity: number | null; termStartsAt: Date | null; termEndsAt: Date | null } {
-    return {
-      subscriptionId: record.subscriptionId, tenantId: record.tenantId!, planVersionId: record.planVersionId!, externalPlanId: record.externalPlanId,
-      quantity: record.quantity, termStartsAt: record.termStartsAt, termEndsAt: record.termEndsAt,
-    };
-  }
-
-  /** The cut is when it happened there, never before the segment it ends has begun, never in the future. */
-  private async cutAt(tx: Tx, subscriptionId: string, event: FulfillmentEvent): Promise<Date> {
-    const wanted = (event.effectiveAt ?? event.occurredAt).getTime();
-    const open = await currentSegment(tx, subscriptionId);
-    return new Date(Math.min(this.clock.now().getTime(), Math.max(wanted, open ? open.startsAt.getTime() + 1 : 0)));
+  private async closeRequests(tx: Tx, record: SubscriptionRecord, at: Date): Promise<void> {
+    await tx.query(
+      `update change_requests set state = 'applied', effective_at = $2, updated_at = $3 where subscription_id = $1 and state = 'accepted'
+         and (to_external_plan_id = $4 or to_quantity = $5)`,
+      [record.subscriptionId, at, this.clock.now(), record.externalPlanId, record.quantity],
+    );
   }
 
   /** Binds the purchase to its tenant; if it is active already, counting starts here (nothing was served before). */
@@ -186,7 +156,8 @@ export class Subscriptions {
     if (record.tenantId === tenantId) return;
     if (record.tenantId) throw new ProblemError('conflict', 'subscription.tenant_bound', 'This purchase belongs to a tenant already.');
     record.tenantId = tenantId;
-    if (record.state === 'active') await this.openFirst(tx, record, this.clock.now());
+    const now = this.clock.now();
+    if ((await alignSegments(tx, record, now, now)) === 'first') await grantRights(tx, record, await this.catalog.get(tx, record.planVersionId!), now);
     record.updatedAt = this.clock.now();
     await tx.manager.save(SubscriptionRecord, record);
     await this.tasks.publish(tx, this.event('subscription.tenant_bound', record));
@@ -217,21 +188,21 @@ export class Subscriptions {
     return tx.manager.findOne(SubscriptionRecord, { where: { subscriptionId }, lock: { mode: 'pessimistic_write' } });
   }
 
-  private async create(tx: Tx, id: string, truth: SubscriptionTruth, plan: PlanVersion): Promise<SubscriptionRecord> {
+  private async create(tx: Tx, id: string, truth: SubscriptionTruth, plan: PlanVersion): Promise<{ record: SubscriptionRecord; fresh: boolean }> {
     const now = this.clock.now();
-    await tx.query(
+    const inserted = await tx.query(
       `insert into subscriptions (subscription_id, marketplace, external_subscription_id, state, external_offer_id, external_plan_id, plan_version_id, quantity, activate_by, truth, created_at, updated_at)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) on conflict (subscription_id) do nothing`,
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) on conflict (subscription_id) do nothing returning 1`,
       [id, truth.marketplace, truth.externalSubscriptionId, truth.state === 'scheduled' ? 'scheduled' : 'pending_fulfillment', truth.externalOfferId, truth.externalPlanId,
         plan.planVersionId, truth.quantity, new Date(now.getTime() + 30 * DAY), JSON.stringify(truth), now],
     );
-    return (await this.lock(tx, id))!;
+    return { record: (await this.lock(tx, id))!, fresh: inserted.length > 0 };
   }
 
   private refresh(record: SubscriptionRecord, truth: SubscriptionTruth): void {
     record.name = truth.name;
     record.truth = truth;
-    record.truthVersion = truth.version;
+    record.truthVersion = truth.version ?? record.truthVersion;
     record.marketplaceRefs = truth.refs;
     record.endsAt = truth.endsAt;
     record.buyerAccountId = truth.purchaser?.accountId ?? truth.beneficiary?.accountId ?? record.buyerAccountId;

@@ -18,11 +18,14 @@ export function nextState(state: SubscriptionState, action: SubscriptionAction):
   return (TRANSITIONS[state] as Partial<Record<SubscriptionAction, SubscriptionState>>)[action] ?? null;
 }
 
+/** Access has ended for good; only settling may be left. */
+export const isOver = (state: SubscriptionState): boolean => state === 'closing' || isTerminal(state);
+
 export const isTerminal = (state: SubscriptionState): boolean => Object.keys(TRANSITIONS[state]).length === 0;
 
 /**
- * The action that brings our state to what the marketplace says now; null when both agree already or when nothing may be
- * done (a cancelled purchase never comes back: a new purchase has a new id).
+ * The next action on the way from our state to what the marketplace says now; null when both agree already or when nothing may be
+ * done (a cancelled purchase never comes back: a new purchase has a new id). Taken again and again it ends at null.
  */
 export function actionTowards(state: SubscriptionState, truth: MarketplaceState): SubscriptionAction | null {
   switch (truth) {
@@ -33,9 +36,10 @@ export function actionTowards(state: SubscriptionState, truth: MarketplaceState)
     case 'active':
       return state === 'pending_fulfillment' || state === 'scheduled' ? 'activate' : state === 'suspended' ? 'reinstate' : null;
     case 'suspended':
-      return state === 'active' ? 'suspend' : null;
+      // Suspended there means activated before, even if the news of that never came.
+      return state === 'pending_fulfillment' || state === 'scheduled' ? 'activate' : state === 'active' ? 'suspend' : null;
     case 'ended':
-      return state === 'closing' || isTerminal(state) ? null : 'end';
+      return isOver(state) ? null : 'end';
     case 'voided':
       return state === 'pending_fulfillment' || state === 'scheduled' ? 'void' : state === 'active' || state === 'suspended' ? 'end' : null;
   }

@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn, VersionColumn } from 'typeorm';
 import type { Marketplace, MarketplaceRefs, SubscriptionState, SubscriptionTruth } from '#marketplaces/core';
 
-/** One row of `subscriptions`. The version column refuses a save over a newer row. */
+/** One row of `subscriptions`. Whoever changes it holds its row lock; `version` counts the changes. */
 @Entity({ name: 'subscriptions' })
 export class SubscriptionRecord {
   @PrimaryColumn({ name: 'subscription_id', type: 'uuid' }) subscriptionId!: string;

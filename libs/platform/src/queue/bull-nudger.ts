@@ -2,15 +2,18 @@ import Bull from 'bull';
 import type { Nudger } from '../tasks/nudger.js';
 import type { Logger } from '../logging.js';
 
+const UNSETTLED_KEPT = 1_000;
+
 /**
  * Bull's timing and fan-out over Redis. A job is a task's id and a delay; everything that must not be lost is in Postgres,
  * so an emptied Redis costs at most one poll interval. `add` neither resolves nor rejects while Redis is away: it is never
- * awaited.
+ * awaited, and beyond a bound a nudge is dropped instead of being kept in memory until Redis is back.
  */
 export class BullNudger implements Nudger {
   readonly mode = 'bull';
   private readonly queue: Bull.Queue<{ taskId: string }>;
   private failures = 0;
+  private unsettled = 0;
 
   constructor(redisUrl: string, private readonly logger: Logger, queueName = 'berth-tasks') {
     this.queue = new Bull(queueName, redisUrl, {
@@ -23,7 +26,12 @@ export class BullNudger implements Nudger {
   }
 
   nudge(taskId: string, delayMs: number): void {
-    this.queue.add({ taskId }, delayMs > 0 ? { delay: Math.min(delayMs, 86_400_000) } : {}).catch(() => undefined);
+    if (this.unsettled >= UNSETTLED_KEPT) return;
+    this.unsettled += 1;
+    this.queue
+      .add({ taskId }, delayMs > 0 ? { delay: Math.min(delayMs, 86_400_000) } : {})
+      .catch(() => undefined)
+      .finally(() => (this.unsettled -= 1));
   }
 
   async start(wake: () => void): Promise<void> {

@@ -47,9 +47,10 @@ export class TaskRunner {
   private readonly handlers = new Map<string, TaskHandler>();
   private readonly running = new Set<Promise<void>>();
   private timer: NodeJS.Timeout | undefined;
-  private pumping = false;
+  private pumping: Promise<void> | undefined;
   private again = false;
   private stopped = true;
+  private stopping = false;
   private finished = 0;
   private readonly options: Required<Omit<TaskRunnerOptions, 'onParked'>> & Pick<TaskRunnerOptions, 'onParked'>;
 
@@ -77,6 +78,7 @@ export class TaskRunner {
 
   async start(): Promise<void> {
     this.stopped = false;
+    this.stopping = false;
     await this.nudger.start(() => void this.pump());
     const loop = (): void => {
       if (this.stopped) return;
@@ -87,12 +89,23 @@ export class TaskRunner {
     loop();
   }
 
-  /** Stops claiming, lets running handlers finish. */
+  /** Stops claiming, lets running handlers and clocks finish. */
   async stop(): Promise<void> {
     this.stopped = true;
+    this.stopping = true;
     clearTimeout(this.timer);
     await this.nudger.stop();
+    await this.ticking;
+    await this.pumping;
     await Promise.allSettled([...this.running]);
+  }
+
+  /**
+   * At the start of an installation's only worker: every lease is a dead process's, so its tasks are free at once. With
+   * several workers this would break the rule of one runner per lane; there leases run out by themselves.
+   */
+  async takeOver(): Promise<void> {
+    await this.db.ops((tx) => tx.query(`update tasks set lease_until = $1 where state = 'running'`, [new Date(realNow().getTime() - 1)]));
   }
 
   /** Runs everything that is due now and what follows from it; answers whether there was anything. For settle and tests. */
@@ -113,9 +126,10 @@ export class TaskRunner {
     }
   }
 
+  /** Somebody works on a task, or its lease has just run out and we may take it. */
   private async dueElsewhere(): Promise<boolean> {
     const rows = await this.db.ops((tx) =>
-      tx.query(`select 1 from tasks where state = 'running' and lease_until > $1 limit 1`, [realNow()]),
+      tx.query(`select 1 from tasks where state = 'running' and (lease_until > $1 or handler = any($2::text[])) limit 1`, [realNow(), [...this.handlers.keys()]]),
     );
     return rows.length > 0;
   }
@@ -135,16 +149,18 @@ export class TaskRunner {
     })().finally(() => (this.ticking = undefined)));
   }
 
-  private async pump(): Promise<void> {
-    if (this.pumping) {
-      this.again = true;
-      return;
-    }
-    this.pumping = true;
+  /** Claims until nothing is due or no hand is free. A call during another one makes that one look again, and ends with it. */
+  private pump(): Promise<void> {
+    if (this.pumping) this.again = true;
+    else this.pumping = Promise.resolve().then(() => this.claimAll());
+    return this.pumping;
+  }
+
+  private async claimAll(): Promise<void> {
     try {
       do {
         this.again = false;
-        while (this.running.size < this.options.concurrency) {
+        while (!this.stopping && this.running.size < this.options.concurrency) {
           const claimed = await this.claim(this.options.concurrency - this.running.size);
           if (claimed.length === 0) break;
           for (const task of claimed) this.launch(task);
@@ -153,7 +169,7 @@ export class TaskRunner {
     } catch (error) {
       this.logger.error({ err: errorText(error) }, 'claiming tasks failed; the next poll tries again');
     } finally {
-      this.pumping = false;
+      this.pumping = undefined;
     }
   }
 
@@ -199,6 +215,8 @@ export class TaskRunner {
     try {
       const handler = this.handlers.get(task.handler);
       if (!handler) throw new PermanentTaskError(`no handler is called ${task.handler}`);
+      // Every earlier claim ended without an outcome: whoever ran it died of it, and so would we.
+      if (task.attempts > this.options.maxAttempts) throw new PermanentTaskError(`given up after ${task.attempts - 1} runs that never ended`);
       await handler(task.payload_ref, context);
       if (!completed) await this.db.ops((tx) => this.finish(tx, task));
     } catch (error) {
@@ -223,9 +241,13 @@ export class TaskRunner {
     }
     const text = errorText(error).slice(0, 2_000);
     if (error instanceof PermanentTaskError || task.attempts >= this.options.maxAttempts) {
-      this.logger.error({ task: task.task_id, lane: task.lane, handler: task.handler, err: text }, 'lane parked');
       await this.db.ops(async (tx) => {
-        await tx.query(`update tasks set state = 'parked', lease_until = null, last_error = $3 where task_id = $1 and fence = $2`, [task.task_id, task.fence, text]);
+        const mine = await tx.query(
+          `update tasks set state = 'parked', lease_until = null, last_error = $3 where task_id = $1 and fence = $2 returning 1`,
+          [task.task_id, task.fence, text],
+        );
+        if (mine.length === 0) return; // another worker has it now: its outcome counts
+        this.logger.error({ task: task.task_id, lane: task.lane, handler: task.handler, err: text }, 'lane parked');
         await this.options.onParked?.(tx, { taskId: task.task_id, lane: task.lane, handler: task.handler, error: text });
       });
       return;

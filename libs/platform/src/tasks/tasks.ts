@@ -32,6 +32,7 @@ export class Tasks {
     private readonly nudger: Nudger,
   ) {}
 
+  /** The task's id; with a known `dedupeKey` the id of the first one. */
   async enqueue(tx: Tx, task: NewTask): Promise<string> {
     const id = uuidv7();
     const now = this.clock.now();
@@ -41,7 +42,11 @@ export class Tasks {
        values ($1, $2, $3, $4, $5, $6, $7) on conflict (dedupe_key) do nothing returning task_id`,
       [id, task.lane, task.handler, JSON.stringify(task.payload), runAt, task.dedupeKey ?? null, now],
     );
-    if (rows.length > 0) tx.afterCommit(() => this.nudger.nudge(id, Math.max(0, runAt.getTime() - now.getTime())));
+    if (rows.length === 0) {
+      const [known] = await tx.query<{ task_id: string }>('select task_id from tasks where dedupe_key = $1', [task.dedupeKey]);
+      return known!.task_id;
+    }
+    tx.afterCommit(() => this.nudger.nudge(id, Math.max(0, runAt.getTime() - now.getTime())));
     return id;
   }
 

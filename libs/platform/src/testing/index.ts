@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.js';
+import { createLogger, type Logger } from '../logging.js';
 
 /** A clock that stands still until a test moves it. */
 export class ManualClock implements Clock {
@@ -6,4 +7,23 @@ export class ManualClock implements Clock {
   now(): Date { return new Date(this.at); }
   set(at: Date | string): void { this.at = new Date(at); }
   advance(ms: number): void { this.at = new Date(this.at.getTime() + ms); }
+}
+
+/** A logger that says nothing. */
+export const silentLogger = (): Logger => createLogger('test', 'silent');
+
+/** Waits in real time, with a bound, for something that another process or connection brings about. */
+export async function eventually(what: string, holds: () => boolean | Promise<boolean>, withinMs = 10_000): Promise<void> {
+  const until = performance.now() + withinMs;
+  while (!(await holds())) {
+    if (performance.now() > until) throw new Error(`not within ${withinMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** A promise and the hand that opens it: lets a test hold a handler in the middle. */
+export function gate(): { opened: Promise<void>; open: () => void } {
+  let open!: () => void;
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { opened, open };
 }

@@ -19,7 +19,7 @@ export class Tenants {
   /** Makes the tenant of a purchase, or answers the one that exists. A later landing changes name and contact only. */
   async ensureForPurchase(tx: Tx, input: { purchaseId: string; displayName: string; region: string; contact: Contact | null }): Promise<Tenant> {
     const now = this.clock.now();
-    const sealed = input.contact ? this.sealer.seal(JSON.stringify(input.contact), 'tenant.contact') : null;
+    const sealed = input.contact ? this.seal(input.contact) : null;
     const [row] = await tx.query<TenantRow>(
       `insert into tenants (tenant_id, slug, display_name, region, contact, state, created_at, updated_at) values ($1, $2, $3, $4, $5, 'active', $6, $6)
        on conflict (tenant_id) do update set display_name = excluded.display_name, contact = coalesce(excluded.contact, tenants.contact), updated_at = excluded.updated_at
@@ -29,13 +29,27 @@ export class Tenants {
     return toTenant(row!);
   }
 
+  /** A later landing: display name and contact only. Slug and region of a tenant never change. */
+  async describe(tx: Tx, tenantId: string, input: { displayName: string; contact: Contact }): Promise<Tenant> {
+    const [row] = await tx.query<TenantRow>(
+      `update tenants set display_name = $2, contact = $3, updated_at = $4 where tenant_id = $1 returning ${COLUMNS}`,
+      [tenantId, input.displayName, this.seal(input.contact), this.clock.now()],
+    );
+    if (!row) throw new ProblemError('not_found', 'tenant.not_found', 'There is no such tenant.');
+    return toTenant(row);
+  }
+
+  private seal(contact: Contact): string {
+    return this.sealer.seal(JSON.stringify(contact), 'tenant.contact');
+  }
+
   async get(tx: Tx, tenantId: string): Promise<Tenant> {
     const [row] = await tx.query<TenantRow>(`select ${COLUMNS} from tenants where tenant_id = $1`, [tenantId]);
     if (!row) throw new ProblemError('not_found', 'tenant.not_found', 'There is no such tenant, or it is not yours.');
     return toTenant(row);
   }
 
-  /** In order of id (= of creation); `after` is the last id of the page before. */
+  /** In order of id; `after` is the last id of the page before. */
   async list(tx: Tx, page: { limit: number; after: string | null }): Promise<{ items: Tenant[]; nextCursor: string | null }> {
     const rows = await tx.query<TenantRow>(
       `select ${COLUMNS} from tenants where ($1::uuid is null or tenant_id > $1) order by tenant_id limit $2`,

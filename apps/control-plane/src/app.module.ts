@@ -1,0 +1,117 @@
+import { Module, type DynamicModule, type Provider } from '@nestjs/common';
+import { APP_GUARD } from '@nestjs/core';
+import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
+import { join } from 'node:path';
+import type { DataSource } from 'typeorm';
+import {
+  CALLS, Calls, CLOCK, DATABASE, Database, dataSourceOptions, GuardedHttp, hostsOf, INBOX, Inbox, METRICS, Metrics, Sealer, SERVING_ROLES, TaskRunner, TASKS, Tasks,
+  type BerthConfig, type Logger, type OffsetClock, type ServingRole,
+} from '#platform';
+import { MARKETPLACE_REGISTRY, MarketplaceRegistry } from '#marketplaces/core';
+import { Audit, Keys, Tenants } from '#tenancy';
+import { Catalog, Changes, Landings, SubscriptionRecord, Subscriptions } from '#entitlements';
+import { ProvisioningEngine } from '#provisioning/engine';
+import { Metering } from '#metering';
+import { makeAdapters } from './marketplaces.js';
+import { makeDrivers } from './drivers.js';
+import { RuntimeInfo } from './runtime-info.js';
+import type { Services } from './services.js';
+import { AuthGuard } from './http/support/auth.guard.js';
+import { CONTROLLERS } from './http/controllers.js';
+import { DevClock } from './workers/dev-clock.js';
+import { ProcessContext } from './processes/context.js';
+
+export const LOGGER = Symbol('berth.logger');
+
+export interface AppOptions {
+  config: BerthConfig;
+  logger: Logger;
+  clock: OffsetClock;
+  services: Services;
+  runtime: RuntimeInfo;
+}
+
+/** The composition root: the only place where ports meet adapters. */
+@Module({})
+export class AppModule {
+  static register(o: AppOptions): DynamicModule {
+    return {
+      module: AppModule,
+      imports: SERVING_ROLES.map((role) =>
+        TypeOrmModule.forRoot({
+          name: role,
+          ...dataSourceOptions(role, { adminUrl: o.services.adminUrl, secret: o.config.secret, entities: [SubscriptionRecord] }),
+          retryAttempts: 0,
+        }),
+      ),
+      controllers: CONTROLLERS,
+      providers: providers(o),
+    };
+  }
+}
+
+function providers(o: AppOptions): Provider[] {
+  const { config, logger, clock, runtime } = o;
+  return [
+    { provide: LOGGER, useValue: logger },
+    { provide: CLOCK, useValue: clock },
+    { provide: RuntimeInfo, useValue: runtime },
+    { provide: METRICS, useFactory: () => new Metrics() },
+    {
+      provide: DATABASE,
+      useFactory: (tenant: DataSource, ops: DataSource, intake: DataSource) => new Database({ tenant, ops, intake } satisfies Record<ServingRole, DataSource>),
+      inject: (['tenant', 'ops', 'intake'] as const).map((role) => getDataSourceToken(role)),
+    },
+    { provide: Sealer, useFactory: () => new Sealer(config.secret) },
+    { provide: TASKS, useFactory: () => new Tasks(clock, o.services.nudger) },
+    { provide: INBOX, useFactory: (db: Database) => new Inbox(db, clock), inject: [DATABASE] },
+    { provide: CALLS, useFactory: (db: Database) => new Calls(db, clock), inject: [DATABASE] },
+    {
+      provide: GuardedHttp,
+      useFactory: () => new GuardedHttp({ allow: hostsOf([config.azure?.apiUrl, config.azure?.authorityUrl, config.sandboxUrl ?? undefined]) }),
+    },
+    { provide: MARKETPLACE_REGISTRY, useFactory: (http: GuardedHttp) => new MarketplaceRegistry(makeAdapters(config, { http, clock, logger })), inject: [GuardedHttp] },
+    { provide: Keys, useFactory: () => new Keys(clock) },
+    { provide: Tenants, useFactory: (sealer: Sealer) => new Tenants(clock, sealer), inject: [Sealer] },
+    { provide: Audit, useFactory: () => new Audit(clock) },
+    { provide: Catalog, useFactory: () => new Catalog(clock) },
+    { provide: Subscriptions, useFactory: (tasks: Tasks, catalog: Catalog) => new Subscriptions(clock, tasks, catalog), inject: [TASKS, Catalog] },
+    { provide: Changes, useFactory: (catalog: Catalog, s: Subscriptions) => new Changes(clock, catalog, s), inject: [Catalog, Subscriptions] },
+    {
+      provide: Landings,
+      useFactory: (sealer: Sealer, s: Subscriptions, catalog: Catalog, tenants: Tenants) => new Landings(clock, sealer, s, catalog, tenants),
+      inject: [Sealer, Subscriptions, Catalog, Tenants],
+    },
+    {
+      provide: ProvisioningEngine,
+      useFactory: (db: Database, tasks: Tasks, sealer: Sealer, keys: Keys) => {
+        const engine: ProvisioningEngine = new ProvisioningEngine({
+          db, tasks, clock, sealer, logger,
+          drivers: makeDrivers(config, { clock, cellsFolder: join(config.dataDir, 'cells'), usageTarget: (ref) => engine.usageTarget(ref) }),
+          ingestUrl: () => (runtime.isListening ? `${runtime.url}/api/v1/usage-events` : null),
+          // The key carries the cluster's name: drivers know a cluster by it, and a cell's events name it as their source.
+          issueCellKey: async (tx, clusterId) => (await keys.issue(tx, { kind: 'cell', name: (await engine.getCluster(tx, clusterId)).name, clusterId })).key,
+        });
+        return engine;
+      },
+      inject: [DATABASE, TASKS, Sealer, Keys],
+    },
+    {
+      provide: Metering,
+      useFactory: (db: Database, tasks: Tasks, calls: Calls, marketplaces: MarketplaceRegistry, metrics: Metrics) =>
+        new Metering({ db, tasks, calls, clock, marketplaces, logger, metrics }),
+      inject: [DATABASE, TASKS, CALLS, MARKETPLACE_REGISTRY, METRICS],
+    },
+    {
+      provide: TaskRunner,
+      useFactory: (db: Database, metering: Metering) =>
+        new TaskRunner(db, clock, o.services.nudger, logger, {
+          onParked: (tx, task) => ProcessContext.raiseParked(tx, metering, task),
+        }),
+      inject: [DATABASE, Metering],
+    },
+    ProcessContext,
+    { provide: DevClock, useFactory: (runner: TaskRunner) => new DevClock(config, clock, runner, logger), inject: [TaskRunner] },
+    { provide: APP_GUARD, useClass: AuthGuard },
+  ];
+}

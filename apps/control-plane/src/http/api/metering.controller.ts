@@ -1,0 +1,121 @@
+import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { z } from 'zod';
+import { DATABASE, fromPublicId, ProblemError, toPublicId, type Database } from '#platform';
+import { MARKETPLACES } from '#marketplaces/core';
+import { getReconciliation, listFindings, listReconciliations, listSubmissions, listUsageRecords, Metering, sumLawTable } from '#metering';
+import { Audit, type Principal } from '#tenancy';
+import { Allow } from '../support/auth.guard.js';
+import { Caller, scoped } from '../support/scope.js';
+import { parse, readForeignPage } from '../support/validate.js';
+import { findingView, reconciliationView, submissionView, sumLawView, usageRecordView } from './metering-views.js';
+
+const newReconciliation = z.strictObject({ marketplace: z.enum(MARKETPLACES), from: z.iso.datetime(), to: z.iso.datetime() });
+const settlement = z.strictObject({
+  settlement: z.enum(['resubmit', 'carry', 'release', 'write_off', 'claim_refund', 'invoice_outside', 'fix_mapping']),
+  reason: z.string().trim().min(3).max(500),
+});
+
+@ApiTags('metering')
+@ApiBearerAuth()
+@Controller('api/v1')
+export class MeteringController {
+  constructor(
+    @Inject(DATABASE) private readonly db: Database,
+    @Inject(Metering) private readonly metering: Metering,
+    @Inject(Audit) private readonly audit: Audit,
+  ) {}
+
+  @Get('usage-records')
+  @Allow('operator', 'tenant')
+  @ApiOperation({ operationId: 'listUsageRecords', summary: 'Frozen hours, oldest first; filter with subscriptionId' })
+  async listUsageRecords(@Caller() caller: Principal, @Query() query: Record<string, string>): Promise<unknown> {
+    const page = await scoped(this.db, caller, (tx) => listUsageRecords(tx, { ...readForeignPage(query), ...ofSubscription(query) }));
+    return { items: page.items.map(usageRecordView), nextCursor: page.nextCursor };
+  }
+
+  @Get('submissions')
+  @Allow('operator', 'tenant')
+  @ApiOperation({ operationId: 'listSubmissions', summary: 'Wire items with every attempt and its outcome' })
+  async listSubmissions(@Caller() caller: Principal, @Query() query: Record<string, string>): Promise<unknown> {
+    const page = await scoped(this.db, caller, (tx) => listSubmissions(tx, { ...readForeignPage(query), ...ofSubscription(query), ...(query['state'] ? { state: query['state'] } : {}) }));
+    return { items: page.items.map(submissionView), nextCursor: page.nextCursor };
+  }
+
+  @Get('findings')
+  @Allow('operator')
+  @ApiOperation({ operationId: 'listFindings', summary: 'Named differences with amount, evidence and settlement' })
+  async listFindings(@Query() query: Record<string, string>): Promise<unknown> {
+    const page = await this.db.ops((tx) => listFindings(tx, {
+      ...readForeignPage(query), ...ofSubscription(query), ...(query['kind'] ? { kind: query['kind'] } : {}), ...(query['open'] ? { open: query['open'] === 'true' } : {}),
+    }));
+    return { items: page.items.map(findingView), nextCursor: page.nextCursor };
+  }
+
+  @Post('findings/:id/settlement')
+  @HttpCode(200)
+  @Allow('operator')
+  @ApiOperation({ operationId: 'settleFinding', summary: 'Say how a difference was settled, and why' })
+  async settleFinding(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
+    const findingId = fromPublicId('fin', id);
+    const wanted = parse(settlement, body);
+    return this.db.ops(async (tx) => {
+      await this.metering.settleFinding(tx, { findingId, settlement: wanted.settlement, actor: caller.keyId, reason: wanted.reason });
+      await this.audit.record(tx, { tenantId: null, actor: `${caller.kind}:${caller.keyId}`, action: 'finding.settled', subject: `finding:${findingId}`, detail: wanted });
+      const [row] = (await listFindings(tx, { limit: 1, findingId })).items;
+      return row ? findingView(row) : null;
+    });
+  }
+
+  @Get('subscriptions/:id/sum-law')
+  @Allow('operator', 'tenant')
+  @ApiOperation({ operationId: 'getSumLaw', summary: 'Each term of the sum law per meter, in base units; the difference must be 0' })
+  async getSumLaw(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+    const rows = await scoped(this.db, caller, (tx) => sumLawTable(tx, { subscriptionId: fromPublicId('sub', id) }));
+    return { items: rows.map(sumLawView), nextCursor: null };
+  }
+
+  @Get('sum-law')
+  @Allow('operator')
+  @ApiOperation({ operationId: 'checkSumLaw', summary: 'The job: balances every series and cross-checks each kind of row' })
+  async checkSumLaw(): Promise<unknown> {
+    const result = await this.db.ops((tx) => this.metering.checkSumLaw(tx));
+    return {
+      ok: result.ok,
+      items: result.series.map((s) => ({ subscriptionId: toPublicId('sub', s.subscriptionId), meter: s.meter, difference: s.difference.toString(), missing: s.missing })),
+      nextCursor: null,
+    };
+  }
+
+  @Get('reconciliations')
+  @Allow('operator')
+  @ApiOperation({ operationId: 'listReconciliations', summary: 'Comparisons with the marketplaces' })
+  async listReconciliations(@Query() query: Record<string, string>): Promise<unknown> {
+    const page = await this.db.ops((tx) => listReconciliations(tx, readForeignPage(query)));
+    return { items: page.items.map(reconciliationView), nextCursor: page.nextCursor };
+  }
+
+  @Get('reconciliations/:id')
+  @Allow('operator')
+  @ApiOperation({ operationId: 'getReconciliation', summary: 'One comparison, line by line at its true grain' })
+  async getReconciliation(@Param('id') id: string): Promise<unknown> {
+    const row = await this.db.ops((tx) => getReconciliation(tx, fromPublicId('rcn', id)));
+    if (!row) throw new ProblemError('not_found', 'reconciliation.not_found', 'There is no such reconciliation.');
+    return reconciliationView(row);
+  }
+
+  @Post('reconciliations')
+  @HttpCode(202)
+  @Allow('operator')
+  @ApiOperation({ operationId: 'startReconciliation', summary: 'Compare a span with what the marketplace says it accepted' })
+  async startReconciliation(@Caller() caller: Principal, @Body() body: unknown): Promise<unknown> {
+    const wanted = parse(newReconciliation, body);
+    return this.db.ops(async (tx) => {
+      const id = await this.metering.requestReconciliation(tx, { marketplace: wanted.marketplace, from: new Date(wanted.from), to: new Date(wanted.to), requestedBy: caller.keyId });
+      return reconciliationView((await getReconciliation(tx, id))!);
+    });
+  }
+}
+
+const ofSubscription = (query: Record<string, string>): { subscriptionId?: string } =>
+  query['subscriptionId'] ? { subscriptionId: fromPublicId('sub', query['subscriptionId']) } : {};

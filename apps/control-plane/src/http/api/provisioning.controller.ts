@@ -1,0 +1,99 @@
+import { Controller, Get, HttpCode, Inject, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { DATABASE, fromPublicId, toPublicId, type Database } from '#platform';
+import { ProvisioningEngine, type ClusterView, type OperationView, type PlacementView } from '#provisioning/engine';
+import { Audit, type Principal } from '#tenancy';
+import { Allow } from '../support/auth.guard.js';
+import { Caller, scoped } from '../support/scope.js';
+import { pageOf, readPage } from '../support/validate.js';
+
+const clusterView = ({ clusterId, ...c }: ClusterView): Record<string, unknown> => ({ id: toPublicId('clu', clusterId), ...c });
+const placementView = ({ placementId, tenantId, subscriptionId, clusterId, ...p }: PlacementView): Record<string, unknown> => ({
+  id: toPublicId('pla', placementId), tenantId: toPublicId('ten', tenantId), subscriptionId: toPublicId('sub', subscriptionId), clusterId: toPublicId('clu', clusterId), ...p,
+});
+const operationView = ({ operationId, tenantId, subscriptionId, clusterId, subjectId, ...o }: OperationView): Record<string, unknown> => ({
+  id: toPublicId('op', operationId), tenantId: tenantId ? toPublicId('ten', tenantId) : null, subscriptionId: subscriptionId ? toPublicId('sub', subscriptionId) : null,
+  clusterId: toPublicId('clu', clusterId), subjectId: toPublicId(o.subjectKind === 'cluster' ? 'clu' : 'pla', subjectId), ...o,
+});
+
+@ApiTags('provisioning')
+@ApiBearerAuth()
+@Controller('api/v1')
+export class ProvisioningController {
+  constructor(
+    @Inject(DATABASE) private readonly db: Database,
+    @Inject(ProvisioningEngine) private readonly engine: ProvisioningEngine,
+    @Inject(Audit) private readonly audit: Audit,
+  ) {}
+
+  @Get('clusters')
+  @Allow('operator')
+  @ApiOperation({ operationId: 'listClusters', summary: 'Operator-owned capacity, newest first' })
+  async listClusters(@Query() query: unknown): Promise<unknown> {
+    const q = paging(query);
+    return pageOf(mutable(await this.db.ops((tx) => this.engine.listClusters(tx, q))), clusterView);
+  }
+
+  @Get('placements')
+  @Allow('operator', 'tenant')
+  @ApiOperation({ operationId: 'listPlacements', summary: 'Where tenants are served, newest first' })
+  async listPlacements(@Caller() caller: Principal, @Query() query: unknown): Promise<unknown> {
+    const q = paging(query);
+    return pageOf(mutable(await scoped(this.db, caller, (tx) => this.engine.listPlacements(tx, q))), placementView);
+  }
+
+  @Get('placements/:id')
+  @Allow('operator', 'tenant')
+  @ApiOperation({ operationId: 'getPlacement', summary: 'One placement' })
+  async getPlacement(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+    return placementView(await scoped(this.db, caller, (tx) => this.engine.getPlacement(tx, fromPublicId('pla', id))));
+  }
+
+  /** Secrets, asked for on purpose; each look is audited. */
+  @Post('placements/:id/credentials')
+  @HttpCode(200)
+  @Allow('tenant')
+  @ApiOperation({ operationId: 'showCredentials', summary: 'Endpoint, account and keys of your own placement' })
+  async showCredentials(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+    const placementId = fromPublicId('pla', id);
+    const shown = await scoped(this.db, caller, (tx) => this.engine.credentials(tx, placementId));
+    await this.db.ops((tx) =>
+      this.audit.record(tx, { tenantId: caller.kind === 'tenant' ? caller.tenantId : null, actor: `${caller.kind}:${caller.keyId}`, action: 'credentials.shown', subject: `placement:${placementId}` }),
+    );
+    return { endpoint: shown.endpoint, accountName: shown.accountName, keys: shown.keys.map((k) => ({ id: k.id, secret: k.secretBase64 })) };
+  }
+
+  @Get('operations')
+  @Allow('operator', 'tenant')
+  @ApiOperation({ operationId: 'listOperations', summary: 'Long-running work, newest first, visible while it runs' })
+  async listOperations(@Caller() caller: Principal, @Query() query: unknown): Promise<unknown> {
+    const q = paging(query);
+    return pageOf(mutable(await scoped(this.db, caller, (tx) => this.engine.listOperations(tx, q))), operationView);
+  }
+
+  @Get('operations/:id')
+  @Allow('operator', 'tenant')
+  @ApiOperation({ operationId: 'getOperation', summary: 'One operation with its log' })
+  async getOperation(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+    return operationView(await scoped(this.db, caller, (tx) => this.engine.getOperation(tx, fromPublicId('op', id))));
+  }
+
+  @Post('operations/:id/retry')
+  @HttpCode(202)
+  @Allow('operator')
+  @ApiOperation({ operationId: 'retryOperation', summary: 'Try a failed operation again, once its cause is removed' })
+  async retryOperation(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+    const operationId = fromPublicId('op', id);
+    return this.db.ops(async (tx) => {
+      await this.engine.retryOperation(tx, operationId);
+      await this.audit.record(tx, { tenantId: null, actor: `${caller.kind}:${caller.keyId}`, action: 'operation.retried', subject: `operation:${operationId}` });
+      return operationView(await this.engine.getOperation(tx, operationId));
+    });
+  }
+}
+
+const paging = (query: unknown): { limit: number; after?: string } => {
+  const { limit, after } = readPage(query);
+  return after ? { limit, after } : { limit };
+};
+const mutable = <T>(p: { items: readonly T[]; nextCursor: string | null }): { items: T[]; nextCursor: string | null } => ({ items: [...p.items], nextCursor: p.nextCursor });

@@ -1,0 +1,16 @@
+import { HealthController } from './api/health.controller.js';
+import { InboundController } from './api/inbound.controller.js';
+import { MeteringController } from './api/metering.controller.js';
+import { ProvisioningController } from './api/provisioning.controller.js';
+import { TenantsController } from './api/tenants.controller.js';
+import { DevClockController } from './dev-clock.controller.js';
+import { LandingController } from './landing/landing.controller.js';
+import { PortalController } from './landing/portal.controller.js';
+import { UsageController } from './usage/usage.controller.js';
+import { WebhooksController } from './webhooks/webhooks.controller.js';
+
+/** Every route of the control plane. `PortalController` first: its fixed pages stand under the same prefix as landing's parameters. */
+export const CONTROLLERS = [
+  HealthController, PortalController, LandingController, WebhooksController, DevClockController, UsageController,
+  TenantsController, ProvisioningController, MeteringController, InboundController,
+];

@@ -1,0 +1,89 @@
+import type { Tx } from '#platform';
+import type { LandingSession, MeterTerms, PlanVersion, SubscriptionRecord } from '#entitlements';
+import { quotaLimit } from '#entitlements';
+import type { ProcessContext } from '../../processes/context.js';
+
+/** What the landing page shows: the purchase in the buyer's words, how far it is, and at the end the endpoint. */
+export interface LandingView {
+  sessionId: string;
+  marketplace: string;
+  state: 'needs_details' | 'provisioning' | 'activating' | 'ready' | 'suspended' | 'ended' | 'failed' | 'awaiting_marketplace';
+  purchase: {
+    offerName: string; planName: string; subscriptionName: string; quantity: number | null;
+    term: { startsAt: string | null; endsAt: string | null; unit: string | null } | null; beneficiaryEmail: string | null; purchaserEmail: string | null;
+  };
+  includes: { label: string; value: string }[];
+  regions: { id: string; name: string }[];
+  defaults: { organisation: string; region: string; contactName: string; contactEmail: string };
+  progress: { phase: string; step: number; steps: number; awaited: string | null; message: string; since: string } | null;
+  endpoint: { url: string; accountName: string; keys: { id: string; secret: string }[] | null; keysShownOnce: boolean } | null;
+  tenant: { slug: string; displayName: string } | null;
+  apiKey: string | null;
+  problem: { code: string; detail: string; remedy: string } | null;
+  support: { email: string };
+}
+
+export async function landingView(p: ProcessContext, tx: Tx, sessionId: string, session: LandingSession): Promise<LandingView> {
+  const s = await p.subscriptions.get(tx, session.subscriptionId);
+  const plan = await p.catalog.get(tx, s.planVersionId!);
+  const placement = await p.engine.placementOfSubscription(tx, s.subscriptionId);
+  const progress = s.tenantId ? await p.engine.progress(tx, s.subscriptionId) : null;
+  const tenant = s.tenantId ? await p.tenants.get(tx, s.tenantId) : null;
+  const serving = !!placement?.activatedAt && !placement.accessEndedAt;
+  const state = stateOf(s, session, serving, progress?.state === 'failed');
+  // Keys go to the visit that gave the details, and to no later one: a landing token alone proves no person.
+  const shows = serving && state === 'ready';
+  const credentials = shows ? await p.engine.credentials(tx, placement.placementId) : null;
+  return {
+    sessionId, marketplace: s.marketplace, state,
+    purchase: {
+      offerName: plan.offerName, planName: plan.planName, subscriptionName: s.name ?? plan.offerName, quantity: s.quantity,
+      term: s.termStartsAt || s.termEndsAt ? { startsAt: s.termStartsAt?.toISOString() ?? null, endsAt: s.termEndsAt?.toISOString() ?? null, unit: s.termUnit } : null,
+      beneficiaryEmail: s.truth.beneficiary?.email ?? null, purchaserEmail: s.truth.purchaser?.email ?? null,
+    },
+    includes: includesOf(plan, s),
+    regions: plan.regions,
+    defaults: { organisation: session.details?.organisation ?? '', region: session.details?.region ?? plan.defaultRegion, contactName: session.details?.contactName ?? '', contactEmail: session.details?.contactEmail ?? s.truth.beneficiary?.email ?? '' },
+    progress: progress && ['provisioning', 'activating', 'failed'].includes(state)
+      ? { phase: progress.phase, step: progress.step, steps: progress.steps, awaited: progress.awaited ?? null, message: progress.message, since: (session.completedAt ?? s.createdAt).toISOString() }
+      : null,
+    endpoint: credentials
+      ? { url: credentials.endpoint, accountName: credentials.accountName, keys: session.completedAt ? credentials.keys.map((k) => ({ id: k.id, secret: k.secretBase64 })) : null, keysShownOnce: true }
+      : null,
+    tenant: tenant ? { slug: tenant.slug, displayName: tenant.displayName } : null,
+    apiKey: null,
+    problem: state === 'failed' ? { code: 'landing.setup_stopped', detail: 'Setting up your storage has stopped and needs a person.', remedy: 'Nothing is lost and nothing is charged while it waits. Our operators have been told; write to support if it is urgent.' } : null,
+    support: { email: 'support@harbor-storage.example' },
+  };
+}
+
+function stateOf(s: SubscriptionRecord, session: LandingSession, serving: boolean, failed: boolean): LandingView['state'] {
+  if (['closing', 'cancelled', 'voided'].includes(s.state)) return 'ended';
+  if (s.state === 'suspended') return 'suspended';
+  if (!s.tenantId || (!session.completedAt && !serving)) return s.tenantId ? 'provisioning' : 'needs_details';
+  if (failed) return 'failed';
+  if (!serving) return 'provisioning';
+  if (s.state === 'active') return 'ready';
+  return s.marketplace === 'azure' ? 'activating' : 'awaiting_marketplace';
+}
+
+function includesOf(plan: PlanVersion, s: SubscriptionRecord): { label: string; value: string }[] {
+  const quotas = plan.quotas.map((q) => ({ label: 'Storage limit', value: bytes(quotaLimit(q, s.quantity)) }));
+  const included = plan.meters.filter((m) => m.included).map((m) => ({ label: labelOf(m), value: `${m.included!.quantity} ${m.listedUnit} included per ${m.included!.period}` }));
+  const metered = plan.meters.filter((m) => !m.included && m.emission === 'live').map((m) => ({ label: labelOf(m), value: `metered per ${m.listedUnit}` }));
+  return [...quotas, ...included, ...metered];
+}
+
+const LABELS: Record<string, string> = { stored_bytes: 'Data stored', egress_bytes: 'Data read out', provisioned_bytes: 'Capacity reserved', ingress_bytes: 'Data written', requests: 'Requests' };
+const labelOf = (m: MeterTerms): string => LABELS[m.metric] ?? m.meter;
+
+function bytes(n: bigint): string {
+  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  let i = 0;
+  let v = n;
+  while (i < units.length - 1 && v >= 1024n && v % 1024n === 0n) {
+    v /= 1024n;
+    i += 1;
+  }
+  return `${v} ${units[i]}`;
+}

@@ -1,0 +1,38 @@
+import { Inject, Injectable, SetMetadata, type CanActivate, type CustomDecorator, type ExecutionContext } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import type { FastifyRequest } from 'fastify';
+import { DATABASE, ProblemError, type Database } from '#platform';
+import { Keys, type Principal, type PrincipalKind } from '#tenancy';
+
+const ACCESS = 'berth.access';
+type Access = { open: string } | { kinds: PrincipalKind[] };
+
+/** Which principals may call a route. A route without `Allow` or `Open` is closed: deny by default. */
+export const Allow = (...kinds: PrincipalKind[]): CustomDecorator => SetMetadata(ACCESS, { kinds } satisfies Access);
+/** A route that needs no key of ours, with the reason (it authenticates otherwise, or is harmless). */
+export const Open = (reason: string): CustomDecorator => SetMetadata(ACCESS, { open: reason } satisfies Access);
+
+export type AuthenticatedRequest = FastifyRequest & { principal?: Principal };
+
+@Injectable()
+export class AuthGuard implements CanActivate {
+  constructor(
+    private readonly reflector: Reflector,
+    @Inject(DATABASE) private readonly db: Database,
+    @Inject(Keys) private readonly keys: Keys,
+  ) {}
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    const access = this.reflector.getAllAndOverride<Access | undefined>(ACCESS, [context.getHandler(), context.getClass()]);
+    if (!access) throw new ProblemError('forbidden', 'auth.route_closed', 'This route is closed.');
+    if ('open' in access) return true;
+    const request = context.switchToHttp().getRequest<AuthenticatedRequest>();
+    const presented = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
+    const principal = await this.db.ops((tx) => this.keys.authenticate(tx, presented));
+    if (!access.kinds.includes(principal.kind)) {
+      throw new ProblemError('forbidden', 'auth.kind_not_allowed', `A ${principal.kind} key may not call this route; it needs: ${access.kinds.join(' or ')}.`);
+    }
+    request.principal = principal;
+    return true;
+  }
+}

@@ -1,0 +1,39 @@
+import { Controller, HttpCode, Inject, Param, Post, Req, Res } from '@nestjs/common';
+import { ApiExcludeController } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
+import { ProblemError } from '#platform';
+import { MARKETPLACES, type Marketplace } from '#marketplaces/core';
+import { ProcessContext } from '../../processes/context.js';
+import { receiveWebhook } from '../../processes/receive-webhook.js';
+import { Open } from '../support/auth.guard.js';
+import type { RawRequest } from '../support/configure-http.js';
+
+const MAX_BODY = 256 * 1024;
+
+/** Notifications of the marketplaces. The adapter verifies the sender; the raw body is stored before anything is done. */
+@ApiExcludeController()
+@Controller('webhooks')
+export class WebhooksController {
+  constructor(@Inject(ProcessContext) private readonly processes: ProcessContext) {}
+
+  @Post([':marketplace', ':marketplace/eventbridge'])
+  @HttpCode(200)
+  @Open('the marketplace proves itself: Entra JWT, OIDC token or shared secret')
+  async receive(@Param('marketplace') marketplace: string, @Req() request: RawRequest, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
+    if (!(MARKETPLACES as readonly string[]).includes(marketplace)) throw new ProblemError('not_found', 'request.no_such_route', 'There is nothing at this address.');
+    const body = request.rawBody ?? Buffer.alloc(0);
+    const headers = flat(request.headers);
+    if (body.length > MAX_BODY) {
+      await this.processes.inbox.refuse(`${marketplace}.webhook`, 'webhook.too_large', `${body.length} bytes`, headers, body.subarray(0, 4_000).toString('utf8'));
+      throw new ProblemError('too_large', 'webhook.too_large', `A notification may have at most ${MAX_BODY} bytes.`);
+    }
+    const answer = await receiveWebhook(this.processes, marketplace as Marketplace, {
+      headers, query: flat(request.query as Record<string, unknown>), body: body.toString('utf8'),
+    });
+    reply.status(answer.status);
+    return answer.body ?? '';
+  }
+}
+
+const flat = (values: Record<string, unknown>): Record<string, string> =>
+  Object.fromEntries(Object.entries(values).flatMap(([k, v]) => (v === undefined ? [] : [[k.toLowerCase(), Array.isArray(v) ? v.join(', ') : String(v)]])));

@@ -1,0 +1,10 @@
+import type { BerthConfig, Clock, GuardedHttp, Logger } from '#platform';
+import type { MarketplaceAdapter } from '#marketplaces/core';
+import { createAzureAdapter } from '#marketplaces/azure';
+
+/** The adapters of the marketplaces that are configured. */
+export function makeAdapters(config: BerthConfig, deps: { http: GuardedHttp; clock: Clock; logger: Logger }): MarketplaceAdapter[] {
+  const adapters: MarketplaceAdapter[] = [];
+  if (config.azure) adapters.push(createAzureAdapter(config.azure, deps));
+  return adapters;
+}

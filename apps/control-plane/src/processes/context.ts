@@ -1,0 +1,37 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { CALLS, CLOCK, DATABASE, INBOX, TASKS, type Calls, type Clock, type Database, type Inbox, type Tasks, type Tx } from '#platform';
+import { MARKETPLACE_REGISTRY, type MarketplaceRegistry } from '#marketplaces/core';
+import { Audit, Tenants } from '#tenancy';
+import { Catalog, Changes, Landings, Subscriptions } from '#entitlements';
+import { ProvisioningEngine } from '#provisioning/engine';
+import { Metering } from '#metering';
+
+/** What the flows across libs are made of. Each flow is one file beside this one. */
+@Injectable()
+export class ProcessContext {
+  constructor(
+    @Inject(DATABASE) readonly db: Database,
+    @Inject(CLOCK) readonly clock: Clock,
+    @Inject(TASKS) readonly tasks: Tasks,
+    @Inject(INBOX) readonly inbox: Inbox,
+    @Inject(CALLS) readonly calls: Calls,
+    @Inject(MARKETPLACE_REGISTRY) readonly marketplaces: MarketplaceRegistry,
+    @Inject(Tenants) readonly tenants: Tenants,
+    @Inject(Audit) readonly audit: Audit,
+    @Inject(Catalog) readonly catalog: Catalog,
+    @Inject(Subscriptions) readonly subscriptions: Subscriptions,
+    @Inject(Changes) readonly changes: Changes,
+    @Inject(Landings) readonly landings: Landings,
+    @Inject(ProvisioningEngine) readonly engine: ProvisioningEngine,
+    @Inject(Metering) readonly metering: Metering,
+  ) {}
+
+  /** A parked lane is a finding: someone's purchase or bill stands still. */
+  static async raiseParked(tx: Tx, metering: Metering, task: { taskId: string; lane: string; handler: string; error: string }): Promise<void> {
+    const subscriptionId = /^subscription:([0-9a-f-]{36})$/.exec(task.lane)?.[1] ?? null;
+    await metering.raiseFinding(tx, {
+      kind: 'lane_parked', dedupeKey: `lane_parked:${task.taskId}`, subscriptionId,
+      evidence: { taskId: task.taskId, lane: task.lane, handler: task.handler, error: task.error },
+    });
+  }
+}

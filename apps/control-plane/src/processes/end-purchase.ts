@@ -1,0 +1,59 @@
+import { RunAgainAt, type TaskContext } from '#platform';
+import type { ProcessContext } from './context.js';
+
+/** Data of an ended purchase is kept at least this long after access ended (Azure: 7 days). */
+const RETENTION_MS = 7 * 86_400_000;
+
+/** On `subscription.suspended` and `subscription.reinstated`: access follows; data stays. */
+export async function followSuspension(p: ProcessContext, payload: { subscriptionId: string; eventType: string }, task: TaskContext): Promise<void> {
+  await p.db.ops(async (tx) => {
+    const placement = await p.engine.placementOfSubscription(tx, payload.subscriptionId);
+    if (placement && payload.eventType === 'subscription.suspended') await p.engine.suspend(tx, placement.placementId, { reason: 'marketplace', at: p.clock.now() });
+    if (placement && payload.eventType === 'subscription.reinstated') await p.engine.resume(tx, placement.placementId);
+    await task.completeIn(tx);
+  });
+}
+
+/** On `subscription.ended` and `subscription.voided`: access ends at the cut, then the last sample is taken; nothing is deleted. */
+export async function endAccess(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
+  await p.db.ops(async (tx) => {
+    const subscription = await p.subscriptions.get(tx, payload.subscriptionId);
+    const placement = await p.engine.placementOfSubscription(tx, payload.subscriptionId);
+    if (placement) await p.engine.endAccess(tx, placement.placementId, { at: subscription.endedAt ?? p.clock.now() });
+    await task.completeIn(tx);
+  });
+}
+
+/** On `placement.access_ended`: no usage can come any more; the final hour can close. */
+export async function unbindUsage(p: ProcessContext, payload: { placementId: string }, task: TaskContext): Promise<void> {
+  await p.db.ops(async (tx) => {
+    const placement = await p.engine.getPlacement(tx, payload.placementId);
+    await p.metering.unbindPlacement(tx, { placementId: placement.placementId, until: placement.accessEndedAt ?? p.clock.now() });
+    await task.completeIn(tx);
+  });
+}
+
+/** On `usage.settled`: only now is the purchase cancelled; deletion waits for the retention on top. */
+export async function finishPurchase(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
+  await p.db.ops(async (tx) => {
+    const placement = await p.engine.placementOfSubscription(tx, payload.subscriptionId);
+    if (placement && !placement.accessEndedAt) throw new RunAgainAt(new Date(p.clock.now().getTime() + 1_000), 'access has not ended yet');
+    if (!(await p.metering.isSettled(tx, payload.subscriptionId))) throw new RunAgainAt(new Date(p.clock.now().getTime() + 1_000), 'usage is not settled yet');
+    await p.subscriptions.settle(tx, payload.subscriptionId);
+    if (placement) {
+      await p.tasks.enqueue(tx, {
+        lane: `retention:${placement.placementId}`, handler: 'placement.purge', payload: { placementId: placement.placementId },
+        runAt: new Date((placement.accessEndedAt ?? p.clock.now()).getTime() + RETENTION_MS), dedupeKey: `placement.purge:${placement.placementId}`,
+      });
+    }
+    await task.completeIn(tx);
+  });
+}
+
+/** Task `placement.purge`, due after the retention. */
+export async function purgePlacement(p: ProcessContext, payload: { placementId: string }, task: TaskContext): Promise<void> {
+  await p.db.ops(async (tx) => {
+    await p.engine.purge(tx, payload.placementId);
+    await task.completeIn(tx);
+  });
+}

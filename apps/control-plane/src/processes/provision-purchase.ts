@@ -1,0 +1,36 @@
+import { toPublicId, type TaskContext } from '#platform';
+import { quotaLimit } from '#entitlements';
+import type { ProcessContext } from './context.js';
+
+/** On `subscription.needs_tenant`: an activation without a landing makes the tenant (region of the plan, generated name). */
+export async function makeTenantForActivation(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
+  await p.db.ops(async (tx) => {
+    const subscription = await p.subscriptions.get(tx, payload.subscriptionId);
+    if (!subscription.tenantId) {
+      const plan = await p.catalog.get(tx, subscription.planVersionId!);
+      const tenant = await p.tenants.ensureForPurchase(tx, {
+        purchaseId: subscription.subscriptionId, displayName: subscription.name ?? toPublicId('sub', subscription.subscriptionId), region: plan.defaultRegion, contact: null,
+      });
+      await p.subscriptions.bindTenant(tx, subscription.subscriptionId, tenant.tenantId);
+    }
+    await task.completeIn(tx);
+  });
+}
+
+/** On `subscription.tenant_bound`: desired state for the placement; the engine reconciles. */
+export async function requestPlacement(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
+  await p.db.ops(async (tx) => {
+    const subscription = await p.subscriptions.get(tx, payload.subscriptionId);
+    const live = ['pending_fulfillment', 'active', 'suspended'].includes(subscription.state);
+    if (live && subscription.tenantId) {
+      const plan = await p.catalog.get(tx, subscription.planVersionId!);
+      const tenant = await p.tenants.get(tx, subscription.tenantId);
+      const storage = plan.quotas.find((q) => q.name === 'storage_bytes');
+      await p.engine.requestPlacement(tx, {
+        tenantId: subscription.tenantId, subscriptionId: subscription.subscriptionId, region: tenant.region, shape: plan.shape,
+        limits: { hardQuotaBytes: storage ? quotaLimit(storage, subscription.quantity) : 0n },
+      });
+    }
+    await task.completeIn(tx);
+  });
+}

@@ -1,0 +1,71 @@
+import { ProblemError, type StoredAnswer } from '#platform';
+import { MarketplaceBusy, MarketplaceUnknown, type InboundRequest, type Marketplace } from '#marketplaces/core';
+import { subscriptionIdOf, subscriptionLane } from '#entitlements';
+import type { ProcessContext } from './context.js';
+
+/**
+ * A pushed message: verify the sender, store the raw body, answer. Nothing else happens in the request, except a decision
+ * the marketplace wants in the answer. A repeat gets the stored answer: a 200 after a refusal would accept the change.
+ */
+export async function receiveWebhook(p: ProcessContext, marketplace: Marketplace, request: InboundRequest): Promise<StoredAnswer> {
+  const adapter = p.marketplaces.has(marketplace) ? p.marketplaces.get(marketplace) : null;
+  if (!adapter?.verifyInbound) throw new ProblemError('not_found', 'webhook.not_configured', `This installation does not take ${marketplace} notifications.`);
+  const verdict = await adapter.verifyInbound(request);
+  if (!verdict.ok) {
+    await p.inbox.refuse(`${marketplace}.webhook`, verdict.code, verdict.detail, request.headers, request.body);
+    const kind = ({ 400: 'validation', 401: 'unauthenticated', 403: 'forbidden', 413: 'too_large', 415: 'validation' } as const)[verdict.status];
+    throw new ProblemError(kind, verdict.code, verdict.detail);
+  }
+  const message = {
+    source: verdict.source, naturalKey: verdict.naturalKey, contentType: request.headers['content-type'] ?? 'application/octet-stream',
+    headers: request.headers, body: request.body, principal: verdict.principal,
+  };
+  const lane = verdict.externalSubscriptionId ? subscriptionLane(subscriptionIdOf(marketplace, verdict.externalSubscriptionId)) : null;
+  const stored = await p.db.ops(async (tx) => {
+    const row = await p.inbox.receive(tx, message);
+    if (row.fresh && !verdict.decisionWanted) {
+      await p.tasks.enqueue(tx, { lane: lane ?? `inbox:${row.inboxId}`, handler: 'inbound.normalise', payload: { inboxId: row.inboxId, marketplace } });
+      await p.inbox.answer(tx, row.inboxId, { status: 200 });
+    }
+    return row;
+  });
+  if (stored.answer) return stored.answer;
+  if (!verdict.decisionWanted) return { status: 200 };
+  return decide(p, marketplace, stored.inboxId, message, lane);
+}
+
+/** The plan or quantity decision inside the request (Azure: 10 s). Undecidable in time = 503, so that the sender asks again. */
+async function decide(
+  p: ProcessContext, marketplace: Marketplace, inboxId: string,
+  message: { source: string; naturalKey: string; headers: Record<string, string>; body: string }, lane: string | null,
+): Promise<StoredAnswer> {
+  const adapter = p.marketplaces.get(marketplace);
+  let events;
+  try {
+    events = await adapter.normalise({ ...message, receivedAt: p.clock.now() });
+  } catch (error) {
+    if (error instanceof MarketplaceBusy || error instanceof MarketplaceUnknown) {
+      throw new ProblemError('unavailable', 'webhook.undecided', 'The marketplace could not be asked for its view of this change. Send the notification again.');
+    }
+    throw error;
+  }
+  return p.db.ops(async (tx) => {
+    let answer: StoredAnswer = { status: 200 };
+    for (const event of events) {
+      if (event.kind === 'change_requested' && event.change && event.truth && !event.change.requestedByUs) {
+        const decision = await p.changes.decide(tx, event.truth, event.change);
+        answer = adapter.decisionAnswer?.(decision) ?? answer;
+        await p.tasks.enqueue(tx, {
+          lane: lane ?? `inbox:${inboxId}`, handler: 'change.answer', dedupeKey: `change.answer:${String(decision.changeRequestId)}`,
+          payload: { marketplace, changeRequestId: decision.changeRequestId, externalSubscriptionId: event.externalSubscriptionId },
+        });
+      }
+      const outcome = await p.subscriptions.apply(tx, event, inboxId);
+      await p.inbox.mark(tx, inboxId, outcome.result === 'parked' ? 'parked' : 'processed', {
+        subscriptionId: outcome.subscriptionId ?? undefined, note: outcome.result === 'applied' ? outcome.changes.join(', ') : outcome.why,
+      });
+    }
+    await p.inbox.answer(tx, inboxId, answer);
+    return answer;
+  });
+}

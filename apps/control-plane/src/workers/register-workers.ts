@@ -1,0 +1,56 @@
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { TASKS, type PayloadRef, type TaskContext, type TaskRunner, type Tasks } from '#platform';
+import { ProvisioningEngine, registerProvisioningHandlers } from '#provisioning/engine';
+import { Metering, registerMeteringHandlers } from '#metering';
+import { ProcessContext } from '../processes/context.js';
+import { normaliseInbound } from '../processes/normalise-inbound.js';
+import { answerChange } from '../processes/answer-change.js';
+import { makeTenantForActivation, requestPlacement } from '../processes/provision-purchase.js';
+import { applyChangedRights, completeFulfillment } from '../processes/complete-fulfillment.js';
+import { endAccess, finishPurchase, followSuspension, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
+
+type Flow = (p: ProcessContext, payload: never, task: TaskContext) => Promise<void>;
+
+/** Task handlers by name, and which domain event wakes which. One use case each. */
+const HANDLERS: Record<string, Flow> = {
+  'inbound.normalise': normaliseInbound,
+  'change.answer': answerChange,
+  'tenant.make': makeTenantForActivation,
+  'placement.request': requestPlacement,
+  'fulfillment.complete': completeFulfillment,
+  'rights.apply': applyChangedRights,
+  'suspension.follow': followSuspension,
+  'access.end': endAccess,
+  'usage.unbind': unbindUsage,
+  'purchase.finish': finishPurchase,
+  'placement.purge': purgePlacement,
+};
+
+const SUBSCRIBED: Record<string, string> = {
+  'subscription.needs_tenant': 'tenant.make',
+  'subscription.tenant_bound': 'placement.request',
+  'placement.active': 'fulfillment.complete',
+  'subscription.changed': 'rights.apply',
+  'subscription.suspended': 'suspension.follow',
+  'subscription.reinstated': 'suspension.follow',
+  'subscription.ended': 'access.end',
+  'subscription.voided': 'access.end',
+  'placement.access_ended': 'usage.unbind',
+  'usage.settled': 'purchase.finish',
+};
+
+/** Every process subscribes (an api process publishes too); only a worker's runner claims. */
+export function registerWorkers(app: NestFastifyApplication, runner: TaskRunner): void {
+  const context = app.get(ProcessContext);
+  const tasks = app.get<Tasks>(TASKS);
+  for (const [name, flow] of Object.entries(HANDLERS)) {
+    runner.register(name, (payload: PayloadRef, task) => flow(context, payload as never, task));
+  }
+  for (const [type, handler] of Object.entries(SUBSCRIBED)) tasks.subscribe(type, handler);
+  const engine = app.get(ProvisioningEngine);
+  registerProvisioningHandlers(runner, engine);
+  const metering = app.get(Metering);
+  runner.addClock(() => engine.supervise());
+  // Closing before submitting: an hour that closes in a tick goes out in the same tick. Missed hours run oldest first.
+  registerMeteringHandlers(runner, metering);
+}

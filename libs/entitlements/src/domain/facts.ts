@@ -1,0 +1,26 @@
+import type { SubscriptionTruth } from '#marketplaces/core';
+
+/** What of a purchase makes a cut when it changes: each segment is under one plan, quantity and term. */
+export interface PurchaseFacts {
+  externalPlanId: string;
+  quantity: number | null;
+  termStartsAt: Date | null;
+  termEndsAt: Date | null;
+  termUnit: string | null;
+}
+
+export interface FactChanges {
+  plan: boolean;
+  quantity: boolean;
+}
+
+/**
+ * How the facts differ from what the marketplace shows. A quantity of null says "this plan has none", which counts only
+ * together with a change of plan: some messages leave the number out (contract azure §2).
+ */
+export function factChanges(facts: PurchaseFacts, truth: SubscriptionTruth): FactChanges {
+  const plan = facts.externalPlanId !== truth.externalPlanId;
+  return { plan, quantity: facts.quantity !== truth.quantity && (plan || truth.quantity !== null) };
+}
+
+export const sameInstant = (a: Date | null, b: Date | null): boolean => (a?.getTime() ?? null) === (b?.getTime() ?? null);
