@@ -71,7 +71,9 @@ begin
   if to_regclass('public.' || name) is not null then return; end if;
   perform pg_advisory_xact_lock(7205321);
   if to_regclass('public.' || name) is not null then return; end if;
-  execute format('create table %I partition of usage_events for values from (%L) to (%L)', name, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
+  -- Attaching takes a lock that lets readers and writers of other days go on; `partition of` would stop all of them.
+  execute format('create table %I (like usage_events including defaults including constraints)', name);
+  execute format('alter table usage_events attach partition %I for values from (%L) to (%L)', name, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
 end $$;
 revoke all on function ensure_usage_day(date) from public;
 

@@ -4,6 +4,7 @@ import { DATABASE, type Database, migrate, NestLogger, OffsetClock, TaskRunner, 
 import { Keys } from '#tenancy';
 import { Catalog } from '#entitlements';
 import { ProvisioningEngine } from '#provisioning/engine';
+import { Metering } from '#metering';
 import { AppModule } from './app.module.js';
 import { startServices } from './services.js';
 import { configureHttp } from './http/support/configure-http.js';
@@ -49,7 +50,7 @@ export async function startControlPlane(config: BerthConfig, logger: Logger): Pr
     if (config.role !== 'api') {
       // With the embedded database nobody else can be working: what a killed predecessor held is free at once.
       const soleProcess = config.role === 'all' && !config.databaseUrl;
-      if (soleProcess) await runner.takeOver();
+      if (soleProcess) await Promise.all([runner.takeOver(), app.get(Metering).takeOver()]);
       await app.get(ProvisioningEngine).adoptAll({ soleProcess });
       await runner.start();
     }

@@ -149,7 +149,7 @@ export class World {
       if (!(await this.program.stop())) faults.push('the control plane did not stop by itself within 20 s');
     }
     // By design cells outlive the control plane; this installation ends here, and they with it.
-    await endProcesses(() => cellProcesses(this.dataFolder), 15_000);
+    await endProcesses(() => cellProcesses(join(this.dataFolder, 'cells')), 15_000);
     if (this.sandboxProgram && !(await this.sandboxProgram.stop(10_000))) faults.push('the sandbox did not stop by itself within 10 s');
     const left = await waitForNone(this.folder);
     for (const { pid, command } of left) faults.push(`still running at the end: ${pid} ${command}`);

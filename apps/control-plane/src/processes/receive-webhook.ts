@@ -10,7 +10,11 @@ import type { ProcessContext } from './context.js';
 export async function receiveWebhook(p: ProcessContext, marketplace: Marketplace, request: InboundRequest): Promise<StoredAnswer> {
   const adapter = p.marketplaces.has(marketplace) ? p.marketplaces.get(marketplace) : null;
   if (!adapter?.verifyInbound) throw new ProblemError('not_found', 'webhook.not_configured', `This installation does not take ${marketplace} notifications.`);
-  const verdict = await adapter.verifyInbound(request);
+  const verdict = await adapter.verifyInbound(request).catch((error: unknown) => {
+    // Keys cannot be fetched: anything but a 5xx would refuse a change that may be genuine.
+    if (error instanceof MarketplaceBusy) throw new ProblemError('unavailable', 'webhook.sender_unverified', 'The sender could not be verified just now. Send the notification again.');
+    throw error;
+  });
   if (!verdict.ok) {
     await p.inbox.refuse(`${marketplace}.webhook`, verdict.code, verdict.detail, request.headers, request.body);
     const kind = ({ 400: 'validation', 401: 'unauthenticated', 403: 'forbidden', 413: 'too_large', 415: 'validation' } as const)[verdict.status];

@@ -13,8 +13,9 @@ export async function changePlan(w: World): Promise<void> {
   report.chapter('A plan changes inside an hour');
   const purchase = w.purchase(ORDERS.tidewater.label);
   const buyer = w.buyerOf(purchase);
-  await moveTo(w, '12:20');
+  // Read under the old plan, and sampled before the cut.
   await readSome(w, purchase, 2);
+  await moveTo(w, '12:20');
   const before = await storageLimit(w, purchase);
   await buyer.changePlan(purchase.externalId, 'premium');
   const quota = await until('the quota of the new plan', async () => {

@@ -50,8 +50,14 @@ export async function recordsAccepted(w: World): Promise<void> {
   const hours = ['08:00', '09:00', '10:00'].map((time) => w.at(time));
   const items = await allAccepted(w, w.purchases, hours);
   for (const hour of hours) {
-    const mine = items.filter((item) => Date.parse(item.hour) === hour.getTime());
-    report.fact(`hour ${hour.toISOString().slice(11, 16)}: ${mine.map((item) => `${item.dimension} ${item.quantity}`).join(', ')}`);
+    for (const purchase of w.purchases) {
+      const mine = items.filter((item) => Date.parse(item.hour) === hour.getTime() && item.subscriptionId === purchase.subscriptionId);
+      const text = mine
+        .map((item) => `${item.dimension} ${item.quantity}`)
+        .sort()
+        .join(', ');
+      report.fact(`hour ${hour.toISOString().slice(11, 16)}, ${purchase.label}: ${text}`);
+    }
   }
   await accountsMatch(w);
   const meridian = w.purchase(ORDERS.meridian.label);

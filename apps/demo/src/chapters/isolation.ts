@@ -1,5 +1,6 @@
 import type { Purchase } from '../buyers/buyer.js';
 import { ControlPlane } from '../control-plane.js';
+import { HttpError } from '../support/http.js';
 import type { World } from '../world.js';
 import { ORDERS } from './buy.js';
 
@@ -54,9 +55,28 @@ async function onlyMine(w: World, tenant: ControlPlane, mine: Purchase, hasUsage
 async function hidden(w: World, tenant: ControlPlane, other: Purchase, hasUsage: boolean): Promise<void> {
   const paths = [`/api/v1/tenants/${other.tenantId}`, `/api/v1/subscriptions/${other.subscriptionId}`];
   if (hasUsage) {
-    const record = (await w.controlPlane.records()).find((r) => r.subscriptionId === other.subscriptionId);
-    if (!record) throw new Error(`${other.label} has no usage record to hide`);
-    paths.push(`/api/v1/usage-records/${record.id}`, `/api/v1/subscriptions/${other.subscriptionId}/sum-law`);
+    paths.push(
+      `/api/v1/submissions?subscriptionId=${other.subscriptionId}`,
+      `/api/v1/usage-records?subscriptionId=${other.subscriptionId}`,
+    );
+    for (const path of paths.splice(2)) {
+      const [all, seen] = [await w.controlPlane.http.all(path), await tenant.http.all(path)];
+      w.report.expect(
+        `asked for ${other.label}'s ${path.split(/[/?]/)[3]} by id, it gets none`,
+        all.length > 0 && seen.length === 0,
+        `${seen.length} (an operator gets ${all.length})`,
+      );
+    }
+    const law = `/api/v1/subscriptions/${other.subscriptionId}/sum-law`;
+    const shown = await tenant
+      .sumLaw(other.subscriptionId)
+      .catch((error: unknown) => (error instanceof HttpError && error.status === 404 ? [] : Promise.reject(error)));
+    const known = await w.controlPlane.http.all(law);
+    w.report.expect(
+      `nor the terms of ${other.label}'s sum law`,
+      known.length > 0 && shown.length === 0,
+      `${shown.length} (an operator gets ${known.length})`,
+    );
   }
   for (const path of paths) {
     const operator = await w.controlPlane.http.refusal('GET', path);

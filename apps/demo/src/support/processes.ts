@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { appendFileSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { sleep } from './wait.js';
 
 export type Banner = { ready: true; url: string } & Record<string, unknown>;
@@ -131,15 +131,12 @@ export function processesOf(folder: string): Found[] {
 
 /** Cells are processes of their own and outlive the control plane; their pid files say which are still there. */
 export function cellProcesses(dataFolder: string): Found[] {
-  const cells = join(dataFolder, 'cells');
-  if (!existsSync(cells)) return [];
-  return readdirSync(cells).flatMap((name) => {
+  if (!existsSync(dataFolder)) return [];
+  const pidFiles = readdirSync(dataFolder, { recursive: true, encoding: 'utf8' }).filter((name) => basename(name) === 'cell.pid.json');
+  return pidFiles.flatMap((name) => {
     try {
-      const { pid, startTicks } = JSON.parse(readFileSync(join(cells, name, 'cell.pid.json'), 'utf8')) as {
-        pid: number;
-        startTicks: string | null;
-      };
-      return isSame(pid, startTicks) ? [{ pid, command: `cell ${name}` }] : [];
+      const { pid, startTicks } = JSON.parse(readFileSync(join(dataFolder, name), 'utf8')) as { pid: number; startTicks: string | null };
+      return isSame(pid, startTicks) ? [{ pid, command: `the cell of ${dirname(name)}` }] : [];
     } catch {
       return [];
     }

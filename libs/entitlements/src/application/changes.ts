@@ -38,11 +38,12 @@ export class Changes {
   }
 
   private async refusal(tx: Tx, subscriptionId: string, truth: SubscriptionTruth, change: RequestedChange): Promise<string | null> {
+    // The revert after a refusal asks for what is in force: it must be accepted (contract azure §4).
+    if (change.isRevert) return null;
     const record = await this.subscriptions.find(tx, subscriptionId);
     if (!record) return 'This purchase is not known here yet.';
     if (record.state !== 'active') return `A ${record.state} subscription cannot be changed.`;
     const toPlan = change.kind === 'plan' ? (change.toExternalPlanId ?? record.externalPlanId) : record.externalPlanId;
-    // The revert after a refusal names what the buyer already has: it must be accepted (contract azure §4).
     if (change.kind === 'plan' ? toPlan === record.externalPlanId : change.toQuantity === record.quantity) return null;
     const current = await this.catalog.get(tx, record.planVersionId!);
     // More or fewer units stay under the version that was bought.

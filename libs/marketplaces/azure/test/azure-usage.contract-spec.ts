@@ -38,7 +38,7 @@ describe('azure usage against the sandbox', () => {
     const id = await active();
     await send(id, { quantity: '1.5' });
     const from = hour(1);
-    await sandbox.advance(24 * 3_600);
+    await sandbox.advance(48 * 3_600);
     await send(id, { quantity: '2' });
     await send(id, { quantity: '4', n: 2 });
     const lines = await sandbox.adapter.readBack({ from, to: sandbox.clock.now(), externalSubscriptionId: id });

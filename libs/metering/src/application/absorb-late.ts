@@ -23,13 +23,24 @@ export async function absorbLate(tx: Tx, deps: MeteringDeps, shard: number, now:
       await tx.query('release savepoint absorb');
     } catch (error) {
       await tx.query('rollback to savepoint absorb');
-      deps.logger.error({ subscription: series.subscriptionId, meter: series.meter, err: errorText(error) }, 'late usage could not be absorbed');
-      await tx.query(`update series set blocked_until = $3::timestamptz + interval '10 minutes', blocked_reason = $4 where subscription_id = $1 and meter = $2`,
-        [series.subscriptionId, series.meter, instantText(now), errorText(error)]);
-      await raiseFindings(tx, deps.clock, [{
-        kind: 'lane_parked', dedupeKey: `late_blocked:${series.subscriptionId}:${series.meter}:${instantText(from)}`, tenantId: series.tenantId, subscriptionId: series.subscriptionId,
-        hour: fromUs(from), evidence: { meter: series.meter, reason: errorText(error) },
-      }]);
+      deps.logger.error(
+        { subscription: series.subscriptionId, meter: series.meter, err: errorText(error) },
+        'late usage could not be absorbed',
+      );
+      await tx.query(
+        `update series set blocked_until = $3::timestamptz + interval '10 minutes', blocked_reason = $4 where subscription_id = $1 and meter = $2`,
+        [series.subscriptionId, series.meter, instantText(now), errorText(error)],
+      );
+      await raiseFindings(tx, deps.clock, [
+        {
+          kind: 'lane_parked',
+          dedupeKey: `late_blocked:${series.subscriptionId}:${series.meter}:${instantText(from)}`,
+          tenantId: series.tenantId,
+          subscriptionId: series.subscriptionId,
+          hour: fromUs(from),
+          evidence: { meter: series.meter, reason: errorText(error) },
+        },
+      ]);
     }
   }
   if (late.length > 0) {
@@ -43,19 +54,35 @@ export async function absorbLate(tx: Tx, deps: MeteringDeps, shard: number, now:
   return late.length;
 }
 
-interface Difference { hour: bigint; segmentId: string; amount: bigint }
+interface Difference {
+  hour: bigint;
+  segmentId: string;
+  amount: bigint;
+}
 
 async function absorbSeries(tx: Tx, deps: MeteringDeps, series: SeriesRow, from: bigint): Promise<void> {
   const segments = await SegmentsOfHour.load(tx, [series.subscriptionId], maxOf(series.nextHour, from));
   const differences: Difference[] = [];
   if (from < series.nextHour) {
-    const [first] = await tx.query<{ opening: unknown }>('select opening from hour_closings where subscription_id = $1 and meter = $2 and hour = $3::timestamptz', [series.subscriptionId, series.meter, instantText(from)]);
+    const [first] = await tx.query<{ opening: unknown }>(
+      'select opening from hour_closings where subscription_id = $1 and meter = $2 and hour = $3::timestamptz',
+      [series.subscriptionId, series.meter, instantText(from)],
+    );
     if (!first) throw new Error(`the closing of ${instantText(from)} is missing`);
     const opening = openingFromJson(first.opening);
     const known = await recognised(tx, series, from);
     for (let hour = from; hour < series.nextHour; hour += US_PER_HOUR) {
-      const samples = withSilentStreams(series.source, opening, (await gatherSamples(tx, [series], hour)).get(keyOf(series.subscriptionId, series.meter)) ?? []);
-      const measured = measureHour({ kind: series.kind, source: series.source, hourStart: hour, endedAt: series.endedAt, watermark: null }, segments.of(series.subscriptionId, series.meter, hour), opening.streams, samples);
+      const samples = withSilentStreams(
+        series.source,
+        opening,
+        (await gatherSamples(tx, [series], hour)).get(keyOf(series.subscriptionId, series.meter)) ?? [],
+      );
+      const measured = measureHour(
+        { kind: series.kind, source: series.source, hourStart: hour, endedAt: series.endedAt, watermark: null },
+        segments.of(series.subscriptionId, series.meter, hour),
+        opening.streams,
+        samples,
+      );
       const before = known.get(hour) ?? new Map<string, bigint>();
       for (const id of new Set([...measured.bySegment.keys(), ...before.keys()])) {
         const m = measured.bySegment.get(id);
@@ -68,12 +95,15 @@ async function absorbSeries(tx: Tx, deps: MeteringDeps, series: SeriesRow, from:
   }
   const ended = series.endedAt !== null && series.endedAt <= series.nextHour;
   const book = new Book(series, deps.clock.now(), await ordinal(tx, series));
-  for (const d of differences) book.adjust(d, segments.of(series.subscriptionId, series.meter, d.hour, d.segmentId ? [d.segmentId] : []), series.completed || ended);
+  for (const d of differences)
+    book.adjust(d, segments.of(series.subscriptionId, series.meter, d.hour, d.segmentId ? [d.segmentId] : []), series.completed || ended);
   if (ended && !series.completed) await finish(tx, series, book);
   await writeEntries(tx, book.entries, deps.clock.now());
   await writeCarryIns(tx, book.carryIns, deps.clock.now());
   await raiseFindings(tx, deps.clock, book.findings);
-  const last = segments.of(series.subscriptionId, series.meter, series.nextHour - US_PER_HOUR).find((s) => s.startsAt < series.nextHour && (s.endsAt === null || s.endsAt >= series.nextHour));
+  const last = segments
+    .of(series.subscriptionId, series.meter, series.nextHour - US_PER_HOUR)
+    .find((s) => s.startsAt < series.nextHour && (s.endsAt === null || s.endsAt >= series.nextHour));
   await tx.query(
     `update series set state = $3, last_segment_id = $4, completed_at = coalesce(completed_at, case when $5 then $6::timestamptz end) where subscription_id = $1 and meter = $2`,
     [series.subscriptionId, series.meter, JSON.stringify(openingToJson(series.opening)), last?.segmentId ?? null, ended, deps.clock.now()],
@@ -98,7 +128,10 @@ async function recognised(tx: Tx, series: SeriesRow, from: bigint): Promise<Map<
 
 /** Corrections of one series are numbered, so that each has a natural key. */
 async function ordinal(tx: Tx, series: SeriesRow): Promise<number> {
-  const [row] = await tx.query<{ n: string }>(`select count(distinct ref) as n from ledger_entries where subscription_id = $1 and meter = $2 and term = 'adjustment'`, [series.subscriptionId, series.meter]);
+  const [row] = await tx.query<{ n: string }>(
+    `select count(distinct ref) as n from ledger_entries where subscription_id = $1 and meter = $2 and term = 'adjustment'`,
+    [series.subscriptionId, series.meter],
+  );
   return Number(row!.n) + 1;
 }
 
@@ -108,21 +141,39 @@ class Book {
   readonly findings: NewFinding[] = [];
   readonly ref: string;
 
-  constructor(private readonly series: SeriesRow, readonly at: Date, n: number) {
+  constructor(
+    private readonly series: SeriesRow,
+    readonly at: Date,
+    n: number,
+  ) {
     this.ref = `late-${n}`;
   }
 
   adjust(d: Difference, segments: HourSegment[], over: boolean): void {
     const segment = segments.find((s) => s.segmentId === d.segmentId);
     this.add(d.hour, d.segmentId || null, 'adjustment', 'late', d.amount, this.ref);
-    const reason = !segment ? 'outside_segment' : !segment.terms ? 'not_in_plan' : segment.terms.emission === 'none' ? 'emission_none'
-      : !segment.billable && !segment.terms.billableWhileSuspended ? 'suspended' : null;
+    const reason = !segment
+      ? 'outside_segment'
+      : !segment.terms
+        ? 'not_in_plan'
+        : segment.terms.emission === 'none'
+          ? 'emission_none'
+          : !segment.billable && !segment.terms.billableWhileSuspended
+            ? 'suspended'
+            : null;
     if (reason) this.add(d.hour, d.segmentId || null, 'non_billable', reason, d.amount, this.ref);
     else if (over) this.end(d.hour, d.segmentId, d.amount, this.ref);
     else {
       this.add(d.hour, d.segmentId, 'deferred', 'late', d.amount, this.ref);
       this.carryIns.push({
-        series: this.series, segmentId: d.segmentId, kind: d.amount > 0n ? 'late' : 'credit', stage: 'usage', fromHour: d.hour, amount: d.amount, cause: 'late', origin: `${this.ref}:${instantText(d.hour)}`,
+        series: this.series,
+        segmentId: d.segmentId,
+        kind: d.amount > 0n ? 'late' : 'credit',
+        stage: 'usage',
+        fromHour: d.hour,
+        amount: d.amount,
+        cause: 'late',
+        origin: `${this.ref}:${instantText(d.hour)}`,
       });
     }
   }
@@ -133,8 +184,12 @@ class Book {
     if (amount > 0n) this.add(hour, segmentId, 'loss', cause, amount, ref);
     else this.add(hour, segmentId, 'over_reported', 'correction', -amount, ref);
     this.findings.push({
-      kind, dedupeKey: `${kind}:${this.series.subscriptionId}:${this.series.meter}:${instantText(hour)}:${segmentId}:${ref}`, tenantId: this.series.tenantId,
-      subscriptionId: this.series.subscriptionId, hour: fromUs(hour), evidence: { meter: this.series.meter, segmentId, baseQuantity: (amount > 0n ? amount : -amount).toString(), correction: ref },
+      kind,
+      dedupeKey: `${kind}:${this.series.subscriptionId}:${this.series.meter}:${instantText(hour)}:${segmentId}:${ref}`,
+      tenantId: this.series.tenantId,
+      subscriptionId: this.series.subscriptionId,
+      hour: fromUs(hour),
+      evidence: { meter: this.series.meter, segmentId, baseQuantity: (amount > 0n ? amount : -amount).toString(), correction: ref },
     });
   }
 
@@ -165,4 +220,3 @@ async function finish(tx: Tx, series: SeriesRow, book: Book): Promise<void> {
   }
   series.opening.segments = {};
 }
-

@@ -9,8 +9,26 @@ import { raiseFindings, type NewFinding } from './findings.js';
 export type AttemptOutcome = UsageItemOutcome | { itemId: string; outcome: 'busy'; detail: string; retryAfterMs: number | null };
 
 export interface OpenItem {
-  item_id: string; tenant_id: string; subscription_id: string; segment_id: string; meter: string; dimension: string; hour_us: string; base_quantity: string; quantity: string; decimals: number;
-  base_per_unit: string; state: string; attempts: number; fence: string; hard_at: Date; settled: boolean; unsure: boolean; last_code: string | null; hold_reason: string | null; marketplace: string;
+  item_id: string;
+  tenant_id: string;
+  subscription_id: string;
+  segment_id: string;
+  meter: string;
+  dimension: string;
+  hour_us: string;
+  base_quantity: string;
+  quantity: string;
+  decimals: number;
+  base_per_unit: string;
+  state: string;
+  attempts: number;
+  fence: string;
+  hard_at: Date;
+  settled: boolean;
+  unsure: boolean;
+  last_code: string | null;
+  hold_reason: string | null;
+  marketplace: string;
 }
 
 export const OPEN_ITEM = `select i.item_id, i.tenant_id, i.subscription_id, i.marketplace, r.segment_id, r.meter, r.dimension, (extract(epoch from i.hour) * 1000000)::bigint::text as hour_us, r.base_quantity::text, r.quantity::text,
@@ -24,17 +42,32 @@ export const OPEN_ITEM = `select i.item_id, i.tenant_id, i.subscription_id, i.ma
  */
 export async function applyOutcomes(tx: Tx, deps: MeteringDeps, batch: Claimed[], outcomes: AttemptOutcome[]): Promise<void> {
   const now = deps.clock.now();
-  const items = new Map((await tx.query<OpenItem>(`${OPEN_ITEM} where i.item_id = any($1::uuid[]) order by i.item_id for update of i`, [batch.map((b) => b.itemId)])).map((r) => [r.item_id, r]));
+  const items = new Map(
+    (
+      await tx.query<OpenItem>(`${OPEN_ITEM} where i.item_id = any($1::uuid[]) order by i.item_id for update of i`, [
+        batch.map((b) => b.itemId),
+      ])
+    ).map((r) => [r.item_id, r]),
+  );
   for (const claimed of batch) {
     const outcome = outcomes.find((o) => o.itemId === claimed.itemId)!;
     await tx.query(
       `update submission_attempts set outcome = $2, code = $3, receipt = $4, outcome_at = $5, raw = $6 where attempt_id = $1 and outcome is null`,
-      [claimed.attemptId, outcome.outcome, 'code' in outcome ? outcome.code : null, 'receipt' in outcome ? outcome.receipt : null, now, JSON.stringify(outcome)],
+      [
+        claimed.attemptId,
+        outcome.outcome,
+        'code' in outcome ? outcome.code : null,
+        'receipt' in outcome ? outcome.receipt : null,
+        now,
+        JSON.stringify(outcome),
+      ],
     );
     const item = items.get(claimed.itemId);
     if (!item || item.settled) continue;
     await new Outcome(tx, deps, item, now, item.fence === claimed.fence).apply(outcome);
-    deps.metrics?.counter('berth_submission_outcomes_total', 'Answers to usage items', ['marketplace', 'outcome']).inc({ marketplace: item.marketplace, outcome: outcome.outcome });
+    deps.metrics
+      ?.counter('berth_submission_outcomes_total', 'Answers to usage items', ['marketplace', 'outcome'])
+      .inc({ marketplace: item.marketplace, outcome: outcome.outcome });
   }
 }
 
@@ -43,7 +76,13 @@ class Outcome {
   private readonly hour: bigint;
   private readonly base: bigint;
 
-  constructor(private readonly tx: Tx, private readonly deps: MeteringDeps, private readonly item: OpenItem, private readonly now: Date, private readonly current: boolean) {
+  constructor(
+    private readonly tx: Tx,
+    private readonly deps: MeteringDeps,
+    private readonly item: OpenItem,
+    private readonly now: Date,
+    private readonly current: boolean,
+  ) {
     this.hour = BigInt(item.hour_us);
     this.base = BigInt(item.base_quantity);
   }
@@ -52,7 +91,9 @@ class Outcome {
     switch (o.outcome) {
       case 'accepted':
       case 'duplicate_equal':
-        return sameDecimal(o.acceptedQuantity, this.item.quantity) ? this.accepted(o.outcome, o.receipt, o.acceptedQuantity) : this.conflict(o.receipt, o.acceptedQuantity);
+        return sameDecimal(o.acceptedQuantity, this.item.quantity)
+          ? this.accepted(o.outcome, o.receipt, o.acceptedQuantity)
+          : this.conflict(o.receipt, o.acceptedQuantity);
       case 'duplicate_conflict':
         return this.conflict(o.receipt, o.acceptedQuantity);
       case 'rejected':
@@ -64,7 +105,11 @@ class Outcome {
       case 'busy':
         return this.wait(this.item.unsure ? 'unknown' : 'pending', 'busy', o.retryAfterMs ?? this.backOff());
       case 'unknown':
-        return this.wait('unknown', 'unknown', this.deps.marketplaces.get(this.item.marketplace as 'azure').usage.safeResend ? this.backOff() : null);
+        return this.wait(
+          'unknown',
+          'unknown',
+          this.deps.marketplaces.get(this.item.marketplace as 'azure').usage.safeResend ? this.backOff() : null,
+        );
     }
   }
 
@@ -77,8 +122,13 @@ class Outcome {
   /** They hold another number under our key: both are kept, the excess is over-reported, what is missing goes into a later hour. */
   private async conflict(receipt: string | null, theirs: string | null): Promise<void> {
     const finding: NewFinding = {
-      kind: 'duplicate_conflict', dedupeKey: `duplicate_conflict:${this.item.item_id}`, tenantId: this.item.tenant_id, subscriptionId: this.item.subscription_id, dimension: this.item.dimension,
-      hour: fromUs(this.hour), evidence: { itemId: this.item.item_id, ours: this.item.quantity, theirs, receipt },
+      kind: 'duplicate_conflict',
+      dedupeKey: `duplicate_conflict:${this.item.item_id}`,
+      tenantId: this.item.tenant_id,
+      subscriptionId: this.item.subscription_id,
+      dimension: this.item.dimension,
+      hour: fromUs(this.hour),
+      evidence: { itemId: this.item.item_id, ours: this.item.quantity, theirs, receipt },
     };
     // A number they did not tell cannot be booked: it stays pending until the read-back shows it.
     if (theirs === null) {
@@ -87,14 +137,19 @@ class Outcome {
     }
     const perUnit = BigInt(this.item.base_per_unit);
     const { digits, scale } = parseDecimal(theirs);
-    const got = sameDecimal(theirs, this.item.quantity) ? this.base : digits * perUnit / 10n ** BigInt(scale);
+    const got = sameDecimal(theirs, this.item.quantity) ? this.base : (digits * perUnit) / 10n ** BigInt(scale);
     const more = got - this.base;
     this.move('pending', 'duplicate_conflict', -this.base);
     this.move('accepted', 'duplicate_conflict', got);
     const findings: NewFinding[] = [{ ...finding, units: unitsText(more < 0n ? -more : more, perUnit) }];
     if (more > 0n) {
       this.move('over_reported', 'duplicate_conflict', more);
-      findings.push({ ...finding, kind: 'over_reported', dedupeKey: `over_reported:${this.item.item_id}`, units: unitsText(more, perUnit) });
+      findings.push({
+        ...finding,
+        kind: 'over_reported',
+        dedupeKey: `over_reported:${this.item.item_id}`,
+        units: unitsText(more, perUnit),
+      });
     } else if (more < 0n) findings.push(...(await this.carry(-more)));
     await this.settle('conflict', 'duplicate_conflict', receipt, theirs);
     await raiseFindings(this.tx, this.deps.clock, findings);
@@ -102,10 +157,28 @@ class Outcome {
 
   private async carry(amount: bigint): Promise<NewFinding[]> {
     const series = this.series();
-    const [row] = await this.tx.query<{ over: boolean }>('select completed_at is not null as over from series where subscription_id = $1 and meter = $2 for update', [series.subscriptionId, series.meter]);
+    const [row] = await this.tx.query<{ over: boolean }>(
+      'select completed_at is not null as over from series where subscription_id = $1 and meter = $2 for update',
+      [series.subscriptionId, series.meter],
+    );
     if (row && !row.over) {
       this.move('deferred', 'duplicate_conflict', amount);
-      await writeCarryIns(this.tx, [{ series, segmentId: this.item.segment_id, kind: 'deferred', stage: 'billable', cause: 'duplicate_conflict', origin: `item:${this.item.item_id}`, fromHour: this.hour, amount }], this.now);
+      await writeCarryIns(
+        this.tx,
+        [
+          {
+            series,
+            segmentId: this.item.segment_id,
+            kind: 'deferred',
+            stage: 'billable',
+            cause: 'duplicate_conflict',
+            origin: `item:${this.item.item_id}`,
+            fromHour: this.hour,
+            amount,
+          },
+        ],
+        this.now,
+      );
       return [];
     }
     this.move('loss', 'missed_window', amount);
@@ -121,7 +194,10 @@ class Outcome {
 
   /** An earlier answer was lost, so a refusal now does not say that nothing was taken then. */
   private async unknown(code: string): Promise<void> {
-    await this.tx.query(`update submission_items set state = 'unknown', last_code = $2, lease_until = null, next_attempt_at = hard_at where item_id = $1`, [this.item.item_id, code]);
+    await this.tx.query(
+      `update submission_items set state = 'unknown', last_code = $2, lease_until = null, next_attempt_at = hard_at where item_id = $1`,
+      [this.item.item_id, code],
+    );
     await raiseFindings(this.tx, this.deps.clock, [unknownFinding(this.item, code)]);
   }
 
@@ -129,7 +205,10 @@ class Outcome {
   private async wait(state: 'pending' | 'deferred' | 'unknown', code: string, ms: number | null): Promise<void> {
     if (!this.current) return;
     const at = ms === null ? this.item.hard_at : new Date(this.now.getTime() + ms);
-    await this.tx.query(`update submission_items set state = $2, last_code = $3, lease_until = null, next_attempt_at = $4 where item_id = $1`, [this.item.item_id, state, code, at]);
+    await this.tx.query(
+      `update submission_items set state = $2, last_code = $3, lease_until = null, next_attempt_at = $4 where item_id = $1`,
+      [this.item.item_id, state, code, at],
+    );
     if (ms === null) await raiseFindings(this.tx, this.deps.clock, [unknownFinding(this.item, code)]);
   }
 
@@ -150,7 +229,16 @@ class Outcome {
   }
 
   private move(term: EntryRow['term'], cause: string, quantity: bigint): void {
-    if (quantity !== 0n) this.entries.push({ series: this.series(), hour: this.hour, segmentId: this.item.segment_id, term, cause, ref: this.item.item_id, quantity });
+    if (quantity !== 0n)
+      this.entries.push({
+        series: this.series(),
+        hour: this.hour,
+        segmentId: this.item.segment_id,
+        term,
+        cause,
+        ref: this.item.item_id,
+        quantity,
+      });
   }
 
   private lossFinding(cause: 'quarantined' | 'expired' | 'missed_window', amount: bigint, evidence: Record<string, unknown>): NewFinding {
@@ -158,13 +246,31 @@ class Outcome {
   }
 }
 
-export const lossFindingOf = (item: OpenItem, cause: 'quarantined' | 'expired' | 'missed_window' | 'suspended_unbillable', amount: bigint, evidence: Record<string, unknown>): NewFinding => ({
-  kind: `loss.${cause}`, dedupeKey: `loss:${cause}:${item.item_id}`, tenantId: item.tenant_id, subscriptionId: item.subscription_id, dimension: item.dimension, hour: fromUs(BigInt(item.hour_us)),
-  units: unitsText(amount, BigInt(item.base_per_unit)), deadline: item.hard_at, evidence: { itemId: item.item_id, baseQuantity: amount.toString(), ...evidence },
+export const lossFindingOf = (
+  item: OpenItem,
+  cause: 'quarantined' | 'expired' | 'missed_window' | 'suspended_unbillable',
+  amount: bigint,
+  evidence: Record<string, unknown>,
+): NewFinding => ({
+  kind: `loss.${cause}`,
+  dedupeKey: `loss:${cause}:${item.item_id}`,
+  tenantId: item.tenant_id,
+  subscriptionId: item.subscription_id,
+  dimension: item.dimension,
+  hour: fromUs(BigInt(item.hour_us)),
+  units: unitsText(amount, BigInt(item.base_per_unit)),
+  deadline: item.hard_at,
+  evidence: { itemId: item.item_id, baseQuantity: amount.toString(), ...evidence },
 });
 
 export const unknownFinding = (item: OpenItem, code: string): NewFinding => ({
-  kind: 'unknown_outcome', dedupeKey: `unknown_outcome:${item.item_id}`, tenantId: item.tenant_id, subscriptionId: item.subscription_id, dimension: item.dimension, hour: fromUs(BigInt(item.hour_us)),
-  units: unitsText(BigInt(item.base_quantity), BigInt(item.base_per_unit)), deadline: item.hard_at, evidence: { itemId: item.item_id, code, hour: instantText(BigInt(item.hour_us)) },
+  kind: 'unknown_outcome',
+  dedupeKey: `unknown_outcome:${item.item_id}`,
+  tenantId: item.tenant_id,
+  subscriptionId: item.subscription_id,
+  dimension: item.dimension,
+  hour: fromUs(BigInt(item.hour_us)),
+  units: unitsText(BigInt(item.base_quantity), BigInt(item.base_per_unit)),
+  deadline: item.hard_at,
+  evidence: { itemId: item.item_id, code, hour: instantText(BigInt(item.hour_us)) },
 });
-

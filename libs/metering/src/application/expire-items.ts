@@ -16,18 +16,35 @@ export function expireItems(deps: MeteringDeps): Promise<number> {
     );
     const findings: NewFinding[] = [];
     for (const item of items) {
-      const open = await tx.query(`update submission_attempts set outcome = 'unknown', code = 'answer_lost', outcome_at = $2 where item_id = $1 and outcome is null returning 1`, [item.item_id, now]);
+      const open = await tx.query(
+        `update submission_attempts set outcome = 'unknown', code = 'answer_lost', outcome_at = $2 where item_id = $1 and outcome is null returning 1`,
+        [item.item_id, now],
+      );
       if (item.unsure || open.length > 0) {
         await tx.query(`update submission_items set state = 'unknown', lease_until = null where item_id = $1`, [item.item_id]);
         findings.push(unknownFinding(item, item.last_code ?? 'answer_lost'));
         continue;
       }
-      const cause = item.hold_reason === 'suspended' || (item.state === 'deferred' && item.last_code !== 'references_missing') ? 'suspended_unbillable' : 'expired';
+      const cause =
+        item.hold_reason === 'suspended' || (item.state === 'deferred' && item.last_code !== 'references_missing')
+          ? 'suspended_unbillable'
+          : 'expired';
       const base = BigInt(item.base_quantity);
       const series = { subscriptionId: item.subscription_id, meter: item.meter, tenantId: item.tenant_id };
       const row = { series, hour: BigInt(item.hour_us), segmentId: item.segment_id, cause, ref: item.item_id };
-      if (base !== 0n) await writeEntries(tx, [{ ...row, term: 'pending', quantity: -base }, { ...row, term: 'loss', quantity: base }], now);
-      await tx.query(`update submission_items set state = 'expired', last_code = coalesce(last_code, 'deadline'), settled_at = $2, lease_until = null where item_id = $1`, [item.item_id, now]);
+      if (base !== 0n)
+        await writeEntries(
+          tx,
+          [
+            { ...row, term: 'pending', quantity: -base },
+            { ...row, term: 'loss', quantity: base },
+          ],
+          now,
+        );
+      await tx.query(
+        `update submission_items set state = 'expired', last_code = coalesce(last_code, 'deadline'), settled_at = $2, lease_until = null where item_id = $1`,
+        [item.item_id, now],
+      );
       if (base !== 0n) findings.push(lossFindingOf(item, cause, base, { lastCode: item.last_code, heldFor: item.hold_reason }));
     }
     await raiseFindings(tx, deps.clock, findings);
@@ -37,6 +54,9 @@ export function expireItems(deps: MeteringDeps): Promise<number> {
 
 /** A person lets a held item go; it is sent with its own hour if the window is still open. */
 export async function releaseHeld(tx: Tx, deps: MeteringDeps, itemId: string): Promise<void> {
-  const rows = await tx.query(`update submission_items set state = 'pending', hold_reason = null, next_attempt_at = $2 where item_id = $1 and state = 'held' returning 1`, [itemId, deps.clock.now()]);
+  const rows = await tx.query(
+    `update submission_items set state = 'pending', hold_reason = null, next_attempt_at = $2 where item_id = $1 and state = 'held' returning 1`,
+    [itemId, deps.clock.now()],
+  );
   if (rows.length === 0) throw new ProblemError('conflict', 'submission.not_held', 'this item is not held');
 }

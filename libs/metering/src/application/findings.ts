@@ -2,10 +2,32 @@ import { ProblemError, uuidv7, type Clock, type Tx } from '#platform';
 
 /** The closed list of money.md "Findings". */
 export const FINDING_KINDS = [
-  'loss.residue', 'loss.suspended_unbillable', 'loss.missed_window', 'loss.expired', 'loss.event_too_old', 'loss.month_cut', 'loss.quarantined',
-  'over_reported', 'duplicate_conflict', 'unknown_outcome', 'held_implausible', 'gap_estimated', 'clock_skew', 'paid_not_serving', 'serving_not_paid',
-  'activate_by_near', 'drift.missing_there', 'drift.missing_here', 'drift.state', 'drift.plan', 'drift.quantity', 'unmapped_plan', 'int32_overflow',
-  'price_unknown', 'lane_parked', 'secret_expiring',
+  'loss.residue',
+  'loss.suspended_unbillable',
+  'loss.missed_window',
+  'loss.expired',
+  'loss.event_too_old',
+  'loss.month_cut',
+  'loss.quarantined',
+  'over_reported',
+  'duplicate_conflict',
+  'unknown_outcome',
+  'held_implausible',
+  'gap_estimated',
+  'clock_skew',
+  'paid_not_serving',
+  'serving_not_paid',
+  'activate_by_near',
+  'drift.missing_there',
+  'drift.missing_here',
+  'drift.state',
+  'drift.plan',
+  'drift.quantity',
+  'unmapped_plan',
+  'int32_overflow',
+  'price_unknown',
+  'lane_parked',
+  'secret_expiring',
 ] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
 
@@ -37,17 +59,37 @@ export async function raiseFindings(tx: Tx, clock: Clock, findings: NewFinding[]
        from jsonb_to_recordset($1::jsonb) as f(finding_id uuid, dedupe_key text, kind text, tenant_id uuid, subscription_id uuid, dimension text, hour timestamptz,
             units numeric, amount numeric, currency text, deadline timestamptz, evidence jsonb)
      on conflict (dedupe_key) do nothing returning finding_id`,
-    [JSON.stringify(findings.map((f) => ({
-      finding_id: uuidv7(), dedupe_key: f.dedupeKey, kind: f.kind, tenant_id: f.tenantId ?? null, subscription_id: f.subscriptionId ?? null, dimension: f.dimension ?? null,
-      hour: f.hour ?? null, units: f.units ?? null, amount: f.amount ?? null, currency: f.currency ?? null, deadline: f.deadline ?? null, evidence: f.evidence,
-    }))), clock.now()],
+    [
+      JSON.stringify(
+        findings.map((f) => ({
+          finding_id: uuidv7(),
+          dedupe_key: f.dedupeKey,
+          kind: f.kind,
+          tenant_id: f.tenantId ?? null,
+          subscription_id: f.subscriptionId ?? null,
+          dimension: f.dimension ?? null,
+          hour: f.hour ?? null,
+          units: f.units ?? null,
+          amount: f.amount ?? null,
+          currency: f.currency ?? null,
+          deadline: f.deadline ?? null,
+          evidence: f.evidence,
+        })),
+      ),
+      clock.now(),
+    ],
   );
   return rows.length;
 }
 
 /** Records how a person settled a finding. A second person for write-offs comes with the marketplaces' money (later issue). */
-export async function settleFinding(tx: Tx, clock: Clock, input: { findingId: string; settlement: SettlementKind; actor: string; reason: string }): Promise<void> {
-  if (!SETTLEMENTS.includes(input.settlement)) throw new ProblemError('validation', 'finding.unknown_settlement', `settlement must be one of ${SETTLEMENTS.join(', ')}`);
+export async function settleFinding(
+  tx: Tx,
+  clock: Clock,
+  input: { findingId: string; settlement: SettlementKind; actor: string; reason: string },
+): Promise<void> {
+  if (!SETTLEMENTS.includes(input.settlement))
+    throw new ProblemError('validation', 'finding.unknown_settlement', `settlement must be one of ${SETTLEMENTS.join(', ')}`);
   if (input.reason.trim() === '') throw new ProblemError('validation', 'finding.reason_missing', 'a settlement needs a reason');
   const now = clock.now();
   const rows = await tx.query(

@@ -1,40 +1,52 @@
-import { canonicalJson, sha256Hex, uuidv7, type Tx } from '#platform';
+import { canonicalJson, sha256Hex, type Tx } from '#platform';
 import { shardOf } from '../domain/merkle.js';
 import { parseUsageEvent, refusedTime, type Rejection, type SampleEvent, type WatermarkEvent } from '../domain/usage-event.js';
-import { fromUs, hourOf, instantText, toUs } from '../domain/units.js';
+import { hourOf, instantText, toUs } from '../domain/units.js';
 import { shareShards } from '../infra/locks.js';
 import type { UsageDays } from '../infra/usage-days.js';
 import type { MeteringDeps } from './deps.js';
-import { raiseFindings } from './findings.js';
+import type { Binding, IngestResult, UsagePrincipal } from './intake-types.js';
+import { keepRejected, nameTooOld } from './refused-usage.js';
 
-export interface UsagePrincipal { kind: 'operator' | 'cell' | 'tenant'; keyId: string; clusterId?: string; tenantId?: string }
-export interface IngestResult { index: number; id: string; outcome: 'accepted' | 'duplicate' | 'conflict' | 'rejected'; code?: string; detail?: string }
-
-interface Binding { placement_id: string; tenant_id: string; subscription_id: string; source: string; from_us: string; until_us: string | null }
-interface Candidate { index: number; event: SampleEvent; binding: Binding; hash: string }
-
-const REJECTED_KEPT = 10_000;
+interface Candidate {
+  index: number;
+  event: SampleEvent;
+  binding: Binding;
+  hash: string;
+}
 
 /** Who posts, as the dedupe key sees it: a cell's new key is still the same cell. */
-const posterOf = (p: UsagePrincipal): string => (p.kind === 'cell' ? `cell:${p.clusterId}` : p.kind === 'tenant' ? `tenant:${p.tenantId}` : `operator:${p.keyId}`);
-const ownSource = (p: UsagePrincipal): string | null => (p.kind === 'cell' ? `/cells/${p.clusterId}` : p.kind === 'tenant' ? `/tenants/${p.tenantId}` : null);
+const posterOf = (p: UsagePrincipal): string =>
+  p.kind === 'cell' ? `cell:${p.clusterId}` : p.kind === 'tenant' ? `tenant:${p.tenantId}` : `operator:${p.keyId}`;
+const ownSource = (p: UsagePrincipal): string | null =>
+  p.kind === 'cell' ? `/cells/${p.clusterId}` : p.kind === 'tenant' ? `/tenants/${p.tenantId}` : null;
 
 /** Takes a batch of usage events: every event gets an answer, and the answer is given after commit (architecture §5.8). */
 export class IngestUsage {
-  constructor(private readonly deps: MeteringDeps, private readonly days: UsageDays) {}
+  constructor(
+    private readonly deps: MeteringDeps,
+    private readonly days: UsageDays,
+  ) {}
 
   async run(principal: UsagePrincipal, events: unknown[]): Promise<{ results: IngestResult[] }> {
     const results = new Array<IngestResult>(events.length);
-    const reject = (index: number, id: string, r: Rejection): void => void (results[index] = { index, id, outcome: 'rejected', code: r.code, detail: r.detail });
+    const reject = (index: number, id: string, r: Rejection): void =>
+      void (results[index] = { index, id, outcome: 'rejected', code: r.code, detail: r.detail });
     const now = toUs(this.deps.clock.now());
     const samples: { index: number; event: SampleEvent }[] = [];
     const watermarks: { index: number; event: WatermarkEvent }[] = [];
     const mine = ownSource(principal);
     for (const [index, raw] of events.entries()) {
       const parsed = parseUsageEvent(raw);
-      if (!parsed.ok) { reject(index, parsed.id, parsed); continue; }
+      if (!parsed.ok) {
+        reject(index, parsed.id, parsed);
+        continue;
+      }
       const { event } = parsed;
-      if (mine !== null && event.source !== mine) { reject(index, event.id, { code: 'usage.foreign_source', detail: 'this key does not speak for that source' }); continue; }
+      if (mine !== null && event.source !== mine) {
+        reject(index, event.id, { code: 'usage.foreign_source', detail: 'this key does not speak for that source' });
+        continue;
+      }
       if (event.type === 'watermark') {
         const refused = refusedTime(event.through, now);
         if (refused?.code === 'usage.time_in_future') reject(index, event.id, refused);
@@ -50,27 +62,37 @@ export class IngestUsage {
       // After the samples and in the same commit: a watermark never speaks for a sample that is not there.
       for (const w of watermarks) results[w.index] = await this.advance(tx, poster, w.index, w.event, now);
     });
-    await this.keepRejected(poster, events, results, now);
+    await keepRejected(this.deps, poster, events, results, now);
     this.count(results);
     return { results };
   }
 
   /** Finds the binding of each sample and refuses what is not the poster's to report. */
-  private async place(principal: UsagePrincipal, samples: { index: number; event: SampleEvent }[], now: bigint, reject: (i: number, id: string, r: Rejection) => void): Promise<Candidate[]> {
+  private async place(
+    principal: UsagePrincipal,
+    samples: { index: number; event: SampleEvent }[],
+    now: bigint,
+    reject: (i: number, id: string, r: Rejection) => void,
+  ): Promise<Candidate[]> {
     if (samples.length === 0) return [];
-    const rows = await this.deps.db.ops((tx) => tx.query<Binding>(
-      `select placement_id, tenant_id, subscription_id, source, (extract(epoch from valid_from) * 1000000)::bigint::text as from_us,
+    const rows = await this.deps.db.ops((tx) =>
+      tx.query<Binding>(
+        `select placement_id, tenant_id, subscription_id, source, (extract(epoch from valid_from) * 1000000)::bigint::text as from_us,
               (extract(epoch from valid_until) * 1000000)::bigint::text as until_us
          from usage_bindings where placement_id = any($1::uuid[]) order by valid_from`,
-      [[...new Set(samples.map((s) => s.event.placementId))]],
-    ));
+        [[...new Set(samples.map((s) => s.event.placementId))]],
+      ),
+    );
     const byPlacement = new Map<string, Binding[]>();
     for (const b of rows) byPlacement.set(b.placement_id, [...(byPlacement.get(b.placement_id) ?? []), b]);
     const accepted: Candidate[] = [];
     const tooOld: { event: SampleEvent; binding: Binding }[] = [];
     for (const { index, event } of samples) {
       const bindings = byPlacement.get(event.placementId) ?? [];
-      if (bindings.length === 0) { reject(index, event.id, { code: 'usage.unknown_placement', detail: 'no usage is bound to this placement' }); continue; }
+      if (bindings.length === 0) {
+        reject(index, event.id, { code: 'usage.unknown_placement', detail: 'no usage is bound to this placement' });
+        continue;
+      }
       const own = bindings.filter((b) => b.source === event.source && (principal.kind !== 'tenant' || b.tenant_id === principal.tenantId));
       if (own.length === 0) {
         const foreign = principal.kind === 'operator' ? 'usage.foreign_source' : 'usage.foreign_placement';
@@ -84,15 +106,25 @@ export class IngestUsage {
         if (refused.code === 'usage.too_old') tooOld.push({ event, binding: fit[0] ?? own[0]! });
         continue;
       }
-      if (fit.length === 0) { reject(index, event.id, { code: 'usage.unknown_placement', detail: 'the placement served no subscription at that time' }); continue; }
+      if (fit.length === 0) {
+        reject(index, event.id, { code: 'usage.unknown_placement', detail: 'the placement served no subscription at that time' });
+        continue;
+      }
       // Where one binding ends and the next begins: a counter closes the old one, a gauge opens the new one.
       accepted.push({ index, event, binding: event.kind === 'counter' ? fit[0]! : fit.at(-1)!, hash: '' });
     }
-    if (tooOld.length > 0) await this.deps.db.ops((tx) => this.nameTooOld(tx, tooOld));
+    if (tooOld.length > 0) await this.deps.db.ops((tx) => nameTooOld(this.deps, tx, tooOld));
     return accepted;
   }
 
-  private async store(tx: Tx, poster: string, candidates: Candidate[], raw: unknown[], now: bigint, results: IngestResult[]): Promise<void> {
+  private async store(
+    tx: Tx,
+    poster: string,
+    candidates: Candidate[],
+    raw: unknown[],
+    now: bigint,
+    results: IngestResult[],
+  ): Promise<void> {
     const key = (e: SampleEvent): string => `${e.source}\u0000${e.id}`;
     const first = new Map<string, Candidate>();
     const repeats: Candidate[] = [];
@@ -103,13 +135,23 @@ export class IngestUsage {
     }
     // One order for all: two requests with the same ids wait for each other instead of deadlocking.
     const rows = [...first.values()].sort((a, b) => (key(a.event) < key(b.event) ? -1 : 1));
-    await shareShards(tx, rows.map((c) => shardOf(c.binding.subscription_id)));
+    await shareShards(
+      tx,
+      rows.map((c) => shardOf(c.binding.subscription_id)),
+    );
     const at = instantText(now);
     const fresh = await tx.query<{ source: string; event_id: string }>(
       `insert into usage_dedupe (principal, source, event_id, tenant_id, content_hash, received_at)
        select $1, s, i, t, h, $2::timestamptz from unnest($3::text[], $4::text[], $5::uuid[], $6::text[]) as u(s, i, t, h)
        on conflict do nothing returning source, event_id`,
-      [poster, at, rows.map((c) => c.event.source), rows.map((c) => c.event.id), rows.map((c) => c.binding.tenant_id), rows.map((c) => c.hash)],
+      [
+        poster,
+        at,
+        rows.map((c) => c.event.source),
+        rows.map((c) => c.event.id),
+        rows.map((c) => c.binding.tenant_id),
+        rows.map((c) => c.hash),
+      ],
     );
     const isFresh = new Set(fresh.map((f) => `${f.source}\u0000${f.event_id}`));
     const taken = rows.filter((c) => isFresh.has(key(c.event)));
@@ -120,11 +162,27 @@ export class IngestUsage {
          select $1, s, i, o, t, sub, p, m, k, v, e, q, $2::timestamptz, h
            from unnest($3::text[], $4::text[], $5::timestamptz[], $6::uuid[], $7::uuid[], $8::uuid[], $9::text[], $10::text[], $11::numeric[], $12::text[], $13::numeric[], $14::text[])
              as u(s, i, o, t, sub, p, m, k, v, e, q, h)`,
-        [poster, at, taken.map((c) => c.event.source), taken.map((c) => c.event.id), taken.map((c) => instantText(c.event.at)), taken.map((c) => c.binding.tenant_id),
-          taken.map((c) => c.binding.subscription_id), taken.map((c) => c.event.placementId), taken.map((c) => c.event.metric), taken.map((c) => c.event.kind),
-          taken.map((c) => c.event.value.toString()), taken.map((c) => c.event.epoch), taken.map((c) => c.event.sequence.toString()), taken.map((c) => c.hash)],
+        [
+          poster,
+          at,
+          taken.map((c) => c.event.source),
+          taken.map((c) => c.event.id),
+          taken.map((c) => instantText(c.event.at)),
+          taken.map((c) => c.binding.tenant_id),
+          taken.map((c) => c.binding.subscription_id),
+          taken.map((c) => c.event.placementId),
+          taken.map((c) => c.event.metric),
+          taken.map((c) => c.event.kind),
+          taken.map((c) => c.event.value.toString()),
+          taken.map((c) => c.event.epoch),
+          taken.map((c) => c.event.sequence.toString()),
+          taken.map((c) => c.hash),
+        ],
       );
-      await markLate(tx, taken.map((c) => ({ subscriptionId: c.binding.subscription_id, metric: c.event.metric, at: c.event.at })));
+      await markLate(
+        tx,
+        taken.map((c) => ({ subscriptionId: c.binding.subscription_id, metric: c.event.metric, at: c.event.at })),
+      );
     }
     const known = new Map<string, string>();
     if (seen.length > 0) {
@@ -137,7 +195,8 @@ export class IngestUsage {
     for (const c of taken) results[c.index] = { index: c.index, id: c.event.id, outcome: 'accepted' };
     // A key that another tenant holds is invisible here, and a conflict like other content.
     for (const c of seen) results[c.index] = repeated(c, known.get(key(c.event)));
-    for (const c of repeats) results[c.index] = repeated(c, isFresh.has(key(c.event)) ? first.get(key(c.event))!.hash : known.get(key(c.event)));
+    for (const c of repeats)
+      results[c.index] = repeated(c, isFresh.has(key(c.event)) ? first.get(key(c.event))!.hash : known.get(key(c.event)));
   }
 
   private async advance(tx: Tx, poster: string, index: number, event: WatermarkEvent, now: bigint): Promise<IngestResult> {
@@ -148,41 +207,6 @@ export class IngestUsage {
       [event.source, instantText(event.through), event.sequence.toString(), instantText(now), poster],
     );
     return { index, id: event.id, outcome: moved.length > 0 ? 'accepted' : 'duplicate' };
-  }
-
-  private async nameTooOld(tx: Tx, events: { event: SampleEvent; binding: Binding }[]): Promise<void> {
-    for (const { event, binding } of events) {
-      // Cumulative counters and gauges carry no amount of their own: the row names the event, its quantity is 0.
-      await tx.query(
-        `insert into ledger_entries (subscription_id, meter, hour, segment_id, term, cause, ref, tenant_id, quantity, recorded_at)
-         select s.subscription_id, s.meter, $3::timestamptz, null, 'loss', 'event_too_old', $4, s.tenant_id, 0, $5 from series s where s.subscription_id = $1 and s.metric = $2
-         on conflict do nothing`,
-        [binding.subscription_id, event.metric, instantText(hourOf(event.at)), `${event.source}#${event.id}`, this.deps.clock.now()],
-      );
-    }
-    await raiseFindings(tx, this.deps.clock, events.map(({ event, binding }) => ({
-      kind: 'loss.event_too_old' as const, dedupeKey: `event_too_old:${event.source}#${event.id}`, tenantId: binding.tenant_id, subscriptionId: binding.subscription_id,
-      hour: fromUs(hourOf(event.at)), evidence: { source: event.source, eventId: event.id, metric: event.metric, value: event.value.toString(), time: instantText(event.at) },
-    })));
-  }
-
-  /** What came from outside is kept, refused or not; capped, so that nobody fills the disk. */
-  private async keepRejected(poster: string, events: unknown[], results: IngestResult[], now: bigint): Promise<void> {
-    const refused = results.filter((r) => r.outcome === 'rejected' || r.outcome === 'conflict').slice(0, 1_000);
-    if (refused.length === 0) return;
-    await this.deps.db.ops(async (tx) => {
-      await tx.query(
-        `insert into rejected_events (rejected_id, principal, rejected_at, event_id, code, detail, body_sample)
-         select * from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[])`,
-        [refused.map(() => uuidv7()), refused.map(() => poster), refused.map(() => instantText(now)), refused.map((r) => r.id), refused.map((r) => r.code ?? 'usage.duplicate_id'),
-          refused.map((r) => r.detail ?? ''), refused.map((r) => sampleOf(events[r.index]))],
-      );
-      await tx.query('delete from rejected_events where rejected_id in (select rejected_id from rejected_events order by rejected_at desc, rejected_id desc offset $1)', [REJECTED_KEPT]);
-      const skewed = refused.filter((r) => r.code === 'usage.time_in_future').map((r) => parseUsageEvent(events[r.index]));
-      await raiseFindings(tx, this.deps.clock, skewed.flatMap((p) => (p.ok
-        ? [{ kind: 'clock_skew' as const, dedupeKey: `clock_skew:${p.event.source}:${instantText(now).slice(0, 10)}`, evidence: { source: p.event.source, eventId: p.event.id, ourTime: instantText(now), theirTime: instantText(p.event.type === 'sample' ? p.event.at : p.event.through) } }]
-        : [])));
-    });
   }
 
   private count(results: IngestResult[]): void {
@@ -196,14 +220,6 @@ const repeated = (c: Candidate, storedHash: string | undefined): IngestResult =>
     ? { index: c.index, id: c.event.id, outcome: 'duplicate' }
     : { index: c.index, id: c.event.id, outcome: 'conflict', code: 'usage.duplicate_id', detail: 'this id was used for another event' };
 
-const sampleOf = (raw: unknown): string => {
-  try {
-    return (JSON.stringify(raw) ?? String(raw)).slice(0, 2_000);
-  } catch {
-    return '(not JSON)';
-  }
-};
-
 /** Notes the hours that were closed before these samples came. Under the shards' shared fence. */
 export async function markLate(tx: Tx, samples: { subscriptionId: string; metric: string; at: bigint }[]): Promise<void> {
   // A sample on the edge of an hour may close a cut there, so the hour before is looked at too once its own is closed.
@@ -213,7 +229,11 @@ export async function markLate(tx: Tx, samples: { subscriptionId: string; metric
        from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[]) as u(sub, metric, hour, before)
        join series s on s.subscription_id = u.sub and s.metric = u.metric and u.hour < s.next_hour
      on conflict do nothing`,
-    [samples.map((s) => s.subscriptionId), samples.map((s) => s.metric), samples.map((s) => instantText(hourOf(s.at))), samples.map((s) => instantText(hourOf(s.at - 1n)))],
+    [
+      samples.map((s) => s.subscriptionId),
+      samples.map((s) => s.metric),
+      samples.map((s) => instantText(hourOf(s.at))),
+      samples.map((s) => instantText(hourOf(s.at - 1n))),
+    ],
   );
 }
-

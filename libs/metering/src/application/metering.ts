@@ -1,11 +1,12 @@
-import type { TaskRunner, Tx } from '#platform';
+import { realNow, type TaskRunner, type Tx } from '#platform';
 import { UsageDays } from '../infra/usage-days.js';
 import { bindPlacement, recordEngineSample, unbindPlacement, type EngineSample, type NewBinding } from './bindings.js';
 import { CloseDueHours } from './close-due-hours.js';
 import type { MeteringDeps } from './deps.js';
 import { releaseHeld } from './expire-items.js';
 import { raiseFindings, settleFinding, type NewFinding, type SettlementKind } from './findings.js';
-import { IngestUsage, type IngestResult, type UsagePrincipal } from './ingest-usage.js';
+import { IngestUsage } from './ingest-usage.js';
+import type { IngestResult, UsagePrincipal } from './intake-types.js';
 import { RECONCILE_HANDLER, requestReconciliation, runReconciliation } from './reconcile.js';
 import { isSettled } from './settle.js';
 import { SubmitDue } from './submit-due.js';
@@ -50,6 +51,15 @@ export class Metering {
   /** A clock: sends what is due; answers how much it did. */
   submitDue(): Promise<number> {
     return this.submitter.run();
+  }
+
+  /**
+   * At the start of an installation's only worker: what a killed predecessor was sending is asked again at once instead of
+   * after its lease. Its attempts stay without an outcome, so they are settled as unknown: the same bytes go out again.
+   */
+  async takeOver(): Promise<void> {
+    const now = realNow();
+    await this.deps.db.ops((tx) => tx.query('update submission_items set lease_until = $1 where lease_until > $1', [now]));
   }
 
   isSettled(tx: Tx, subscriptionId: string): Promise<boolean> {

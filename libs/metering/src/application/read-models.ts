@@ -1,50 +1,112 @@
 import { ProblemError, type Tx } from '#platform';
 import { LEDGER_TERMS, sumDifference, type TermSums } from '../domain/sum-terms.js';
 
-export interface Page<T> { items: T[]; nextCursor: string | null }
-export interface PageQuery { limit: number; after?: string | null }
+export interface Page<T> {
+  items: T[];
+  nextCursor: string | null;
+}
+export interface PageQuery {
+  limit: number;
+  after?: string | null;
+}
 
 const encode = (...parts: string[]): string => Buffer.from(JSON.stringify(parts)).toString('base64url');
 function decode(cursor: string | null | undefined, parts: number): string[] | null {
   if (!cursor) return null;
   try {
     const p: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
-    if (Array.isArray(p) && p.length === parts && p.every((x) => typeof x === 'string' && x.length < 64 && !/[^\w:.TZ+-]/.test(x))) return p as string[];
-  } catch { /* not one of ours */ }
+    if (Array.isArray(p) && p.length === parts && p.every((x) => typeof x === 'string' && x.length < 64 && !/[^\w:.TZ+-]/.test(x)))
+      return p as string[];
+  } catch {
+    /* not one of ours */
+  }
   throw new ProblemError('validation', 'cursor.malformed', 'the cursor was not made by this list');
 }
 const bounded = (limit: number): number => Math.max(1, Math.min(500, Math.trunc(limit) || 50));
-async function page<T extends Record<string, unknown>>(tx: Tx, sql: string, params: unknown[], limit: number, cursor: (row: T) => string): Promise<Page<T>> {
+async function page<T extends Record<string, unknown>>(
+  tx: Tx,
+  sql: string,
+  params: unknown[],
+  limit: number,
+  cursor: (row: T) => string,
+): Promise<Page<T>> {
   const rows = await tx.query<T>(sql, params);
   const items = rows.slice(0, limit);
   return { items, nextCursor: rows.length > limit ? cursor(items.at(-1)!) : null };
 }
 
 export interface UsageRecordRow extends Record<string, unknown> {
-  record_id: string; tenant_id: string; subscription_id: string; marketplace: string; meter: string; segment_id: string; dimension: string; hour: Date; base_quantity: string; quantity: string;
-  listed_unit: string; plan_version_id: string; external_plan_id: string; starts_at: Date; ends_at: Date; quality: string; closed_at: Date; submission_state: string | null;
+  record_id: string;
+  tenant_id: string;
+  subscription_id: string;
+  marketplace: string;
+  meter: string;
+  segment_id: string;
+  dimension: string;
+  hour: Date;
+  base_quantity: string;
+  quantity: string;
+  listed_unit: string;
+  plan_version_id: string;
+  external_plan_id: string;
+  starts_at: Date;
+  ends_at: Date;
+  quality: string;
+  closed_at: Date;
+  submission_state: string | null;
 }
 /** All lists obey the role they run under; oldest hour first. Quantities are decimal text. */
-export function listUsageRecords(tx: Tx, q: PageQuery & { subscriptionId?: string }): Promise<Page<UsageRecordRow>> {
+export function listUsageRecords(tx: Tx, q: PageQuery & { subscriptionId?: string; recordId?: string }): Promise<Page<UsageRecordRow>> {
   const after = decode(q.after, 2);
   const limit = bounded(q.limit);
-  return page<UsageRecordRow>(tx,
+  return page<UsageRecordRow>(
+    tx,
     `select r.record_id, r.tenant_id, r.subscription_id, r.marketplace, r.meter, r.segment_id, r.dimension, r.hour, r.base_quantity::text, r.quantity::text, r.listed_unit, r.plan_version_id, r.external_plan_id,
             r.starts_at, r.ends_at, r.quality, r.closed_at, i.state as submission_state
        from usage_records r left join submission_items i on i.record_id = r.record_id
-      where ($1::timestamptz is null or (r.hour, r.record_id) > ($1::timestamptz, $2::uuid)) and ($4::uuid is null or r.subscription_id = $4) order by r.hour, r.record_id limit $3`,
-    [after?.[0] ?? null, after?.[1] ?? null, limit + 1, q.subscriptionId ?? null], limit, (r) => encode(r.hour.toISOString(), r.record_id));
+      where ($1::timestamptz is null or (r.hour, r.record_id) > ($1::timestamptz, $2::uuid)) and ($4::uuid is null or r.subscription_id = $4) and ($5::uuid is null or r.record_id = $5) order by r.hour, r.record_id limit $3`,
+    [after?.[0] ?? null, after?.[1] ?? null, limit + 1, q.subscriptionId ?? null, q.recordId ?? null],
+    limit,
+    (r) => encode(r.hour.toISOString(), r.record_id),
+  );
 }
 
-export interface AttemptRow { attemptId: string; number: number; at: string; outcome: string | null; code: string | null; receipt: string | null; outcomeAt: string | null }
-export interface SubmissionRow extends Record<string, unknown> {
-  item_id: string; record_id: string; tenant_id: string; subscription_id: string; marketplace: string; dimension: string; hour: Date; quantity: string; state: string; hold_reason: string | null; target_at: Date; hard_at: Date;
-  last_code: string | null; receipt: string | null; accepted_quantity: string | null; settled_at: Date | null; attempts: AttemptRow[];
+export interface AttemptRow {
+  attemptId: string;
+  number: number;
+  at: string;
+  outcome: string | null;
+  code: string | null;
+  receipt: string | null;
+  outcomeAt: string | null;
 }
-export function listSubmissions(tx: Tx, q: PageQuery & { subscriptionId?: string; itemId?: string; state?: string }): Promise<Page<SubmissionRow>> {
+export interface SubmissionRow extends Record<string, unknown> {
+  item_id: string;
+  record_id: string;
+  tenant_id: string;
+  subscription_id: string;
+  marketplace: string;
+  dimension: string;
+  hour: Date;
+  quantity: string;
+  state: string;
+  hold_reason: string | null;
+  target_at: Date;
+  hard_at: Date;
+  last_code: string | null;
+  receipt: string | null;
+  accepted_quantity: string | null;
+  settled_at: Date | null;
+  attempts: AttemptRow[];
+}
+export function listSubmissions(
+  tx: Tx,
+  q: PageQuery & { subscriptionId?: string; itemId?: string; state?: string },
+): Promise<Page<SubmissionRow>> {
   const after = decode(q.after, 2);
   const limit = bounded(q.limit);
-  return page<SubmissionRow>(tx,
+  return page<SubmissionRow>(
+    tx,
     `select i.item_id, i.record_id, i.tenant_id, i.subscription_id, i.marketplace, r.dimension, i.hour, r.quantity::text, i.state, i.hold_reason, i.target_at, i.hard_at, i.last_code, i.receipt,
             i.accepted_quantity::text, i.settled_at,
             coalesce((select jsonb_agg(jsonb_build_object('attemptId', a.attempt_id, 'number', a.number, 'at', a.at, 'outcome', a.outcome, 'code', a.code, 'receipt', a.receipt, 'outcomeAt', a.outcome_at) order by a.number)
@@ -52,48 +114,115 @@ export function listSubmissions(tx: Tx, q: PageQuery & { subscriptionId?: string
        from submission_items i join usage_records r on r.record_id = i.record_id
       where ($1::timestamptz is null or (i.hour, i.item_id) > ($1::timestamptz, $2::uuid)) and ($4::uuid is null or i.subscription_id = $4) and ($5::uuid is null or i.item_id = $5) and ($6::text is null or i.state = $6)
       order by i.hour, i.item_id limit $3`,
-    [after?.[0] ?? null, after?.[1] ?? null, limit + 1, q.subscriptionId ?? null, q.itemId ?? null, q.state ?? null], limit, (r) => encode(r.hour.toISOString(), r.item_id));
+    [after?.[0] ?? null, after?.[1] ?? null, limit + 1, q.subscriptionId ?? null, q.itemId ?? null, q.state ?? null],
+    limit,
+    (r) => encode(r.hour.toISOString(), r.item_id),
+  );
 }
 
 export interface FindingRow extends Record<string, unknown> {
-  finding_id: string; kind: string; tenant_id: string | null; subscription_id: string | null; dimension: string | null; hour: Date | null; units: string | null; amount: string | null; currency: string | null;
-  deadline: Date | null; evidence: unknown; settlement: unknown; raised_at: Date; settled_at: Date | null;
+  finding_id: string;
+  kind: string;
+  tenant_id: string | null;
+  subscription_id: string | null;
+  dimension: string | null;
+  hour: Date | null;
+  units: string | null;
+  amount: string | null;
+  currency: string | null;
+  deadline: Date | null;
+  evidence: unknown;
+  settlement: unknown;
+  raised_at: Date;
+  settled_at: Date | null;
 }
-export function listFindings(tx: Tx, q: PageQuery & { subscriptionId?: string; kind?: string; open?: boolean; findingId?: string }): Promise<Page<FindingRow>> {
+export function listFindings(
+  tx: Tx,
+  q: PageQuery & { subscriptionId?: string; kind?: string; open?: boolean; findingId?: string },
+): Promise<Page<FindingRow>> {
   const after = decode(q.after, 1);
   const limit = bounded(q.limit);
-  return page<FindingRow>(tx,
+  return page<FindingRow>(
+    tx,
     `select finding_id, kind, tenant_id, subscription_id, dimension, hour, units::text, amount::text, currency, deadline, evidence, settlement, raised_at, settled_at from findings
       where ($1::uuid is null or finding_id > $1) and ($3::uuid is null or subscription_id = $3) and ($4::text is null or kind = $4) and ($5::boolean is null or (settlement is null) = $5) and ($6::uuid is null or finding_id = $6)
       order by finding_id limit $2`,
-    [after?.[0] ?? null, limit + 1, q.subscriptionId ?? null, q.kind ?? null, q.open ?? null, q.findingId ?? null], limit, (r) => encode(r.finding_id));
+    [after?.[0] ?? null, limit + 1, q.subscriptionId ?? null, q.kind ?? null, q.open ?? null, q.findingId ?? null],
+    limit,
+    (r) => encode(r.finding_id),
+  );
 }
 
 export interface ReconciliationRow extends Record<string, unknown> {
-  reconciliation_id: string; marketplace: string; from_at: Date; to_at: Date; requested_by: string; state: string; summary: unknown; created_at: Date; completed_at: Date | null; lines?: ReconciliationLineRow[];
+  reconciliation_id: string;
+  marketplace: string;
+  from_at: Date;
+  to_at: Date;
+  requested_by: string;
+  state: string;
+  summary: unknown;
+  created_at: Date;
+  completed_at: Date | null;
+  lines?: ReconciliationLineRow[];
 }
 export interface ReconciliationLineRow extends Record<string, unknown> {
-  line: number; period_start: Date; period_end: Date; external_subscription_id: string; subscription_id: string | null; external_plan_id: string; dimension: string; ours: string; theirs: string | null; our_count: number; their_count: number | null; verdict: string;
+  line: number;
+  period_start: Date;
+  period_end: Date;
+  external_subscription_id: string;
+  subscription_id: string | null;
+  external_plan_id: string;
+  dimension: string;
+  ours: string;
+  theirs: string | null;
+  our_count: number;
+  their_count: number | null;
+  verdict: string;
 }
 export function listReconciliations(tx: Tx, q: PageQuery): Promise<Page<ReconciliationRow>> {
   const after = decode(q.after, 1);
   const limit = bounded(q.limit);
-  return page<ReconciliationRow>(tx,
+  return page<ReconciliationRow>(
+    tx,
     'select reconciliation_id, marketplace, from_at, to_at, requested_by, state, summary, created_at, completed_at from reconciliations where ($1::uuid is null or reconciliation_id > $1) order by reconciliation_id limit $2',
-    [after?.[0] ?? null, limit + 1], limit, (r) => encode(r.reconciliation_id));
+    [after?.[0] ?? null, limit + 1],
+    limit,
+    (r) => encode(r.reconciliation_id),
+  );
 }
 export async function getReconciliation(tx: Tx, id: string): Promise<ReconciliationRow | null> {
-  const [row] = await tx.query<ReconciliationRow>('select reconciliation_id, marketplace, from_at, to_at, requested_by, state, summary, created_at, completed_at from reconciliations where reconciliation_id = $1', [id]);
+  const [row] = await tx.query<ReconciliationRow>(
+    'select reconciliation_id, marketplace, from_at, to_at, requested_by, state, summary, created_at, completed_at from reconciliations where reconciliation_id = $1',
+    [id],
+  );
   if (!row) return null;
   row.lines = await tx.query<ReconciliationLineRow>(
-    `select line, period_start, period_end, external_subscription_id, subscription_id, external_plan_id, dimension, ours::text, theirs::text, our_count, their_count, verdict from reconciliation_lines where reconciliation_id = $1 order by line`, [id]);
+    `select line, period_start, period_end, external_subscription_id, subscription_id, external_plan_id, dimension, ours::text, theirs::text, our_count, their_count, verdict from reconciliation_lines where reconciliation_id = $1 order by line`,
+    [id],
+  );
   return row;
 }
 
-export interface SumLawRow { subscriptionId: string; meter: string; dimension: string | null; listedUnit: string | null; basePerUnit: string | null; terms: Record<keyof TermSums, string>; difference: string }
+export interface SumLawRow {
+  subscriptionId: string;
+  meter: string;
+  dimension: string | null;
+  listedUnit: string | null;
+  basePerUnit: string | null;
+  terms: Record<keyof TermSums, string>;
+  difference: string;
+}
 /** Each term of the sum law per subscription and meter, in base units; the dimension where a record names it. */
 export async function sumLawTable(tx: Tx, filter: { subscriptionId?: string } = {}): Promise<SumLawRow[]> {
-  const rows = await tx.query<{ subscription_id: string; meter: string; term: keyof TermSums; quantity: string; dimension: string | null; listed_unit: string | null; base_per_unit: string | null }>(
+  const rows = await tx.query<{
+    subscription_id: string;
+    meter: string;
+    term: keyof TermSums;
+    quantity: string;
+    dimension: string | null;
+    listed_unit: string | null;
+    base_per_unit: string | null;
+  }>(
     `select e.subscription_id, e.meter, e.term, e.quantity, r.dimension, r.listed_unit, r.base_per_unit
        from (select subscription_id, meter, term, sum(quantity)::text as quantity from ledger_entries where ($1::uuid is null or subscription_id = $1) group by 1, 2, 3) e
        left join lateral (select dimension, listed_unit, base_per_unit::text from usage_records u where u.subscription_id = e.subscription_id and u.meter = e.meter order by hour desc limit 1) r on true
@@ -103,9 +232,22 @@ export async function sumLawTable(tx: Tx, filter: { subscriptionId?: string } = 
   const out = new Map<string, SumLawRow & { sums: TermSums }>();
   for (const r of rows) {
     const key = `${r.subscription_id}/${r.meter}`;
-    const row = out.get(key) ?? { subscriptionId: r.subscription_id, meter: r.meter, dimension: r.dimension, listedUnit: r.listed_unit, basePerUnit: r.base_per_unit, sums: Object.fromEntries(LEDGER_TERMS.map((t) => [t, 0n])) as TermSums, terms: {} as SumLawRow['terms'], difference: '0' };
+    const row = out.get(key) ?? {
+      subscriptionId: r.subscription_id,
+      meter: r.meter,
+      dimension: r.dimension,
+      listedUnit: r.listed_unit,
+      basePerUnit: r.base_per_unit,
+      sums: Object.fromEntries(LEDGER_TERMS.map((t) => [t, 0n])) as TermSums,
+      terms: {} as SumLawRow['terms'],
+      difference: '0',
+    };
     row.sums[r.term] = BigInt(r.quantity);
     out.set(key, row);
   }
-  return [...out.values()].map(({ sums, ...row }) => ({ ...row, terms: Object.fromEntries(LEDGER_TERMS.map((t) => [t, sums[t].toString()])) as SumLawRow['terms'], difference: sumDifference(sums).toString() }));
+  return [...out.values()].map(({ sums, ...row }) => ({
+    ...row,
+    terms: Object.fromEntries(LEDGER_TERMS.map((t) => [t, sums[t].toString()])) as SumLawRow['terms'],
+    difference: sumDifference(sums).toString(),
+  }));
 }

@@ -9,19 +9,49 @@ const DEFAULT_LAG_MS = 3_600_000;
 
 export type Verdict = 'equal' | 'not_yet_visible' | 'missing_there' | 'missing_here' | 'quantity' | 'not_comparable';
 interface Line {
-  periodStart: Date; periodEnd: Date; externalSubscriptionId: string; subscriptionId: string | null; tenantId: string | null; externalPlanId: string; dimension: string;
-  ours: string; theirs: string | null; ourCount: number; theirCount: number | null; latest: Date | null; provisional: boolean;
+  periodStart: Date;
+  periodEnd: Date;
+  externalSubscriptionId: string;
+  subscriptionId: string | null;
+  tenantId: string | null;
+  externalPlanId: string;
+  dimension: string;
+  ours: string;
+  theirs: string | null;
+  ourCount: number;
+  theirCount: number | null;
+  latest: Date | null;
+  provisional: boolean;
 }
-interface Accepted { subscription_id: string; tenant_id: string; external_plan_id: string; dimension: string; hour: Date; quantity: string; settled_at: Date }
+interface Accepted {
+  subscription_id: string;
+  tenant_id: string;
+  external_plan_id: string;
+  dimension: string;
+  hour: Date;
+  quantity: string;
+  settled_at: Date;
+}
 
 /** Books the wish and the task in one transaction; answers the id. */
-export async function requestReconciliation(tx: Tx, deps: MeteringDeps, input: { marketplace: string; from: Date; to: Date; requestedBy: string }): Promise<string> {
-  if (!MARKETPLACES.includes(input.marketplace as Marketplace) || !deps.marketplaces.has(input.marketplace as Marketplace)) throw new ProblemError('validation', 'reconciliation.unknown_marketplace', 'no such marketplace is configured');
+export async function requestReconciliation(
+  tx: Tx,
+  deps: MeteringDeps,
+  input: { marketplace: string; from: Date; to: Date; requestedBy: string },
+): Promise<string> {
+  if (!MARKETPLACES.includes(input.marketplace as Marketplace) || !deps.marketplaces.has(input.marketplace as Marketplace))
+    throw new ProblemError('validation', 'reconciliation.unknown_marketplace', 'no such marketplace is configured');
   if (!(input.to > input.from)) throw new ProblemError('validation', 'reconciliation.empty_span', '`to` must lie after `from`');
   const id = uuidv7();
-  await tx.query(`insert into reconciliations (reconciliation_id, marketplace, from_at, to_at, requested_by, state, created_at) values ($1, $2, $3, $4, $5, 'requested', $6)`,
-    [id, input.marketplace, input.from, input.to, input.requestedBy, deps.clock.now()]);
-  await deps.tasks.enqueue(tx, { lane: `reconciliation:${input.marketplace}`, handler: RECONCILE_HANDLER, payload: { reconciliationId: id } });
+  await tx.query(
+    `insert into reconciliations (reconciliation_id, marketplace, from_at, to_at, requested_by, state, created_at) values ($1, $2, $3, $4, $5, 'requested', $6)`,
+    [id, input.marketplace, input.from, input.to, input.requestedBy, deps.clock.now()],
+  );
+  await deps.tasks.enqueue(tx, {
+    lane: `reconciliation:${input.marketplace}`,
+    handler: RECONCILE_HANDLER,
+    payload: { reconciliationId: id },
+  });
   return id;
 }
 
@@ -30,7 +60,12 @@ export async function requestReconciliation(tx: Tx, deps: MeteringDeps, input: {
  * Reads only; each difference older than the read-back's lag is a finding.
  */
 export async function runReconciliation(deps: MeteringDeps, reconciliationId: string): Promise<void> {
-  const [job] = await deps.db.ops((tx) => tx.query<{ marketplace: Marketplace; from_at: Date; to_at: Date; state: string }>('select marketplace, from_at, to_at, state from reconciliations where reconciliation_id = $1', [reconciliationId]));
+  const [job] = await deps.db.ops((tx) =>
+    tx.query<{ marketplace: Marketplace; from_at: Date; to_at: Date; state: string }>(
+      'select marketplace, from_at, to_at, state from reconciliations where reconciliation_id = $1',
+      [reconciliationId],
+    ),
+  );
   if (!job) throw new ProblemError('not_found', 'reconciliation.unknown', 'there is no such reconciliation');
   if (job.state === 'completed') return;
   const adapter = deps.marketplaces.get(job.marketplace);
@@ -42,12 +77,19 @@ export async function runReconciliation(deps: MeteringDeps, reconciliationId: st
     failure = errorText(error);
   }
   if (failure !== null) {
-    await deps.db.ops((tx) => tx.query(`update reconciliations set state = 'failed', summary = $2, completed_at = $3 where reconciliation_id = $1 and state <> 'completed'`, [reconciliationId, JSON.stringify({ error: failure }), deps.clock.now()]));
+    await deps.db.ops((tx) =>
+      tx.query(
+        `update reconciliations set state = 'failed', summary = $2, completed_at = $3 where reconciliation_id = $1 and state <> 'completed'`,
+        [reconciliationId, JSON.stringify({ error: failure }), deps.clock.now()],
+      ),
+    );
     return;
   }
   const now = deps.clock.now();
   await deps.db.ops(async (tx) => {
-    const [mine] = await tx.query(`select 1 from reconciliations where reconciliation_id = $1 and state <> 'completed' for update`, [reconciliationId]);
+    const [mine] = await tx.query(`select 1 from reconciliations where reconciliation_id = $1 and state <> 'completed' for update`, [
+      reconciliationId,
+    ]);
     if (!mine) return;
     const lines = await compare(tx, job, theirs);
     const lag = deps.options?.readBackLagMs ?? DEFAULT_LAG_MS;
@@ -57,21 +99,52 @@ export async function runReconciliation(deps: MeteringDeps, reconciliationId: st
        select $2, r.line, r.period_start, r.period_end, r.external_subscription_id, r.subscription_id, r.external_plan_id, r.dimension, r.ours, r.theirs, r.our_count, r.their_count, r.verdict
          from jsonb_to_recordset($1::jsonb) as r(line int, period_start timestamptz, period_end timestamptz, external_subscription_id text, subscription_id uuid, external_plan_id text, dimension text,
               ours numeric, theirs numeric, our_count int, their_count int, verdict text)`,
-      [JSON.stringify(judged.map((l, i) => ({
-        line: i + 1, period_start: l.periodStart, period_end: l.periodEnd, external_subscription_id: l.externalSubscriptionId, subscription_id: l.subscriptionId, external_plan_id: l.externalPlanId,
-        dimension: l.dimension, ours: l.ours, theirs: l.theirs, our_count: l.ourCount, their_count: l.theirCount, verdict: l.verdict,
-      }))), reconciliationId],
+      [
+        JSON.stringify(
+          judged.map((l, i) => ({
+            line: i + 1,
+            period_start: l.periodStart,
+            period_end: l.periodEnd,
+            external_subscription_id: l.externalSubscriptionId,
+            subscription_id: l.subscriptionId,
+            external_plan_id: l.externalPlanId,
+            dimension: l.dimension,
+            ours: l.ours,
+            theirs: l.theirs,
+            our_count: l.ourCount,
+            their_count: l.theirCount,
+            verdict: l.verdict,
+          })),
+        ),
+        reconciliationId,
+      ],
     );
-    await raiseFindings(tx, deps.clock, judged.flatMap((l) => findingOf(reconciliationId, job.marketplace, l, l.verdict)));
+    await raiseFindings(
+      tx,
+      deps.clock,
+      judged.flatMap((l) => findingOf(reconciliationId, job.marketplace, l, l.verdict)),
+    );
     const verdicts: Record<string, number> = {};
     for (const l of judged) verdicts[l.verdict] = (verdicts[l.verdict] ?? 0) + 1;
     await tx.query(`update reconciliations set state = 'completed', summary = $2, completed_at = $3 where reconciliation_id = $1`, [
-      reconciliationId, JSON.stringify({ lines: judged.length, verdicts, readBack: theirs !== null, balanced: judged.every((l) => l.verdict === 'equal' || l.verdict === 'not_yet_visible' || l.verdict === 'not_comparable') }), now]);
+      reconciliationId,
+      JSON.stringify({
+        lines: judged.length,
+        verdicts,
+        readBack: theirs !== null,
+        balanced: judged.every((l) => l.verdict === 'equal' || l.verdict === 'not_yet_visible' || l.verdict === 'not_comparable'),
+      }),
+      now,
+    ]);
   });
 }
 
 /** Ours at their grain. Without a read-back the lines still say what we hold receipts for, by UTC day. */
-async function compare(tx: Tx, job: { marketplace: Marketplace; from_at: Date; to_at: Date }, theirs: ReadBackLine[] | null): Promise<Line[]> {
+async function compare(
+  tx: Tx,
+  job: { marketplace: Marketplace; from_at: Date; to_at: Date },
+  theirs: ReadBackLine[] | null,
+): Promise<Line[]> {
   const ours = await tx.query<Accepted>(
     `select i.subscription_id, i.tenant_id, r.external_plan_id, r.dimension, r.hour, i.accepted_quantity::text as quantity, i.settled_at
        from submission_items i join usage_records r using (record_id)
@@ -88,7 +161,21 @@ async function compare(tx: Tx, job: { marketplace: Marketplace; from_at: Date; t
   const key = (s: string, plan: string, d: string, from: Date): string => `${from.toISOString()}|${s}|${plan}|${d}`;
   for (const t of theirs ?? []) {
     const k = key(t.externalSubscriptionId, t.externalPlanId, t.dimension, t.periodStart);
-    const line = lines.get(k) ?? { periodStart: t.periodStart, periodEnd: t.periodEnd, externalSubscriptionId: t.externalSubscriptionId, subscriptionId: null, tenantId: null, externalPlanId: t.externalPlanId, dimension: t.dimension, ours: '0', theirs: '0', ourCount: 0, theirCount: null, latest: null, provisional: false };
+    const line = lines.get(k) ?? {
+      periodStart: t.periodStart,
+      periodEnd: t.periodEnd,
+      externalSubscriptionId: t.externalSubscriptionId,
+      subscriptionId: null,
+      tenantId: null,
+      externalPlanId: t.externalPlanId,
+      dimension: t.dimension,
+      ours: '0',
+      theirs: '0',
+      ourCount: 0,
+      theirCount: null,
+      latest: null,
+      provisional: false,
+    };
     line.theirs = sumDecimals([line.theirs ?? '0', isDecimal(t.quantity) ? t.quantity : '0']);
     line.theirCount = t.count === null ? line.theirCount : (line.theirCount ?? 0) + t.count;
     line.provisional ||= t.provisional;
@@ -97,15 +184,47 @@ async function compare(tx: Tx, job: { marketplace: Marketplace; from_at: Date; t
   const periods = [...lines.values()];
   for (const o of ours) {
     const externalId = external.get(o.subscription_id)!;
-    const found = periods.find((l) => l.externalSubscriptionId === externalId && l.externalPlanId === o.external_plan_id && l.dimension === o.dimension && l.periodStart <= o.hour && o.hour < l.periodEnd);
+    const found = periods.find(
+      (l) =>
+        l.externalSubscriptionId === externalId &&
+        l.externalPlanId === o.external_plan_id &&
+        l.dimension === o.dimension &&
+        l.periodStart <= o.hour &&
+        o.hour < l.periodEnd,
+    );
     const day = new Date(Date.UTC(o.hour.getUTCFullYear(), o.hour.getUTCMonth(), o.hour.getUTCDate()));
     const k = key(externalId, o.external_plan_id, o.dimension, day);
-    const line = found ?? lines.get(k) ?? { periodStart: day, periodEnd: new Date(day.getTime() + 86_400_000), externalSubscriptionId: externalId, subscriptionId: null, tenantId: null, externalPlanId: o.external_plan_id, dimension: o.dimension, ours: '0', theirs: theirs === null ? null : '0', ourCount: 0, theirCount: theirs === null ? null : 0, latest: null, provisional: false };
+    const line = found ??
+      lines.get(k) ?? {
+        periodStart: day,
+        periodEnd: new Date(day.getTime() + 86_400_000),
+        externalSubscriptionId: externalId,
+        subscriptionId: null,
+        tenantId: null,
+        externalPlanId: o.external_plan_id,
+        dimension: o.dimension,
+        ours: '0',
+        theirs: theirs === null ? null : '0',
+        ourCount: 0,
+        theirCount: theirs === null ? null : 0,
+        latest: null,
+        provisional: false,
+      };
     if (!found) lines.set(k, line);
-    Object.assign(line, { subscriptionId: o.subscription_id, tenantId: o.tenant_id, ours: sumDecimals([line.ours, o.quantity]), ourCount: line.ourCount + 1 });
+    Object.assign(line, {
+      subscriptionId: o.subscription_id,
+      tenantId: o.tenant_id,
+      ours: sumDecimals([line.ours, o.quantity]),
+      ourCount: line.ourCount + 1,
+    });
     if (line.latest === null || o.settled_at > line.latest) line.latest = o.settled_at;
   }
-  return [...lines.values()].sort((a, b) => (key(a.externalSubscriptionId, a.externalPlanId, a.dimension, a.periodStart) < key(b.externalSubscriptionId, b.externalPlanId, b.dimension, b.periodStart) ? -1 : 1));
+  return [...lines.values()].sort((a, b) =>
+    key(a.externalSubscriptionId, a.externalPlanId, a.dimension, a.periodStart) <
+    key(b.externalSubscriptionId, b.externalPlanId, b.dimension, b.periodStart)
+      ? -1
+      : 1,
+  );
 }
 
 function judge(l: Line, now: Date, lagMs: number): Verdict {
@@ -122,8 +241,23 @@ function findingOf(id: string, marketplace: Marketplace, l: Line, verdict: Verdi
   const over = compareDecimals(l.theirs ?? '0', l.ours) > 0;
   const difference = over ? sumDecimals([l.theirs ?? '0', negated(l.ours)]) : sumDecimals([l.ours, negated(l.theirs ?? '0')]);
   const base = {
-    tenantId: l.tenantId, subscriptionId: l.subscriptionId, dimension: l.dimension, hour: l.periodStart, units: difference,
-    evidence: { reconciliationId: id, marketplace, externalSubscriptionId: l.externalSubscriptionId, externalPlanId: l.externalPlanId, from: l.periodStart, to: l.periodEnd, ours: l.ours, theirs: l.theirs, ourCount: l.ourCount, theirCount: l.theirCount },
+    tenantId: l.tenantId,
+    subscriptionId: l.subscriptionId,
+    dimension: l.dimension,
+    hour: l.periodStart,
+    units: difference,
+    evidence: {
+      reconciliationId: id,
+      marketplace,
+      externalSubscriptionId: l.externalSubscriptionId,
+      externalPlanId: l.externalPlanId,
+      from: l.periodStart,
+      to: l.periodEnd,
+      ours: l.ours,
+      theirs: l.theirs,
+      ourCount: l.ourCount,
+      theirCount: l.theirCount,
+    },
   };
   const key = `${marketplace}:${l.externalSubscriptionId}:${l.externalPlanId}:${l.dimension}:${l.periodStart.toISOString()}:${l.ours}:${l.theirs}`;
   const found: NewFinding[] = [{ ...base, kind: `drift.${verdict}` as NewFinding['kind'], dedupeKey: `drift.${verdict}:${key}` }];

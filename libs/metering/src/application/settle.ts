@@ -12,10 +12,15 @@ export async function isSettled(tx: Tx, subscriptionId: string, now: Date): Prom
     if (subscription.endedAt === null) return false;
     // A purchase that ended before the closer ever saw it has no series yet: nothing measured is not the same as settled.
     const segments = await readSegments(tx, { subscriptionIds: [subscriptionId], from: new Date(0), to: new Date(8.64e15 / 4) });
-    const plans = await readPlanVersions(tx, segments.map((s) => s.planVersionId));
+    const plans = await readPlanVersions(
+      tx,
+      segments.map((s) => s.planVersionId),
+    );
     const meters = [...new Set([...plans.values()].flatMap((p) => p.meters.map((m) => m.meter)))];
     const missing = await tx.query(
-      `select 1 from unnest($2::text[]) m where not exists (select 1 from series s where s.subscription_id = $1 and s.meter = m and s.ended_at = $3)`, [subscriptionId, meters, subscription.endedAt]);
+      `select 1 from unnest($2::text[]) m where not exists (select 1 from series s where s.subscription_id = $1 and s.meter = m and s.ended_at = $3)`,
+      [subscriptionId, meters, subscription.endedAt],
+    );
     if (missing.length > 0) return false;
   }
   const [row] = await tx.query<{ open: boolean }>(
@@ -31,13 +36,22 @@ export async function isSettled(tx: Tx, subscriptionId: string, now: Date): Prom
 /** Publishes `usage.settled` once for each ending subscription whose usage is settled; the row and the tasks commit together. */
 export async function settleClosing(deps: MeteringDeps): Promise<number> {
   return deps.db.ops(async (tx) => {
-    const closing = (await readMeteredSubscriptions(tx)).filter((s) => s.state === 'closing' && s.endedAt !== null && s.endedAt <= deps.clock.now());
+    const closing = (await readMeteredSubscriptions(tx)).filter(
+      (s) => s.state === 'closing' && s.endedAt !== null && s.endedAt <= deps.clock.now(),
+    );
     let settled = 0;
     for (const s of closing) {
       if (!(await isSettled(tx, s.subscriptionId, deps.clock.now()))) continue;
-      const fresh = await tx.query('insert into usage_settlements (subscription_id, tenant_id, settled_at) values ($1, $2, $3) on conflict do nothing returning 1', [s.subscriptionId, s.tenantId, deps.clock.now()]);
+      const fresh = await tx.query(
+        'insert into usage_settlements (subscription_id, tenant_id, settled_at) values ($1, $2, $3) on conflict do nothing returning 1',
+        [s.subscriptionId, s.tenantId, deps.clock.now()],
+      );
       if (fresh.length === 0) continue;
-      await deps.tasks.publish(tx, { type: 'usage.settled', lane: `subscription:${s.subscriptionId}`, payload: { subscriptionId: s.subscriptionId } });
+      await deps.tasks.publish(tx, {
+        type: 'usage.settled',
+        lane: `subscription:${s.subscriptionId}`,
+        payload: { subscriptionId: s.subscriptionId },
+      });
       settled += 1;
     }
     return settled;

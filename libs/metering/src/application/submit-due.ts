@@ -35,15 +35,32 @@ export class SubmitDue {
   /** The next batch with its intent; empty where the head could not go and was put back; null where nothing is due. */
   private async claim(tx: Tx): Promise<Claimed[] | null> {
     const now = this.deps.clock.now();
-    const head = await headItem(tx, now, this.deps.marketplaces.all().map((a) => a.marketplace));
+    const head = await headItem(
+      tx,
+      now,
+      this.deps.marketplaces.all().map((a) => a.marketplace),
+    );
     if (!head) return null;
     const adapter = this.deps.marketplaces.get(head.marketplace);
     let { wire, batch_key: batchKey } = head;
     if (!wire || !batchKey) {
       const [subscription] = await readMeteredSubscriptions(tx, { subscriptionIds: [head.subscription_id] });
-      const built = subscription ? tryBuild(adapter, subscription, { itemId: head.item_id, externalPlanId: head.external_plan_id, dimension: head.dimension, hour: head.hour, startsAt: head.starts_at, endsAt: head.ends_at, quantity: exactQuantity(head) }) : null;
+      const built = subscription
+        ? tryBuild(adapter, subscription, {
+            itemId: head.item_id,
+            externalPlanId: head.external_plan_id,
+            dimension: head.dimension,
+            hour: head.hour,
+            startsAt: head.starts_at,
+            endsAt: head.ends_at,
+            quantity: exactQuantity(head),
+          })
+        : null;
       if (!built) {
-        await tx.query(`update submission_items set state = 'deferred', last_code = 'references_missing', next_attempt_at = $2 where item_id = $1`, [head.item_id, new Date(now.getTime() + 60_000)]);
+        await tx.query(
+          `update submission_items set state = 'deferred', last_code = 'references_missing', next_attempt_at = $2 where item_id = $1`,
+          [head.item_id, new Date(now.getTime() + 60_000)],
+        );
         return [];
       }
       ({ wire, batchKey } = built);
@@ -52,20 +69,44 @@ export class SubmitDue {
     const mates = adapter.usage.batchSize > 1 ? await batchMates(tx, now, head, batchKey, adapter.usage.batchSize - 1) : [];
     const rows = await this.sendable(tx, [{ ...head, wire }, ...mates], now, adapter.usage.safeResend);
     if (rows.length === 0) return [];
-    return beginAttempts(tx, this.deps.calls, now, this.deps.options?.submissionLeaseMs ?? DEFAULT_LEASE_MS,
-      rows.map((r) => ({ itemId: r.item_id, tenantId: r.tenant_id, subscriptionId: r.subscription_id, marketplace: r.marketplace, wire: r.wire! })));
+    return beginAttempts(
+      tx,
+      this.deps.calls,
+      now,
+      this.deps.options?.submissionLeaseMs ?? DEFAULT_LEASE_MS,
+      rows.map((r) => ({
+        itemId: r.item_id,
+        tenantId: r.tenant_id,
+        subscriptionId: r.subscription_id,
+        marketplace: r.marketplace,
+        wire: r.wire!,
+      })),
+    );
   }
 
   private async sendable(tx: Tx, rows: ItemRow[], now: Date, safeResend: boolean): Promise<ItemRow[]> {
-    const lost = await loseOpenAttempts(tx, rows.map((r) => r.item_id), now);
-    for (const callId of new Set(lost.map((l) => l.call_id))) await this.deps.calls.end(callId, 'unknown', { error: 'no outcome was recorded: the process ended' }, tx);
-    const unsure = new Set(safeResend ? [] : [...lost.map((l) => l.item_id), ...rows.filter((r) => r.state === 'unknown').map((r) => r.item_id)]);
-    const suspended = new Set((await readMeteredSubscriptions(tx, { subscriptionIds: rows.map((r) => r.subscription_id) })).filter((s) => s.state === 'suspended').map((s) => s.subscriptionId));
+    const lost = await loseOpenAttempts(
+      tx,
+      rows.map((r) => r.item_id),
+      now,
+    );
+    for (const callId of new Set(lost.map((l) => l.call_id)))
+      await this.deps.calls.end(callId, 'unknown', { error: 'no outcome was recorded: the process ended' }, tx);
+    const unsure = new Set(
+      safeResend ? [] : [...lost.map((l) => l.item_id), ...rows.filter((r) => r.state === 'unknown').map((r) => r.item_id)],
+    );
+    const suspended = new Set(
+      (await readMeteredSubscriptions(tx, { subscriptionIds: rows.map((r) => r.subscription_id) }))
+        .filter((s) => s.state === 'suspended')
+        .map((s) => s.subscriptionId),
+    );
     const out: ItemRow[] = [];
     for (const r of rows) {
       if (unsure.has(r.item_id)) {
         // Not ours to ask again: a person or the read-back decides (money.md "Outcomes").
-        await tx.query(`update submission_items set state = 'unknown', lease_until = null, next_attempt_at = hard_at where item_id = $1`, [r.item_id]);
+        await tx.query(`update submission_items set state = 'unknown', lease_until = null, next_attempt_at = hard_at where item_id = $1`, [
+          r.item_id,
+        ]);
         const [item] = await tx.query<OpenItem>(`${OPEN_ITEM} where i.item_id = $1`, [r.item_id]);
         await raiseFindings(tx, this.deps.clock, [unknownFinding(item!, 'answer_lost')]);
       } else if (suspended.has(r.subscription_id) && r.target_at > now && r.state === 'pending') {
@@ -79,11 +120,19 @@ export class SubmitDue {
   private async releaseSuspended(): Promise<void> {
     await this.deps.db.ops(async (tx) => {
       const held = await tx.query<{ item_id: string; subscription_id: string; target_at: Date }>(
-        `select item_id, subscription_id, target_at from submission_items where state = 'held' and hold_reason = 'suspended' and settled_at is null for update skip locked`);
+        `select item_id, subscription_id, target_at from submission_items where state = 'held' and hold_reason = 'suspended' and settled_at is null for update skip locked`,
+      );
       if (held.length === 0) return;
-      const suspended = new Set((await readMeteredSubscriptions(tx, { subscriptionIds: held.map((h) => h.subscription_id) })).filter((s) => s.state === 'suspended').map((s) => s.subscriptionId));
+      const suspended = new Set(
+        (await readMeteredSubscriptions(tx, { subscriptionIds: held.map((h) => h.subscription_id) }))
+          .filter((s) => s.state === 'suspended')
+          .map((s) => s.subscriptionId),
+      );
       const free = held.filter((h) => !suspended.has(h.subscription_id) || h.target_at <= this.deps.clock.now());
-      await tx.query(`update submission_items set state = 'pending', hold_reason = null, next_attempt_at = $2 where item_id = any($1::uuid[])`, [free.map((f) => f.item_id), this.deps.clock.now()]);
+      await tx.query(
+        `update submission_items set state = 'pending', hold_reason = null, next_attempt_at = $2 where item_id = any($1::uuid[])`,
+        [free.map((f) => f.item_id), this.deps.clock.now()],
+      );
     });
   }
 
@@ -93,13 +142,27 @@ export class SubmitDue {
     let call: { state: 'ok' | 'refused' | 'unknown'; outcome: unknown };
     try {
       const answers = await adapter.submitUsage(batch.map((b) => b.wire));
-      outcomes = batch.map((b) => answers.find((a) => a.itemId === b.itemId) ?? { itemId: b.itemId, outcome: 'unknown', detail: 'the answer does not name this item' });
+      outcomes = batch.map(
+        (b) =>
+          answers.find((a) => a.itemId === b.itemId) ?? {
+            itemId: b.itemId,
+            outcome: 'unknown',
+            detail: 'the answer does not name this item',
+          },
+      );
       call = { state: outcomes.every((o) => o.outcome === 'unknown') ? 'unknown' : 'ok', outcome: answers };
     } catch (error) {
-      if (error instanceof MarketplaceRefusal && !(error.httpStatus !== undefined && (ABOUT_US.has(error.httpStatus) || error.httpStatus >= 500))) return this.refused(batch, error);
+      if (
+        error instanceof MarketplaceRefusal &&
+        !(error.httpStatus !== undefined && (ABOUT_US.has(error.httpStatus) || error.httpStatus >= 500))
+      )
+        return this.refused(batch, error);
       outcomes = batch.map((b) => failure(b.itemId, error));
       call = { state: outcomes[0]!.outcome === 'unknown' ? 'unknown' : 'refused', outcome: { error: errorText(error) } };
-      this.deps.logger.warn({ marketplace: adapter.marketplace, items: batch.length, err: errorText(error) }, 'a usage batch was not taken');
+      this.deps.logger.warn(
+        { marketplace: adapter.marketplace, items: batch.length, err: errorText(error) },
+        'a usage batch was not taken',
+      );
     }
     await this.deps.db.ops(async (tx) => {
       await this.deps.calls.end(batch[0]!.callId, call.state, call.outcome, tx);
@@ -112,7 +175,9 @@ export class SubmitDue {
     if (batch.length === 1) {
       await this.deps.db.ops(async (tx) => {
         await this.deps.calls.end(batch[0]!.callId, 'refused', { error: errorText(error) }, tx);
-        await applyOutcomes(tx, this.deps, batch, [{ itemId: batch[0]!.itemId, outcome: 'rejected', code: error.code, detail: error.message }]);
+        await applyOutcomes(tx, this.deps, batch, [
+          { itemId: batch[0]!.itemId, outcome: 'rejected', code: error.code, detail: error.message },
+        ]);
       });
       return;
     }
@@ -125,11 +190,15 @@ export class SubmitDue {
           `select i.item_id from submission_items i join unnest($1::uuid[], $2::bigint[]) as u(id, f) on i.item_id = u.id and i.fence = u.f where i.settled_at is null order by i.item_id for update of i`,
           [part.map((p) => p.itemId), part.map((p) => p.fence)],
         );
-        await tx.query(`update submission_attempts set outcome = 'batch_refused', code = $2, outcome_at = $3 where attempt_id = any($1::uuid[]) and outcome is null`,
-          [part.map((p) => p.attemptId), error.code, this.deps.clock.now()]);
+        await tx.query(
+          `update submission_attempts set outcome = 'batch_refused', code = $2, outcome_at = $3 where attempt_id = any($1::uuid[]) and outcome is null`,
+          [part.map((p) => p.attemptId), error.code, this.deps.clock.now()],
+        );
         const ids = new Set(mine.map((m) => m.item_id)); // a fence that moved on belongs to another worker
         const rest = part.filter((p) => ids.has(p.itemId));
-        return rest.length === 0 ? [] : beginAttempts(tx, this.deps.calls, this.deps.clock.now(), this.deps.options?.submissionLeaseMs ?? DEFAULT_LEASE_MS, rest);
+        return rest.length === 0
+          ? []
+          : beginAttempts(tx, this.deps.calls, this.deps.clock.now(), this.deps.options?.submissionLeaseMs ?? DEFAULT_LEASE_MS, rest);
       });
       first = false;
       if (again.length > 0) await this.send(again);

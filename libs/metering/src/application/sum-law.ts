@@ -1,16 +1,25 @@
 import type { Tx } from '#platform';
 import { LEDGER_TERMS, sumDifference, type TermSums } from '../domain/sum-terms.js';
 
-export interface SumLawFilter { subscriptionIds?: string[]; from?: Date; to?: Date }
+export interface SumLawFilter {
+  subscriptionIds?: string[];
+  from?: Date;
+  to?: Date;
+}
 export interface SumLawSeries {
-  subscriptionId: string; meter: string; tenantId: string;
+  subscriptionId: string;
+  meter: string;
+  tenantId: string;
   terms: TermSums;
   /** measured + estimated + adjustments − everything they became; 0n where the law holds. */
   difference: bigint;
   /** Rows that contradict their sources: each is a sentence. Empty where all rows are there. */
   missing: string[];
 }
-export interface SumLawResult { ok: boolean; series: SumLawSeries[] }
+export interface SumLawResult {
+  ok: boolean;
+  series: SumLawSeries[];
+}
 
 /**
  * The sum law, from rows alone (law 5): the ledger's terms balance, and each kind of row agrees with the rows it came from or
@@ -18,24 +27,42 @@ export interface SumLawResult { ok: boolean; series: SumLawSeries[] }
  */
 export async function checkSumLaw(tx: Tx, filter: SumLawFilter = {}): Promise<SumLawResult> {
   const span = [filter.subscriptionIds ?? null, filter.from ?? null, filter.to ?? null];
-  const where = (hour: string, sub = 'subscription_id'): string => `($1::uuid[] is null or ${sub} = any($1::uuid[])) and ($2::timestamptz is null or ${hour} >= $2) and ($3::timestamptz is null or ${hour} < $3)`;
+  const where = (hour: string, sub = 'subscription_id'): string =>
+    `($1::uuid[] is null or ${sub} = any($1::uuid[])) and ($2::timestamptz is null or ${hour} >= $2) and ($3::timestamptz is null or ${hour} < $3)`;
   const found = new Map<string, SumLawSeries>();
   const at = (r: { subscription_id: string; meter: string; tenant_id?: string }): SumLawSeries => {
     const key = `${r.subscription_id}/${r.meter}`;
     let s = found.get(key);
-    if (!s) found.set(key, (s = { subscriptionId: r.subscription_id, meter: r.meter, tenantId: r.tenant_id ?? '', terms: Object.fromEntries(LEDGER_TERMS.map((t) => [t, 0n])) as TermSums, difference: 0n, missing: [] }));
+    if (!s)
+      found.set(
+        key,
+        (s = {
+          subscriptionId: r.subscription_id,
+          meter: r.meter,
+          tenantId: r.tenant_id ?? '',
+          terms: Object.fromEntries(LEDGER_TERMS.map((t) => [t, 0n])) as TermSums,
+          difference: 0n,
+          missing: [],
+        }),
+      );
     return s;
   };
 
-  const known = await tx.query<{ subscription_id: string; meter: string; tenant_id: string }>('select subscription_id, meter, tenant_id from series where ($1::uuid[] is null or subscription_id = any($1::uuid[]))', [span[0]]);
+  const known = await tx.query<{ subscription_id: string; meter: string; tenant_id: string }>(
+    'select subscription_id, meter, tenant_id from series where ($1::uuid[] is null or subscription_id = any($1::uuid[]))',
+    [span[0]],
+  );
   for (const r of known) at(r);
   const terms = await tx.query<{ subscription_id: string; meter: string; tenant_id: string; term: keyof TermSums; quantity: string }>(
-    `select subscription_id, meter, tenant_id, term, sum(quantity)::text as quantity from ledger_entries where ${where('hour')} group by 1, 2, 3, 4`, span);
+    `select subscription_id, meter, tenant_id, term, sum(quantity)::text as quantity from ledger_entries where ${where('hour')} group by 1, 2, 3, 4`,
+    span,
+  );
   const seriesKeys = new Set(known.map((k) => `${k.subscription_id}/${k.meter}`));
   for (const r of terms) {
     const s = at(r);
     s.terms[r.term] = BigInt(r.quantity);
-    if (!seriesKeys.has(`${r.subscription_id}/${r.meter}`) && s.missing.length === 0) s.missing.push('the ledger names a series that does not exist');
+    if (!seriesKeys.has(`${r.subscription_id}/${r.meter}`) && s.missing.length === 0)
+      s.missing.push('the ledger names a series that does not exist');
   }
   for (const s of found.values()) s.difference = sumDifference(s.terms);
 
@@ -53,12 +80,16 @@ type Where = (hour: string, sub?: string) => string;
 const CHECKS: { says: string; sql: (where: Where) => string }[] = [
   {
     says: 'an hour does not balance',
-    sql: (w) => `select subscription_id, meter, hour::text as detail from ledger_entries where ${w('hour')} group by subscription_id, meter, hour
+    sql: (
+      w,
+    ) => `select subscription_id, meter, hour::text as detail from ledger_entries where ${w('hour')} group by subscription_id, meter, hour
       having sum(case when term in ('measured', 'estimated', 'adjustment', 'over_reported') then quantity else -quantity end) <> 0`,
   },
   {
     says: 'closings are missing',
-    sql: (w) => `select s.subscription_id, s.meter, h::text as detail from series s cross join lateral generate_series(s.first_hour, s.next_hour - interval '1 hour', interval '1 hour') h
+    sql: (
+      w,
+    ) => `select s.subscription_id, s.meter, h::text as detail from series s cross join lateral generate_series(s.first_hour, s.next_hour - interval '1 hour', interval '1 hour') h
       where ${w('h', 's.subscription_id')} and not exists (select 1 from hour_closings c where c.subscription_id = s.subscription_id and c.meter = s.meter and c.hour = h)`,
   },
   {
@@ -88,11 +119,13 @@ const CHECKS: { says: string; sql: (where: Where) => string }[] = [
   },
   {
     says: 'a record has no submission item',
-    sql: (w) => `select r.subscription_id, r.meter, r.record_id::text as detail from usage_records r where ${w('r.hour', 'r.subscription_id')} and not exists (select 1 from submission_items i where i.record_id = r.record_id)`,
+    sql: (w) =>
+      `select r.subscription_id, r.meter, r.record_id::text as detail from usage_records r where ${w('r.hour', 'r.subscription_id')} and not exists (select 1 from submission_items i where i.record_id = r.record_id)`,
   },
   {
     says: 'a submission item has no record',
-    sql: (w) => `select i.subscription_id, '' as meter, i.item_id::text as detail from submission_items i where ${w('i.hour', 'i.subscription_id')} and not exists (select 1 from usage_records r where r.record_id = i.record_id)`,
+    sql: (w) =>
+      `select i.subscription_id, '' as meter, i.item_id::text as detail from submission_items i where ${w('i.hour', 'i.subscription_id')} and not exists (select 1 from usage_records r where r.record_id = i.record_id)`,
   },
   {
     says: 'attempts are missing',
@@ -116,7 +149,9 @@ const CHECKS: { says: string; sql: (where: Where) => string }[] = [
   },
   {
     says: 'carry-ins and deferred entries differ',
-    sql: (w) => `select coalesce(c.subscription_id, e.subscription_id) as subscription_id, coalesce(c.meter, e.meter) as meter, coalesce(c.hour, e.hour)::text as detail
+    sql: (
+      w,
+    ) => `select coalesce(c.subscription_id, e.subscription_id) as subscription_id, coalesce(c.meter, e.meter) as meter, coalesce(c.hour, e.hour)::text as detail
       from (select subscription_id, meter, hour, sum(q) as q, count(*) as n from (
               select subscription_id, meter, from_hour as hour, amount as q from carry_ins
               union all select subscription_id, meter, consumed_by_hour, -amount from carry_ins where consumed_by_hour is not null) x where ${w('hour')} group by 1, 2, 3) c

@@ -10,7 +10,10 @@ export async function syncSeries(tx: Tx, deps: MeteringDeps): Promise<number> {
   if (subscriptions.length === 0) return 0;
   const ids = subscriptions.map((s) => s.subscriptionId);
   const segments = await readSegments(tx, { subscriptionIds: ids, from: new Date(0), to: new Date(8.64e15 / 4) });
-  const plans = await readPlanVersions(tx, segments.map((s) => s.planVersionId));
+  const plans = await readPlanVersions(
+    tx,
+    segments.map((s) => s.planVersionId),
+  );
   const rows = new Map<string, Record<string, unknown>>();
   const byId = new Map(subscriptions.map((s) => [s.subscriptionId, s]));
   for (const segment of segments) {
@@ -20,8 +23,16 @@ export async function syncSeries(tx: Tx, deps: MeteringDeps): Promise<number> {
       const key = `${segment.subscriptionId}/${m.meter}`;
       if (rows.has(key)) continue; // segments come in order: the first that has the meter begins the series
       rows.set(key, {
-        subscription_id: segment.subscriptionId, meter: m.meter, tenant_id: subscription.tenantId, marketplace: subscription.marketplace, metric: m.metric, kind: m.kind,
-        source_kind: m.source, shard: shardOf(segment.subscriptionId), hour: instantText(hourOf(toUs(segment.startsAt))), ended_at: subscription.endedAt,
+        subscription_id: segment.subscriptionId,
+        meter: m.meter,
+        tenant_id: subscription.tenantId,
+        marketplace: subscription.marketplace,
+        metric: m.metric,
+        kind: m.kind,
+        source_kind: m.source,
+        shard: shardOf(segment.subscriptionId),
+        hour: instantText(hourOf(toUs(segment.startsAt))),
+        ended_at: subscription.endedAt,
       });
     }
   }
@@ -38,7 +49,9 @@ export async function syncSeries(tx: Tx, deps: MeteringDeps): Promise<number> {
   const params = [ended.map((s) => s.subscriptionId), ended.map((s) => s.endedAt)];
   const changed = await tx.query<{ subscription_id: string }>(
     `update series s set ended_at = e.at from unnest($1::uuid[], $2::timestamptz[]) as e(id, at)
-      where s.subscription_id = e.id and s.ended_at is distinct from e.at returning s.subscription_id`, params);
+      where s.subscription_id = e.id and s.ended_at is distinct from e.at returning s.subscription_id`,
+    params,
+  );
   // The end came after its hour was closed: that hour is looked at again and the series is finished (absorb-late).
   await tx.query(
     `insert into late_arrivals (subscription_id, metric, hour, tenant_id)

@@ -12,6 +12,8 @@ export interface Bill {
   subscriptionGoesOn: boolean;
   /** The marketplace's one key of this hour and dimension is used (Azure drops a second event of an hour, contract azure §6). */
   keyTaken: boolean;
+  /** The plan in force when the hour began (or first in it): the one key of the hour is its own. */
+  planOfHour: string | null;
   streams: number;
 }
 
@@ -43,7 +45,12 @@ export function billSegment(bill: Bill, segment: HourSegment, measured: Measured
   const overReport = (amount: bigint, ref = ''): void => {
     if (amount === 0n) return;
     add('over_reported', 'correction', amount, ref);
-    close.findings.push({ kind: 'over_reported', segmentId: id, amount, evidence: { cause: 'a correction came after the last hour it could be netted against', ref } });
+    close.findings.push({
+      kind: 'over_reported',
+      segmentId: id,
+      amount,
+      evidence: { cause: 'a correction came after the last hour it could be netted against', ref },
+    });
   };
 
   // Carry-ins leave `deferred` here; where they may not be used in this hour they end as a named loss or as over-reported.
@@ -68,7 +75,8 @@ export function billSegment(bill: Bill, segment: HourSegment, measured: Measured
 
   let billable = usable.filter((c) => c.stage === 'billable').reduce((sum, c) => sum + c.amount, 0n);
   billable += drawIncluded(close.closing.windows, segment, terms, unit, maxOf(meter.hourStart, segment.startsAt), gross, add);
-  for (const c of usable) if (c.stage === 'usage') billable += drawIncluded(close.closing.windows, segment, terms, unit, c.fromHour, c.amount, add);
+  for (const c of usable)
+    if (c.stage === 'usage') billable += drawIncluded(close.closing.windows, segment, terms, unit, c.fromHour, c.amount, add);
 
   let { cumulative, emitted } = { cumulative: before.cumulative + billable, emitted: before.emitted };
   let waits = 0n;
@@ -78,7 +86,14 @@ export function billSegment(bill: Bill, segment: HourSegment, measured: Measured
     cumulative -= credit;
     if (goesOn && nextIsSameMonth) {
       waits += credit;
-      close.carryIns.push({ segmentId: id, kind: 'credit', stage: 'billable', fromHour: meter.hourStart, amount: credit, cause: 'credit_left' });
+      close.carryIns.push({
+        segmentId: id,
+        kind: 'credit',
+        stage: 'billable',
+        fromHour: meter.hourStart,
+        amount: credit,
+        cause: 'credit_left',
+      });
     } else overReport(-credit);
   }
 
@@ -90,7 +105,10 @@ export function billSegment(bill: Bill, segment: HourSegment, measured: Measured
     close.carryIns.push({ segmentId: id, kind: 'deferred', stage: 'billable', fromHour: meter.hourStart, amount, cause });
   };
   const due = unit.quanta(cumulative) - emitted;
-  const taken = bill.keyTaken && meter.traits.hourKey === 'one_per_hour';
+  // The key is keyed by the hour's start: what a later plan used in it goes into the next hour under that plan (money.md
+  // "One key per hour"), also where the old plan had nothing to send.
+  const otherPlan = bill.planOfHour !== null && segment.externalPlanId !== bill.planOfHour && mayDefer;
+  const taken = (bill.keyTaken || otherPlan) && meter.traits.hourKey === 'one_per_hour';
   let send = due;
   if (taken && due > 0n) {
     send = 0n;
@@ -102,7 +120,12 @@ export function billSegment(bill: Bill, segment: HourSegment, measured: Measured
   } else if (meter.traits.maxQuantity !== null && due > meter.traits.maxQuantity) {
     send = meter.traits.maxQuantity;
     const excess = unit.base(emitted + due) - unit.base(emitted + send);
-    close.findings.push({ kind: 'int32_overflow', segmentId: id, amount: excess, evidence: { due: due.toString(), limit: send.toString() } });
+    close.findings.push({
+      kind: 'int32_overflow',
+      segmentId: id,
+      amount: excess,
+      evidence: { due: due.toString(), limit: send.toString() },
+    });
     if (mayDefer) defer(excess, 'max_quantity');
     else {
       lose(lost, excess);
@@ -111,13 +134,21 @@ export function billSegment(bill: Bill, segment: HourSegment, measured: Measured
   }
 
   const quality = measured?.quality ?? 'measured';
-  const heartbeat = send === 0n && !taken && meter.traits.zeroWanted && overlaps && segment.billable && quality === 'measured' && bill.streams > 0;
+  const heartbeat =
+    send === 0n && !taken && meter.traits.zeroWanted && overlaps && segment.billable && quality === 'measured' && bill.streams > 0;
   if (send > 0n || heartbeat) {
     const base = unit.base(emitted + send) - unit.base(emitted);
     const implausible = gross > bound(bill, segment);
     close.records.push({
-      segmentId: id, dimension: terms.dimension, listedUnit: terms.listedUnit, planVersionId: segment.planVersionId, externalPlanId: segment.externalPlanId,
-      baseQuantity: base, quantity: quantaText(send, unit.decimals), decimals: unit.decimals, basePerUnit: BigInt(terms.basePerUnit),
+      segmentId: id,
+      dimension: terms.dimension,
+      listedUnit: terms.listedUnit,
+      planVersionId: segment.planVersionId,
+      externalPlanId: segment.externalPlanId,
+      baseQuantity: base,
+      quantity: quantaText(send, unit.decimals),
+      decimals: unit.decimals,
+      basePerUnit: BigInt(terms.basePerUnit),
       // A deferred part of an ended segment is keyed by this hour only (one-key marketplaces look at nothing else).
       startsAt: overlaps ? maxOf(meter.hourStart, segment.startsAt) : meter.hourStart,
       endsAt: overlaps ? minOf(bill.end, segment.endsAt ?? bill.end) : bill.end,
@@ -125,7 +156,12 @@ export function billSegment(bill: Bill, segment: HourSegment, measured: Measured
       hold: implausible ? 'implausible' : terms.gap === 'hold' && quality === 'estimated' ? 'gap' : null,
     });
     if (implausible) {
-      close.findings.push({ kind: 'held_implausible', segmentId: id, amount: base, evidence: { amount: gross.toString(), bound: bound(bill, segment).toString() } });
+      close.findings.push({
+        kind: 'held_implausible',
+        segmentId: id,
+        amount: base,
+        evidence: { amount: gross.toString(), bound: bound(bill, segment).toString() },
+      });
     }
     add('pending', 'record', base);
     emitted += send;
@@ -157,7 +193,12 @@ function notBillable(segment: HourSegment): string | null {
  * for a correction: usage beyond the included quantity is taken back first, then the included quantity is given back).
  */
 function drawIncluded(
-  windows: Record<string, WindowState>, segment: HourSegment, terms: MeterTerms, unit: Unit, at: bigint, amount: bigint,
+  windows: Record<string, WindowState>,
+  segment: HourSegment,
+  terms: MeterTerms,
+  unit: Unit,
+  at: bigint,
+  amount: bigint,
   add: (term: 'included', cause: string, quantity: bigint) => void,
 ): bigint {
   if (amount === 0n || terms.included === null || terms.includedBy !== 'seller') return amount;

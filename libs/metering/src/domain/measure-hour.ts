@@ -6,7 +6,11 @@ export const SAMPLE_EVERY = 5n * US_PER_MINUTE;
 export const CARRY_LIMIT = 3n * SAMPLE_EVERY;
 const NO_SEGMENT = '';
 
-export interface Measured { measured: bigint; estimated: bigint; quality: Quality }
+export interface Measured {
+  measured: bigint;
+  estimated: bigint;
+  quality: Quality;
+}
 export interface HourMeasure {
   /** By segment id; '' is time outside every segment. */
   bySegment: Map<string, Measured>;
@@ -19,7 +23,12 @@ export interface HourMeasure {
 type MeterSpan = Pick<MeterHour, 'kind' | 'source' | 'hourStart' | 'endedAt' | 'watermark'>;
 
 /** The raw part of an hour: what the samples say, attributed to segments; no price rule in it. */
-export function measureHour(meter: MeterSpan, segments: HourSegment[], opening: Record<string, StreamState>, samples: StreamSamples[]): HourMeasure {
+export function measureHour(
+  meter: MeterSpan,
+  segments: HourSegment[],
+  opening: Record<string, StreamState>,
+  samples: StreamSamples[],
+): HourMeasure {
   const hourEnd = meter.hourStart + US_PER_HOUR;
   const end = meter.endedAt === null ? hourEnd : minOf(hourEnd, meter.endedAt);
   const behind = meter.watermark !== null && meter.watermark < end;
@@ -53,13 +62,21 @@ const inOrder = (samples: Sample[]): Sample[] =>
  * Our own events (`engine`) are known at once: their silence means no change.
  */
 function gaugeStream(
-  stream: StreamSamples, opening: StreamState | null, segments: HourSegment[], meter: MeterSpan, end: bigint,
-  slot: (id: string) => Measured, onGap: (us: bigint) => void,
+  stream: StreamSamples,
+  opening: StreamState | null,
+  segments: HourSegment[],
+  meter: MeterSpan,
+  end: bigint,
+  slot: (id: string) => Measured,
+  onGap: (us: bigint) => void,
 ): StreamState | null {
   const low = maxOf(meter.hourStart, stream.from);
   const high = stream.until === null ? end : minOf(end, stream.until);
-  const points: (StreamState & { known: boolean })[] = [opening ? { ...opening, known: true } : { at: stream.from, value: 0n, epoch: '', sequence: -1n, known: false }];
-  for (const s of inOrder(stream.samples)) if (s.at >= meter.hourStart && s.at < high && s.at >= stream.from) points.push({ ...s, known: true });
+  const points: (StreamState & { known: boolean })[] = [
+    opening ? { ...opening, known: true } : { at: stream.from, value: 0n, epoch: '', sequence: -1n, known: false },
+  ];
+  for (const s of inOrder(stream.samples))
+    if (s.at >= meter.hourStart && s.at < high && s.at >= stream.from) points.push({ ...s, known: true });
   const piece = (from: bigint, to: bigint, visit: (s: Measured, us: bigint) => void): void => {
     for (const part of bySegment(maxOf(from, low), minOf(to, high), segments)) visit(slot(part.segmentId), part.us);
   };
@@ -70,38 +87,75 @@ function gaugeStream(
     const carried = hole ? point.at + SAMPLE_EVERY : next;
     if (point.known) {
       piece(point.at, carried, (s, us) => (s.measured += point.value * us));
-      if (hole) piece(carried, point.at + CARRY_LIMIT, (s, us) => { s.estimated += point.value * us; s.quality = 'estimated'; });
+      if (hole)
+        piece(carried, point.at + CARRY_LIMIT, (s, us) => {
+          s.estimated += point.value * us;
+          s.quality = 'estimated';
+        });
     }
-    if (hole) piece(point.at + CARRY_LIMIT, next, (s, us) => { s.quality = 'estimated'; onGap(us); });
+    if (hole)
+      piece(point.at + CARRY_LIMIT, next, (s, us) => {
+        s.quality = 'estimated';
+        onGap(us);
+      });
   });
   const last = points.at(-1)!;
   return last.known ? { at: last.at, value: last.value, epoch: last.epoch, sequence: last.sequence } : null;
 }
 
 /**
- * Counter deltas. A delta belongs to the segment at the instant of its later sample; at a cut a sample is taken, and a sample
- * at the very instant of a cut closes the old segment (it measures what led up to it). A new epoch starts from 0; a fall
- * inside an epoch bills nothing and marks the hour (provisioning §5.2: never a negative bill).
+ * Counter deltas. A delta whose two samples lie on both sides of a cut is split by time, exactly (the parts add up to it);
+ * a sample at the very instant of a cut closes the old segment. At the end of the subscription access has ended and a last
+ * sample was taken: the delta it closes is split the same way, what came after the cut is outside every segment. Without this
+ * the minutes before each end would be lost unseen. A new epoch starts from 0; a fall inside an epoch bills nothing and marks
+ * the hour (provisioning §5.2: never a negative bill).
  */
 function counterStream(
-  stream: StreamSamples, opening: StreamState | null, segments: HourSegment[], meter: MeterSpan, end: bigint,
+  stream: StreamSamples,
+  opening: StreamState | null,
+  segments: HourSegment[],
+  meter: MeterSpan,
+  end: bigint,
   slot: (id: string) => Measured,
 ): StreamState | null {
   let last = opening ?? stream.baseline;
-  const cut = (at: bigint): HourSegment | undefined => segments.find((s) => s.endsAt === at && s.startsAt < at && at > meter.hourStart);
+  const isCut = (at: bigint): boolean => segments.some((s) => s.endsAt === at && s.startsAt < at && at > meter.hourStart);
+  const ends = meter.endedAt === end;
+  let final = false;
   for (const s of inOrder(stream.samples)) {
-    if (s.at < stream.from || (stream.until !== null && s.at > stream.until)) continue;
+    if (final || s.at < stream.from || (stream.until !== null && s.at > stream.until)) continue;
     // The sample at the end of the hour belongs to the next one, unless a cut or the end of the subscription is there.
-    const closes = cut(s.at) ?? (s.at === meter.endedAt ? segments.find((x) => x.startsAt < s.at && (x.endsAt ?? s.at) >= s.at) : undefined);
-    if (s.at < meter.hourStart || s.at > end || (s.at === end && !closes)) continue;
+    const inside = s.at < end || (s.at === end && (ends || isCut(s.at)));
+    if (s.at < meter.hourStart || (!inside && !(ends && s.at - end <= CARRY_LIMIT))) continue;
     if (last && (s.at < last.at || (s.at === last.at && s.sequence <= last.sequence))) continue; // counted at the cut
-    const into = slot(closes?.segmentId ?? segmentAt(s.at, segments));
-    if (!last || s.epoch !== last.epoch) into.measured += s.value;
-    else if (s.value >= last.value) into.measured += s.value - last.value;
-    else into.quality = 'estimated';
+    if (last && s.epoch === last.epoch && s.value < last.value) slot(segmentAt(s.at, segments)).quality = 'estimated';
+    else
+      share(
+        maxOf(last?.at ?? stream.from, meter.hourStart),
+        s.at,
+        last && s.epoch === last.epoch ? s.value - last.value : s.value,
+        segments,
+        slot,
+      );
     last = { at: s.at, value: s.value, epoch: s.epoch, sequence: s.sequence };
+    final = ends && s.at >= end;
   }
   return last;
+}
+
+/** Splits an amount over a stretch of time at the cuts; floors, the last part takes the rest. */
+function share(from: bigint, to: bigint, amount: bigint, segments: HourSegment[], slot: (id: string) => Measured): void {
+  // Credentials are handed out when the purchase serves: time before the first segment can have used nothing.
+  const begins = segments.reduce<bigint | null>((first, x) => (first === null || x.startsAt < first ? x.startsAt : first), null);
+  const parts = bySegment(begins !== null && begins < to ? maxOf(from, begins) : from, to, segments);
+  if (parts.length === 0) parts.push({ segmentId: segmentAt(to, segments), us: 1n });
+  const whole = parts.reduce((sum, p) => sum + p.us, 0n);
+  let rest = amount;
+  parts.forEach((p, i) => {
+    const part = i === parts.length - 1 ? rest : (amount * p.us) / whole;
+    rest -= part;
+    slot(p.segmentId).measured += part;
+  });
 }
 
 const segmentAt = (at: bigint, segments: HourSegment[]): string =>

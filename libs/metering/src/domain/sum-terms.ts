@@ -2,7 +2,17 @@ import type { EntryDraft, LedgerTerm } from './types.js';
 
 export type TermSums = Record<LedgerTerm, bigint>;
 export const LEDGER_TERMS: readonly LedgerTerm[] = [
-  'measured', 'estimated', 'adjustment', 'non_billable', 'included', 'pending', 'accepted', 'over_reported', 'deferred', 'remainder', 'loss',
+  'measured',
+  'estimated',
+  'adjustment',
+  'non_billable',
+  'included',
+  'pending',
+  'accepted',
+  'over_reported',
+  'deferred',
+  'remainder',
+  'loss',
 ];
 
 export function sumTerms(entries: Iterable<Pick<EntryDraft, 'term' | 'quantity'>>): TermSums {
@@ -13,4 +23,7 @@ export function sumTerms(entries: Iterable<Pick<EntryDraft, 'term' | 'quantity'>
 
 /** Law 5: 0 where what was measured is what became of it. */
 export const sumDifference = (t: TermSums): bigint =>
-  t.measured + t.estimated + t.adjustment - (t.non_billable + t.included + (t.accepted - t.over_reported) + t.pending + t.deferred + t.remainder + t.loss);
+  t.measured +
+  t.estimated +
+  t.adjustment -
+  (t.non_billable + t.included + (t.accepted - t.over_reported) + t.pending + t.deferred + t.remainder + t.loss);

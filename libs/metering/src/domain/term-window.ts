@@ -1,6 +1,9 @@
 import { fromUs, toUs } from './units.js';
 
-export interface TermDates { termStartsAt: bigint | null; termEndsAt: bigint | null }
+export interface TermDates {
+  termStartsAt: bigint | null;
+  termEndsAt: bigint | null;
+}
 
 /**
  * The start of the window whose included quantity an instant draws on, as text key. Months and years are anchored at the

@@ -33,7 +33,12 @@ export interface HourSegment {
   terms: MeterTerms | null;
 }
 
-export interface Sample { at: bigint; value: bigint; epoch: string; sequence: bigint }
+export interface Sample {
+  at: bigint;
+  value: bigint;
+  epoch: string;
+  sequence: bigint;
+}
 
 /** The samples of one placement. Order does not matter. */
 export interface StreamSamples {
@@ -46,11 +51,22 @@ export interface StreamSamples {
   samples: Sample[];
 }
 
-export interface StreamState { at: bigint; value: bigint; epoch: string; sequence: bigint }
+export interface StreamState {
+  at: bigint;
+  value: bigint;
+  epoch: string;
+  sequence: bigint;
+}
 /** Emitted quanta and everything billable so far, both cumulative within the segment: the remainder is their difference. */
-export interface SegmentState { cumulative: bigint; emitted: bigint }
+export interface SegmentState {
+  cumulative: bigint;
+  emitted: bigint;
+}
 /** Included quantity used up, and usage beyond it, within one term window. */
-export interface WindowState { consumed: bigint; overage: bigint }
+export interface WindowState {
+  consumed: bigint;
+  overage: bigint;
+}
 
 /** What one hour hands to the next. */
 export interface Opening {
@@ -76,11 +92,26 @@ export interface CarryIn {
 export type CarryInDraft = Omit<CarryIn, 'carryInId'> & { cause: string };
 
 export type LedgerTerm =
-  | 'measured' | 'estimated' | 'adjustment' | 'non_billable' | 'included' | 'pending' | 'accepted' | 'over_reported'
-  | 'deferred' | 'remainder' | 'loss';
+  | 'measured'
+  | 'estimated'
+  | 'adjustment'
+  | 'non_billable'
+  | 'included'
+  | 'pending'
+  | 'accepted'
+  | 'over_reported'
+  | 'deferred'
+  | 'remainder'
+  | 'loss';
 
 /** One row of the sum law. `ref` names the carry-in it belongs to, '' for the closing itself. */
-export interface EntryDraft { segmentId: string | null; term: LedgerTerm; cause: string; ref: string; quantity: bigint }
+export interface EntryDraft {
+  segmentId: string | null;
+  term: LedgerTerm;
+  cause: string;
+  ref: string;
+  quantity: bigint;
+}
 
 export interface RecordDraft {
   segmentId: string;
@@ -100,7 +131,12 @@ export interface RecordDraft {
 }
 
 export type LossCause = 'residue' | 'missed_window' | 'month_cut';
-export interface Loss { segmentId: string; cause: LossCause; amount: bigint; ref: string }
+export interface Loss {
+  segmentId: string;
+  cause: LossCause;
+  amount: bigint;
+  ref: string;
+}
 export interface HourFinding {
   kind: 'gap_estimated' | 'held_implausible' | 'int32_overflow' | 'over_reported';
   segmentId: string | null;

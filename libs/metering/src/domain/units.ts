@@ -73,7 +73,10 @@ export function quantaText(quanta: bigint, decimals: number): string {
 export class Unit {
   private readonly scale: bigint;
 
-  constructor(private readonly basePerUnit: bigint, readonly decimals: number) {
+  constructor(
+    private readonly basePerUnit: bigint,
+    readonly decimals: number,
+  ) {
     if (basePerUnit <= 0n) throw new Error('a unit holds at least one base unit');
     this.scale = 10n ** BigInt(decimals);
     if (this.scale > basePerUnit) throw new Error(`10^-${decimals} of a unit of ${basePerUnit} is finer than one base unit`);

@@ -7,15 +7,39 @@ export const WATERMARK_TYPE = 'berth.watermark.v1';
 export const ENGINE_SOURCE = '/berth/engine';
 
 export interface SampleEvent {
-  type: 'sample'; id: string; source: string; at: bigint; placementId: string; sequence: bigint; metric: string; kind: 'gauge' | 'counter'; value: bigint; epoch: string;
+  type: 'sample';
+  id: string;
+  source: string;
+  at: bigint;
+  placementId: string;
+  sequence: bigint;
+  metric: string;
+  kind: 'gauge' | 'counter';
+  value: bigint;
+  epoch: string;
 }
 /** Every sample of `source` with a time up to and including `through` has been posted. */
-export interface WatermarkEvent { type: 'watermark'; id: string; source: string; through: bigint; sequence: bigint }
+export interface WatermarkEvent {
+  type: 'watermark';
+  id: string;
+  source: string;
+  through: bigint;
+  sequence: bigint;
+}
 
 export type UsageRejection =
-  | 'usage.invalid_event' | 'usage.negative_quantity' | 'usage.absurd_quantity' | 'usage.foreign_placement' | 'usage.unknown_placement'
-  | 'usage.foreign_source' | 'usage.time_in_future' | 'usage.too_old';
-export interface Rejection { code: UsageRejection; detail: string }
+  | 'usage.invalid_event'
+  | 'usage.negative_quantity'
+  | 'usage.absurd_quantity'
+  | 'usage.foreign_placement'
+  | 'usage.unknown_placement'
+  | 'usage.foreign_source'
+  | 'usage.time_in_future'
+  | 'usage.too_old';
+export interface Rejection {
+  code: UsageRejection;
+  detail: string;
+}
 
 export const FUTURE_LIMIT = 5n * US_PER_MINUTE;
 export const AGE_LIMIT = 35n * 24n * 60n * US_PER_MINUTE;
@@ -23,7 +47,8 @@ export const AGE_LIMIT = 35n * 24n * 60n * US_PER_MINUTE;
 export type ParsedEvent = { ok: true; event: SampleEvent | WatermarkEvent } | ({ ok: false; id: string } & Rejection);
 
 /** Text that Postgres can hold and a person can read: no control characters, no lone surrogates, bounded. */
-const plain = (v: unknown, max: number): v is string => typeof v === 'string' && v.length > 0 && v.length <= max && !/[\p{Cc}\p{Cs}]/u.test(v);
+const plain = (v: unknown, max: number): v is string =>
+  typeof v === 'string' && v.length > 0 && v.length <= max && !/[\p{Cc}\p{Cs}]/u.test(v);
 
 /** CloudEvents 1.0 in structured form. Fields we do not know are let through and change nothing (law 11). */
 export function parseUsageEvent(raw: unknown): ParsedEvent {
@@ -61,11 +86,13 @@ export function parseUsageEvent(raw: unknown): ParsedEvent {
   if (typeof value !== 'string' || !/^-?\d{1,60}$/.test(value)) return bad('data.value must be a whole number as decimal text');
   const amount = BigInt(value);
   if (amount < 0n) return no('usage.negative_quantity', 'data.value is below 0');
-  if (amount > LARGEST_SAMPLE) return no('usage.absurd_quantity', `data.value is above ${LARGEST_SAMPLE}, more than any placement can hold or carry`);
+  if (amount > LARGEST_SAMPLE)
+    return no('usage.absurd_quantity', `data.value is above ${LARGEST_SAMPLE}, more than any placement can hold or carry`);
   return { ok: true, event: { type: 'sample', id, source, at, placementId, sequence, metric, kind, value: amount, epoch } };
 }
 
-const object = (v: unknown): Record<string, unknown> | null => (v !== null && typeof v === 'object' && !Array.isArray(v) ? (v as Record<string, unknown>) : null);
+const object = (v: unknown): Record<string, unknown> | null =>
+  v !== null && typeof v === 'object' && !Array.isArray(v) ? (v as Record<string, unknown>) : null;
 const instant = (v: unknown): bigint | undefined => (typeof v === 'string' && v.length <= 40 ? parseInstant(v) : undefined);
 const whole = (v: unknown): bigint | undefined => {
   if (typeof v === 'number') return Number.isSafeInteger(v) && v >= 0 ? BigInt(v) : undefined;

@@ -2,11 +2,35 @@ import { realNow, uuidv7, type Calls, type Tx } from '#platform';
 import type { Marketplace, UsageWireItem } from '#marketplaces/core';
 
 export interface Claimed {
-  itemId: string; tenantId: string; subscriptionId: string; marketplace: Marketplace; wire: UsageWireItem; fence: string; attemptId: string; attempt: number; callId: string;
+  itemId: string;
+  tenantId: string;
+  subscriptionId: string;
+  marketplace: Marketplace;
+  wire: UsageWireItem;
+  fence: string;
+  attemptId: string;
+  attempt: number;
+  callId: string;
 }
 interface ItemRow {
-  item_id: string; record_id: string; tenant_id: string; subscription_id: string; marketplace: Marketplace; wire: UsageWireItem | null; batch_key: string | null; state: string; hour: Date; month: string;
-  target_at: Date; hard_at: Date; external_plan_id: string; dimension: string; starts_at: Date; ends_at: Date; quantity: string; decimals: number;
+  item_id: string;
+  record_id: string;
+  tenant_id: string;
+  subscription_id: string;
+  marketplace: Marketplace;
+  wire: UsageWireItem | null;
+  batch_key: string | null;
+  state: string;
+  hour: Date;
+  month: string;
+  target_at: Date;
+  hard_at: Date;
+  external_plan_id: string;
+  dimension: string;
+  starts_at: Date;
+  ends_at: Date;
+  quantity: string;
+  decimals: number;
 }
 
 const ITEM = `i.item_id, i.record_id, i.tenant_id, i.subscription_id, i.marketplace, i.wire, i.batch_key, i.state, i.hour, to_char(i.hour at time zone 'UTC', 'YYYY-MM') as month, i.target_at, i.hard_at,
@@ -37,7 +61,11 @@ export type { ItemRow };
 
 /** Stores the bytes once; from here on they are what is sent, whatever the number of attempts. */
 export async function storeWire(tx: Tx, itemId: string, wire: UsageWireItem, batchKey: string): Promise<void> {
-  await tx.query('update submission_items set wire = $2, batch_key = $3 where item_id = $1 and wire is null', [itemId, JSON.stringify(wire), batchKey]);
+  await tx.query('update submission_items set wire = $2, batch_key = $3 where item_id = $1 and wire is null', [
+    itemId,
+    JSON.stringify(wire),
+    batchKey,
+  ]);
 }
 
 /** Attempts that never got an outcome (a crash between intent and outcome): what they did is unknown. */
@@ -50,22 +78,46 @@ export async function loseOpenAttempts(tx: Tx, itemIds: string[], at: Date): Pro
 
 /** Intent before: the call, the attempts and the leases commit together, and only then is anything sent (law 3). */
 export async function beginAttempts(
-  tx: Tx, calls: Calls, now: Date, leaseMs: number, items: { itemId: string; tenantId: string; subscriptionId: string; marketplace: Marketplace; wire: UsageWireItem }[],
+  tx: Tx,
+  calls: Calls,
+  now: Date,
+  leaseMs: number,
+  items: { itemId: string; tenantId: string; subscriptionId: string; marketplace: Marketplace; wire: UsageWireItem }[],
 ): Promise<Claimed[]> {
-  const callId = await calls.begin({
-    target: items[0]!.marketplace, operation: 'submitUsage', subject: `submission:${items[0]!.itemId}`, ...(items.length === 1 ? { subscriptionId: items[0]!.subscriptionId } : {}),
-    intent: { items: items.map((i) => ({ itemId: i.itemId, wireKey: i.wire.wireKey })) },
-  }, tx);
+  const callId = await calls.begin(
+    {
+      target: items[0]!.marketplace,
+      operation: 'submitUsage',
+      subject: `submission:${items[0]!.itemId}`,
+      ...(items.length === 1 ? { subscriptionId: items[0]!.subscriptionId } : {}),
+      intent: { items: items.map((i) => ({ itemId: i.itemId, wireKey: i.wire.wireKey })) },
+    },
+    tx,
+  );
   const rows = await tx.query<{ item_id: string; fence: string; attempts: number }>(
     `update submission_items set state = 'in_flight', attempts = attempts + 1, fence = fence + 1, lease_until = $2, hold_reason = null where item_id = any($1::uuid[]) returning item_id, fence::text, attempts`,
     [items.map((i) => i.itemId), new Date(realNow().getTime() + leaseMs)],
   );
   const byId = new Map(rows.map((r) => [r.item_id, r]));
-  const claimed = items.map((i): Claimed => ({ ...i, fence: byId.get(i.itemId)!.fence, attempt: byId.get(i.itemId)!.attempts, attemptId: uuidv7(), callId }));
+  const claimed = items.map((i): Claimed => ({
+    ...i,
+    fence: byId.get(i.itemId)!.fence,
+    attempt: byId.get(i.itemId)!.attempts,
+    attemptId: uuidv7(),
+    callId,
+  }));
   await tx.query(
     `insert into submission_attempts (attempt_id, item_id, tenant_id, number, call_id, fence, at)
      select a, i, t, n, $5, f, $6 from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $7::bigint[]) as u(a, i, t, n, f)`,
-    [claimed.map((c) => c.attemptId), claimed.map((c) => c.itemId), claimed.map((c) => c.tenantId), claimed.map((c) => c.attempt), callId, now, claimed.map((c) => c.fence)],
+    [
+      claimed.map((c) => c.attemptId),
+      claimed.map((c) => c.itemId),
+      claimed.map((c) => c.tenantId),
+      claimed.map((c) => c.attempt),
+      callId,
+      now,
+      claimed.map((c) => c.fence),
+    ],
   );
   return claimed;
 }

@@ -5,12 +5,22 @@ import { fromUs, toUs, toUsOrNull, US_PER_HOUR } from '../domain/units.js';
 
 /** Segments and plan versions of many subscriptions, read once per transaction. */
 export class SegmentsOfHour {
-  private constructor(private readonly bySubscription: Map<string, Segment[]>, private readonly plans: Map<string, PlanVersion>) {}
+  private constructor(
+    private readonly bySubscription: Map<string, Segment[]>,
+    private readonly plans: Map<string, PlanVersion>,
+  ) {}
 
   /** All segments up to `hour`'s end: few per subscription, and old ones may still have something open. */
   static async load(tx: Tx, subscriptionIds: string[], hour: bigint): Promise<SegmentsOfHour> {
-    const segments = await readSegments(tx, { subscriptionIds: [...new Set(subscriptionIds)], from: new Date(0), to: fromUs(hour + US_PER_HOUR) });
-    const plans = await readPlanVersions(tx, segments.map((s) => s.planVersionId));
+    const segments = await readSegments(tx, {
+      subscriptionIds: [...new Set(subscriptionIds)],
+      from: new Date(0),
+      to: fromUs(hour + US_PER_HOUR),
+    });
+    const plans = await readPlanVersions(
+      tx,
+      segments.map((s) => s.planVersionId),
+    );
     const bySubscription = new Map<string, Segment[]>();
     for (const s of segments) bySubscription.set(s.subscriptionId, [...(bySubscription.get(s.subscriptionId) ?? []), s]);
     return new SegmentsOfHour(bySubscription, plans);
@@ -27,8 +37,15 @@ export class SegmentsOfHour {
         const plan = this.plans.get(s.planVersionId);
         if (!plan) throw new Error(`plan version ${s.planVersionId} is not in the catalog`);
         return {
-          segmentId: s.segmentId, startsAt: toUs(s.startsAt), endsAt: toUsOrNull(s.endsAt), planVersionId: s.planVersionId, externalPlanId: s.externalPlanId,
-          billable: s.billable, termStartsAt: toUsOrNull(s.termStartsAt), termEndsAt: toUsOrNull(s.termEndsAt), terms: plan.meters.find((m) => m.meter === meter) ?? null,
+          segmentId: s.segmentId,
+          startsAt: toUs(s.startsAt),
+          endsAt: toUsOrNull(s.endsAt),
+          planVersionId: s.planVersionId,
+          externalPlanId: s.externalPlanId,
+          billable: s.billable,
+          termStartsAt: toUsOrNull(s.termStartsAt),
+          termEndsAt: toUsOrNull(s.termEndsAt),
+          terms: plan.meters.find((m) => m.meter === meter) ?? null,
         };
       });
   }

@@ -3,11 +3,24 @@ import type { MeterTerms } from '#entitlements';
 import { openingFromJson } from '../domain/opening-json.js';
 import type { Opening, StreamSamples } from '../domain/types.js';
 import { ENGINE_SOURCE } from '../domain/usage-event.js';
-import { instantText, US_PER_HOUR } from '../domain/units.js';
+import { CARRY_LIMIT } from '../domain/measure-hour.js';
+import { instantText, maxOf, US_PER_HOUR } from '../domain/units.js';
 
 export interface SeriesRow {
-  subscriptionId: string; meter: string; tenantId: string; marketplace: string; metric: string; kind: MeterTerms['kind']; source: MeterTerms['source'];
-  shard: number; firstHour: bigint; nextHour: bigint; endedAt: bigint | null; completed: boolean; lastSegmentId: string | null; opening: Opening;
+  subscriptionId: string;
+  meter: string;
+  tenantId: string;
+  marketplace: string;
+  metric: string;
+  kind: MeterTerms['kind'];
+  source: MeterTerms['source'];
+  shard: number;
+  firstHour: bigint;
+  nextHour: bigint;
+  endedAt: bigint | null;
+  completed: boolean;
+  lastSegmentId: string | null;
+  opening: Opening;
   /** The predecessor of the next hour is there. */
   hasPredecessor: boolean;
   /** Of a ready series: where the slowest source stands, if it is behind (the hold limit is reached). */
@@ -15,8 +28,22 @@ export interface SeriesRow {
 }
 
 interface Raw {
-  subscription_id: string; meter: string; tenant_id: string; marketplace: string; metric: string; kind: MeterTerms['kind']; source_kind: MeterTerms['source'];
-  shard: number; first_us: string; next_us: string; ended_us: string | null; completed: boolean; last_segment_id: string | null; state: unknown; has_predecessor: boolean; watermark_us?: string | null;
+  subscription_id: string;
+  meter: string;
+  tenant_id: string;
+  marketplace: string;
+  metric: string;
+  kind: MeterTerms['kind'];
+  source_kind: MeterTerms['source'];
+  shard: number;
+  first_us: string;
+  next_us: string;
+  ended_us: string | null;
+  completed: boolean;
+  last_segment_id: string | null;
+  state: unknown;
+  has_predecessor: boolean;
+  watermark_us?: string | null;
 }
 
 const us = (column: string): string => `(extract(epoch from ${column}) * 1000000)::bigint::text`;
@@ -25,13 +52,30 @@ const COLUMNS = `s.subscription_id, s.meter, s.tenant_id, s.marketplace, s.metri
   (s.next_hour = s.first_hour or exists (select 1 from hour_closings c where c.subscription_id = s.subscription_id and c.meter = s.meter and c.hour = s.next_hour - interval '1 hour')) as has_predecessor`;
 
 const toRow = (r: Raw): SeriesRow => ({
-  subscriptionId: r.subscription_id, meter: r.meter, tenantId: r.tenant_id, marketplace: r.marketplace, metric: r.metric, kind: r.kind, source: r.source_kind, shard: r.shard,
-  firstHour: BigInt(r.first_us), nextHour: BigInt(r.next_us), endedAt: r.ended_us === null ? null : BigInt(r.ended_us), completed: r.completed, lastSegmentId: r.last_segment_id,
-  opening: openingFromJson(r.state), hasPredecessor: r.has_predecessor, watermark: r.watermark_us == null ? null : BigInt(r.watermark_us),
+  subscriptionId: r.subscription_id,
+  meter: r.meter,
+  tenantId: r.tenant_id,
+  marketplace: r.marketplace,
+  metric: r.metric,
+  kind: r.kind,
+  source: r.source_kind,
+  shard: r.shard,
+  firstHour: BigInt(r.first_us),
+  nextHour: BigInt(r.next_us),
+  endedAt: r.ended_us === null ? null : BigInt(r.ended_us),
+  completed: r.completed,
+  lastSegmentId: r.last_segment_id,
+  opening: openingFromJson(r.state),
+  hasPredecessor: r.has_predecessor,
+  watermark: r.watermark_us == null ? null : BigInt(r.watermark_us),
 });
 
 /** How long an hour may wait for late sources, by marketplace. */
-export interface HoldLimit { marketplace: string; hold_minutes: number; final_minutes: number }
+export interface HoldLimit {
+  marketplace: string;
+  hold_minutes: number;
+  final_minutes: number;
+}
 
 /**
  * Series whose next hour may be closed now. It ends at the hour's end or at the subscription's; each bound source must have
@@ -89,20 +133,46 @@ const seriesKey = (subscriptionId: string, meter: string): string => `${subscrip
  * The samples of one hour for many series: one row per series and placement, samples as arrays of microseconds and decimal
  * text. The sample on the hour's end comes along: it belongs to this hour if a cut lies there.
  */
-export async function gatherSamples(tx: Tx, series: Pick<SeriesRow, 'subscriptionId' | 'meter' | 'metric' | 'source'>[], hour: bigint): Promise<Map<string, StreamSamples[]>> {
+export async function gatherSamples(
+  tx: Tx,
+  series: Pick<SeriesRow, 'subscriptionId' | 'meter' | 'metric' | 'source' | 'endedAt'>[],
+  hour: bigint,
+): Promise<Map<string, StreamSamples[]>> {
+  const hourEnd = hour + US_PER_HOUR;
+  // The last sample of an ended subscription comes a little after its end: it closes the final delta.
+  const upTo = (s: { endedAt: bigint | null }): bigint =>
+    s.endedAt !== null && s.endedAt <= hourEnd ? maxOf(hourEnd, s.endedAt + CARRY_LIMIT) : hourEnd;
   const keys = [series.map((s) => s.subscriptionId), series.map((s) => s.meter), series.map((s) => s.metric), series.map((s) => s.source)];
   const span = [instantText(hour), instantText(hour + US_PER_HOUR)];
-  const samples = await tx.query<{ subscription_id: string; meter: string; placement_id: string; ats: string[]; vals: string[]; epochs: string[]; sequences: string[] }>(
+  const samples = await tx.query<{
+    subscription_id: string;
+    meter: string;
+    placement_id: string;
+    ats: string[];
+    vals: string[];
+    epochs: string[];
+    sequences: string[];
+  }>(
     `select k.sub as subscription_id, k.meter, e.placement_id, array_agg(${us('e.occurred_at')} order by e.occurred_at, e.sequence, e.event_id) as ats,
             array_agg(e.value::text order by e.occurred_at, e.sequence, e.event_id) as vals, array_agg(e.epoch order by e.occurred_at, e.sequence, e.event_id) as epochs,
             array_agg(e.sequence::text order by e.occurred_at, e.sequence, e.event_id) as sequences
-       from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) as k(sub, meter, metric, source)
+       from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $6::timestamptz[]) as k(sub, meter, metric, source, up_to)
        join usage_events e on e.subscription_id = k.sub and e.metric = k.metric and (e.source = '${ENGINE_SOURCE}') = (k.source = 'engine')
-        and e.occurred_at >= $5::timestamptz and e.occurred_at <= $6::timestamptz
+        and e.occurred_at >= $5::timestamptz and e.occurred_at <= k.up_to
       group by k.sub, k.meter, e.placement_id order by e.placement_id`,
-    [...keys, ...span],
+    [...keys, instantText(hour), series.map((s) => instantText(upTo(s)))],
   );
-  const bindings = await tx.query<{ subscription_id: string; meter: string; placement_id: string; from_us: string; until_us: string | null; base_at: string | null; base_value: string; base_epoch: string; base_sequence: string }>(
+  const bindings = await tx.query<{
+    subscription_id: string;
+    meter: string;
+    placement_id: string;
+    from_us: string;
+    until_us: string | null;
+    base_at: string | null;
+    base_value: string;
+    base_epoch: string;
+    base_sequence: string;
+  }>(
     `select k.sub as subscription_id, k.meter, b.placement_id, ${us('b.valid_from')} as from_us, ${us('b.valid_until')} as until_us,
             ${us('p.occurred_at')} as base_at, p.value::text as base_value, p.epoch as base_epoch, p.sequence::text as base_sequence
        from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) as k(sub, meter, metric, source)
@@ -120,8 +190,13 @@ export async function gatherSamples(tx: Tx, series: Pick<SeriesRow, 'subscriptio
   for (const b of bindings) {
     const k = seriesKey(b.subscription_id, b.meter);
     push(k, {
-      stream: `${b.placement_id}@${b.from_us}`, from: BigInt(b.from_us), until: b.until_us === null ? null : BigInt(b.until_us),
-      baseline: b.base_at === null ? null : { at: BigInt(b.base_at), value: BigInt(b.base_value), epoch: b.base_epoch, sequence: BigInt(b.base_sequence) },
+      stream: `${b.placement_id}@${b.from_us}`,
+      from: BigInt(b.from_us),
+      until: b.until_us === null ? null : BigInt(b.until_us),
+      baseline:
+        b.base_at === null
+          ? null
+          : { at: BigInt(b.base_at), value: BigInt(b.base_value), epoch: b.base_epoch, sequence: BigInt(b.base_sequence) },
       samples: unpack(bySeries.get(`${k}/${b.placement_id}`)),
     });
   }

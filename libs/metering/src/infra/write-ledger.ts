@@ -2,8 +2,15 @@ import { uuidv5, type Tx } from '#platform';
 import type { CarryInDraft, EntryDraft } from '../domain/types.js';
 import { instantText } from '../domain/units.js';
 
-export interface SeriesRef { subscriptionId: string; meter: string; tenantId: string }
-export interface EntryRow extends EntryDraft { series: SeriesRef; hour: bigint }
+export interface SeriesRef {
+  subscriptionId: string;
+  meter: string;
+  tenantId: string;
+}
+export interface EntryRow extends EntryDraft {
+  series: SeriesRef;
+  hour: bigint;
+}
 
 /** Unique by natural key and never updated: writing the same fact twice is an error, not a second row. */
 export async function writeEntries(tx: Tx, entries: EntryRow[], at: Date): Promise<void> {
@@ -12,15 +19,29 @@ export async function writeEntries(tx: Tx, entries: EntryRow[], at: Date): Promi
     `insert into ledger_entries (subscription_id, meter, hour, segment_id, term, cause, ref, tenant_id, quantity, recorded_at)
      select sub, meter, hour, segment, term, cause, ref, tenant, quantity, $9 from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::uuid[], $10::numeric[])
        as u(sub, meter, hour, segment, term, cause, ref, tenant, quantity)`,
-    [entries.map((e) => e.series.subscriptionId), entries.map((e) => e.series.meter), entries.map((e) => instantText(e.hour)), entries.map((e) => e.segmentId), entries.map((e) => e.term),
-      entries.map((e) => e.cause), entries.map((e) => e.ref), entries.map((e) => e.series.tenantId), at, entries.map((e) => e.quantity.toString())],
+    [
+      entries.map((e) => e.series.subscriptionId),
+      entries.map((e) => e.series.meter),
+      entries.map((e) => instantText(e.hour)),
+      entries.map((e) => e.segmentId),
+      entries.map((e) => e.term),
+      entries.map((e) => e.cause),
+      entries.map((e) => e.ref),
+      entries.map((e) => e.series.tenantId),
+      at,
+      entries.map((e) => e.quantity.toString()),
+    ],
   );
 }
 
-export interface CarryInRow extends CarryInDraft { series: SeriesRef; origin: string }
+export interface CarryInRow extends CarryInDraft {
+  series: SeriesRef;
+  origin: string;
+}
 
 /** Named by what made them, so that a replay makes the same rows. */
-export const carryInId = (series: SeriesRef, segmentId: string, origin: string): string => uuidv5('carry-in', series.subscriptionId, series.meter, segmentId, origin);
+export const carryInId = (series: SeriesRef, segmentId: string, origin: string): string =>
+  uuidv5('carry-in', series.subscriptionId, series.meter, segmentId, origin);
 
 export async function writeCarryIns(tx: Tx, rows: CarryInRow[], at: Date): Promise<void> {
   if (rows.length === 0) return;
@@ -29,7 +50,19 @@ export async function writeCarryIns(tx: Tx, rows: CarryInRow[], at: Date): Promi
      select id, tenant, sub, meter, segment, kind, stage, cause, origin, hour, amount, $12
        from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::numeric[])
          as u(id, tenant, sub, meter, segment, kind, stage, cause, origin, hour, amount)`,
-    [rows.map((r) => carryInId(r.series, r.segmentId, r.origin)), rows.map((r) => r.series.tenantId), rows.map((r) => r.series.subscriptionId), rows.map((r) => r.series.meter), rows.map((r) => r.segmentId),
-      rows.map((r) => r.kind), rows.map((r) => r.stage), rows.map((r) => r.cause), rows.map((r) => r.origin), rows.map((r) => instantText(r.fromHour)), rows.map((r) => r.amount.toString()), at],
+    [
+      rows.map((r) => carryInId(r.series, r.segmentId, r.origin)),
+      rows.map((r) => r.series.tenantId),
+      rows.map((r) => r.series.subscriptionId),
+      rows.map((r) => r.series.meter),
+      rows.map((r) => r.segmentId),
+      rows.map((r) => r.kind),
+      rows.map((r) => r.stage),
+      rows.map((r) => r.cause),
+      rows.map((r) => r.origin),
+      rows.map((r) => instantText(r.fromHour)),
+      rows.map((r) => r.amount.toString()),
+      at,
+    ],
   );
 }

@@ -7,55 +7,142 @@ export const GIB = 2n ** 30n;
 export const MIB = 2n ** 20n;
 
 export const STORED: MeterTerms = {
-  meter: 'gib_hours_stored', metric: 'stored_bytes', kind: 'gauge_integral', source: 'cell', dimension: 'stored', listedUnit: 'GiB-hour', basePerUnit: (GIB * 3_600_000_000n).toString(),
-  decimals: 0, included: null, includedBy: 'seller', gap: 'carry', billableWhileSuspended: false, emission: 'live',
+  meter: 'gib_hours_stored',
+  metric: 'stored_bytes',
+  kind: 'gauge_integral',
+  source: 'cell',
+  dimension: 'stored',
+  listedUnit: 'GiB-hour',
+  basePerUnit: (GIB * 3_600_000_000n).toString(),
+  decimals: 0,
+  included: null,
+  includedBy: 'seller',
+  gap: 'carry',
+  billableWhileSuspended: false,
+  emission: 'live',
 };
-export const EGRESS: MeterTerms = { ...STORED, meter: 'mib_egress', metric: 'egress_bytes', kind: 'counter', dimension: 'egress', listedUnit: 'MiB', basePerUnit: MIB.toString() };
-export const PROVISIONED: MeterTerms = { ...STORED, meter: 'gib_hours_provisioned', metric: 'provisioned_bytes', source: 'engine', dimension: 'provisioned' };
+export const EGRESS: MeterTerms = {
+  ...STORED,
+  meter: 'mib_egress',
+  metric: 'egress_bytes',
+  kind: 'counter',
+  dimension: 'egress',
+  listedUnit: 'MiB',
+  basePerUnit: MIB.toString(),
+};
+export const PROVISIONED: MeterTerms = {
+  ...STORED,
+  meter: 'gib_hours_provisioned',
+  metric: 'provisioned_bytes',
+  source: 'engine',
+  dimension: 'provisioned',
+};
 
-export interface Purchase { subscriptionId: string; tenantId: string; externalSubscriptionId: string; placementId: string; planVersionId: string; segmentId: string; marketplace: Marketplace }
+export interface Purchase {
+  subscriptionId: string;
+  tenantId: string;
+  externalSubscriptionId: string;
+  placementId: string;
+  planVersionId: string;
+  segmentId: string;
+  marketplace: Marketplace;
+}
 
 /** Rows of tenancy and entitlements as they would be, without their use cases: what metering reads. */
 export class Fixtures {
   private sequence = 1;
   constructor(private readonly db: Database) {}
 
-  async plan(meters: MeterTerms[], externalPlanId = 'gold', hardLimit = (100n * GIB).toString(), marketplace: Marketplace = 'azure'): Promise<string> {
+  async plan(
+    meters: MeterTerms[],
+    externalPlanId = 'gold',
+    hardLimit = (100n * GIB).toString(),
+    marketplace: Marketplace = 'azure',
+  ): Promise<string> {
     const planVersionId = randomUUID();
     const document = {
-      planVersionId, marketplace, externalOfferId: 'object-cells', externalPlanId, version: this.sequence++, contentHash: planVersionId, offerName: 'Cells', planName: externalPlanId, shape: 's', regions: [], defaultRegion: 'r',
-      acknowledge: 'on_serving', features: {}, quotas: [{ name: 'storage_bytes', unit: 'bytes', hardLimit, per: 'plan' }], meters,
+      planVersionId,
+      marketplace,
+      externalOfferId: 'object-cells',
+      externalPlanId,
+      version: this.sequence++,
+      contentHash: planVersionId,
+      offerName: 'Cells',
+      planName: externalPlanId,
+      shape: 's',
+      regions: [],
+      defaultRegion: 'r',
+      acknowledge: 'on_serving',
+      features: {},
+      quotas: [{ name: 'storage_bytes', unit: 'bytes', hardLimit, per: 'plan' }],
+      meters,
     } satisfies PlanVersion;
-    await this.db.ops((tx) => tx.query(
-      `insert into plan_versions (plan_version_id, marketplace, external_offer_id, external_plan_id, version, content_hash, document, loaded_at) values ($1, $2, 'object-cells', $3, $4, $5, $6, now())`,
-      [planVersionId, marketplace, externalPlanId, document.version, document.contentHash, JSON.stringify(document)]));
+    await this.db.ops((tx) =>
+      tx.query(
+        `insert into plan_versions (plan_version_id, marketplace, external_offer_id, external_plan_id, version, content_hash, document, loaded_at) values ($1, $2, 'object-cells', $3, $4, $5, $6, now())`,
+        [planVersionId, marketplace, externalPlanId, document.version, document.contentHash, JSON.stringify(document)],
+      ),
+    );
     return planVersionId;
   }
 
-  async purchase(input: { planVersionId: string; startsAt: Date; externalPlanId?: string; externalSubscriptionId?: string; marketplace?: Marketplace }): Promise<Purchase> {
+  async purchase(input: {
+    planVersionId: string;
+    startsAt: Date;
+    externalPlanId?: string;
+    externalSubscriptionId?: string;
+    marketplace?: Marketplace;
+  }): Promise<Purchase> {
     const p: Purchase = {
-      subscriptionId: randomUUID(), tenantId: randomUUID(), externalSubscriptionId: input.externalSubscriptionId ?? randomUUID(), placementId: randomUUID(), planVersionId: input.planVersionId, segmentId: randomUUID(),
+      subscriptionId: randomUUID(),
+      tenantId: randomUUID(),
+      externalSubscriptionId: input.externalSubscriptionId ?? randomUUID(),
+      placementId: randomUUID(),
+      planVersionId: input.planVersionId,
+      segmentId: randomUUID(),
       marketplace: input.marketplace ?? 'azure',
     };
     const plan = input.externalPlanId ?? 'gold';
     await this.db.ops(async (tx) => {
-      await tx.query(`insert into tenants (tenant_id, slug, display_name, region, state, created_at, updated_at) values ($1, $2, 'A tenant', 'r', 'active', now(), now())`, [p.tenantId, `t-${p.tenantId.slice(0, 8)}`]);
+      await tx.query(
+        `insert into tenants (tenant_id, slug, display_name, region, state, created_at, updated_at) values ($1, $2, 'A tenant', 'r', 'active', now(), now())`,
+        [p.tenantId, `t-${p.tenantId.slice(0, 8)}`],
+      );
       await tx.query(
         `insert into subscriptions (subscription_id, marketplace, external_subscription_id, tenant_id, state, plan_version_id, external_offer_id, external_plan_id, truth, created_at, updated_at)
-         values ($1, $2, $3, $4, 'active', $5, 'object-cells', $6, '{}', $7, $7)`, [p.subscriptionId, p.marketplace, p.externalSubscriptionId, p.tenantId, p.planVersionId, plan, input.startsAt]);
+         values ($1, $2, $3, $4, 'active', $5, 'object-cells', $6, '{}', $7, $7)`,
+        [p.subscriptionId, p.marketplace, p.externalSubscriptionId, p.tenantId, p.planVersionId, plan, input.startsAt],
+      );
       await this.segment(tx, p, 1, p.segmentId, input.startsAt, input.planVersionId, plan, true, 'activated');
     });
     return p;
   }
 
   /** A cut: the current segment ends, the next begins. */
-  async cut(p: Purchase, at: Date, next: { planVersionId: string; externalPlanId: string; billable?: boolean; reason?: string }): Promise<string> {
+  async cut(
+    p: Purchase,
+    at: Date,
+    next: { planVersionId: string; externalPlanId: string; billable?: boolean; reason?: string },
+  ): Promise<string> {
     const id = randomUUID();
     await this.db.ops(async (tx) => {
       await tx.query('update segments set ends_at = $2 where subscription_id = $1 and ends_at is null', [p.subscriptionId, at]);
       const [row] = await tx.query<{ n: number }>('select max(sequence) as n from segments where subscription_id = $1', [p.subscriptionId]);
-      await this.segment(tx, p, Number(row!.n) + 1, id, at, next.planVersionId, next.externalPlanId, next.billable ?? true, next.reason ?? 'plan_change');
-      await tx.query('update subscriptions set state = $2 where subscription_id = $1', [p.subscriptionId, next.billable === false ? 'suspended' : 'active']);
+      await this.segment(
+        tx,
+        p,
+        Number(row!.n) + 1,
+        id,
+        at,
+        next.planVersionId,
+        next.externalPlanId,
+        next.billable ?? true,
+        next.reason ?? 'plan_change',
+      );
+      await tx.query('update subscriptions set state = $2 where subscription_id = $1', [
+        p.subscriptionId,
+        next.billable === false ? 'suspended' : 'active',
+      ]);
     });
     return id;
   }
@@ -67,22 +154,48 @@ export class Fixtures {
     });
   }
 
-  private async segment(tx: { query(sql: string, p?: unknown[]): Promise<unknown> }, p: Purchase, sequence: number, id: string, at: Date, plan: string, externalPlanId: string, billable: boolean, reason: string): Promise<void> {
+  private async segment(
+    tx: { query(sql: string, p?: unknown[]): Promise<unknown> },
+    p: Purchase,
+    sequence: number,
+    id: string,
+    at: Date,
+    plan: string,
+    externalPlanId: string,
+    billable: boolean,
+    reason: string,
+  ): Promise<void> {
     await tx.query(
       `insert into segments (segment_id, subscription_id, tenant_id, sequence, starts_at, plan_version_id, external_plan_id, billable, reason, created_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, now())`,
-      [id, p.subscriptionId, p.tenantId, sequence, at, plan, externalPlanId, billable, reason]);
+      [id, p.subscriptionId, p.tenantId, sequence, at, plan, externalPlanId, billable, reason],
+    );
   }
 }
 
 let eventNumber = 0;
 const base = (source: string, type: string): Record<string, unknown> => ({ specversion: '1.0', id: `e-${++eventNumber}`, source, type });
 
-export function sampleEvent(source: string, placementId: string, at: Date | string, value: bigint | string, over: { metric?: string; kind?: 'gauge' | 'counter'; epoch?: string; id?: string; sequence?: number } = {}): Record<string, unknown> {
+export function sampleEvent(
+  source: string,
+  placementId: string,
+  at: Date | string,
+  value: bigint | string,
+  over: { metric?: string; kind?: 'gauge' | 'counter'; epoch?: string; id?: string; sequence?: number } = {},
+): Record<string, unknown> {
   const kind = over.kind ?? 'gauge';
   const event = base(source, 'berth.sample.v1');
   return {
-    ...event, ...(over.id ? { id: over.id } : {}), time: typeof at === 'string' ? at : at.toISOString(), subject: placementId, sequence: over.sequence ?? eventNumber,
-    data: { metric: over.metric ?? (kind === 'gauge' ? 'stored_bytes' : 'egress_bytes'), kind, value: value.toString(), epoch: over.epoch ?? 'boot-1' },
+    ...event,
+    ...(over.id ? { id: over.id } : {}),
+    time: typeof at === 'string' ? at : at.toISOString(),
+    subject: placementId,
+    sequence: over.sequence ?? eventNumber,
+    data: {
+      metric: over.metric ?? (kind === 'gauge' ? 'stored_bytes' : 'egress_bytes'),
+      kind,
+      value: value.toString(),
+      epoch: over.epoch ?? 'boot-1',
+    },
   };
 }
 

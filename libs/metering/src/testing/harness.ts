@@ -18,14 +18,27 @@ export class Harness {
   readonly tasks: Tasks;
   metering: Metering;
 
-  private constructor(readonly db: Database, readonly clock: ManualClock, readonly market: FakeMarketplace, private readonly adapter: MarketplaceAdapter, private readonly options: MeteringOptions) {
+  private constructor(
+    readonly db: Database,
+    readonly clock: ManualClock,
+    readonly market: FakeMarketplace,
+    private readonly adapter: MarketplaceAdapter,
+    private readonly options: MeteringOptions,
+  ) {
     this.fixtures = new Fixtures(db);
     this.tasks = new Tasks(clock, new SilentNudger());
     this.tasks.subscribe('usage.settled', 'test.settled');
     this.metering = this.another();
   }
 
-  static async open(adminUrl: string, secret: string, start: Date, wrap: (m: FakeMarketplace) => MarketplaceAdapter = (m) => m, usage: Partial<MarketplaceAdapter['usage']> = {}, options: MeteringOptions = {}): Promise<Harness> {
+  static async open(
+    adminUrl: string,
+    secret: string,
+    start: Date,
+    wrap: (m: FakeMarketplace) => MarketplaceAdapter = (m) => m,
+    usage: Partial<MarketplaceAdapter['usage']> = {},
+    options: MeteringOptions = {},
+  ): Promise<Harness> {
     const db = await openDatabase({ adminUrl, secret, poolSize: 4 });
     const clock = new ManualClock(start);
     const market = new FakeMarketplace(clock, { usage });
@@ -35,14 +48,28 @@ export class Harness {
   /** Another worker over the same database and marketplace. */
   another(): Metering {
     return new Metering({
-      db: this.db, tasks: this.tasks, calls: new Calls(this.db, this.clock), clock: this.clock, marketplaces: new MarketplaceRegistry([this.adapter]), logger: createLogger('test', 'silent'), options: this.options,
+      db: this.db,
+      tasks: this.tasks,
+      calls: new Calls(this.db, this.clock),
+      clock: this.clock,
+      marketplaces: new MarketplaceRegistry([this.adapter]),
+      logger: createLogger('test', 'silent'),
+      options: this.options,
     });
   }
 
   async buy(planVersionId: string, startsAt: Date, externalPlanId = 'gold'): Promise<Purchase> {
     const { externalSubscriptionId } = this.market.purchase({ state: 'active', externalPlanId });
     const p = await this.fixtures.purchase({ planVersionId, startsAt, externalPlanId, externalSubscriptionId });
-    await this.db.ops((tx) => this.metering.bindPlacement(tx, { placementId: p.placementId, tenantId: p.tenantId, subscriptionId: p.subscriptionId, source: this.source, from: startsAt }));
+    await this.db.ops((tx) =>
+      this.metering.bindPlacement(tx, {
+        placementId: p.placementId,
+        tenantId: p.tenantId,
+        subscriptionId: p.subscriptionId,
+        source: this.source,
+        from: startsAt,
+      }),
+    );
     return p;
   }
 
@@ -52,7 +79,8 @@ export class Harness {
     for (let t = from.getTime(); t <= to.getTime(); t += 300_000) {
       for (const p of placements) {
         events.push(sampleEvent(this.source, p, new Date(t), value));
-        if (perStep > 0n) events.push(sampleEvent(this.source, p, new Date(t), perStep * BigInt((t - started.getTime()) / 300_000), { kind: 'counter' }));
+        if (perStep > 0n)
+          events.push(sampleEvent(this.source, p, new Date(t), perStep * BigInt((t - started.getTime()) / 300_000), { kind: 'counter' }));
       }
     }
     events.push(watermarkEvent(this.source, to));

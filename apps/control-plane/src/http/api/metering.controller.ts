@@ -3,6 +3,7 @@ import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
 import { DATABASE, fromPublicId, ProblemError, toPublicId, type Database } from '#platform';
 import { MARKETPLACES } from '#marketplaces/core';
+import { getSubscription } from '#entitlements';
 import { getReconciliation, listFindings, listReconciliations, listSubmissions, listUsageRecords, Metering, sumLawTable } from '#metering';
 import { Audit, type Principal } from '#tenancy';
 import { Allow } from '../support/auth.guard.js';
@@ -32,6 +33,26 @@ export class MeteringController {
   async listUsageRecords(@Caller() caller: Principal, @Query() query: Record<string, string>): Promise<unknown> {
     const page = await scoped(this.db, caller, (tx) => listUsageRecords(tx, { ...readForeignPage(query), ...ofSubscription(query) }));
     return { items: page.items.map(usageRecordView), nextCursor: page.nextCursor };
+  }
+
+  @Get('usage-records/:id')
+  @Allow('operator', 'tenant')
+  @ApiOperation({ operationId: 'getUsageRecord', summary: 'One frozen hour' })
+  async getUsageRecord(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+    const recordId = fromPublicId('rec', id);
+    const [row] = (await scoped(this.db, caller, (tx) => listUsageRecords(tx, { limit: 1, recordId }))).items;
+    if (!row) throw new ProblemError('not_found', 'usage_record.not_found', 'There is no such usage record, or it is not yours.');
+    return usageRecordView(row);
+  }
+
+  @Get('submissions/:id')
+  @Allow('operator', 'tenant')
+  @ApiOperation({ operationId: 'getSubmission', summary: 'One wire item with its attempts' })
+  async getSubmission(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+    const itemId = fromPublicId('itm', id);
+    const [row] = (await scoped(this.db, caller, (tx) => listSubmissions(tx, { limit: 1, itemId }))).items;
+    if (!row) throw new ProblemError('not_found', 'submission.not_found', 'There is no such submission, or it is not yours.');
+    return submissionView(row);
   }
 
   @Get('submissions')
@@ -71,7 +92,11 @@ export class MeteringController {
   @Allow('operator', 'tenant')
   @ApiOperation({ operationId: 'getSumLaw', summary: 'Each term of the sum law per meter, in base units; the difference must be 0' })
   async getSumLaw(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
-    const rows = await scoped(this.db, caller, (tx) => sumLawTable(tx, { subscriptionId: fromPublicId('sub', id) }));
+    const subscriptionId = fromPublicId('sub', id);
+    const rows = await scoped(this.db, caller, async (tx) => {
+      if (!(await getSubscription(tx, subscriptionId))) throw new ProblemError('not_found', 'subscription.not_found', 'There is no such subscription, or it is not yours.');
+      return sumLawTable(tx, { subscriptionId });
+    });
     return { items: rows.map(sumLawView), nextCursor: null };
   }
 

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { aCall, aPlacement, outputOf } from '#provisioning/core/testing';
 import { cellPaths, processStartTicks } from './files.js';
 import { FakeClockOwner, FakeIntake } from './testing/fake-peers.js';
-import { eventually, LocalHarness } from './testing/local-harness.js';
+import { eventually, LocalHarness, refusalOf } from './testing/local-harness.js';
 
 const ref = 'sampled';
 
@@ -136,6 +136,7 @@ describe('usage of a cell on the virtual clock', () => {
     intake.mode = 'unavailable';
     const outcome = await h.configure(ref, []);
     expect(outcome.lastSamples).toMatchObject([{ placementId: p.placementId, acknowledged: false }]);
+    expect(await refusalOf(h.service(ref, p).getProperties())).toEqual({ status: 403, code: 'AccountIsDisabled' });
     intake.mode = 'good';
     await eventually(async () => (await metering()).backlog === 0);
     const before = intake.accepted.length;

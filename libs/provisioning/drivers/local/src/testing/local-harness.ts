@@ -1,12 +1,12 @@
 /** A driver over a temporary root, and a buyer's SDK client for its placements. */
 import { BlobServiceClient, StorageRetryPolicyType, StorageSharedKeyCredential, type ContainerClient } from '@azure/storage-blob';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ClusterSpec, DesiredPlacement } from '#provisioning/core';
 import { aCall, outputOf } from '#provisioning/core/testing';
 import { LocalDriver, type LocalDriverOptions } from '../index.js';
-import { cellPaths, readJson } from '../files.js';
+import { cellPaths, readJson, removeSocketFolder } from '../files.js';
 import type { CellFile, CellStatus, PidFile } from '../wire.js';
 import { callCell } from '../cell-client.js';
 import { builtCell } from './build-cell.js';
@@ -90,6 +90,8 @@ export class LocalHarness {
 
   async dispose(): Promise<void> {
     await this.driver.shutdownAll();
+    // Of cells that a test has killed.
+    for (const name of readdirSync(join(this.root, 'cells'))) removeSocketFolder(this.folder(name));
     rmSync(this.root, { recursive: true, force: true });
   }
 }

@@ -1,0 +1,118 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { projectRoot } from '#platform';
+import { Rig, TEST_CATALOG } from './rig.js';
+
+describe('the catalog', () => {
+  let rig: Rig;
+  const folders: string[] = [];
+  const text = readFileSync(join(TEST_CATALOG, 'tide.yaml'), 'utf8');
+  beforeAll(async () => {
+    rig = await Rig.open();
+  });
+  afterAll(() => rig?.close());
+  afterEach(() => folders.splice(0).forEach((folder) => rmSync(folder, { recursive: true })));
+
+  const folderOf = (files: Record<string, string>): string => {
+    const folder = mkdtempSync(join(tmpdir(), 'berth-catalog-'));
+    folders.push(folder);
+    for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content);
+    return folder;
+  };
+  const read = (files: Record<string, string>) => rig.catalog.readFolder(folderOf(files));
+  const load = (content: string) => rig.db.ops((tx) => rig.catalog.load(tx, read({ 'tide.yaml': content })));
+  const latest = (plan: string) => rig.db.ops((tx) => rig.catalog.latest(tx, 'azure', 'tide-cells', plan));
+
+  it('that ships with the product is without faults', () => {
+    expect(rig.catalog.readFolder(join(projectRoot(), 'catalog')).length).toBeGreaterThan(0);
+  });
+
+  it('names every fault of every file at once', () => {
+    const wrong = {
+      'a.yaml': text.replace("hardLimit: '1000'", "hardLimit: '0'").replace('acknowledge: on_serving', 'acknowledge: sometimes').replace('name: Tide Cells }', 'name: Tide Cells, nick: tide }'),
+      'b.yaml': 'marketplace: [',
+    };
+    const message = (() => {
+      try {
+        read(wrong);
+        return '';
+      } catch (error) {
+        return (error as Error).message;
+      }
+    })();
+    expect(message).toContain('a.yaml: /plans/0/quotas/0/hardLimit');
+    expect(message).toContain('a.yaml: /plans/0/acknowledge');
+    expect(message).toContain('(nick)');
+    expect(message).toContain('b.yaml: ');
+  });
+
+  it.each([
+    ['a unit that does not divide into its decimals', text.replace("basePerUnit: '1048576'\n        decimals: 0", "basePerUnit: '1048576'\n        decimals: 2"), /plan standard, meter mib_egress: basePerUnit must be divisible by 10\^2/],
+    ['a default region in which the plan is not sold', text.replace("defaultRegion: local-2", 'defaultRegion: local-1'), /plan island: defaultRegion local-1/],
+    ['a dimension fed by two meters', text.replace('dimension: mib_egress', 'dimension: gib_hours_stored'), /dimension gib_hours_stored is fed by two meters/],
+    ['a meter that is there twice', text.replace('meter: mib_egress', 'meter: gib_hours_stored'), /meter gib_hours_stored is there twice/],
+    ['a plan described twice', text.replace('externalId: premium', 'externalId: standard'), /plan standard is described twice/],
+  ])('refuses %s', (_what, content, fault) => {
+    expect(content).not.toBe(text);
+    expect(() => read({ 'tide.yaml': content })).toThrow(fault);
+  });
+
+  it('refuses an empty folder with a remedy', () => {
+    expect(() => read({})).toThrow(/BERTH_CATALOG/);
+  });
+
+  it('adds nothing when it is loaded again, nor by two starters at once', async () => {
+    const plans = rig.catalog.readFolder(TEST_CATALOG);
+    const again = await Promise.all([1, 2].map(() => rig.db.ops((tx) => rig.catalog.load(tx, plans))));
+    expect(again).toEqual([0, 0]);
+  });
+
+  it('makes another content a new version and keeps the old one for those who bought it', async () => {
+    const before = (await latest('standard'))!;
+    expect(await load(text.replace("hardLimit: '1000'", "hardLimit: '1500'"))).toBe(1);
+    const after = (await latest('standard'))!;
+    expect(after).toMatchObject({ version: before.version + 1, quotas: [{ hardLimit: '1500' }] });
+    expect(await rig.db.ops((tx) => rig.catalog.get(tx, before.planVersionId))).toEqual(before);
+  });
+
+  it('makes content that comes back after a withdrawal the newest again', async () => {
+    const first = (await latest('premium'))!;
+    await load(text.replace("hardLimit: '5000'", "hardLimit: '7000'"));
+    await load(text);
+    const back = (await latest('premium'))!;
+    expect(back).toMatchObject({ version: first.version + 2, contentHash: first.contentHash, quotas: first.quotas });
+    expect(back.planVersionId).not.toBe(first.planVersionId);
+    expect(await rig.db.ops((tx) => rig.catalog.get(tx, back.planVersionId))).toEqual(back);
+  });
+
+  it('does not care for the order of keys or for comments', async () => {
+    const reordered = text.replace('offer: { externalId: tide-cells, name: Tide Cells }', '# a remark\noffer: { name: Tide Cells, externalId: tide-cells }');
+    await load(text);
+    expect(await load(reordered)).toBe(0);
+  });
+
+  it('cannot be changed or deleted once loaded, by anyone', async () => {
+    const plan = (await latest('seats'))!;
+    for (const role of [undefined, 'owner', 'ops'] as const) {
+      const { Client } = (await import('pg')).default;
+      const client = new Client({ connectionString: rig.base.url(role) });
+      await client.connect();
+      try {
+        await expect(client.query('update plan_versions set version = 9 where plan_version_id = $1', [plan.planVersionId])).rejects.toThrow(/immutable|permission denied/);
+        await expect(client.query('delete from plan_versions where plan_version_id = $1', [plan.planVersionId])).rejects.toThrow(/immutable|permission denied/);
+      } finally {
+        await client.end();
+      }
+    }
+  });
+
+  it('tells an unknown plan from an unknown offer', async () => {
+    await rig.db.ops(async (tx) => {
+      expect(await rig.catalog.latest(tx, 'azure', 'tide-cells', 'mystery')).toBeNull();
+      expect(await rig.catalog.knowsOffer(tx, 'azure', 'tide-cells')).toBe(true);
+      expect(await rig.catalog.knowsOffer(tx, 'gcp', 'tide-cells')).toBe(false);
+    });
+  });
+});

@@ -1,0 +1,116 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { RequestedChange, SubscriptionTruth } from '#marketplaces/core';
+import { subscriptionIdOf, type ChangeDecision } from '../src/index.js';
+import { eventOf, truthOf } from '../src/testing/index.js';
+import { Rig } from './rig.js';
+
+describe('the decision on a requested change', () => {
+  let rig: Rig;
+  let id: string;
+  let tenantId: string;
+  let truth: SubscriptionTruth;
+  beforeAll(async () => {
+    rig = await Rig.open();
+  });
+  afterAll(() => rig?.close());
+  beforeEach(() => {
+    id = randomUUID();
+    rig.at('10:00');
+  });
+
+  const buy = async (plan: string, quantity: number | null = null): Promise<void> => {
+    truth = truthOf({ externalSubscriptionId: id, externalPlanId: plan, quantity });
+    await rig.apply(eventOf(truth));
+    tenantId = await rig.bind(id);
+    truth = { ...truth, state: 'active' };
+    await rig.apply(eventOf(truth));
+  };
+  const stored = (bytes: number): Promise<unknown> =>
+    rig.db.ops((tx) =>
+      tx.query('insert into subscription_usage (subscription_id, tenant_id, last_usage, observed_at) values ($1, $2, $3, $4)', [
+        subscriptionIdOf('azure', id), tenantId, JSON.stringify({ stored_bytes: String(bytes) }), rig.clock.now(),
+      ]),
+    );
+  const decide = (change: Partial<RequestedChange>): Promise<ChangeDecision> =>
+    rig.db.ops((tx) =>
+      rig.changes.decide(tx, truth, {
+        externalOperationId: randomUUID(), kind: change.toQuantity ? 'quantity' : 'plan', toExternalPlanId: null, toQuantity: null, answerBefore: null, requestedByUs: false, ...change,
+      }),
+    );
+
+  it('is yes to an offered plan that measures what is in use and holds what is stored', async () => {
+    await buy('standard');
+    await stored(900);
+    expect(await decide({ toExternalPlanId: 'premium' })).toMatchObject({ accept: true, reason: undefined });
+  });
+
+  it('is the stored one for a repeat, even when it would be another by now', async () => {
+    await buy('premium');
+    const externalOperationId = randomUUID();
+    const first = await decide({ externalOperationId, toExternalPlanId: 'standard' });
+    expect(first.accept).toBe(true);
+    await stored(4_000);
+    expect(await decide({ externalOperationId, toExternalPlanId: 'standard' })).toEqual(first);
+    expect((await decide({ toExternalPlanId: 'standard' })).accept).toBe(false);
+  });
+
+  it('is one and the same for two deliveries at once', async () => {
+    await buy('standard');
+    const externalOperationId = randomUUID();
+    const both = await Promise.all([1, 2, 3].map(() => decide({ externalOperationId, toExternalPlanId: 'premium' })));
+    expect(new Set(both.map((d) => d.changeRequestId)).size).toBe(1);
+  });
+
+  it('is no to a plan that is not offered', async () => {
+    await buy('standard');
+    expect(await decide({ toExternalPlanId: 'mystery' })).toMatchObject({ accept: false, reason: 'Plan mystery is not offered.' });
+  });
+
+  it('is no to a plan that lacks a meter in use, by its name', async () => {
+    await buy('standard');
+    expect(await decide({ toExternalPlanId: 'narrow' })).toMatchObject({ accept: false, reason: expect.stringContaining('mib_egress') });
+  });
+
+  it('is no where more is stored than the plan allows, to the byte', async () => {
+    await buy('premium');
+    await stored(1_001);
+    expect(await decide({ toExternalPlanId: 'standard' })).toMatchObject({ accept: false, reason: expect.stringContaining('More is stored') });
+    await rig.db.ops((tx) => tx.query(`update subscription_usage set last_usage = '{"stored_bytes":"1000"}' where subscription_id = $1`, [subscriptionIdOf('azure', id)]));
+    expect((await decide({ toExternalPlanId: 'standard' })).accept).toBe(true);
+  });
+
+  it('is no to fewer units than hold what is stored, and to none at all', async () => {
+    await buy('seats', 5);
+    await stored(301);
+    expect((await decide({ toQuantity: 3 })).accept).toBe(false);
+    expect((await decide({ toQuantity: 4 })).accept).toBe(true);
+    expect(await decide({ kind: 'quantity', toQuantity: 0 })).toMatchObject({ accept: false, reason: expect.stringContaining('at least 1') });
+  });
+
+  it('is yes to a revert, which names what the buyer already has', async () => {
+    await buy('seats', 2);
+    await stored(5_000);
+    expect((await decide({ toExternalPlanId: 'seats' })).accept).toBe(true);
+    expect((await decide({ toQuantity: 2 })).accept).toBe(true);
+    expect((await decide({ toExternalPlanId: 'mystery', isRevert: true })).accept).toBe(true);
+  });
+
+  it('is no for a purchase that is not active or not known', async () => {
+    await buy('standard');
+    await rig.apply(eventOf({ ...truth, state: 'suspended' }));
+    expect(await decide({ toExternalPlanId: 'premium' })).toMatchObject({ accept: false, reason: 'A suspended subscription cannot be changed.' });
+    truth = { ...truth, externalSubscriptionId: randomUUID() };
+    expect(await decide({ toExternalPlanId: 'premium' })).toMatchObject({ accept: false, reason: expect.stringContaining('not known') });
+  });
+
+  it('measures more units by the version that was bought, not by a newer one', async () => {
+    await buy('seats', 2);
+    await stored(250);
+    const plan = (await rig.db.ops((tx) => rig.catalog.latest(tx, 'azure', 'tide-cells', 'seats')))!;
+    await rig.db.ops((tx) =>
+      rig.catalog.load(tx, [{ ...plan, quotas: [{ ...plan.quotas[0]!, hardLimit: '10' }], contentHash: 'another', planVersionId: randomUUID() }]),
+    );
+    expect((await decide({ toQuantity: 3 })).accept).toBe(true);
+  });
+});

@@ -1,0 +1,150 @@
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
+import { at, EGRESS, GIB, Harness, PROVISIONED, STORED } from '../src/testing/index.js';
+
+let database: TestDatabase;
+let h: Harness;
+let plan: string;
+const START = at('10T10:00');
+/** Not a whole number of units, so that a remainder is carried. */
+const VALUE = 4n * GIB + 7n;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  h = await Harness.open(database.url(), database.secret, START);
+  plan = await h.fixtures.plan([STORED, EGRESS, PROVISIONED]);
+});
+afterAll(async () => {
+  await h.close();
+  await database.drop();
+});
+
+describe('what comes late', () => {
+  it('carries late samples into a later hour of the segment, and a late cut corrects what was closed', async () => {
+    h.clock.set(at('12T10:00'));
+    const p = await h.buy(plan, at('12T10:00'));
+    h.clock.set(at('12T11:00'));
+    await h.report([p.placementId], at('12T10:00'), at('12T10:30'), VALUE);
+    await h.report([p.placementId], at('12T11:00'), at('12T11:00'), VALUE);
+    await h.metering.closeDueHours(); // a hole from 10:30 on: 30 + 15 minutes
+    expect(
+      await h.rows(`select quantity::text, quality from usage_records where subscription_id = $1 and meter = 'gib_hours_stored'`, [
+        p.subscriptionId,
+      ]),
+    ).toEqual([{ quantity: '3', quality: 'estimated' }]);
+    h.clock.set(at('12T12:00'));
+    await h.report([p.placementId], at('12T10:35'), at('12T10:55'), VALUE);
+    await h.report([p.placementId], at('12T11:05'), at('12T12:00'), VALUE);
+    await h.metering.closeDueHours();
+    expect(
+      (
+        await h.rows<{ quantity: string }>(
+          `select quantity::text from usage_records where subscription_id = $1 and meter = 'gib_hours_stored' order by hour`,
+          [p.subscriptionId],
+        )
+      ).map((r) => r.quantity),
+    ).toEqual(['3', '5']);
+    expect(
+      await h.rows(`select kind, consumed_by_hour is not null as used from carry_ins where subscription_id = $1`, [p.subscriptionId]),
+    ).toEqual([{ kind: 'late', used: true }]);
+
+    // The end at 11:30 is told at 12:05: half an hour too much was recorded.
+    await h.fixtures.end(p, at('12T11:30'));
+    h.clock.set(at('12T12:05'));
+    await h.metering.closeDueHours();
+    await h.metering.submitDue();
+    const over = await h.rows<{ quantity: string }>(
+      `select sum(quantity)::text as quantity from ledger_entries where subscription_id = $1 and term = 'over_reported'`,
+      [p.subscriptionId],
+    );
+    expect(over).toEqual([{ quantity: (VALUE * 1_800_000_000n).toString() }]);
+    const law = await h.db.ops((tx) => h.metering.checkSumLaw(tx, { subscriptionIds: [p.subscriptionId] }));
+    expect(law.series.flatMap((s) => s.missing)).toEqual([]);
+    expect(law.ok).toBe(true);
+    expect(await h.db.ops((tx) => h.metering.isSettled(tx, p.subscriptionId))).toBe(true);
+  });
+});
+
+describe('what is frozen', () => {
+  it('cannot be changed or deleted, not even by the owner', async () => {
+    const owner = new pg.Client({ connectionString: database.url('owner') });
+    const admin = new pg.Client({ connectionString: database.url() });
+    await owner.connect();
+    await admin.connect();
+    try {
+      for (const sql of [
+        'update usage_records set base_quantity = 0',
+        'delete from usage_records',
+        `update submission_items set wire = '{}'`,
+        'delete from submission_items',
+        `update submission_attempts set outcome = 'accepted2'`,
+        'update ledger_entries set quantity = 1',
+        'delete from ledger_entries',
+        'delete from hour_closings',
+        'update carry_ins set amount = 1',
+        'delete from carry_ins',
+        `update findings set units = 5`,
+        'delete from hour_roots',
+      ])
+        await expect(admin.query(sql), sql).rejects.toThrow(/immutable|set once|never deleted/);
+      for (const sql of [
+        'update usage_records set base_quantity = 0',
+        'delete from submission_items',
+        'update ledger_entries set quantity = 1',
+        'update hour_closings set inputs = 0',
+      ]) {
+        await expect(
+          h.db.ops((tx) => tx.query(sql)),
+          sql,
+        ).rejects.toThrow(/permission denied/);
+      }
+    } finally {
+      await owner.end();
+      await admin.end();
+    }
+  });
+});
+
+describe('the sum law', () => {
+  it('turns red when any one row of any kind is missing', async () => {
+    const admin = new pg.Client({ connectionString: database.url() });
+    await admin.connect();
+    const law = async (): Promise<boolean> => (await h.db.ops((tx) => h.metering.checkSumLaw(tx))).ok;
+    expect(await law()).toBe(true);
+    const rows: [string, string][] = [
+      ['usage_records', 'true'],
+      ['submission_items', `state = 'accepted'`],
+      ['submission_attempts', `outcome = 'accepted'`],
+      ['hour_closings', 'true'],
+      ['hour_roots', 'true'],
+      ['carry_ins', 'true'],
+      ['series', 'next_hour > first_hour'],
+      ...['measured', 'estimated', 'adjustment', 'pending', 'accepted', 'over_reported', 'deferred', 'loss', 'remainder'].map(
+        (t): [string, string] => ['ledger_entries', `term = '${t}' and quantity <> 0`],
+      ),
+    ];
+    try {
+      // Triggers and foreign keys off: the check itself must see it.
+      await admin.query('set session_replication_role = replica');
+      for (const [table, where] of rows) {
+        const { rows: all } = await admin.query(`select ctid from ${table} where ${where}`);
+        expect(all.length, `${table} where ${where}`).toBeGreaterThan(0);
+        for (const row of new Set([all[0], all[Math.floor(all.length / 2)], all.at(-1)] as { ctid: string }[])) {
+          await admin.query(`create temp table kept as select * from ${table} where ctid = $1`, [row.ctid]);
+          expect((await admin.query(`delete from ${table} where ctid = $1`, [row.ctid])).rowCount).toBe(1);
+          expect(await law(), `${table} where ${where}`).toBe(false);
+          await admin.query(`insert into ${table} select * from kept`);
+          await admin.query('drop table kept');
+        }
+      }
+      expect(await law()).toBe(true);
+      await admin.query(
+        `update submission_attempts set outcome = null, receipt = null where attempt_id = (select attempt_id from submission_attempts where outcome = 'accepted' limit 1)`,
+      );
+      expect(await law()).toBe(false);
+    } finally {
+      await admin.end();
+    }
+  });
+});

@@ -1,0 +1,353 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { MarketplaceRefusal, type MarketplaceAdapter, type UsageItemOutcome, type UsageWireItem } from '#marketplaces/core';
+import type { FakeMarketplace } from '#marketplaces/core/testing';
+import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
+import { at, GIB, Harness, STORED, type Purchase } from '../src/testing/index.js';
+
+let database: TestDatabase | undefined;
+let h: Harness;
+afterEach(async () => {
+  await h.close();
+  await database?.drop();
+});
+
+const START = at('10T10:00');
+type Send = (items: UsageWireItem[]) => Promise<UsageItemOutcome[]>;
+
+/** A marketplace whose door a test can stand in; everything else is the fake itself. */
+function door(wrap: (inner: Send) => Send): (m: FakeMarketplace) => MarketplaceAdapter {
+  return (m) =>
+    new Proxy(m, {
+      get: (target, name) =>
+        name === 'submitUsage'
+          ? wrap((items) => target.submitUsage(items))
+          : (Reflect.get(target, name, target) as unknown) instanceof Function
+            ? (Reflect.get(target, name, target) as () => unknown).bind(target)
+            : Reflect.get(target, name, target),
+    });
+}
+
+/** `n` purchases with one closed hour each, nothing sent yet. */
+async function closedHours(
+  n: number,
+  wrap?: (m: FakeMarketplace) => MarketplaceAdapter,
+  usage: Partial<MarketplaceAdapter['usage']> = {},
+  leaseMs = 60_000,
+): Promise<Purchase[]> {
+  database = await createTestDatabase();
+  h = await Harness.open(database.url(), database.secret, START, wrap, usage, { submissionLeaseMs: leaseMs });
+  const plan = await h.fixtures.plan([STORED]);
+  const purchases: Purchase[] = [];
+  for (let i = 0; i < n; i++) purchases.push(await h.buy(plan, START));
+  h.clock.set(at('10T11:00'));
+  await h.report(
+    purchases.map((p) => p.placementId),
+    START,
+    at('10T11:00'),
+    3n * GIB,
+  );
+  await h.metering.closeDueHours();
+  return purchases;
+}
+const states = async (): Promise<Record<string, number>> =>
+  Object.fromEntries(
+    (await h.rows<{ state: string; n: number }>('select state, count(*)::int as n from submission_items group by state')).map((r) => [
+      r.state,
+      r.n,
+    ]),
+  );
+const lawHolds = async (): Promise<void> => {
+  const law = await h.db.ops((tx) => h.metering.checkSumLaw(tx));
+  expect(law.series.flatMap((s) => s.missing)).toEqual([]);
+  expect(law.ok).toBe(true);
+};
+const attempts = async (): Promise<string[]> =>
+  (await h.rows<{ outcome: string }>("select coalesce(outcome, 'none') as outcome from submission_attempts order by at, number")).map(
+    (r) => r.outcome,
+  );
+const kinds = async (): Promise<string[]> =>
+  (await h.rows<{ kind: string }>('select distinct kind from findings order by kind')).map((r) => r.kind);
+
+describe('submission', () => {
+  it('stores the intent before it sends, and the bytes once', async () => {
+    const seen: unknown[] = [];
+    await closedHours(
+      2,
+      door((send) => async (items) => {
+        const [call] = await h.rows<{ state: string }>(`select state from calls where operation = 'submitUsage'`);
+        const open = await h.rows(
+          'select i.wire from submission_attempts a join submission_items i using (item_id) where a.outcome is null',
+        );
+        seen.push(
+          call!.state,
+          open.length,
+          open
+            .map((o) => (o as { wire: UsageWireItem }).wire.body)
+            .sort()
+            .join() ===
+            items
+              .map((i) => i.body)
+              .sort()
+              .join(),
+        );
+        return send(items);
+      }),
+    );
+    await h.metering.submitDue();
+    expect(seen).toEqual(['intent', 2, true]);
+    expect(await states()).toEqual({ accepted: 2 });
+    expect(await h.rows(`select state from calls where operation = 'submitUsage'`)).toEqual([{ state: 'ok' }]);
+    await lawHolds();
+  });
+
+  it('asks again with the same bytes after a lost answer, and bills once', async () => {
+    const sent: string[] = [];
+    const [p] = await closedHours(
+      1,
+      door((send) => async (items) => {
+        sent.push(JSON.stringify(items));
+        return send(items);
+      }),
+    );
+    h.market.failNext('submitUsage', 'lost');
+    await h.metering.submitDue();
+    expect(await states()).toEqual({ unknown: 1 });
+    await lawHolds();
+    h.clock.advance(600_000);
+    await h.metering.submitDue();
+    expect(await attempts()).toEqual(['unknown', 'duplicate_equal']);
+    expect(sent[0]).toBe(sent[1]);
+    expect(h.market.billed(p!.externalSubscriptionId)).toHaveLength(1);
+    await lawHolds();
+  });
+
+  it('does not lose or double what was in flight when the process died, before or after the call', async () => {
+    for (const when of ['before', 'after'] as const) {
+      let dead = true;
+      const [p] = await closedHours(
+        1,
+        door((send) => (items) => {
+          if (!dead) return send(items);
+          return (when === 'after' ? send(items) : Promise.resolve()).then(() => new Promise<never>(() => {})); // the process is gone: nothing comes back
+        }),
+        {},
+        0,
+      );
+      void h.metering.submitDue();
+      await expect
+        .poll(async () => [await attempts(), h.market.billed(p!.externalSubscriptionId).length], { timeout: 5_000 })
+        .toEqual([['none'], when === 'after' ? 1 : 0]);
+      dead = false;
+      await h.another().submitDue();
+      expect(await attempts()).toEqual(['unknown', when === 'after' ? 'duplicate_equal' : 'accepted']);
+      expect(h.market.billed(p!.externalSubscriptionId)).toHaveLength(1);
+      expect(
+        (await h.rows<{ state: string }>(`select state from calls where operation = 'submitUsage' order by intent_at, call_id`)).map(
+          (c) => c.state,
+        ),
+      ).toEqual(['unknown', 'ok']);
+      await lawHolds();
+      if (when === 'before') {
+        await h.close();
+        await database!.drop();
+        database = undefined;
+      }
+    }
+  });
+
+  it('makes an unknown outcome a finding where a repeat is not safe, and never repeats it', async () => {
+    const [p] = await closedHours(1, undefined, { safeResend: false });
+    h.market.failNext('submitUsage', 'lost');
+    await h.metering.submitDue();
+    h.clock.advance(3_600_000);
+    await h.metering.submitDue();
+    expect(await attempts()).toEqual(['unknown']);
+    expect(await kinds()).toEqual(['unknown_outcome']);
+    expect(h.market.billed(p!.externalSubscriptionId)).toHaveLength(1);
+    await lawHolds();
+  });
+
+  it('halves a refused batch until the culprit stands alone; the rest goes', async () => {
+    let culprit = '';
+    const purchases = await closedHours(
+      9,
+      door((send) => (items) => {
+        if (items.some((i) => i.body.includes(culprit)))
+          return Promise.reject(new MarketplaceRefusal('fake.bad_batch', 'one item is bad', 400));
+        return send(items);
+      }),
+    );
+    culprit = purchases[4]!.externalSubscriptionId;
+    await h.metering.submitDue();
+    expect(await states()).toEqual({ accepted: 8, rejected: 1 });
+    expect(await kinds()).toEqual(['loss.quarantined']);
+    expect(h.market.billed()).toHaveLength(8);
+    await lawHolds();
+  });
+
+  it('blames no item when it is we who are refused', async () => {
+    let refuse = true;
+    await closedHours(
+      3,
+      door((send) => (items) => (refuse ? Promise.reject(new MarketplaceRefusal('forbidden', 'the key is wrong', 403)) : send(items))),
+    );
+    await h.metering.submitDue();
+    expect(await states()).toEqual({ pending: 3 });
+    refuse = false;
+    h.clock.advance(600_000);
+    await h.metering.submitDue();
+    expect(await states()).toEqual({ accepted: 3 });
+    await lawHolds();
+  });
+
+  it('never sends one item twice at once, however many workers there are', async () => {
+    const inFlight = new Map<string, number>();
+    let doubled = 0;
+    await closedHours(
+      30,
+      door((send) => async (items) => {
+        for (const i of items) {
+          inFlight.set(i.itemId, (inFlight.get(i.itemId) ?? 0) + 1);
+          if (inFlight.get(i.itemId)! > 1) doubled += 1;
+        }
+        await new Promise((r) => setImmediate(r));
+        return send(items);
+      }),
+      { batchSize: 4 },
+    );
+    await Promise.all(Array.from({ length: 4 }, () => h.another().submitDue()));
+    expect([doubled, inFlight.size, await states()]).toEqual([0, 30, { accepted: 30 }]);
+    expect((await attempts()).length).toBe(30);
+    await lawHolds();
+  });
+
+  it('books a conflict with both numbers, over or under', async () => {
+    const [over, under] = await closedHours(2);
+    for (const [p, quantity] of [
+      [over!, '5'],
+      [under!, '1'],
+    ] as const) {
+      await h.market.submitUsage([
+        h.market.buildUsageItem({
+          itemId: p.subscriptionId,
+          externalSubscriptionId: p.externalSubscriptionId,
+          externalPlanId: 'gold',
+          dimension: 'stored',
+          hourStart: START,
+          startsAt: START,
+          endsAt: at('10T11:00'),
+          quantity,
+          refs: {},
+        }),
+      ]);
+    }
+    await h.metering.submitDue();
+    expect(await states()).toEqual({ conflict: 2 });
+    expect(await kinds()).toEqual(['duplicate_conflict', 'over_reported']);
+    const unit = GIB * 3_600_000_000n;
+    const sums = async (p: Purchase): Promise<Record<string, string>> =>
+      Object.fromEntries(
+        (
+          await h.rows<{ term: string; q: string }>(
+            `select term, (sum(quantity) / $2::numeric)::numeric(20,0)::text as q from ledger_entries where subscription_id = $1 group by term having sum(quantity) <> 0`,
+            [p.subscriptionId, unit.toString()],
+          )
+        ).map((r) => [r.term, r.q]),
+      );
+    expect(await sums(over!)).toEqual({ measured: '3', accepted: '5', over_reported: '2' });
+    expect(await sums(under!)).toEqual({ measured: '3', accepted: '1', deferred: '2' });
+    await lawHolds();
+    // What they lack goes into the next hour.
+    h.clock.set(at('10T12:00'));
+    await h.report([over!.placementId, under!.placementId], at('10T11:05'), at('10T12:00'), 3n * GIB);
+    await h.metering.closeDueHours();
+    await h.metering.submitDue();
+    expect(h.market.billed(under!.externalSubscriptionId).map((b) => b.quantity)).toEqual(['1', '5']);
+    await lawHolds();
+  });
+
+  it('waits while the purchase is not active and names the loss when the window closes', async () => {
+    const [p] = await closedHours(1);
+    h.market.patch(p!.externalSubscriptionId, { state: 'suspended' });
+    await h.metering.submitDue();
+    expect(await states()).toEqual({ deferred: 1 });
+    h.clock.set(at('11T10:00'));
+    await h.metering.submitDue();
+    expect(await states()).toEqual({ expired: 1 });
+    expect(await kinds()).toEqual(['loss.suspended_unbillable']);
+    await lawHolds();
+  });
+
+  it('holds what is implausible until a person lets it go', async () => {
+    database = await createTestDatabase();
+    h = await Harness.open(database.url(), database.secret, START);
+    const plan = await h.fixtures.plan([STORED], 'gold', GIB.toString());
+    const p = await h.buy(plan, START);
+    h.clock.set(at('10T11:00'));
+    await h.report([p.placementId], START, at('10T11:00'), 50n * GIB);
+    await h.metering.closeDueHours();
+    await h.metering.submitDue();
+    expect(await states()).toEqual({ held: 1 });
+    expect(await kinds()).toEqual(['held_implausible']);
+    const [item] = await h.rows<{ item_id: string }>('select item_id from submission_items');
+    await h.db.ops((tx) => h.metering.releaseHeld(tx, item!.item_id));
+    await h.metering.submitDue();
+    expect(await states()).toEqual({ accepted: 1 });
+    await expect(h.db.ops((tx) => h.metering.releaseHeld(tx, item!.item_id))).rejects.toThrow(/not_held/);
+    const [finding] = await h.rows<{ finding_id: string }>('select finding_id from findings');
+    await h.db.ops((tx) =>
+      h.metering.settleFinding(tx, {
+        findingId: finding!.finding_id,
+        settlement: 'release',
+        actor: 'operator:a',
+        reason: 'a known import',
+      }),
+    );
+    await expect(
+      h.db.ops((tx) =>
+        h.metering.settleFinding(tx, { findingId: finding!.finding_id, settlement: 'release', actor: 'operator:a', reason: 'again' }),
+      ),
+    ).rejects.toThrow(/already_settled/);
+  });
+
+  it('sends the earliest deadline first and never mixes months', async () => {
+    const batches: string[][] = [];
+    database = await createTestDatabase();
+    h = await Harness.open(
+      database.url(),
+      database.secret,
+      at('31T22:00'),
+      door((send) => (items) => {
+        batches.push(items.map((i) => (JSON.parse(i.body) as { hour: string }).hour.slice(0, 13)));
+        return send(items);
+      }),
+    );
+    const p = await h.buy(await h.fixtures.plan([STORED]), at('31T22:00'));
+    h.clock.set(new Date('2026-04-01T02:00:00Z'));
+    await h.report([p.placementId], at('31T22:00'), new Date('2026-04-01T02:00:00Z'), 3n * GIB);
+    await h.metering.closeDueHours();
+    await h.metering.submitDue();
+    expect(batches).toEqual([
+      ['2026-03-31T22', '2026-03-31T23'],
+      ['2026-04-01T00', '2026-04-01T01'],
+    ]);
+    await lawHolds();
+  });
+
+  it('stops a series whose predecessor is missing, with a finding, and not the others', async () => {
+    const [a, b] = await closedHours(2);
+    await h.db.ops((tx) =>
+      tx.query(
+        `update series set first_hour = first_hour - interval '1 hour', next_hour = next_hour + interval '1 hour' where subscription_id = $1`,
+        [a!.subscriptionId],
+      ),
+    );
+    h.clock.set(at('10T13:00'));
+    await h.report([a!.placementId, b!.placementId], at('10T11:05'), at('10T13:00'), 3n * GIB);
+    await h.metering.closeDueHours();
+    expect(await h.rows(`select 1 from usage_records where subscription_id = $1`, [b!.subscriptionId])).toHaveLength(3);
+    expect(await h.rows(`select 1 from usage_records where subscription_id = $1`, [a!.subscriptionId])).toHaveLength(1);
+    expect(await kinds()).toEqual(['lane_parked']);
+    expect((await h.db.ops((tx) => h.metering.checkSumLaw(tx, { subscriptionIds: [a!.subscriptionId] }))).ok).toBe(false);
+  });
+});
