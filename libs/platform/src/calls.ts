@@ -11,7 +11,7 @@ export interface CallIntent {
   /** What it is about: `subscription:<uuid>`, `submission:<uuid>`. */
   subject: string;
   subscriptionId?: string;
-  /** The request's facts without credentials; bigints as text. */
+  /** The request's facts without credentials. */
   intent: unknown;
 }
 
@@ -20,6 +20,10 @@ export type CallState = 'ok' | 'refused' | 'unknown';
 
 /** Injection token of `Calls`. */
 export const CALLS = Symbol('berth.calls');
+
+/** As JSON for the journal; a bigint becomes text: an outcome that cannot be written would turn a success into an unknown. */
+const storedJson = (value: unknown): string =>
+  JSON.stringify(value ?? null, (_key, v: unknown) => (typeof v === 'bigint' ? v.toString() : v)) ?? 'null';
 
 /** Intent before, outcome after: the journal of every outbound call that can change something outside. */
 export class Calls {
@@ -31,7 +35,7 @@ export class Calls {
     const insert = (tx: Tx): Promise<unknown> =>
       tx.query(
         `insert into calls (call_id, target, operation, subject, subscription_id, intent_at, intent, state) values ($1, $2, $3, $4, $5, $6, $7, 'intent')`,
-        [id, call.target, call.operation, call.subject, call.subscriptionId ?? null, this.clock.now(), JSON.stringify(call.intent ?? null)],
+        [id, call.target, call.operation, call.subject, call.subscriptionId ?? null, this.clock.now(), storedJson(call.intent)],
       );
     await (within ? insert(within) : this.db.ops(insert));
     return id;
@@ -41,7 +45,7 @@ export class Calls {
   async end(callId: string, state: CallState, outcome: unknown, within?: Tx): Promise<void> {
     const update = (tx: Tx): Promise<unknown> =>
       tx.query(`update calls set state = $2, outcome = $3, outcome_at = $4 where call_id = $1 and state in ('intent', 'unknown')`, [
-        callId, state, JSON.stringify(outcome ?? null), this.clock.now(),
+        callId, state, storedJson(outcome), this.clock.now(),
       ]);
     await (within ? update(within) : this.db.ops(update));
   }

@@ -12,6 +12,9 @@ export function sameSecret(a: string, b: string): boolean {
 export const deriveSecret = (secret: string, purpose: string): string =>
   createHmac('sha256', secret).update(`berth/${purpose}`).digest('base64url');
 
+/** Stated, or a value with a tag cut to 4 bytes would be tried. */
+const TAG = { authTagLength: 16 };
+
 /**
  * Encrypts small secrets at rest (AES-256-GCM). The sealed text names its key version; `purpose` is authenticated, so a
  * value sealed for one column cannot be moved to another.
@@ -25,7 +28,7 @@ export class Sealer {
 
   seal(plain: string, purpose: string): string {
     const iv = randomBytes(12);
-    const c = createCipheriv('aes-256-gcm', this.key, iv).setAAD(Buffer.from(purpose));
+    const c = createCipheriv('aes-256-gcm', this.key, iv, TAG).setAAD(Buffer.from(purpose));
     const body = Buffer.concat([c.update(plain, 'utf8'), c.final()]);
     return `v1.${iv.toString('base64url')}.${c.getAuthTag().toString('base64url')}.${body.toString('base64url')}`;
   }
@@ -33,7 +36,7 @@ export class Sealer {
   open(sealed: string, purpose: string): string {
     const [version, iv, tag, body] = sealed.split('.');
     if (version !== 'v1' || !iv || !tag || body === undefined) throw new Error('not a sealed value');
-    const d = createDecipheriv('aes-256-gcm', this.key, Buffer.from(iv, 'base64url'))
+    const d = createDecipheriv('aes-256-gcm', this.key, Buffer.from(iv, 'base64url'), TAG)
       .setAAD(Buffer.from(purpose))
       .setAuthTag(Buffer.from(tag, 'base64url'));
     return Buffer.concat([d.update(Buffer.from(body, 'base64url')), d.final()]).toString('utf8');

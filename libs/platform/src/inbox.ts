@@ -29,7 +29,10 @@ export interface InboxRow extends InboundMessage {
 export const INBOX = Symbol('berth.inbox');
 
 const REFUSALS_KEPT = 10_000;
-const HEADERS_DROPPED = new Set(['authorization', 'cookie', 'x-berth-webhook-secret', 'x-amzn-marketplace-token', 'x-gcp-marketplace-token']);
+const HEADERS_DROPPED = new Set(['authorization', 'proxy-authorization', 'cookie', 'x-api-key', 'x-berth-webhook-secret', 'x-amzn-marketplace-token', 'x-gcp-marketplace-token']);
+
+/** What a stranger sent, as Postgres takes it: its text holds no NUL. */
+const text = (raw: string, most: number): string => raw.replaceAll('\u0000', '').slice(0, most);
 
 /** Raw first (law 1): what was verified is stored before anything is done about it; what was not goes to a capped table. */
 export class Inbox {
@@ -77,7 +80,7 @@ export class Inbox {
     await this.db.ops(async (tx) => {
       await tx.query(
         `insert into refusals (refusal_id, source, code, detail, refused_at, headers, body_sample) values ($1, $2, $3, $4, $5, $6, $7)`,
-        [uuidv7(), source, code, detail.slice(0, 1_000), this.clock.now(), JSON.stringify(Inbox.publicHeaders(headers)), body.replaceAll('\u0000', '').slice(0, 4_000)],
+        [uuidv7(), source, code, text(detail, 1_000), this.clock.now(), JSON.stringify(Inbox.publicHeaders(headers)), text(body, 4_000)],
       );
       await tx.query(
         `delete from refusals where refusal_id in (select refusal_id from refusals order by refused_at desc, refusal_id desc offset $1)`,

@@ -24,6 +24,16 @@ export type InboundVerdict =
     }
   | { ok: false; status: 400 | 401 | 403 | 413 | 415; code: string; detail: string };
 
+/** A message that was pulled over an authenticated channel. */
+export interface PulledMessage {
+  source: string;
+  naturalKey: string;
+  headers: Record<string, string>;
+  body: string;
+  principal: string;
+  externalSubscriptionId: string | null;
+}
+
 /** A message of the inbox, given back for normalising. */
 export interface StoredInbound { source: string; naturalKey: string; headers: Record<string, string>; body: string; receivedAt: Date }
 
@@ -98,8 +108,21 @@ export interface MarketplaceAdapter {
   readTruth(externalSubscriptionId: string, refs?: MarketplaceRefs): Promise<SubscriptionTruth | null>;
   /** Resolves what a buyer brought to the landing page: query or form fields as received, decoded exactly once. */
   resolveLanding(fields: Record<string, string>): Promise<LandingResolution>;
-  /** Tells the marketplace that the purchase serves (Azure activate, GCP approve; nothing on AWS). Idempotent by re-reading. */
-  acknowledge(truth: SubscriptionTruth, context: { tenantId: string }): Promise<void>;
+  /**
+   * Marketplaces without a readable truth (AWS): completes what one message told with what is known of the purchase. Pure.
+   * `previous` is null for a purchase not seen before. Absent where `normalise` re-reads the truth.
+   */
+  mergeTruth?(previous: SubscriptionTruth | null, event: FulfillmentEvent): FulfillmentEvent;
+  /**
+   * Tells the marketplace that the purchase serves (Azure activate, GCP approve; nothing on AWS). Idempotent by re-reading.
+   * Answers changed refs where the adapter has something to remember.
+   */
+  acknowledge(truth: SubscriptionTruth, context: { tenantId: string }): Promise<MarketplaceRefs | void>;
+  /**
+   * Receives messages that are pulled (Google Pub/Sub). `sink` stores the message in one transaction; only when it resolves is
+   * the message acknowledged. Present only where messages are pulled.
+   */
+  pull?(sink: (message: PulledMessage) => Promise<void>): Promise<{ stop(): Promise<void> }>;
   /** Answers a pending change. `refused` must also hold where the marketplace took our earlier answer as a yes. */
   answerChange?(truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean; reason?: string }): Promise<void>;
   /** The status and body with which a decision wanted in the HTTP answer is given. */

@@ -65,6 +65,11 @@ export interface FulfillmentEvent {
   kind: FulfillmentEventKind;
   marketplace: Marketplace;
   externalSubscriptionId: string;
+  /**
+   * Set (with an empty external id) where the message names the purchase by another of its ids only (AWS agreement). It is
+   * resolved by our aliases; until one is known the message stays parked and is tried again with each new alias.
+   */
+  alias?: { kind: string; externalId: string };
   /** When it happened there (business time); orders late events. */
   occurredAt: Date;
   /** The re-read truth; null where it no longer exists (404 after deletion). */

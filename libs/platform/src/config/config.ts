@@ -29,9 +29,19 @@ const schema = z.object({
   AZURE_CLIENT_ID: z.string().optional(),
   AZURE_CLIENT_SECRET: z.string().optional(),
   GCP_PROVIDER_ID: z.string().optional(),
-  GCP_SETTINGS: z.string().optional(),
-  AWS_MARKETPLACE_SETTINGS: z.string().optional(),
-  AWS_WEBHOOK_SECRET: z.string().min(16).optional(),
+  GCP_PROJECT_ID: z.string().optional(),
+  GCP_SUBSCRIPTION: z.string().optional(),
+  GCP_SERVICE_NAME: z.string().optional(),
+  GCP_AUDIENCES: z.string().optional(),
+  GCP_PROCUREMENT_URL: url.default('https://cloudcommerceprocurement.googleapis.com'),
+  GCP_SERVICE_CONTROL_URL: url.default('https://servicecontrol.googleapis.com'),
+  GCP_SIGNUP_KEYS_URL: url.default('https://www.googleapis.com/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com'),
+  /** `host:port` of a Pub/Sub that needs no credentials (the sandbox's). */
+  GCP_PUBSUB_ENDPOINT: z.string().optional(),
+  AWS_PRODUCT_CODES: z.string().optional(),
+  AWS_METERING_REGION: z.string().default('us-east-1'),
+  AWS_METERING_ENDPOINT: url.optional(),
+  AWS_WEBHOOK_SECRET: z.string().min(16, 'must have at least 16 characters').optional(),
 });
 
 export interface BerthConfig {
@@ -49,8 +59,17 @@ export interface BerthConfig {
   relaxedDurability: boolean;
   sandboxUrl: string | null;
   azure: { apiUrl: string; authorityUrl: string; tenantId: string; clientId: string; clientSecret: string } | null;
-  /** Raw settings of the other adapters, parsed by their own schemas. */
-  environment: Record<string, string>;
+  gcp: {
+    providerId: string; projectId: string; subscription: string; serviceName: string; audiences: string[];
+    procurementUrl: string; serviceControlUrl: string; signUpKeysUrl: string; pubsubEndpoint: string | null;
+    /** The sandbox takes calls without Google credentials. */
+    anonymous: boolean;
+  } | null;
+  aws: {
+    productCodes: string[]; region: string; endpoint: string | null; webhookSecret: string;
+    /** The sandbox takes any key; production finds its own by the SDK's chain. */
+    credentials: { accessKeyId: string; secretAccessKey: string } | null;
+  } | null;
 }
 
 /** A wrong setting: one line with the cause and the remedy, for a person at a terminal. */
@@ -60,21 +79,15 @@ export class ConfigError extends Error {}
 export function loadConfig(env: Record<string, string | undefined> = process.env): BerthConfig {
   const given = Object.fromEntries(Object.entries(env).filter(([, v]) => v !== undefined && v !== ''));
   const parsed = schema.safeParse(given);
-  if (!parsed.success) {
-    const faults = parsed.error.issues.map((i) => `${i.path.join('.')} ${i.message}`).join('; ');
-    throw new ConfigError(`wrong setting: ${faults}. Correct the environment variable${parsed.error.issues.length > 1 ? 's' : ''} and start again (docs/guides/settings.md lists them all)`);
+  const faults = [...(parsed.error?.issues.map((i) => `${i.path.join('.')} ${i.message}`) ?? []), ...faultsAcross(given)];
+  if (!parsed.success || faults.length > 0) {
+    throw new ConfigError(`wrong setting: ${faults.join('; ')}. Correct the environment variable${faults.length > 1 ? 's' : ''} and start again (docs/guides/settings.md lists them all)`);
   }
   const e = parsed.data;
   const sandbox = e.BERTH_SANDBOX_URL?.replace(/\/$/, '') ?? null;
-  if (sandbox) {
-    const outside = [sandbox, given['AZURE_MARKETPLACE_URL'], given['AZURE_AUTHORITY_URL']].find((u) => u && !isLoopbackName(new URL(u).hostname));
-    if (outside) throw new ConfigError(`BERTH_SANDBOX_URL makes time move: it is refused unless every marketplace endpoint is on this machine, and ${outside} is not. Unset BERTH_SANDBOX_URL, or point every endpoint at 127.0.0.1`);
-  }
   const dataDir = resolve(e.BERTH_DATA);
   const azureUrl = given['AZURE_MARKETPLACE_URL'] ?? (sandbox ? `${sandbox}/azure/api` : e.AZURE_MARKETPLACE_URL);
   const authorityUrl = given['AZURE_AUTHORITY_URL'] ?? (sandbox ? `${sandbox}/azure/login` : e.AZURE_AUTHORITY_URL);
-  const azureGiven = [e.AZURE_TENANT_ID, e.AZURE_CLIENT_ID, e.AZURE_CLIENT_SECRET].filter(Boolean).length;
-  if (azureGiven > 0 && azureGiven < 3) throw new ConfigError('wrong setting: AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET belong together. Set all three, or none to sell on Azure not at all');
   return {
     dataDir,
     role: e.BERTH_ROLE,
@@ -89,9 +102,56 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     redisAuto: e.BERTH_REDIS === 'auto',
     relaxedDurability: e.BERTH_RELAXED_DURABILITY,
     sandboxUrl: sandbox,
-    azure: azureGiven === 3 ? { apiUrl: azureUrl, authorityUrl, tenantId: e.AZURE_TENANT_ID!, clientId: e.AZURE_CLIENT_ID!, clientSecret: e.AZURE_CLIENT_SECRET! } : null,
-    environment: given as Record<string, string>,
+    azure: e.AZURE_TENANT_ID && e.AZURE_CLIENT_ID && e.AZURE_CLIENT_SECRET ? { apiUrl: azureUrl, authorityUrl, tenantId: e.AZURE_TENANT_ID, clientId: e.AZURE_CLIENT_ID, clientSecret: e.AZURE_CLIENT_SECRET } : null,
+    gcp: gcpOf(e, given, sandbox),
+    aws: awsOf(e, given, sandbox),
   };
+}
+
+type Settings = z.infer<typeof schema>;
+type Given = Record<string, string | undefined>;
+const list = (text: string | undefined): string[] => (text ?? '').split(',').map((x) => x.trim()).filter(Boolean);
+
+function gcpOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['gcp'] {
+  const needed = { GCP_PROVIDER_ID: e.GCP_PROVIDER_ID, GCP_PROJECT_ID: e.GCP_PROJECT_ID, GCP_SUBSCRIPTION: e.GCP_SUBSCRIPTION, GCP_SERVICE_NAME: e.GCP_SERVICE_NAME, GCP_AUDIENCES: e.GCP_AUDIENCES };
+  const missing = Object.entries(needed).filter(([, v]) => !v).map(([k]) => k);
+  if (missing.length === Object.keys(needed).length) return null;
+  if (missing.length > 0) throw new ConfigError(`wrong setting: ${missing.join(', ')} missing. Set all of ${Object.keys(needed).join(', ')}, or none to sell on Google Cloud not at all`);
+  const at = (name: string, fallback: string, path: string): string => given[name] ?? (sandbox ? `${sandbox}/gcp${path}` : fallback);
+  return {
+    providerId: e.GCP_PROVIDER_ID!, projectId: e.GCP_PROJECT_ID!, subscription: e.GCP_SUBSCRIPTION!, serviceName: e.GCP_SERVICE_NAME!, audiences: list(e.GCP_AUDIENCES),
+    procurementUrl: at('GCP_PROCUREMENT_URL', e.GCP_PROCUREMENT_URL, '/procurement'),
+    serviceControlUrl: at('GCP_SERVICE_CONTROL_URL', e.GCP_SERVICE_CONTROL_URL, '/servicecontrol'),
+    signUpKeysUrl: at('GCP_SIGNUP_KEYS_URL', e.GCP_SIGNUP_KEYS_URL, '/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com'),
+    pubsubEndpoint: e.GCP_PUBSUB_ENDPOINT ?? null, anonymous: sandbox !== null,
+  };
+}
+
+function awsOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['aws'] {
+  if (!e.AWS_PRODUCT_CODES) return null;
+  if (!e.AWS_WEBHOOK_SECRET) throw new ConfigError('wrong setting: AWS_WEBHOOK_SECRET is missing. EventBridge does not sign; the secret of the API destination is what proves the sender');
+  const endpoint = given['AWS_METERING_ENDPOINT'] ?? (sandbox ? `${sandbox}/aws/metering` : null);
+  return {
+    productCodes: list(e.AWS_PRODUCT_CODES), region: e.AWS_METERING_REGION, endpoint, webhookSecret: e.AWS_WEBHOOK_SECRET,
+    credentials: sandbox ? { accessKeyId: 'AKIASANDBOX000000000', secretAccessKey: 'sandbox-only-not-a-secret' } : null,
+  };
+}
+
+/** What one setting alone cannot tell. Unreadable URLs are the schema's to report. */
+function faultsAcross(given: Record<string, string | undefined>): string[] {
+  const faults: string[] = [];
+  if (given['BERTH_SANDBOX_URL']) {
+    for (const name of ['BERTH_SANDBOX_URL', 'AZURE_MARKETPLACE_URL', 'AZURE_AUTHORITY_URL']) {
+      const url = given[name];
+      if (url && URL.canParse(url) && !isLoopbackName(new URL(url).hostname)) {
+        faults.push(`${name} is not on this machine, and BERTH_SANDBOX_URL, which makes time move, is refused unless every marketplace endpoint is (unset BERTH_SANDBOX_URL, or point every endpoint at 127.0.0.1)`);
+      }
+    }
+  }
+  const azure = ['AZURE_TENANT_ID', 'AZURE_CLIENT_ID', 'AZURE_CLIENT_SECRET'];
+  const missing = azure.filter((name) => !given[name]);
+  if (missing.length > 0 && missing.length < azure.length) faults.push(`${missing.join(' and ')} missing: ${azure.join(', ')} belong together (set all three, or none to sell on Azure not at all)`);
+  return faults;
 }
 
 /** Without BERTH_SECRET the installation keeps one of its own beside its data; losing it loses every sealed value. */

@@ -1,5 +1,5 @@
 import { lookup as dnsLookup } from 'node:dns';
-import { isIP } from 'node:net';
+import { BlockList, isIP } from 'node:net';
 import { Agent, request as undiciRequest } from 'undici';
 
 export interface HttpRequest {
@@ -25,30 +25,31 @@ export class HttpTransportError extends Error {
 export interface GuardedHttpOptions {
   /** `host:port` or `host` entries; anything else is refused before a socket is opened. */
   allow: string[];
+  /** How names are resolved, for tests. */
+  lookup?: typeof dnsLookup;
 }
 
 const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'http.not_allowed']);
 
 /**
  * The one client for outbound HTTP: host allow-list, connects to the address that was resolved and checked, follows no
- * redirect, caps time and size. Private addresses are refused unless that very host is on the allow-list.
+ * redirect, caps time and size. A name that resolves to a private address is refused; this machine must be allowed by a
+ * loopback name, any other private host by its address.
  */
 export class GuardedHttp {
   private readonly allow: Set<string>;
   private readonly agent: Agent;
 
-  constructor(options: GuardedHttpOptions) {
+  constructor(private readonly options: GuardedHttpOptions) {
     this.allow = new Set(options.allow.map((h) => h.toLowerCase()));
     this.agent = new Agent({ connect: { timeout: 5_000, lookup: this.lookup as never }, keepAliveTimeout: 4_000, connections: 32, headersTimeout: 60_000 });
   }
 
   private readonly lookup = (hostname: string, options: object, callback: (error: Error | null, address?: unknown, family?: number) => void): void => {
-    dnsLookup(hostname, options as never, ((error: Error | null, address: unknown, family: number) => {
+    (this.options.lookup ?? dnsLookup)(hostname, options as never, ((error: Error | null, address: unknown, family: number) => {
       if (error) return callback(error);
       const list = Array.isArray(address) ? (address as { address: string }[]).map((a) => a.address) : [String(address)];
-      const named = [...this.allow].some((a) => a === hostname || a.startsWith(`${hostname}:`));
-      const bad = list.find((a) => isPrivate(a));
-      if (bad && !(named && isLoopbackName(hostname))) return callback(new HttpTransportError('http.not_allowed', `${hostname} resolves to a private address`, false));
+      if (!isLoopbackName(hostname) && list.some(isPrivate)) return callback(new HttpTransportError('http.not_allowed', `${hostname} resolves to a private address`, false));
       callback(null, address, family);
     }) as never);
   };
@@ -77,7 +78,7 @@ export class GuardedHttp {
     } catch (error) {
       if (error instanceof HttpTransportError) throw error;
       const e = error as { code?: string; name?: string; message?: string; cause?: { code?: string } };
-      const code = e.code ?? e.cause?.code ?? e.name ?? 'http.failed';
+      const code = e.name === 'TimeoutError' ? 'http.timeout' : (e.code ?? e.cause?.code ?? e.name ?? 'http.failed');
       throw new HttpTransportError(String(code), `${r.method} ${url.host}${url.pathname}: ${e.message ?? code}`, !NEVER_SENT.has(String(code)), { cause: error });
     }
   }
@@ -92,12 +93,11 @@ export const hostsOf = (urls: (string | undefined)[]): string[] => [...new Set(u
 
 export const isLoopbackName = (host: string): boolean => host === 'localhost' || host === '[::1]' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 
-function isPrivate(address: string): boolean {
-  if (isIP(address) === 6) {
-    const a = address.toLowerCase();
-    if (a.startsWith('::ffff:')) return isPrivate(a.slice(7));
-    return a === '::' || a === '::1' || a.startsWith('fe8') || a.startsWith('fe9') || a.startsWith('fea') || a.startsWith('feb') || a.startsWith('fc') || a.startsWith('fd');
-  }
-  const [a = 0, b = 0] = address.split('.').map(Number);
-  return a === 0 || a === 10 || a === 127 || (a === 100 && b >= 64 && b < 128) || (a === 169 && b === 254) || (a === 172 && b >= 16 && b < 32) || (a === 192 && b === 168) || a >= 224;
-}
+/** Addresses that are not the public internet; an IPv4 address inside an IPv6 one is judged as itself. */
+const PRIVATE = new BlockList();
+for (const [net, bits] of [
+  ['0.0.0.0', 8], ['10.0.0.0', 8], ['100.64.0.0', 10], ['127.0.0.0', 8], ['169.254.0.0', 16], ['172.16.0.0', 12], ['192.0.0.0', 24], ['192.168.0.0', 16], ['198.18.0.0', 15], ['224.0.0.0', 3],
+] as const) PRIVATE.addSubnet(net, bits, 'ipv4');
+for (const [net, bits] of [['::', 127], ['64:ff9b::', 96], ['fc00::', 7], ['fe80::', 10], ['ff00::', 8]] as const) PRIVATE.addSubnet(net, bits, 'ipv6');
+
+const isPrivate = (address: string): boolean => PRIVATE.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
