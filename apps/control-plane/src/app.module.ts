@@ -2,7 +2,6 @@ import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import { join } from 'node:path';
-import type { DataSource } from 'typeorm';
 import {
   CALLS, Calls, CLOCK, DATABASE, Database, dataSourceOptions, GuardedHttp, hostsOf, INBOX, Inbox, METRICS, Metrics, Sealer, SERVING_ROLES, TaskRunner, TASKS, Tasks,
   type BerthConfig, type Logger, type OffsetClock, type ServingRole,
@@ -22,6 +21,9 @@ import { DevClock } from './workers/dev-clock.js';
 import { ProcessContext } from './processes/context.js';
 
 export const LOGGER = Symbol('berth.logger');
+
+/** One role's TypeORM data source; only the platform knows the package. */
+type Pool = ReturnType<Database['source']>;
 
 export interface AppOptions {
   config: BerthConfig;
@@ -59,7 +61,7 @@ function providers(o: AppOptions): Provider[] {
     { provide: METRICS, useFactory: () => new Metrics() },
     {
       provide: DATABASE,
-      useFactory: (tenant: DataSource, ops: DataSource, intake: DataSource) => new Database({ tenant, ops, intake } satisfies Record<ServingRole, DataSource>),
+      useFactory: (tenant: Pool, ops: Pool, intake: Pool) => new Database({ tenant, ops, intake } satisfies Record<ServingRole, Pool>),
       inject: (['tenant', 'ops', 'intake'] as const).map((role) => getDataSourceToken(role)),
     },
     { provide: Sealer, useFactory: () => new Sealer(config.secret) },

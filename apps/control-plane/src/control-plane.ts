@@ -12,6 +12,8 @@ import { DevClock } from './workers/dev-clock.js';
 import { registerWorkers } from './workers/register-workers.js';
 import { ensureFirstOperatorKey } from './first-operator.js';
 import { RuntimeInfo } from './runtime-info.js';
+import { ProcessContext } from './processes/context.js';
+import { startPulling } from './workers/pull-messages.js';
 
 export interface Running {
   banner: Record<string, unknown>;
@@ -39,6 +41,7 @@ export async function startControlPlane(config: BerthConfig, logger: Logger): Pr
     await db.ops((tx) => catalog.load(tx, catalog.readFolder(config.catalogDir)));
     const devClock = config.sandboxUrl ? app.get(DevClock) : null;
     const runner = app.get(TaskRunner);
+    let pulling: { stop(): Promise<void> } | undefined;
     // Before the first request: an event published without its subscribers would be lost.
     registerWorkers(app, runner);
     await app.listen(config.port, config.host);
@@ -53,6 +56,7 @@ export async function startControlPlane(config: BerthConfig, logger: Logger): Pr
       if (soleProcess) await Promise.all([runner.takeOver(), app.get(Metering).takeOver()]);
       await app.get(ProvisioningEngine).adoptAll({ soleProcess });
       await runner.start();
+      pulling = await startPulling(app.get(ProcessContext), logger);
     }
     runtime.ready();
     const startMs = Math.round(performance.now() - began);
@@ -63,6 +67,7 @@ export async function startControlPlane(config: BerthConfig, logger: Logger): Pr
       stop: async () => {
         runtime.stopping();
         await devClock?.leave();
+        await pulling?.stop();
         await runner.stop();
         await running.close();
         await db.close();

@@ -15,6 +15,7 @@ export interface Subscription {
   state: string;
   planId: string;
   endedAt: string | null;
+  updatedAt: string;
 }
 export interface Quota {
   id: string;
@@ -64,6 +65,7 @@ export interface Submission {
   quantity: string;
   targetDeadline: string;
   hardDeadline: string;
+  settledAt: string | null;
   attempts: Attempt[];
 }
 export interface Operation {

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { realNow } from './clock.js';
 import { ProblemError } from './problem.js';
 
 const format = (b: Buffer): string => {
@@ -9,7 +10,7 @@ const format = (b: Buffer): string => {
 /** A time-ordered uuid (version 7) made in the app; its timestamp is real time and carries no business meaning. */
 export function uuidv7(): string {
   const b = randomBytes(16);
-  b.writeUIntBE(Date.now(), 0, 6);
+  b.writeUIntBE(realNow().getTime(), 0, 6);
   b[6] = (b[6]! & 0x0f) | 0x70;
   b[8] = (b[8]! & 0x3f) | 0x80;
   return format(b);

@@ -1,7 +1,8 @@
-import type { FulfillmentEvent, Marketplace } from '#marketplaces/core';
-import type { ApplyOutcome } from '#entitlements';
+import type { FulfillmentEvent, Marketplace, MarketplaceRefs, SubscriptionTruth } from '#marketplaces/core';
+import { subscriptionIdOf, subscriptionLane, type ApplyOutcome } from '#entitlements';
 import type { TaskContext, Tx } from '#platform';
 import type { ProcessContext } from './context.js';
+import { decideChange } from './decide-change.js';
 
 /** Task `inbound.normalise`: one stored message becomes facts, applied under the purchase's lane. No transaction is open across HTTP. */
 export async function normaliseInbound(p: ProcessContext, payload: { inboxId: string; marketplace: Marketplace }, task: TaskContext): Promise<void> {
@@ -10,7 +11,10 @@ export async function normaliseInbound(p: ProcessContext, payload: { inboxId: st
   const events = await p.marketplaces.get(payload.marketplace).normalise(row);
   await p.db.ops(async (tx) => {
     let last: ApplyOutcome | null = null;
-    for (const event of events) last = await applyEvent(p, tx, event, payload.inboxId);
+    for (const event of events) {
+      await decideChange(p, tx, event, task.lane);
+      last = await applyEvent(p, tx, event, payload.inboxId);
+    }
     await p.inbox.mark(tx, payload.inboxId, last?.result === 'parked' ? 'parked' : 'processed', {
       subscriptionId: last?.subscriptionId ?? undefined,
       note: !last ? 'nothing to do' : last.result === 'applied' ? last.changes.join(', ') : last.why,
@@ -20,8 +24,11 @@ export async function normaliseInbound(p: ProcessContext, payload: { inboxId: st
 }
 
 /** Applies a fact and raises what a person must know. A foreign offer is journalled and left alone. */
-export async function applyEvent(p: ProcessContext, tx: Tx, event: FulfillmentEvent, inboxId: string | null): Promise<ApplyOutcome> {
+export async function applyEvent(p: ProcessContext, tx: Tx, told: FulfillmentEvent, inboxId: string | null): Promise<ApplyOutcome> {
+  const event = await complete(p, tx, told);
+  if (!event) return { result: 'parked', subscriptionId: null, code: 'gone', why: aliasNote(told) };
   const outcome = await p.subscriptions.apply(tx, event, inboxId);
+  if (outcome.subscriptionId && event.truth) await retryParked(p, tx, event);
   if (outcome.result === 'parked' && outcome.code === 'unmapped_plan') {
     await p.metering.raiseFinding(tx, {
       kind: 'unmapped_plan', dedupeKey: `unmapped_plan:${event.marketplace}:${event.externalSubscriptionId}`, subscriptionId: outcome.subscriptionId,
@@ -31,8 +38,48 @@ export async function applyEvent(p: ProcessContext, tx: Tx, event: FulfillmentEv
   return outcome;
 }
 
+const aliasNote = (event: Pick<FulfillmentEvent, 'alias'>): string => `waits for ${event.alias?.kind ?? 'an id'} ${event.alias?.externalId ?? ''}`;
+
+/** Names the purchase where the message knew only an alias, and merges what it told with what is known. Null: not known yet. */
+async function complete(p: ProcessContext, tx: Tx, event: FulfillmentEvent): Promise<FulfillmentEvent | null> {
+  let { externalSubscriptionId } = event;
+  if (!externalSubscriptionId && event.alias) {
+    const [known] = await tx.query<{ external_subscription_id: string }>(
+      `select s.external_subscription_id from subscription_aliases a join subscriptions s on s.subscription_id = a.subscription_id
+        where a.marketplace = $1 and a.kind = $2 and a.external_id = $3`,
+      [event.marketplace, event.alias.kind, event.alias.externalId],
+    );
+    if (!known) return null;
+    externalSubscriptionId = known.external_subscription_id;
+  }
+  const named = { ...event, externalSubscriptionId };
+  const { mergeTruth } = p.marketplaces.get(event.marketplace);
+  if (!mergeTruth) return named;
+  const record = await p.subscriptions.find(tx, subscriptionIdOf(event.marketplace, externalSubscriptionId));
+  return mergeTruth(record ? reviveTruth(record.truth) : null, named);
+}
+
+/** A stored truth comes back from JSON with its instants as text. */
+function reviveTruth(truth: SubscriptionTruth): SubscriptionTruth {
+  const at = (d: Date | null): Date | null => (d === null ? null : new Date(d));
+  return { ...truth, term: { ...truth.term, startsAt: at(truth.term.startsAt), endsAt: at(truth.term.endsAt) }, endsAt: at(truth.endsAt), observedAt: new Date(truth.observedAt) };
+}
+
+/** A message that waited for an alias is tried again when one of that name is known. */
+async function retryParked(p: ProcessContext, tx: Tx, event: FulfillmentEvent): Promise<void> {
+  const notes = event.truth!.aliases.map((alias) => aliasNote({ alias }));
+  if (notes.length === 0) return;
+  const rows = await tx.query<{ inbox_id: string }>(`update inbox set state = 'received' where state = 'parked' and note = any($1::text[]) returning inbox_id`, [notes]);
+  for (const row of rows) {
+    await p.tasks.enqueue(tx, {
+      lane: subscriptionLane(subscriptionIdOf(event.marketplace, event.externalSubscriptionId)), handler: 'inbound.normalise',
+      payload: { inboxId: row.inbox_id, marketplace: event.marketplace },
+    });
+  }
+}
+
 /** Reads the purchase at its marketplace and applies what is found: after our own calls, and where a message was only a hint. */
-export async function rereadTruth(p: ProcessContext, marketplace: Marketplace, externalSubscriptionId: string, note: string): Promise<FulfillmentEvent> {
-  const truth = await p.marketplaces.get(marketplace).readTruth(externalSubscriptionId);
+export async function rereadTruth(p: ProcessContext, marketplace: Marketplace, externalSubscriptionId: string, note: string, refs?: MarketplaceRefs): Promise<FulfillmentEvent> {
+  const truth = await p.marketplaces.get(marketplace).readTruth(externalSubscriptionId, refs);
   return { kind: 'changed', marketplace, externalSubscriptionId, occurredAt: p.clock.now(), truth, note };
 }

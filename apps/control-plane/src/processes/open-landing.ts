@@ -1,4 +1,4 @@
-import { sha256Hex, ProblemError, Sealer } from '#platform';
+import { sha256Hex, ProblemError, type Sealer } from '#platform';
 import { MarketplaceBusy, type Marketplace } from '#marketplaces/core';
 import { applyEvent } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';

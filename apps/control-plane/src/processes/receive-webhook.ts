@@ -2,6 +2,7 @@ import { ProblemError, type StoredAnswer } from '#platform';
 import { MarketplaceBusy, MarketplaceUnknown, type InboundRequest, type Marketplace } from '#marketplaces/core';
 import { subscriptionIdOf, subscriptionLane } from '#entitlements';
 import type { ProcessContext } from './context.js';
+import { decideChange } from './decide-change.js';
 
 /**
  * A pushed message: verify the sender, store the raw body, answer. Nothing else happens in the request, except a decision
@@ -56,14 +57,8 @@ async function decide(
   return p.db.ops(async (tx) => {
     let answer: StoredAnswer = { status: 200 };
     for (const event of events) {
-      if (event.kind === 'change_requested' && event.change && event.truth && !event.change.requestedByUs) {
-        const decision = await p.changes.decide(tx, event.truth, event.change);
-        answer = adapter.decisionAnswer?.(decision) ?? answer;
-        await p.tasks.enqueue(tx, {
-          lane: lane ?? `inbox:${inboxId}`, handler: 'change.answer', dedupeKey: `change.answer:${String(decision.changeRequestId)}`,
-          payload: { marketplace, changeRequestId: decision.changeRequestId, externalSubscriptionId: event.externalSubscriptionId },
-        });
-      }
+      const decision = await decideChange(p, tx, event, lane ?? `inbox:${inboxId}`);
+      if (decision) answer = adapter.decisionAnswer?.(decision) ?? answer;
       const outcome = await p.subscriptions.apply(tx, event, inboxId);
       await p.inbox.mark(tx, inboxId, outcome.result === 'parked' ? 'parked' : 'processed', {
         subscriptionId: outcome.subscriptionId ?? undefined, note: outcome.result === 'applied' ? outcome.changes.join(', ') : outcome.why,

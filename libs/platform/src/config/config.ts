@@ -113,13 +113,10 @@ type Given = Record<string, string | undefined>;
 const list = (text: string | undefined): string[] => (text ?? '').split(',').map((x) => x.trim()).filter(Boolean);
 
 function gcpOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['gcp'] {
-  const needed = { GCP_PROVIDER_ID: e.GCP_PROVIDER_ID, GCP_PROJECT_ID: e.GCP_PROJECT_ID, GCP_SUBSCRIPTION: e.GCP_SUBSCRIPTION, GCP_SERVICE_NAME: e.GCP_SERVICE_NAME, GCP_AUDIENCES: e.GCP_AUDIENCES };
-  const missing = Object.entries(needed).filter(([, v]) => !v).map(([k]) => k);
-  if (missing.length === Object.keys(needed).length) return null;
-  if (missing.length > 0) throw new ConfigError(`wrong setting: ${missing.join(', ')} missing. Set all of ${Object.keys(needed).join(', ')}, or none to sell on Google Cloud not at all`);
+  if (!e.GCP_PROVIDER_ID || !e.GCP_PROJECT_ID || !e.GCP_SUBSCRIPTION || !e.GCP_SERVICE_NAME) return null;
   const at = (name: string, fallback: string, path: string): string => given[name] ?? (sandbox ? `${sandbox}/gcp${path}` : fallback);
   return {
-    providerId: e.GCP_PROVIDER_ID!, projectId: e.GCP_PROJECT_ID!, subscription: e.GCP_SUBSCRIPTION!, serviceName: e.GCP_SERVICE_NAME!, audiences: list(e.GCP_AUDIENCES),
+    providerId: e.GCP_PROVIDER_ID, projectId: e.GCP_PROJECT_ID, subscription: e.GCP_SUBSCRIPTION, serviceName: e.GCP_SERVICE_NAME, audiences: list(e.GCP_AUDIENCES),
     procurementUrl: at('GCP_PROCUREMENT_URL', e.GCP_PROCUREMENT_URL, '/procurement'),
     serviceControlUrl: at('GCP_SERVICE_CONTROL_URL', e.GCP_SERVICE_CONTROL_URL, '/servicecontrol'),
     signUpKeysUrl: at('GCP_SIGNUP_KEYS_URL', e.GCP_SIGNUP_KEYS_URL, '/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com'),
@@ -128,8 +125,7 @@ function gcpOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['
 }
 
 function awsOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['aws'] {
-  if (!e.AWS_PRODUCT_CODES) return null;
-  if (!e.AWS_WEBHOOK_SECRET) throw new ConfigError('wrong setting: AWS_WEBHOOK_SECRET is missing. EventBridge does not sign; the secret of the API destination is what proves the sender');
+  if (!e.AWS_PRODUCT_CODES || !e.AWS_WEBHOOK_SECRET) return null;
   const endpoint = given['AWS_METERING_ENDPOINT'] ?? (sandbox ? `${sandbox}/aws/metering` : null);
   return {
     productCodes: list(e.AWS_PRODUCT_CODES), region: e.AWS_METERING_REGION, endpoint, webhookSecret: e.AWS_WEBHOOK_SECRET,
@@ -137,20 +133,33 @@ function awsOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['
   };
 }
 
+/** Settings that belong together: all of a group, or none to not sell there. */
+const GROUPS: Record<string, readonly string[]> = {
+  Azure: ['AZURE_TENANT_ID', 'AZURE_CLIENT_ID', 'AZURE_CLIENT_SECRET'],
+  'Google Cloud': ['GCP_PROVIDER_ID', 'GCP_PROJECT_ID', 'GCP_SUBSCRIPTION', 'GCP_SERVICE_NAME', 'GCP_AUDIENCES'],
+};
+const ENDPOINTS = [
+  'BERTH_SANDBOX_URL', 'AZURE_MARKETPLACE_URL', 'AZURE_AUTHORITY_URL', 'GCP_PROCUREMENT_URL', 'GCP_SERVICE_CONTROL_URL', 'GCP_SIGNUP_KEYS_URL', 'GCP_PUBSUB_ENDPOINT', 'AWS_METERING_ENDPOINT',
+];
+
 /** What one setting alone cannot tell. Unreadable URLs are the schema's to report. */
-function faultsAcross(given: Record<string, string | undefined>): string[] {
+function faultsAcross(given: Given): string[] {
   const faults: string[] = [];
   if (given['BERTH_SANDBOX_URL']) {
-    for (const name of ['BERTH_SANDBOX_URL', 'AZURE_MARKETPLACE_URL', 'AZURE_AUTHORITY_URL']) {
-      const url = given[name];
+    for (const name of ENDPOINTS) {
+      const url = given[name]?.replace(/^(?![a-z]+:\/\/)/i, 'tcp://');
       if (url && URL.canParse(url) && !isLoopbackName(new URL(url).hostname)) {
         faults.push(`${name} is not on this machine, and BERTH_SANDBOX_URL, which makes time move, is refused unless every marketplace endpoint is (unset BERTH_SANDBOX_URL, or point every endpoint at 127.0.0.1)`);
       }
     }
   }
-  const azure = ['AZURE_TENANT_ID', 'AZURE_CLIENT_ID', 'AZURE_CLIENT_SECRET'];
-  const missing = azure.filter((name) => !given[name]);
-  if (missing.length > 0 && missing.length < azure.length) faults.push(`${missing.join(' and ')} missing: ${azure.join(', ')} belong together (set all three, or none to sell on Azure not at all)`);
+  for (const [seller, names] of Object.entries(GROUPS)) {
+    const missing = names.filter((name) => !given[name]);
+    if (missing.length > 0 && missing.length < names.length) faults.push(`${missing.join(' and ')} missing: ${names.join(', ')} belong together (set all, or none to not sell on ${seller})`);
+  }
+  if (given['AWS_PRODUCT_CODES'] && !given['AWS_WEBHOOK_SECRET']) {
+    faults.push('AWS_WEBHOOK_SECRET is missing: EventBridge does not sign; the secret of the API destination is what proves the sender');
+  }
   return faults;
 }
 

@@ -56,15 +56,25 @@ export class Database {
     return result;
   }
 
-  /** Asserts what isolation rests on: no serving role is a superuser, bypasses RLS or owns a table. Called at boot. */
+  /**
+   * Asserts what isolation rests on: no serving role is, or may become, one that is above the policies, and none reaches
+   * rows beside them (a partition has no policy of its own, a view may look with its owner's eyes). Called at boot.
+   */
   async assertIsolation(): Promise<void> {
     for (const role of SERVING_ROLES) {
-      const rows = await this.sources[role].query<{ bad: string | null }[]>(
-        `select case when r.rolsuper then 'is a superuser' when r.rolbypassrls then 'bypasses row-level security'
-                when exists (select 1 from pg_class c where c.relowner = r.oid) then 'owns tables' end as bad
-           from pg_roles r where r.rolname = current_user`,
+      const rows = await this.sources[role].query<{ bad: string }[]>(
+        `select f.bad || case when o.oid = r.oid then '' else ' (by way of ' || o.rolname || ')' end as bad
+           from pg_roles r join pg_roles o on pg_has_role(r.oid, o.oid, 'member')
+          cross join lateral (select case when o.rolsuper then 'is a superuser' when o.rolbypassrls then 'bypasses row-level security'
+                                          when exists (select 1 from pg_class c where c.relowner = o.oid) then 'owns tables' end as bad) f
+          where r.rolname = current_user and f.bad is not null
+         union all
+         select 'may use ' || c.relname || ' beside its policies' from pg_class c
+          where c.relnamespace = 'public'::regnamespace and has_any_column_privilege(c.oid, 'select, insert, update')
+            and (c.relispartition and c.relkind in ('r', 'p') or c.relkind = 'm' or c.relkind = 'v' and not coalesce(c.reloptions && array['security_invoker=true', 'security_invoker=on'], false))
+          limit 1`,
       );
-      if (rows[0]?.bad) throw new Error(`database role berth_${role} ${rows[0].bad}: refusing to serve`);
+      if (rows[0]) throw new Error(`database role berth_${role} ${rows[0].bad}: refusing to serve`);
     }
   }
 

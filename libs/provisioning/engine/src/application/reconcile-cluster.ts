@@ -7,7 +7,7 @@ import { loadCluster, updateCluster, type ClusterRow } from '../infra/rows.js';
 import { isBuilt, type EngineContext } from './context.js';
 import { Fenced, Lease } from './lease.js';
 import { acknowledge, failPlacements, unacknowledged } from './placement-outcomes.js';
-import { Replan, StepLedger, StopForPerson } from './step-ledger.js';
+import { Replan, type StepLedger, StopForPerson } from './step-ledger.js';
 import { applyStep, configureStep, move, planStep, preflightStep, validateStep } from './steps.js';
 
 /** A run gives its worker back after this much real time and goes on in the next one; shorter than a task's lease. */

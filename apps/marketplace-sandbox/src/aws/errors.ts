@@ -1,0 +1,22 @@
+/** An answer of the metering service that is not a success (contract aws §6): a type name and a message. */
+export class AwsError extends Error {
+  constructor(
+    readonly type: string,
+    message: string,
+    readonly statusCode = type === 'InternalServiceErrorException' ? 500 : 400,
+  ) {
+    super(message);
+  }
+}
+
+export function errorText(type: string, message: string): string {
+  return JSON.stringify({ __type: type, message });
+}
+
+/** The service's words for an injected failure. A 503 comes from the front door, as a page (contract aws §6). */
+export function failureText(status: number): string {
+  if (status === 503) return '<html><body><b>Http/1.1 Service Unavailable</b></body></html>';
+  if (status >= 500) return errorText('InternalServiceErrorException', 'An internal error has occurred. Retry your request.');
+  if (status === 403) return errorText('AccessDeniedException', 'You do not have sufficient access to perform this action.');
+  return errorText('ThrottlingException', 'Rate exceeded');
+}

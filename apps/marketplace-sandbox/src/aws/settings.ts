@@ -1,0 +1,70 @@
+import { z } from 'zod';
+import { isLoopbackUrl } from '../config.js';
+
+const localUrl = z.string().refine(isLoopbackUrl, 'must be a loopback URL');
+const accountId = z.string().regex(/^\d{12}$/, 'must be an AWS account id of 12 digits');
+
+const productSchema = z.object({
+  code: z.string().regex(/^[0-9a-z]{1,255}$/),
+  id: z.string().regex(/^prod-[0-9a-z]+$/),
+  title: z.string(),
+  /** API names of the externally metered dimensions. */
+  dimensions: z.array(z.string().min(1).max(255)).min(1),
+});
+
+const credentialSchema = z.object({
+  accessKeyId: z.string().min(1),
+  secretAccessKey: z.string().min(1),
+  /** Only the publishing seller account may call; another one shows what happens otherwise. */
+  accountId: accountId.optional(),
+  /** Operations that IAM does not allow this key. */
+  denied: z.array(z.enum(['ResolveCustomer', 'BatchMeterUsage'])).default([]),
+});
+
+export const SANDBOX_ACCESS_KEY = 'AKIASANDBOX000000000';
+const SANDBOX_SECRET = 'sandbox-only-not-a-secret';
+
+export const awsSettingsSchema = z
+  .strictObject({
+    sellerAccountId: accountId.default('999900001111'),
+    sellerName: z.string().default('Harbor Storage'),
+    /** Where events come from. */
+    region: z.string().default('us-east-1'),
+    /** Metering regions; elsewhere the API is disabled (contract aws §5.1). */
+    meteringRegions: z.array(z.string()).default(['us-east-1', 'us-west-2', 'eu-central-1', 'eu-west-1', 'ap-southeast-2']),
+    licenseIssuerAccountId: accountId.default('294400000000'),
+    credentials: z.array(credentialSchema).default([{ accessKeyId: SANDBOX_ACCESS_KEY, secretAccessKey: SANDBOX_SECRET, denied: [] }]),
+    registrationUrl: localUrl.default('http://127.0.0.1:4000/landing/aws'),
+    webhookUrl: localUrl.default('http://127.0.0.1:4000/webhooks/aws/eventbridge'),
+    /** The header value of the API destination's connection. */
+    webhookSecret: z.string().min(1).default('sandbox-eventbridge-secret-0001'),
+    targetTimeoutSeconds: z.number().positive().default(5),
+    /** Send the optional form fields that were seen in the wild (contract aws §2). */
+    registrationHints: z.boolean().default(true),
+    tokenLifetimeSeconds: z.number().int().nonnegative().default(14_400),
+    tokenReusable: z.boolean().default(true),
+    /** An identical record again: idempotent Success, or DuplicateRecord (contract aws §12). */
+    identicalResend: z.enum(['success', 'duplicate']).default('success'),
+    /** `hour`: the hour in which a licence starts may be metered as HH:00; `instant` refuses it. */
+    licenceWindow: z.enum(['hour', 'instant']).default('hour'),
+    finalWindowSeconds: z.number().int().nonnegative().default(3600),
+    /** Between the two events that end an agreement, in business time. */
+    endGapSeconds: z.number().nonnegative().default(5),
+    ratePerSecond: z.number().int().positive().default(10),
+    products: z.array(productSchema).default([]),
+    buyers: z.array(z.object({ name: z.string(), accountId })).default([]),
+  })
+  .superRefine((settings, context) => {
+    for (const key of ['code', 'id'] as const) {
+      const all = settings.products.map((product) => product[key]);
+      if (new Set(all).size !== all.length) context.addIssue({ code: 'custom', path: ['products'], message: `two products share one ${key}` });
+    }
+  });
+
+export type AwsSettings = z.output<typeof awsSettingsSchema>;
+export type AwsProduct = z.output<typeof productSchema>;
+export type AwsCredential = z.output<typeof credentialSchema>;
+
+export function productOf(settings: AwsSettings, code: string): AwsProduct | undefined {
+  return settings.products.find((product) => product.code === code);
+}

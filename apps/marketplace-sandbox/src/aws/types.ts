@@ -1,0 +1,79 @@
+export type EndStatus = 'CANCELLED' | 'EXPIRED' | 'TERMINATED' | 'RENEWED' | 'REPLACED';
+export type Intent = 'NEW' | 'RENEW' | 'REPLACE';
+
+/** AWS's own record of a purchase agreement and its one licence. All instants are business time. */
+export interface AwsAgreement {
+  id: string;
+  productCode: string;
+  productId: string;
+  offerId: string;
+  buyerAccountId: string;
+  proposerAccountId: string;
+  /** Set when a channel partner resells (CPPO); null for a direct offer. */
+  resaleAuthorizationId: string | null;
+  intent: Intent;
+  previousAgreementId: string | null;
+  /** The same over renewals and replacements. */
+  initialAgreementId: string;
+  status: 'ACTIVE' | EndStatus;
+  licenseId: string;
+  order: 'landing_first' | 'licence_first';
+  isFreeTrial: boolean;
+  acceptedAt: string;
+  startsAt: string;
+  /** Null: pay as you go, no end. */
+  endsAt: string | null;
+  createdAt: string;
+  resolvedAt: string | null;
+  /** When License Updated was first sent; before it nothing can be metered. */
+  licensedAt: string | null;
+  endedAt: string | null;
+  deprovisionedAt: string | null;
+}
+
+export interface RegistrationToken {
+  agreementId: string;
+  expiresAt: string;
+  isUsed: boolean;
+}
+
+export interface DeliveryAttempt {
+  at: string;
+  status: number | null;
+  answer: string | null;
+  error: string | null;
+  tookMs: number;
+}
+
+export interface AwsDelivery {
+  /** The envelope's id. */
+  id: string;
+  agreementId: string;
+  detailType: string;
+  /** Frozen when the event was made; every attempt sends the same bytes. */
+  body: string;
+  state: 'pending' | 'held' | 'delivered' | 'lost' | 'dropped';
+  sequence: number;
+  attempts: DeliveryAttempt[];
+  attemptCount: number;
+  /** The first moment at which it was due; EventBridge gives up 24 h after it. */
+  dueAt: string;
+  nextAttemptAt: string;
+  /** Send it this many more times after the first answer (fault duplicate_webhook). */
+  repeats: number;
+}
+
+export interface AcceptedRecord {
+  meteringRecordId: string;
+  region: string;
+  licenseId: string;
+  productCode: string;
+  buyerAccountId: string;
+  dimension: string;
+  /** Start of the UTC hour. */
+  hour: string;
+  quantity: string;
+  /** What makes a repeat identical: timestamp, quantity, allocations. */
+  fingerprint: string;
+  acceptedAt: string;
+}

@@ -1,0 +1,83 @@
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ConfigError, loadConfig } from './config.js';
+
+const faultOf = (env: Record<string, string>): string => {
+  try {
+    loadConfig(env);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as Error).message;
+  }
+  return '';
+};
+
+describe('the configuration', () => {
+  let folder: string;
+  let base: Record<string, string>;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'berth-config-'));
+    base = { BERTH_DATA: folder, BERTH_SECRET: 'a secret of the tests' };
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('needs nothing to be set: one process, embedded services, no marketplace', () => {
+    expect(loadConfig({ BERTH_DATA: folder })).toMatchObject({ role: 'all', port: 4000, host: '127.0.0.1', databaseUrl: null, redisUrl: null, redisAuto: true, sandboxUrl: null, azure: null });
+  });
+
+  it('tells every fault at once, by the name of its setting', () => {
+    const fault = faultOf({
+      ...base, PORT: '99999', BERTH_ROLE: 'boss', DATABASE_URL: 'nowhere', BERTH_SECRET: 'short', BERTH_SANDBOX_URL: 'http://sandbox.example', AZURE_TENANT_ID: 't', GCP_PROVIDER_ID: 'p', AWS_PRODUCT_CODES: 'c',
+    });
+    for (const name of ['PORT', 'BERTH_ROLE', 'DATABASE_URL', 'BERTH_SECRET', 'BERTH_SANDBOX_URL', 'AZURE_CLIENT_ID and AZURE_CLIENT_SECRET missing', 'GCP_PROJECT_ID', 'AWS_WEBHOOK_SECRET']) {
+      expect(fault).toContain(name);
+    }
+  });
+
+  it('tells no value: one of them may be a secret', () => {
+    expect(faultOf({ ...base, BERTH_SECRET: 'hush', DATABASE_URL: 'my-password' })).not.toMatch(/hush|my-password/);
+  });
+
+  it.each([
+    ['the sandbox itself', { BERTH_SANDBOX_URL: 'http://10.1.2.3:4100' }],
+    ['an address that only looks local', { BERTH_SANDBOX_URL: 'http://127.0.0.1.example:4100' }],
+    ['Azure', { BERTH_SANDBOX_URL: 'http://127.0.0.1:4100', AZURE_MARKETPLACE_URL: 'https://marketplaceapi.example/api' }],
+    ['the authority', { BERTH_SANDBOX_URL: 'http://127.0.0.1:4100', AZURE_AUTHORITY_URL: 'https://login.example' }],
+    ['Google', { BERTH_SANDBOX_URL: 'http://127.0.0.1:4100', GCP_SERVICE_CONTROL_URL: 'https://servicecontrol.example' }],
+    ['Pub/Sub', { BERTH_SANDBOX_URL: 'http://127.0.0.1:4100', GCP_PUBSUB_ENDPOINT: 'pubsub.example:443' }],
+    ['AWS', { BERTH_SANDBOX_URL: 'http://127.0.0.1:4100', AWS_METERING_ENDPOINT: 'https://metering.example' }],
+  ])('refuses a clock that can be moved while %s is not on this machine', (_what, env) => {
+    expect(faultOf({ ...base, ...env })).toMatch(/not on this machine/);
+  });
+
+  it('takes a sandbox on this machine and sends every Azure call to it', () => {
+    const config = loadConfig({ ...base, BERTH_SANDBOX_URL: 'http://127.0.0.1:4100/', AZURE_TENANT_ID: 't', AZURE_CLIENT_ID: 'c', AZURE_CLIENT_SECRET: 's' });
+    expect(config.sandboxUrl).toBe('http://127.0.0.1:4100');
+    expect(config.azure).toMatchObject({ apiUrl: 'http://127.0.0.1:4100/azure/api', authorityUrl: 'http://127.0.0.1:4100/azure/login' });
+  });
+
+  it('takes a Pub/Sub on this machine by host and port', () => {
+    expect(faultOf({ ...base, BERTH_SANDBOX_URL: 'http://127.0.0.1:4100', GCP_PUBSUB_ENDPOINT: '127.0.0.1:4101' })).toBe('');
+  });
+
+  it('treats an empty setting as none', () => {
+    expect(loadConfig({ ...base, DATABASE_URL: '', PORT: '' })).toMatchObject({ databaseUrl: null, port: 4000 });
+  });
+
+  it('makes a secret of its own once, readable by its owner only', () => {
+    const dir = join(folder, 'fresh');
+    const first = loadConfig({ BERTH_DATA: dir }).secret;
+    expect(first.length).toBeGreaterThanOrEqual(40);
+    expect(loadConfig({ BERTH_DATA: dir }).secret).toBe(first);
+    expect(readFileSync(join(dir, 'secret'), 'utf8').trim()).toBe(first);
+    expect(statSync(join(dir, 'secret')).mode & 0o777).toBe(0o600);
+  });
+
+  it('names the folder it cannot write to, with the remedy', () => {
+    const file = join(folder, 'a-file');
+    writeFileSync(file, '');
+    expect(faultOf({ BERTH_DATA: join(file, 'below') })).toMatch(/a-file.*BERTH_DATA/);
+  });
+});

@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import { fromPublicId, isUuid, toPublicId, uuidv5, uuidv7 } from './ids.js';
+import { PROBLEM_STATUS, ProblemError } from './problem.js';
+
+describe('ids', () => {
+  it('made in the app are version 7, carry the time first and never repeat', () => {
+    const before = Date.now();
+    const ids = Array.from({ length: 2_000 }, uuidv7);
+    expect(new Set(ids).size).toBe(2_000);
+    for (const id of ids) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    const time = parseInt(ids[0]!.replace('-', '').slice(0, 12), 16);
+    expect(time).toBeGreaterThanOrEqual(before);
+    expect(time).toBeLessThanOrEqual(Date.now());
+  });
+
+  it('made of names are version 5, always the same, and do not run two names together', () => {
+    expect(uuidv5('subscription', 'azure', 'x')).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-5/);
+    expect(uuidv5('subscription', 'azure', 'x')).toBe(uuidv5('subscription', 'azure', 'x'));
+    expect(uuidv5('a', 'bc')).not.toBe(uuidv5('ab', 'c'));
+    expect(isUuid(uuidv5('a'))).toBe(true);
+  });
+
+  it('are the same in every release: stored rows name them', () => {
+    expect(uuidv5('subscription', 'azure', '5b0f7a52-0000-4000-8000-000000000001')).toBe('0eebdf67-808e-531f-8918-ecadd18da48e');
+  });
+
+  it('at the edge carry a prefix, and only the right one comes back', () => {
+    const id = uuidv7();
+    expect(fromPublicId('sub', toPublicId('sub', id))).toBe(id);
+    for (const text of [id, `ten_${id}`, 'sub_', `sub_${id.toUpperCase()}`, `sub_${id}0`, `sub_${id}\n`]) {
+      expect(() => fromPublicId('sub', text)).toThrow(expect.objectContaining({ code: 'id.malformed', status: 404 }));
+    }
+  });
+});
+
+describe('a problem', () => {
+  it('has one HTTP status per kind', () => {
+    expect(Object.values(PROBLEM_STATUS).every((status) => status >= 400 && status < 600)).toBe(true);
+    expect(new ProblemError('gone', 'landing.session_expired', 'Over.').status).toBe(410);
+  });
+
+  it('becomes a document whose own fields no extra can overwrite', () => {
+    const problem = new ProblemError('validation', 'landing.details_invalid', 'Wrong.', { errors: [1], status: 200, code: 'fine' });
+    expect(problem.toDocument('/x')).toEqual({
+      type: 'https://berth.example/problems/landing.details_invalid', title: 'landing.details_invalid', status: 400, code: 'landing.details_invalid', detail: 'Wrong.', instance: '/x', errors: [1],
+    });
+  });
+});

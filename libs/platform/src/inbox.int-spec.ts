@@ -1,0 +1,93 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
+import { openDatabase, type Database } from './db/database.js';
+import { Inbox, type InboundMessage } from './inbox.js';
+import { ManualClock } from './testing/index.js';
+
+describe('the inbox', () => {
+  const clock = new ManualClock(new Date('2030-05-01T10:00:00Z'));
+  let base: TestDatabase;
+  let db: Database;
+  let inbox: Inbox;
+  beforeAll(async () => {
+    base = await createTestDatabase();
+    db = await openDatabase({ adminUrl: base.url(), secret: base.secret });
+    inbox = new Inbox(db, clock);
+  });
+  afterAll(async () => {
+    await db?.close();
+    await base?.drop();
+  });
+
+  const message = (over: Partial<InboundMessage> = {}): InboundMessage => ({
+    source: 'azure.webhook', naturalKey: randomUUID(), contentType: 'application/json', headers: {}, body: '{ "raw":  true }', principal: 'app:sender', ...over,
+  });
+  const receive = (m: InboundMessage) => db.ops((tx) => inbox.receive(tx, m));
+
+  it('keeps the body as it was received, with who sent it and when', async () => {
+    const m = message({ headers: { 'x-request': '7' } });
+    const { inboxId, fresh } = await receive(m);
+    expect(fresh).toBe(true);
+    expect(await db.ops((tx) => inbox.load(tx, inboxId))).toEqual({ ...m, inboxId, receivedAt: clock.now(), answer: null, state: 'received' });
+  });
+
+  it('gives a repeat the stored answer, a refusal too, and the first answer stays', async () => {
+    const m = message();
+    const first = await receive(m);
+    expect(await receive(m)).toEqual({ inboxId: first.inboxId, fresh: false, answer: null });
+    await db.ops((tx) => inbox.answer(tx, first.inboxId, { status: 409, body: { no: 'more is stored' } }));
+    await db.ops((tx) => inbox.answer(tx, first.inboxId, { status: 200 }));
+    expect(await receive({ ...m, body: 'another body under the same key' })).toEqual({ inboxId: first.inboxId, fresh: false, answer: { status: 409, body: { no: 'more is stored' } } });
+    expect((await db.ops((tx) => inbox.load(tx, first.inboxId))).body).toBe(m.body);
+  });
+
+  it('takes one of several deliveries at once', async () => {
+    const m = message();
+    const all = await Promise.all(Array.from({ length: 6 }, () => receive(m)));
+    expect(all.filter((r) => r.fresh)).toHaveLength(1);
+    expect(new Set(all.map((r) => r.inboxId)).size).toBe(1);
+  });
+
+  it('tells the same key of two sources apart', async () => {
+    const m = message();
+    await receive(m);
+    expect((await receive({ ...m, source: 'gcp.pubsub' })).fresh).toBe(true);
+  });
+
+  it('keeps no header that carries a credential, of a message or of a refusal', async () => {
+    const headers = { Authorization: 'Bearer hush', cookie: 'hush', 'X-Berth-Webhook-Secret': 'hush', 'x-amzn-marketplace-token': 'hush', 'x-gcp-marketplace-token': 'hush', 'Proxy-Authorization': 'hush', 'X-API-Key': 'hush', 'content-type': 'text/plain' };
+    const { inboxId } = await receive(message({ headers }));
+    expect((await db.ops((tx) => inbox.load(tx, inboxId))).headers).toEqual({ 'content-type': 'text/plain' });
+    await inbox.refuse('azure.webhook', 'webhook.bad_token', 'wrong', headers, 'body');
+    const rows = await db.ops((tx) => tx.query('select headers from refusals'));
+    expect(rows).toEqual([{ headers: { 'content-type': 'text/plain' } }]);
+  });
+
+  it('notes what became of a message and keeps the purchase once it is known', async () => {
+    const { inboxId } = await receive(message());
+    const subscriptionId = randomUUID();
+    await db.ops((tx) => inbox.mark(tx, inboxId, 'parked', { subscriptionId, note: 'plan unknown' }));
+    await db.ops((tx) => inbox.mark(tx, inboxId, 'processed', { note: 'applied' }));
+    expect(await db.ops((tx) => tx.query('select state, subscription_id, note from inbox where inbox_id = $1', [inboxId]))).toEqual([{ state: 'processed', subscription_id: subscriptionId, note: 'applied' }]);
+  });
+
+  it('keeps a refusal of any body, cut to a sample', async () => {
+    await inbox.refuse('azure.webhook', 'webhook.bad_body', `odd \u0000 detail ${'d'.repeat(2_000)}`, {}, `\u0000${'b'.repeat(10_000)}`);
+    const [row] = await db.ops((tx) => tx.query<{ detail: string; body_sample: string }>(`select detail, body_sample from refusals where code = 'webhook.bad_body'`));
+    expect(row!.detail).toHaveLength(1_000);
+    expect(row!.body_sample).toBe('b'.repeat(4_000));
+  });
+
+  it('keeps the newest refusals and no more than ten thousand: a stranger cannot fill the disk', async () => {
+    await db.ops((tx) =>
+      tx.query(`insert into refusals (refusal_id, source, code, detail, refused_at, headers, body_sample)
+                select gen_random_uuid(), 'azure.webhook', 'old', 'flood', timestamptz '2030-01-01' + n * interval '1 second', '{}', '' from generate_series(1, 10050) n`),
+    );
+    await inbox.refuse('azure.webhook', 'newest', 'after the flood', {}, '');
+    const [counts] = await db.ops((tx) =>
+      tx.query(`select count(*)::int as kept, count(*) filter (where code = 'newest')::int as newest, min(refused_at) > timestamptz '2030-01-01 00:00:50' as oldest_gone from refusals`),
+    );
+    expect(counts).toEqual({ kept: 10_000, newest: 1, oldest_gone: true });
+  });
+});
