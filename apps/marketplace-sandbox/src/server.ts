@@ -1,5 +1,7 @@
 import formbody from '@fastify/formbody';
 import Fastify, { type FastifyInstance } from 'fastify';
+import { awsControlRoutes } from './aws/control.routes.js';
+import { AwsMarketplace } from './aws/index.js';
 import { azureControlRoutes } from './azure/control.routes.js';
 import { AzureMarketplace } from './azure/index.js';
 import type { SandboxConfig } from './config.js';
@@ -35,13 +37,17 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
   const calls = new CallsLog(store, clock);
   const faults = new Faults(store);
   const billed = new BilledList();
-  const advancer: ClockAdvancer = new ClockAdvancer(clock, store, () => azure.runDue(), options.settleLimitMs);
+  const runDue = async (): Promise<boolean> => (await Promise.all([azure.runDue(), aws.runDue()])).some(Boolean);
+  const advancer: ClockAdvancer = new ClockAdvancer(clock, store, runDue, options.settleLimitMs);
 
   // While the clock is moved, due work is done in its rounds only, so that a step ends with all of it done.
   const tick = (): void => {
-    if (!advancer.advancing) azure.tick();
+    if (advancer.advancing) return;
+    azure.tick();
+    aws.tick();
   };
   const azure = await AzureMarketplace.open({ store, clock, calls, faults, billed, settings: () => settings.current.azure, kick: () => setImmediate(tick) });
+  const aws = new AwsMarketplace({ store, clock, calls, faults, billed, settings: () => settings.current.aws, kick: () => setImmediate(tick) });
 
   const app = Fastify({ routerOptions: { ignoreTrailingSlash: true, maxParamLength: 500 }, forceCloseConnections: true });
   acceptJson(app);
@@ -57,8 +63,16 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
     },
     { prefix: '/sandbox/azure' },
   );
-  storefrontRoutes(app, { desk: azure.desk, settings, billed, clock, advancer });
+  await app.register(
+    (scope, _options, done) => {
+      awsControlRoutes(scope, aws.desk);
+      done();
+    },
+    { prefix: '/sandbox/aws' },
+  );
+  storefrontRoutes(app, { desk: azure.desk, aws: aws.desk, settings, billed, clock, advancer });
   azure.register(app);
+  aws.register(app);
 
   let timer: NodeJS.Timeout | undefined;
   return {

@@ -201,4 +201,21 @@ describe('the way of an hour', () => {
       { kind: 'over_reported', units: '1' },
     ]);
   });
+
+  it('counts the last sample of a counter that was taken just after an end at the edge of an hour', async () => {
+    h.clock.set(at('20T10:00'));
+    const p = await h.buy(plan, at('20T10:00'));
+    h.clock.set(at('20T11:05'));
+    await h.report([p.placementId], at('20T10:00'), at('20T10:55'), GIB, 8n * MIB);
+    await h.fixtures.end(p, at('20T10:58'));
+    await h.report([p.placementId], at('20T11:00'), at('20T11:05'), GIB, 8n * MIB, at('20T10:00'));
+    await h.metering.closeDueHours();
+    const [egress] = await h.rows<{ q: string }>(
+      `select sum(quantity)::text as q from ledger_entries where subscription_id = $1 and meter = 'mib_egress' and term = 'pending'`,
+      [p.subscriptionId],
+    );
+    // 11 steps until 10:55, and of the step to 11:00 the three minutes before the end (4.8 MiB): 92 whole MiB.
+    expect(egress!.q).toBe((92n * MIB).toString());
+    expect((await h.db.ops((tx) => h.metering.checkSumLaw(tx, { subscriptionIds: [p.subscriptionId] }))).ok).toBe(true);
+  });
 });

@@ -54,6 +54,11 @@ export class Storage {
     return this.service.getContainerClient(container).getBlockBlobClient(blob).downloadToBuffer();
   }
 
+  /** Asks for a blob's properties only. */
+  async look(container: string, blob: string): Promise<void> {
+    await this.service.getContainerClient(container).getBlockBlobClient(blob).getProperties();
+  }
+
   async names(container: string): Promise<string[]> {
     const names: string[] = [];
     for await (const one of this.service.getContainerClient(container).listBlobsFlat()) names.push(one.name);

@@ -1,5 +1,5 @@
 import { AwsError } from './errors.js';
-import { isObject, readQuantity } from './usage-records.js';
+import { isObject, readQuantity } from './shape.js';
 
 const MAX_ALLOCATIONS = 2500;
 const MAX_TAGS = 5;

@@ -5,7 +5,9 @@ import type { Store, Table } from './store.js';
 export const callFaultKinds = [
   'status', 'throttle', 'time_out_before', 'time_out_after', 'drop_before', 'drop_after', 'delay_before', 'delay_after',
 ] as const;
-export const webhookFaultKinds = ['duplicate_webhook', 'reorder_webhook'] as const;
+export const webhookFaultKinds = ['duplicate_webhook', 'reorder_webhook', 'lose_webhook'] as const;
+/** Some records of a batch are left for later. */
+export const recordFaultKinds = ['unprocessed'] as const;
 
 export type CallFaultKind = (typeof callFaultKinds)[number];
 export type WebhookFaultKind = (typeof webhookFaultKinds)[number];
@@ -14,10 +16,12 @@ export type WebhookFaultKind = (typeof webhookFaultKinds)[number];
 export const faultBody = z.object({
   marketplace: z.string().min(1),
   operation: z.string().min(1).default('*'),
-  kind: z.enum([...callFaultKinds, ...webhookFaultKinds]),
+  kind: z.enum([...callFaultKinds, ...webhookFaultKinds, ...recordFaultKinds]),
   times: z.number().int().positive().default(1),
   status: z.number().int().min(400).max(599).optional(),
   delayMs: z.number().int().nonnegative().optional(),
+  /** How many records `unprocessed` leaves; all of them unless told. */
+  records: z.number().int().positive().optional(),
   retryAfter: z.union([z.number().int().nonnegative(), z.string()]).optional(),
 });
 

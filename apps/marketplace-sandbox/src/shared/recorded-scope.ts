@@ -20,15 +20,20 @@ export interface RecordedScope {
   faults: Faults;
   /** The marketplace's own words for an injected failure. */
   failureBody(status: number): unknown;
+  /** Where one address serves several operations; otherwise the route's own config names it. */
+  operationOf?(request: FastifyRequest): string;
+  /** What a throttled call is answered with; 429 unless the marketplace has its own way. */
+  throttleStatus?: number;
 }
 
 const HELD_MS = 120_000;
 const SHOWN_CHARACTERS = 20_000;
 
 /** Every call in this scope is logged from the moment it arrives, and scripted faults strike here. */
-export function recordCalls(scope: FastifyInstance, { marketplace, calls, faults, failureBody }: RecordedScope): void {
+export function recordCalls(scope: FastifyInstance, { marketplace, calls, faults, failureBody, operationOf, throttleStatus = 429 }: RecordedScope): void {
+  const nameOf = (request: FastifyRequest): string => operationOf?.(request) ?? request.routeOptions.config.operation ?? 'unknown';
   scope.addHook('onRequest', (request, reply, done) => {
-    const operation = request.routeOptions.config.operation ?? 'unknown';
+    const operation = nameOf(request);
     const sequence = calls.begin({
       marketplace,
       operation,
@@ -44,11 +49,11 @@ export function recordCalls(scope: FastifyInstance, { marketplace, calls, faults
   scope.addHook('preHandler', async (request, reply) => {
     const sequence = request.callSequence ?? 0;
     calls.update(sequence, { request: { headers: redactHeaders(request.headers), body: redact(request.bodyText ?? request.body ?? null) } });
-    const fault = faults.take(marketplace, request.routeOptions.config.operation ?? 'unknown', callFaultKinds);
+    const fault = faults.take(marketplace, nameOf(request), callFaultKinds);
     if (!fault) return;
     request.fault = fault;
     calls.update(sequence, { fault: fault.kind });
-    await strikeBefore(fault, request, reply, failureBody);
+    await strikeBefore(fault, request, reply, failureBody, throttleStatus);
   });
 
   scope.addHook('onSend', async (request, reply, payload) => {
@@ -69,7 +74,7 @@ export function recordCalls(scope: FastifyInstance, { marketplace, calls, faults
   });
 }
 
-async function strikeBefore(fault: Fault, request: FastifyRequest, reply: FastifyReply, failureBody: (status: number) => unknown): Promise<void> {
+async function strikeBefore(fault: Fault, request: FastifyRequest, reply: FastifyReply, failureBody: (status: number) => unknown, throttleStatus: number): Promise<void> {
   switch (fault.kind) {
     case 'status': {
       const status = fault.status ?? 500;
@@ -78,7 +83,7 @@ async function strikeBefore(fault: Fault, request: FastifyRequest, reply: Fastif
       return;
     }
     case 'throttle':
-      await reply.code(fault.status ?? 429).header('retry-after', String(fault.retryAfter ?? 5)).send(failureBody(fault.status ?? 429));
+      await reply.code(fault.status ?? throttleStatus).header('retry-after', String(fault.retryAfter ?? 5)).send(failureBody(fault.status ?? throttleStatus));
       return;
     case 'delay_before':
       await pause(fault.delayMs ?? 1000, reply);

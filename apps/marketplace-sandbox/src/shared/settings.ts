@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { awsSettingsSchema } from '../aws/settings.js';
 import { azureSettingsSchema } from '../azure/settings.js';
 import { StartUpError } from '../config.js';
 import { ControlError } from './http.js';
 import type { Store, Table } from './store.js';
 
-const settingsSchema = z.strictObject({ azure: azureSettingsSchema });
+const settingsSchema = z.strictObject({ aws: awsSettingsSchema.prefault({}), azure: azureSettingsSchema });
 export type SandboxSettings = z.output<typeof settingsSchema>;
 
 type Tree = Record<string, unknown>;

@@ -30,6 +30,8 @@ export interface HomeView {
   billed: BilledItem[];
   now: Date;
   advancing: boolean;
+  /** What the other marketplaces add to the page. */
+  others: (Html | undefined)[];
 }
 
 export function homePage(view: HomeView): string {
@@ -38,6 +40,7 @@ export function homePage(view: HomeView): string {
     html`${clockHeader(view)}
 <main><h2>Buy</h2>${view.settings.offers.map((offer) => buyForm(view.settings, offer))}
 <h2>Purchases</h2>${view.subscriptions.length ? purchases(view) : html`<p class="quiet">Nothing has been bought yet.</p>`}
+${view.others}
 <h2>Accepted usage, to be billed</h2>${view.billed.length ? billedTable(view.billed) : html`<p class="quiet">No usage has been accepted yet.</p>`}</main>`,
     view.advancing ? 2 : undefined,
   );

@@ -1,4 +1,5 @@
-import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { FastifyInstance } from 'fastify';
+import type { AwsDesk } from '../aws/desk.js';
 import { act } from '../azure/control.routes.js';
 import type { AzureDesk } from '../azure/desk.js';
 import type { BilledList } from '../shared/billed.js';
@@ -6,7 +7,10 @@ import type { VirtualClock } from '../shared/clock.js';
 import { type ClockAdvancer, ClockBusyError, ClockNotSettledError } from '../shared/clock-advance.js';
 import { ControlError } from '../shared/http.js';
 import type { Settings } from '../shared/settings.js';
+import { awsSection } from './aws.pages.js';
+import { awsStorefrontRoutes } from './aws.routes.js';
 import { homePage, landingPage, messagePage } from './pages.js';
+import { sendPage } from './send-page.js';
 
 type Form = Record<string, string | undefined>;
 
@@ -17,22 +21,23 @@ const ANSWER_WITHIN_MS = 1500;
 /** The shop window: plain pages and forms, no script. */
 export function storefrontRoutes(
   app: FastifyInstance,
-  parts: { desk: AzureDesk; settings: Settings; billed: BilledList; clock: VirtualClock; advancer: ClockAdvancer },
+  parts: { desk: AzureDesk; aws: AwsDesk; settings: Settings; billed: BilledList; clock: VirtualClock; advancer: ClockAdvancer },
 ): void {
-  const { desk, settings, billed, clock, advancer } = parts;
+  const { desk, aws, settings, billed, clock, advancer } = parts;
   let lastFault: string | undefined;
 
   void app.register((scope, _options, done) => {
-    scope.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) => send(reply.code(error.statusCode ?? 500), messagePage(error.message)));
+    scope.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) => sendPage(reply.code(error.statusCode ?? 500), messagePage(error.message)));
 
     scope.get('/', (_request, reply) => {
       if (lastFault) {
         const fault = lastFault;
         lastFault = undefined;
-        return send(reply, messagePage(fault));
+        return sendPage(reply, messagePage(fault));
       }
+      const agreements = aws.list().reverse();
       const newestFirst = desk.list().sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1));
-      return send(reply, homePage({ settings: settings.current.azure, subscriptions: newestFirst, billed: billed.list({}), now: clock.now(), advancing: advancer.advancing }));
+      return sendPage(reply, homePage({ settings: settings.current.azure, subscriptions: newestFirst, billed: billed.list({}), now: clock.now(), advancing: advancer.advancing, others: [awsSection(settings.current.aws, agreements)] }));
     });
 
     scope.post<{ Body: Form }>('/storefront/purchases', (request, reply) => {
@@ -48,12 +53,12 @@ export function storefrontRoutes(
         purchaser: buyer?.purchaser,
         csp: buyer?.purchaser !== undefined,
       });
-      return send(reply, landingPage(landing, true));
+      return sendPage(reply, landingPage(landing, true));
     });
 
     scope.post<{ Params: { id: string; action: string }; Body: Form }>('/storefront/subscriptions/:id/:action', (request, reply) => {
       const { id, action } = request.params;
-      if (action === 'manage') return send(reply, landingPage(desk.manage(id), false));
+      if (action === 'manage') return sendPage(reply, landingPage(desk.manage(id), false));
       act(desk, id, action, request.body);
       return reply.redirect('/', 303);
     });
@@ -67,15 +72,7 @@ export function storefrontRoutes(
       await Promise.race([moving, new Promise((resolve) => setTimeout(resolve, ANSWER_WITHIN_MS).unref())]);
       return reply.redirect('/', 303);
     });
+    awsStorefrontRoutes(scope, aws);
     done();
   });
-}
-
-function send(reply: FastifyReply, page: string): FastifyReply {
-  return reply
-    .header('content-security-policy', "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'")
-    .header('referrer-policy', 'same-origin')
-    .header('cache-control', 'no-store')
-    .type('text/html; charset=utf-8')
-    .send(page);
 }

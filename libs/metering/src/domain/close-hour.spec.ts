@@ -254,6 +254,19 @@ describe('closeHour', () => {
     balanced(second);
   });
 
+  it('takes usage beyond the included quantity back before it gives included quantity back', () => {
+    const terms: MeterTerms = { ...gauge, included: { quantity: '10', period: 'month' } };
+    const first = closeHour(meterHour(0), [segment({ terms })], emptyOpening(), [stream(every5(0, 14n * GIB))], []);
+    const amount = -6n * GIB * US_PER_HOUR;
+    const credit: CarryIn = { carryInId: 'c', segmentId: 's1', kind: 'credit', stage: 'usage', fromHour: hour(0), amount };
+    const second = closeHour(meterHour(1), [segment({ terms })], first.closing, [stream(every5(1, 0n))], [credit]);
+    expect(first.records.map((r) => r.quantity)).toEqual(['4']);
+    // 14 − 6 = 8: all 4 billed were too much, and 2 of the included 10 are there again.
+    expect(second.carryIns.map((c) => c.amount)).toEqual([-4n * GIB * US_PER_HOUR]);
+    expect(term(second, 'included')).toBe(-2n * GIB * US_PER_HOUR);
+    balanced(second);
+  });
+
   it('does not carry late usage into another segment or month', () => {
     const late = (over: Partial<CarryIn>): CarryIn => ({
       carryInId: 'c',

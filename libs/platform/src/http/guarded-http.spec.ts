@@ -17,7 +17,7 @@ describe('the guarded HTTP client', () => {
   const listen = (server: Server | TcpServer): Promise<string> =>
     new Promise((resolve) => {
       servers.push(server);
-      server.listen(0, '127.0.0.1', () => resolve(`127.0.0.1:${(server as TcpServer & { address(): AddressInfo }).address().port}`));
+      server.listen(0, '127.0.0.1', () => resolve(`127.0.0.1:${(server.address() as AddressInfo).port}`));
     });
   const serve = (listener: RequestListener): Promise<string> => listen(createServer(listener));
   const client = (allow: string[], lookup?: unknown): GuardedHttp => {

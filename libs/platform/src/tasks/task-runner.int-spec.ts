@@ -175,6 +175,37 @@ describe('the task runner', () => {
     }
   });
 
+  it('does not start an older task that was committed late while a younger one of its lane runs', async () => {
+    const commit = gate();
+    const inserted = gate();
+    const held = gate();
+    const order: string[] = [];
+    const older = db.ops(async (tx) => {
+      await tasks.enqueue(tx, { lane: 'lane:a', handler: 'note', payload: { n: 'older' } });
+      inserted.open();
+      await commit.opened;
+    });
+    await inserted.opened;
+    const younger = await enqueue({ handler: 'note', payload: { n: 'younger' } });
+    const runners = [runner(), runner()];
+    for (const r of runners) {
+      r.register('note', async (payload) => {
+        order.push(`${String(payload['n'])} begins`);
+        if (payload['n'] === 'younger') await held.opened;
+        order.push(`${String(payload['n'])} ends`);
+      });
+    }
+    const first = runners[0]!.drain();
+    await eventually('the younger one runs', async () => (await state(younger)).state === 'running');
+    commit.open();
+    await older;
+    const second = runners[1]!.drain();
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    held.open();
+    await Promise.all([first, second]);
+    expect(order).toEqual(['younger begins', 'younger ends', 'older begins', 'older ends']);
+  });
+
   it('takes over a task whose lease ran out and refuses the completion of the old holder', async () => {
     const held = gate();
     const late: string[] = [];

@@ -1,0 +1,121 @@
+import { DAY, SECOND } from '../shared/clock.js';
+import type { AwsContext } from './context.js';
+import { envelope } from './events.js';
+import { postEvent, type TargetAnswer } from './target-client.js';
+import type { AwsDelivery } from './types.js';
+
+const MAX_ATTEMPTS = 185;
+const GIVE_UP_MS = DAY;
+/** 185 attempts in 24 hours. */
+const LONGEST_PAUSE_MS = 480 * SECOND;
+const HOLD_MS = 300 * SECOND;
+const KEPT_ATTEMPTS = 20;
+/** What an API destination sends again; any other answer that is not a success drops the event. */
+const SENT_AGAIN = new Set([401, 407, 409, 429]);
+
+/** EventBridge: at least once at best, no promise of order, 24 h of retries and then gone (contract aws §4.3). */
+export class Deliveries {
+  private readonly underWay = new Map<string, Promise<void>>();
+  /** Per agreement one at a time: only a fault or a retry mixes the order up, so that a run can be repeated. */
+  private readonly lanes = new Map<string, Promise<void>>();
+
+  constructor(private readonly context: AwsContext) {}
+
+  /** `eventName` is the detail-type without the role. `atMs` may lie ahead: the event happens then. */
+  enqueue(agreementId: string, eventName: string, role: 'Proposer' | 'Manufacturer', detail: object, atMs: number = this.context.clock.nowMs()): void {
+    const { state, faults, settings } = this.context;
+    const isLost = faults.take('aws', eventName, ['lose_webhook']) !== undefined;
+    const isDouble = faults.take('aws', eventName, ['duplicate_webhook']) !== undefined;
+    const isHeld = !isLost && faults.take('aws', eventName, ['reorder_webhook']) !== undefined;
+    const at = new Date(atMs).toISOString();
+    const detailType = `${eventName} - ${role}`;
+    const event = envelope(settings(), detailType, at, agreementId, detail);
+    state.deliveries.put(event.id, {
+      id: event.id,
+      agreementId,
+      detailType,
+      body: JSON.stringify(event),
+      state: isLost ? 'lost' : isHeld ? 'held' : 'pending',
+      sequence: state.nextSequence('delivery'),
+      attempts: [],
+      attemptCount: 0,
+      dueAt: at,
+      // A held one waits for the next to pass it, and not for ever.
+      nextAttemptAt: new Date(isHeld ? atMs + HOLD_MS : atMs).toISOString(),
+      repeats: isDouble && !isLost ? 1 : 0,
+    });
+  }
+
+  /** Starts what is due; answers with whether anything was, or still is, under way. Waits for all of it. */
+  async runDue(): Promise<boolean> {
+    this.start();
+    if (this.underWay.size === 0) return false;
+    await Promise.all(this.underWay.values());
+    return true;
+  }
+
+  start(): void {
+    const now = this.context.clock.nowMs();
+    const due = this.context.state.deliveries
+      .values()
+      .filter((one) => one.state === 'pending' || one.state === 'held' || (one.state === 'delivered' && one.repeats > 0))
+      .filter((one) => Date.parse(one.nextAttemptAt) <= now && !this.underWay.has(one.id))
+      .sort((a, b) => Date.parse(a.nextAttemptAt) - Date.parse(b.nextAttemptAt) || a.sequence - b.sequence);
+    for (const one of due) {
+      const attempt = (this.lanes.get(one.agreementId) ?? Promise.resolve())
+        .then(() => this.attempt(one.id))
+        .catch((error: unknown) => {
+          process.stderr.write(`marketplace-sandbox: event ${one.id}: ${(error as Error).message}\n`);
+        })
+        .finally(() => {
+          this.underWay.delete(one.id);
+          if (this.lanes.get(one.agreementId) === attempt) this.lanes.delete(one.agreementId);
+        });
+      this.lanes.set(one.agreementId, attempt);
+      this.underWay.set(one.id, attempt);
+    }
+  }
+
+  private async attempt(id: string): Promise<void> {
+    const { state, clock, settings } = this.context;
+    const before = state.deliveries.get(id);
+    if (!before) return;
+    const sentAtMs = clock.nowMs();
+    const { webhookUrl, webhookSecret, targetTimeoutSeconds } = settings();
+    const answer = await postEvent(webhookUrl, before.body, webhookSecret, targetTimeoutSeconds * SECOND);
+    const delivery = state.deliveries.get(id);
+    if (!delivery) return;
+    this.settle(delivery, answer, sentAtMs);
+    this.releaseHeld(delivery);
+  }
+
+  private settle(delivery: AwsDelivery, answer: TargetAnswer, sentAtMs: number): void {
+    const { state, clock } = this.context;
+    const attempt = { at: new Date(sentAtMs).toISOString(), status: answer.status, answer: answer.body, error: answer.error, tookMs: answer.tookMs };
+    const attemptCount = delivery.attemptCount + 1;
+    const next: AwsDelivery = { ...delivery, attempts: [...delivery.attempts, attempt].slice(-KEPT_ATTEMPTS), attemptCount };
+    const nowMs = clock.nowMs();
+    if (delivery.state === 'delivered') {
+      state.deliveries.put(delivery.id, { ...next, repeats: delivery.repeats - 1 });
+    } else if (answer.status !== null && answer.status >= 200 && answer.status < 300) {
+      state.deliveries.put(delivery.id, { ...next, state: 'delivered', nextAttemptAt: new Date(nowMs).toISOString() });
+    } else if (!isSentAgain(answer.status) || attemptCount >= MAX_ATTEMPTS || nowMs - Date.parse(delivery.dueAt) >= GIVE_UP_MS) {
+      state.deliveries.put(delivery.id, { ...next, state: 'dropped', repeats: 0 });
+    } else {
+      const pause = Math.min(LONGEST_PAUSE_MS, SECOND * 2 ** (attemptCount - 1));
+      state.deliveries.put(delivery.id, { ...next, state: 'pending', nextAttemptAt: new Date(nowMs + pause).toISOString() });
+    }
+  }
+
+  private releaseHeld(passed: AwsDelivery): void {
+    const { state, clock } = this.context;
+    for (const held of state.deliveries.values()) {
+      if (held.state !== 'held' || held.id === passed.id) continue;
+      state.deliveries.put(held.id, { ...held, state: 'pending', nextAttemptAt: clock.now().toISOString() });
+    }
+  }
+}
+
+function isSentAgain(status: number | null): boolean {
+  return status === null || status >= 500 || SENT_AGAIN.has(status);
+}

@@ -1,0 +1,172 @@
+import { SECOND } from '../shared/clock.js';
+import { ControlError } from '../shared/http.js';
+import type { AwsContext } from './context.js';
+import type { Deliveries } from './deliveries.js';
+import { advisoryDetail, agreementRole, amendedDetail, createdDetail, endedDetail, licenseDetail } from './events.js';
+import type { AwsProduct } from './settings.js';
+import { awsId, newLicenseId } from './state.js';
+import type { AwsAgreement, EndStatus, Intent } from './types.js';
+
+export interface PurchaseInput {
+  product: AwsProduct;
+  buyerAccountId: string;
+  order: AwsAgreement['order'];
+  startsAt: string | undefined;
+  endsAt: string | undefined;
+  cppo: boolean;
+  freeTrial: boolean;
+}
+
+export type EndOrder = 'ended_first' | 'deprovisioned_first';
+
+/** An agreement and its licence, and the events they cause (contract aws §4). */
+export class Lifecycle {
+  constructor(
+    private readonly context: AwsContext,
+    private readonly deliveries: Deliveries,
+    /** Asks for a prompt delivery. */
+    private readonly kick: () => void,
+  ) {}
+
+  purchase(input: PurchaseInput): AwsAgreement {
+    const settings = this.context.settings();
+    const id = awsId('agmt', 25);
+    const now = this.now();
+    const agreement: AwsAgreement = {
+      id,
+      productCode: input.product.code,
+      productId: input.product.id,
+      offerId: awsId('offer', 13),
+      buyerAccountId: input.buyerAccountId,
+      proposerAccountId: input.cppo ? '888800002222' : settings.sellerAccountId,
+      resaleAuthorizationId: input.cppo ? awsId('resaleauthz', 14) : null,
+      intent: 'NEW',
+      previousAgreementId: null,
+      initialAgreementId: id,
+      status: 'ACTIVE',
+      licenseId: newLicenseId(),
+      order: input.order,
+      isFreeTrial: input.freeTrial,
+      acceptedAt: now,
+      startsAt: input.startsAt ?? now,
+      endsAt: input.endsAt ?? null,
+      createdAt: now,
+      resolvedAt: null,
+      licensedAt: null,
+      endedAt: null,
+      deprovisionedAt: null,
+    };
+    return this.open(agreement, false);
+  }
+
+  /** A renewal or a replacement is a new agreement with a new licence (contract aws §0.5). */
+  succeed(old: AwsAgreement, intent: Exclude<Intent, 'NEW'>, options: { startsAt?: string; endsAt?: string; namesPrevious: boolean; deprovision: boolean }): AwsAgreement {
+    const now = this.now();
+    const next = this.open(
+      {
+        ...old,
+        id: awsId('agmt', 25),
+        offerId: awsId('offer', 13),
+        intent,
+        previousAgreementId: old.id,
+        status: 'ACTIVE',
+        licenseId: newLicenseId(),
+        order: 'licence_first',
+        isFreeTrial: false,
+        acceptedAt: now,
+        startsAt: options.startsAt ?? now,
+        endsAt: options.endsAt ?? null,
+        createdAt: now,
+        resolvedAt: null,
+        licensedAt: null,
+        endedAt: null,
+        deprovisionedAt: null,
+      },
+      options.namesPrevious,
+    );
+    this.end(old, intent === 'RENEW' ? 'RENEWED' : 'REPLACED', 'ended_first', options.deprovision);
+    return next;
+  }
+
+  /** License Updated: the licence is active from its start on. Sent again it changes nothing. */
+  license(agreement: AwsAgreement): AwsAgreement {
+    if (agreement.status !== 'ACTIVE') throw new ControlError(409, 'agreement.state', `The agreement is ${agreement.status}.`);
+    const licensed = this.save({ ...agreement, licensedAt: agreement.licensedAt ?? this.now() });
+    this.deliveries.enqueue(agreement.id, 'License Updated', 'Manufacturer', licenseDetail(this.context, licensed));
+    this.kick();
+    return licensed;
+  }
+
+  /** The buyer has come to the landing page and the seller has asked who it is. */
+  resolved(agreement: AwsAgreement): void {
+    const isFirst = agreement.resolvedAt === null;
+    const resolved = isFirst ? this.save({ ...agreement, resolvedAt: this.now() }) : agreement;
+    if (isFirst && resolved.order === 'landing_first') this.licenseIfDue(resolved);
+  }
+
+  amend(agreement: AwsAgreement, change: { endsAt?: string; autoRenewalEnabled?: boolean }): AwsAgreement {
+    const amended = this.save({ ...agreement, endsAt: change.endsAt ?? agreement.endsAt });
+    this.deliveries.enqueue(amended.id, 'Purchase Agreement Amended', agreementRole(amended), amendedDetail(this.context, amended, change.autoRenewalEnabled));
+    this.kick();
+    // An opt-out of renewal leaves the licence as it is.
+    return change.autoRenewalEnabled === undefined && amended.licensedAt !== null ? this.license(amended) : amended;
+  }
+
+  advise(agreement: AwsAgreement, kind: 'Issued' | 'Resolved'): void {
+    this.deliveries.enqueue(agreement.id, `Purchase Agreement Advisory ${kind}`, 'Manufacturer', advisoryDetail(this.context, agreement, kind));
+    this.kick();
+  }
+
+  /** AWS's two accounts of the end differ in the order; the second event comes seconds later (contract aws §4.3). */
+  end(agreement: AwsAgreement, status: EndStatus, order: EndOrder, deprovision = true): AwsAgreement {
+    const firstMs = this.context.clock.nowMs();
+    const secondMs = firstMs + this.context.settings().endGapSeconds * SECOND;
+    const endedMs = order === 'ended_first' ? firstMs : secondMs;
+    const deprovisionedMs = order === 'ended_first' ? secondMs : firstMs;
+    const ended = this.save({
+      ...agreement,
+      status,
+      endedAt: new Date(endedMs).toISOString(),
+      deprovisionedAt: deprovision ? new Date(deprovisionedMs).toISOString() : null,
+    });
+    this.deliveries.enqueue(ended.id, 'Purchase Agreement Ended', agreementRole(ended), endedDetail(ended), endedMs);
+    if (deprovision) this.deliveries.enqueue(ended.id, 'License Deprovisioned', 'Manufacturer', licenseDetail(this.context, ended), deprovisionedMs);
+    this.kick();
+    return ended;
+  }
+
+  /** Moves that come with time alone; answers whether there was one. */
+  runTimers(): boolean {
+    const nowMs = this.context.clock.nowMs();
+    let moved = false;
+    for (const one of this.context.state.agreements.values()) {
+      if (one.status !== 'ACTIVE') continue;
+      if (one.endsAt !== null && Date.parse(one.endsAt) <= nowMs) this.end(one, 'EXPIRED', 'ended_first');
+      else if (one.licensedAt === null && (one.order === 'licence_first' || one.resolvedAt !== null) && Date.parse(one.startsAt) <= nowMs) this.license(one);
+      else continue;
+      moved = true;
+    }
+    return moved;
+  }
+
+  private open(agreement: AwsAgreement, namesPrevious: boolean): AwsAgreement {
+    this.save(agreement);
+    this.deliveries.enqueue(agreement.id, 'Purchase Agreement Created', agreementRole(agreement), createdDetail(this.context, agreement, namesPrevious));
+    this.kick();
+    return agreement.order === 'licence_first' ? this.licenseIfDue(agreement) : agreement;
+  }
+
+  /** A future-dated agreement is licensed on its start (contract aws §7); the timer sees to it. */
+  private licenseIfDue(agreement: AwsAgreement): AwsAgreement {
+    const isDue = agreement.status === 'ACTIVE' && agreement.licensedAt === null && Date.parse(agreement.startsAt) <= this.context.clock.nowMs();
+    return isDue ? this.license(agreement) : agreement;
+  }
+
+  private save(agreement: AwsAgreement): AwsAgreement {
+    return this.context.state.agreements.put(agreement.id, agreement);
+  }
+
+  private now(): string {
+    return this.context.clock.now().toISOString();
+  }
+}
