@@ -68,7 +68,7 @@ export class Subscriptions {
     await this.linkAliases(tx, record, truth);
     this.refresh(record, truth);
     const unmapped = await this.advance(tx, record, event, truth, plan, changes);
-    record.updatedAt = this.clock.now();
+    if (changes.length > 0) record.updatedAt = this.clock.now();
     await tx.manager.save(SubscriptionRecord, record);
     if (unmapped) {
       // Rights stay as they were; a person maps the plan. Guessing a default would bill or serve wrongly.

@@ -399,6 +399,8 @@ describe('the task runner', () => {
     const stopped = r.stop();
     held.open();
     await stopped;
+    // Long enough for what would be begun after the stop to be seen.
+    await new Promise((resolve) => setTimeout(resolve, 150));
     const after = await db.ops((tx) => tx.query<{ state: string }>('select state from tasks order by sequence'));
     expect(after.map((row) => row.state)).toEqual(['done', 'queued', 'queued', 'queued']);
     expect(begun).toBe(1);
