@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bootstrap } from './bootstrap.mjs';
 import { HouseError, inRoot, main, onInterrupt, root } from './lib/house.mjs';
+import { connectSandbox, sellerEnvironment } from './lib/sandbox-shop.mjs';
 import { endAll, identify, isAlive } from './lib/processes.mjs';
 
 const dataFolder = resolve(root, process.env.BERTH_DATA || '.berth');
@@ -71,8 +72,11 @@ main(async () => {
         PORT: String(ports.controlPlane),
         BERTH_DATA: dataFolder,
         BERTH_SANDBOX_URL: sandboxUrl,
+        BERTH_STOP_CELLS: 'true',
+        ...(await sellerEnvironment(sandboxUrl)),
       });
       result = await Promise.race([over, answers(controlPlane, `${controlPlaneUrl}/readyz`)]);
+      if (!result) await connectSandbox(sandboxUrl, controlPlaneUrl);
     }
     if (!result) {
       const banner = bannerOf(children.at(-1));

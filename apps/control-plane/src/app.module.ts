@@ -1,5 +1,5 @@
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
-import { APP_GUARD } from '@nestjs/core';
+import { APP_GUARD, ModuleRef } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import { join } from 'node:path';
 import {
@@ -12,7 +12,7 @@ import { Catalog, Changes, Landings, SubscriptionRecord, Subscriptions } from '#
 import { ProvisioningEngine } from '#provisioning/engine';
 import { Metering } from '#metering';
 import { makeAdapters } from './marketplaces.js';
-import { makeDrivers } from './drivers.js';
+import { DRIVERS, makeDrivers, type Drivers } from './drivers.js';
 import { RuntimeInfo } from './runtime-info.js';
 import type { Services } from './services.js';
 import { AuthGuard } from './http/support/auth.guard.js';
@@ -85,18 +85,24 @@ function providers(o: AppOptions): Provider[] {
       inject: [Sealer, Subscriptions, Catalog, Tenants],
     },
     {
+      provide: DRIVERS,
+      // The engine needs its drivers and they ask it where usage goes: the question comes later, so it is looked up then.
+      useFactory: (modules: ModuleRef) =>
+        makeDrivers(config, { clock, cellsFolder: join(config.dataDir, 'cells'), usageTarget: (ref) => modules.get(ProvisioningEngine, { strict: false }).usageTarget(ref) }),
+      inject: [ModuleRef],
+    },
+    {
       provide: ProvisioningEngine,
-      useFactory: (db: Database, tasks: Tasks, sealer: Sealer, keys: Keys) => {
+      useFactory: (db: Database, tasks: Tasks, sealer: Sealer, keys: Keys, drivers: Drivers) => {
         const engine: ProvisioningEngine = new ProvisioningEngine({
-          db, tasks, clock, sealer, logger,
-          drivers: makeDrivers(config, { clock, cellsFolder: join(config.dataDir, 'cells'), usageTarget: (ref) => engine.usageTarget(ref) }),
+          db, tasks, clock, sealer, logger, drivers: drivers.byName,
           ingestUrl: () => (runtime.isListening ? `${runtime.url}/api/v1/usage-events` : null),
           // The key carries the cluster's name: drivers know a cluster by it, and a cell's events name it as their source.
           issueCellKey: async (tx, clusterId) => (await keys.issue(tx, { kind: 'cell', name: (await engine.getCluster(tx, clusterId)).name, clusterId })).key,
         });
         return engine;
       },
-      inject: [DATABASE, TASKS, Sealer, Keys],
+      inject: [DATABASE, TASKS, Sealer, Keys, DRIVERS],
     },
     {
       provide: Metering,

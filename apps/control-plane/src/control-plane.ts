@@ -6,6 +6,7 @@ import { Catalog } from '#entitlements';
 import { ProvisioningEngine } from '#provisioning/engine';
 import { Metering } from '#metering';
 import { AppModule } from './app.module.js';
+import { DRIVERS, type Drivers } from './drivers.js';
 import { startServices } from './services.js';
 import { configureHttp } from './http/support/configure-http.js';
 import { DevClock } from './workers/dev-clock.js';
@@ -69,6 +70,8 @@ export async function startControlPlane(config: BerthConfig, logger: Logger): Pr
         await devClock?.leave();
         await pulling?.stop();
         await runner.stop();
+        // After the workers: nothing may ask a cell to start again.
+        if (config.stopCells) await running.get<Drivers>(DRIVERS).shutdown();
         await running.close();
         await db.close();
         await services.stop();

@@ -6,7 +6,7 @@ import type { Buyer, Order, Purchase } from './buyers/buyer.js';
 import type { DemoConfig } from './config.js';
 import { ControlPlane } from './control-plane.js';
 import type { Sandbox } from './sandbox.js';
-import { Program, cellProcesses, endProcesses, processesOf } from './support/processes.js';
+import { Program, cellProcesses, endProcesses, processesOf, stopAll } from './support/processes.js';
 import { Seeded } from './support/random.js';
 import type { Report } from './support/report.js';
 
@@ -27,6 +27,7 @@ export class World {
   controlPlane!: ControlPlane;
   program: Program | undefined;
   private isEnding = false;
+  private starting: Promise<Program> | undefined;
   private controlPlaneEnv: Record<string, string> = {};
 
   constructor(
@@ -81,13 +82,11 @@ export class World {
         ...settings,
       ) as Record<string, string>;
     }
-    const program = await Program.start(
-      'the control plane',
-      this.config.controlPlaneProgram,
-      { ...this.environment(), ...this.controlPlaneEnv },
-      this.logFile('control-plane'),
+    const env = { ...this.environment(), ...this.controlPlaneEnv };
+    this.starting = Program.start('the control plane', this.config.controlPlaneProgram, env, this.logFile('control-plane')).then(
+      (started) => (this.program = started),
     );
-    this.program = program;
+    const program = await this.starting;
     this.controlPlaneEnv['PORT'] = new URL(program.banner.url).port;
     const keyFile = program.banner['operatorKeyFile'];
     if (typeof keyFile !== 'string' || !existsSync(keyFile)) throw new Error('the control plane names no operator key file');
@@ -144,6 +143,8 @@ export class World {
   async end(): Promise<string[]> {
     this.isEnding = true;
     const faults: string[] = [];
+    // Ended in the middle of its start it would leave its database behind.
+    await this.starting?.catch(() => undefined);
     if (this.program?.isAlive) {
       this.noteEndOfLife('stopped');
       if (!(await this.program.stop())) faults.push('the control plane did not stop by itself within 20 s');
@@ -151,6 +152,7 @@ export class World {
     // By design cells outlive the control plane; this installation ends here, and they with it.
     await endProcesses(() => cellProcesses(join(this.dataFolder, 'cells')), 15_000);
     if (this.sandboxProgram && !(await this.sandboxProgram.stop(10_000))) faults.push('the sandbox did not stop by itself within 10 s');
+    await stopAll(10_000);
     const left = await waitForNone(this.folder);
     for (const { pid, command } of left) faults.push(`still running at the end: ${pid} ${command}`);
     if (left.length > 0) await endProcesses(() => processesOf(this.folder), 3_000, 'SIGKILL');

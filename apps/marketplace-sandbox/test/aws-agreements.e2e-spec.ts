@@ -8,7 +8,8 @@ beforeAll(async () => {
 });
 afterAll(() => bench.stop());
 
-const token = (bought: { registration: { fields: Record<string, string> } }): string => bought.registration.fields['x-amzn-marketplace-token'] ?? '';
+const token = (bought: { registration: { fields: Record<string, string> } }): string =>
+  bought.registration.fields['x-amzn-marketplace-token'] ?? '';
 
 describe('registration (contract aws §2)', () => {
   it('resolves to product, buyer account and licence, without an identifier, as often as asked', async () => {
@@ -51,14 +52,27 @@ describe('events (contract aws §4.1)', () => {
     const bought = await bench.buy();
     const [created, licensed] = await bench.received(bought.agreementId, 2);
     expect(created?.headers['x-berth-webhook-secret']).toBe('sandbox-eventbridge-secret-0001');
-    expect(created?.body).toMatchObject({ version: '0', 'detail-type': 'Purchase Agreement Created - Proposer', source: 'aws.agreement-marketplace', account: '999900001111', region: 'us-east-1' });
+    expect(created?.body).toMatchObject({
+      version: '0',
+      'detail-type': 'Purchase Agreement Created - Proposer',
+      source: 'aws.agreement-marketplace',
+      account: '999900001111',
+      region: 'us-east-1',
+    });
     expect(created?.body.time).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
     expect(created?.body.resources).toEqual([`arn:aws:aws-marketplace::aws:agreement:${bought.agreementId}`]);
-    expect(created?.body.detail).toMatchObject({ agreement: { intent: 'NEW', status: 'ACTIVE' }, resaleAuthorization: null, acceptor: { accountId: bought.accountId } });
+    expect(created?.body.detail).toMatchObject({
+      agreement: { intent: 'NEW', status: 'ACTIVE' },
+      resaleAuthorization: null,
+      acceptor: { accountId: bought.accountId },
+    });
     expect(Object.keys(created?.body.detail)).not.toContain('product');
     expect(Object.keys(created?.body.detail.agreement)).not.toContain('endTime');
     expect(licensed?.body['detail-type']).toBe('License Updated - Manufacturer');
-    expect(licensed?.body.detail).toMatchObject({ product: { code: PRODUCT, id: 'prod-harborobjectc' }, license: { arn: `aws:license-manager:us-east-1:294400000000:${bought.licenseId}` } });
+    expect(licensed?.body.detail).toMatchObject({
+      product: { code: PRODUCT, id: 'prod-harborobjectc' },
+      license: { arn: `aws:license-manager:us-east-1:294400000000:${bought.licenseId}` },
+    });
     expect(licensed?.body.detail.license.arn).not.toBe(bought.licenseArn);
   });
 
@@ -69,24 +83,41 @@ describe('events (contract aws §4.1)', () => {
     const [created] = await bench.received(renewed.agreementId, 2);
     expect(created?.body.detail.agreement).toMatchObject({ intent: 'RENEW', previousAgreementId: bought.agreementId });
     const old = await bench.received(bought.agreementId, 3);
-    expect(old[2]?.body).toMatchObject({ 'detail-type': 'Purchase Agreement Ended - Proposer', detail: { agreement: { status: 'RENEWED' } } });
+    expect(old[2]?.body).toMatchObject({
+      'detail-type': 'Purchase Agreement Ended - Proposer',
+      detail: { agreement: { status: 'RENEWED' } },
+    });
     expect(old[2]?.body.detail.agreement.intent).toBeUndefined();
     expect((await bench.view(renewed.agreementId)).initialAgreementId).toBe(bought.agreementId);
   });
 
-  it('amendments, advisories and a reseller\'s offer', async () => {
+  it("amendments, advisories and a reseller's offer", async () => {
     const bought = await bench.buy({ cppo: true });
     await bench.act(bought.agreementId, 'amend', { autoRenewalEnabled: false });
     await bench.act(bought.agreementId, 'advisory');
     const events = await bench.received(bought.agreementId, 4);
-    expect(events.map((one) => one.body['detail-type'])).toEqual(['Purchase Agreement Created - Manufacturer', 'License Updated - Manufacturer', 'Purchase Agreement Amended - Manufacturer', 'Purchase Agreement Advisory Issued - Manufacturer']);
+    expect(events.map((one) => one.body['detail-type'])).toEqual([
+      'Purchase Agreement Created - Manufacturer',
+      'License Updated - Manufacturer',
+      'Purchase Agreement Amended - Manufacturer',
+      'Purchase Agreement Advisory Issued - Manufacturer',
+    ]);
     expect(events[0]?.body.detail.resaleAuthorization.id).toMatch(/^resaleauthz-/);
-    expect(events[2]?.body.detail).toMatchObject({ agreement: { intent: 'AMEND', autoRenewalEnabled: false }, renewalSummary: { disabledBy: 'ACCEPTOR' } });
+    expect(events[2]?.body.detail).toMatchObject({
+      agreement: { intent: 'AMEND', autoRenewalEnabled: false },
+      renewalSummary: { disabledBy: 'ACCEPTOR' },
+    });
   });
 
   it('any event can be sent, with the right, a wrong or no secret', async () => {
-    for (const [secret, seen] of [['right', 'sandbox-eventbridge-secret-0001'], ['wrong', 'sandbox-eventbridge-secret-0001-wrong'], ['none', undefined]]) {
-      const answer = await bench.sandbox.control('/aws/events', { body: { detailType: 'Purchase Agreement Created - Proposer', detail: { agreement: { id: `agmt-${secret}` } }, secret } });
+    for (const [secret, seen] of [
+      ['right', 'sandbox-eventbridge-secret-0001'],
+      ['wrong', 'sandbox-eventbridge-secret-0001-wrong'],
+      ['none', undefined],
+    ]) {
+      const answer = await bench.sandbox.control('/aws/events', {
+        body: { detailType: 'Purchase Agreement Created - Proposer', detail: { agreement: { id: `agmt-${secret}` } }, secret },
+      });
       expect(answer.json.status).toBe(200);
       expect(bench.events(`agmt-${secret}`)[0]?.headers['x-berth-webhook-secret']).toBe(seen);
     }
@@ -103,7 +134,9 @@ describe('delivery (contract aws §4.3)', () => {
     expect(tries.length).toBeGreaterThan(5);
     expect(new Set(tries.map((one) => one.text)).size).toBe(1);
     await bench.sandbox.advance(24 * 3600, 3600);
-    await eventually(async () => (await bench.view(bought.agreementId)).deliveries.every((one: { state: string }) => one.state === 'dropped'));
+    await eventually(async () =>
+      (await bench.view(bought.agreementId)).deliveries.every((one: { state: string }) => one.state === 'dropped'),
+    );
     bench.receiver.answering = () => ({ status: 400 });
     const refused = await bench.buy();
     const deliveries = await eventually(async () => {
@@ -132,26 +165,32 @@ describe('delivery (contract aws §4.3)', () => {
 });
 
 describe('the final hour (contract aws §4.3)', () => {
-  it.each(['ended_first', 'deprovisioned_first'])('%s: opens with the first event, seconds before the second, and closes one hour later', async (order) => {
-    const bought = await bench.buy();
-    await bench.received(bought.agreementId, 2);
-    await bench.act(bought.agreementId, 'cancel', { order });
-    await bench.sandbox.advance(10);
-    const ending = bench.types(bought.agreementId).slice(2);
-    const expected = ['Purchase Agreement Ended - Proposer', 'License Deprovisioned - Manufacturer'];
-    expect(ending).toEqual(order === 'ended_first' ? expected : expected.reverse());
-    await bench.sandbox.advance(3500);
-    expect((await bench.meter([await bench.record(bought, 3)])).Results?.[0]?.Status).toBe('Success');
-    await bench.sandbox.advance(100);
-    expect((await bench.meter([await bench.record(bought, 5)])).Results?.[0]?.Status).toBe('CustomerNotSubscribed');
-    expect((await bench.act(bought.agreementId, 'cancel')).status).toBe(409);
-  });
+  it.each(['ended_first', 'deprovisioned_first'])(
+    '%s: opens with the first event, seconds before the second, and closes one hour later',
+    async (order) => {
+      const bought = await bench.buy();
+      await bench.received(bought.agreementId, 2);
+      await bench.act(bought.agreementId, 'cancel', { order });
+      await bench.sandbox.advance(10);
+      const ending = bench.types(bought.agreementId).slice(2);
+      const expected = ['Purchase Agreement Ended - Proposer', 'License Deprovisioned - Manufacturer'];
+      expect(ending).toEqual(order === 'ended_first' ? expected : expected.reverse());
+      await bench.sandbox.advance(3500);
+      expect((await bench.meter([await bench.record(bought, 3)])).Results?.[0]?.Status).toBe('Success');
+      await bench.sandbox.advance(100);
+      expect((await bench.meter([await bench.record(bought, 5)])).Results?.[0]?.Status).toBe('CustomerNotSubscribed');
+      expect((await bench.act(bought.agreementId, 'cancel')).status).toBe(409);
+    },
+  );
 });
 
 describe('the storefront', () => {
   it('sells, and opens the registration by a form to the fulfilment URL', async () => {
     const headers = { 'content-type': 'application/x-www-form-urlencoded' };
-    const bought = await call(`${bench.sandbox.url}/storefront/aws/purchases`, { text: new URLSearchParams({ productCode: PRODUCT, buyerAccountId: '444455556666', order: 'licence_first' }).toString(), headers });
+    const bought = await call(`${bench.sandbox.url}/storefront/aws/purchases`, {
+      text: new URLSearchParams({ productCode: PRODUCT, buyerAccountId: '444455556666', order: 'licence_first' }).toString(),
+      headers,
+    });
     expect(bought.text).toContain('<form method="post" action="http://127.0.0.1:4000/landing/aws">');
     const shown = /name="x-amzn-marketplace-token" value="([^"]+)"/.exec(bought.text)?.[1] ?? '';
     expect((await bench.resolve(shown)).CustomerAWSAccountId).toBe('444455556666');

@@ -23,10 +23,15 @@ describe('the wire (contract aws §6)', () => {
     await bench.sandbox.advance(3 * 86_400);
     const headers = { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': 'AWSMPMeteringService.BatchMeterUsage' };
     const unsigned = await call(`${bench.sandbox.url}/aws/metering`, { text: '{}', headers });
-    expect([unsigned.status, unsigned.json.__type, unsigned.headers.get('x-amzn-errortype')]).toEqual([400, 'MissingAuthenticationTokenException', 'MissingAuthenticationTokenException']);
+    expect([unsigned.status, unsigned.json.__type, unsigned.headers.get('x-amzn-errortype')]).toEqual([
+      400,
+      'MissingAuthenticationTokenException',
+      'MissingAuthenticationTokenException',
+    ]);
     expect(unsigned.headers.get('x-amzn-requestid')).toBeTruthy();
     expect(Math.abs(Date.parse(unsigned.headers.get('date') ?? '') - Date.now())).toBeLessThan(10_000);
-    const authorization = 'AWS4-HMAC-SHA256 Credential=AKIASANDBOX000000000/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00';
+    const authorization =
+      'AWS4-HMAC-SHA256 Credential=AKIASANDBOX000000000/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00';
     const scoped = await call(`${bench.sandbox.url}/aws/metering/`, { text: '{}', headers: { ...headers, authorization } });
     expect([scoped.status, scoped.json.__type]).toEqual([400, 'InvalidSignatureException']);
     expect(scoped.json.message).toContain('aws-marketplace');
@@ -37,7 +42,10 @@ describe('the wire (contract aws §6)', () => {
     // A region of its own: the rate is counted per account and region.
     const west = bench.client({ region: 'us-west-2' });
     const names = await Promise.all(Array.from({ length: 14 }, () => nameOf(bench.meter([], {}, west))));
-    expect([names.filter((name) => name.startsWith('no error')).length, names.filter((name) => name === 'ThrottlingException').length]).toEqual([10, 4]);
+    expect([
+      names.filter((name) => name.startsWith('no error')).length,
+      names.filter((name) => name === 'ThrottlingException').length,
+    ]).toEqual([10, 4]);
     expect((await bench.meter([])).Results).toEqual([]);
     await bench.settings({ ratePerSecond: 1000 });
   });
@@ -59,10 +67,22 @@ describe('BatchMeterUsage refuses the whole request (contract aws §5.4)', () =>
     ['no dimension', 'ValidationException', { Dimension: undefined }],
     ['no account', 'InvalidCustomerIdentifierException', { CustomerAWSAccountId: undefined }],
     ['a customer identifier', 'InvalidCustomerIdentifierException', { CustomerIdentifier: 'aBcDeFgHiJk' }],
-    ['the spelling of events (§2)', 'ValidationException', { LicenseArn: 'aws:license-manager:us-east-1:294400000000:l-0123456789abcdef0123456789abcdef' }],
+    [
+      'the spelling of events (§2)',
+      'ValidationException',
+      { LicenseArn: 'aws:license-manager:us-east-1:294400000000:l-0123456789abcdef0123456789abcdef' },
+    ],
     ['allocations that do not add up (§5.1)', 'InvalidUsageAllocationsException', { UsageAllocations: [{ AllocatedUsageQuantity: 4 }] }],
-    ['two allocations of one tag set (§5.1)', 'InvalidUsageAllocationsException', { UsageAllocations: [{ AllocatedUsageQuantity: 2 }, { AllocatedUsageQuantity: 3 }] }],
-    ['a bad tag (§5.1)', 'InvalidTagException', { UsageAllocations: [{ AllocatedUsageQuantity: 5, Tags: [{ Key: 'unit', Value: 'a#b' }] }] }],
+    [
+      'two allocations of one tag set (§5.1)',
+      'InvalidUsageAllocationsException',
+      { UsageAllocations: [{ AllocatedUsageQuantity: 2 }, { AllocatedUsageQuantity: 3 }] },
+    ],
+    [
+      'a bad tag (§5.1)',
+      'InvalidTagException',
+      { UsageAllocations: [{ AllocatedUsageQuantity: 5, Tags: [{ Key: 'unit', Value: 'a#b' }] }] },
+    ],
   ])('for %s', (_what, name, change) => refusedWith(name, change));
 
   it('for ProductCode beside LicenseArn (§0.3)', () => refusedWith('InvalidProductCodeException', {}, { ProductCode: PRODUCT }));
@@ -80,8 +100,13 @@ describe('BatchMeterUsage refuses the whole request (contract aws §5.4)', () =>
     expect(await nameOf(bench.meter([await bench.record(bought, 1), await bench.record(other, 1)]))).toBe('InvalidLicenseException');
     const record = await bench.record(bought, 1);
     expect(await nameOf(bench.meter(Array.from({ length: 26 }, () => record)))).toBe('ValidationException');
-    const allocations = Array.from({ length: 2500 }, (_, index) => ({ AllocatedUsageQuantity: 0, Tags: [{ Key: 'k'.repeat(100), Value: `${index}`.padEnd(256, 'v') }] }));
-    expect(await nameOf(bench.meter([record, record, record].map((one) => ({ ...one, Quantity: 0, UsageAllocations: allocations }))))).toBe('ValidationException');
+    const allocations = Array.from({ length: 2500 }, (_, index) => ({
+      AllocatedUsageQuantity: 0,
+      Tags: [{ Key: 'k'.repeat(100), Value: `${index}`.padEnd(256, 'v') }],
+    }));
+    expect(await nameOf(bench.meter([record, record, record].map((one) => ({ ...one, Quantity: 0, UsageAllocations: allocations }))))).toBe(
+      'ValidationException',
+    );
   });
 });
 
@@ -97,8 +122,20 @@ describe('one record (contract aws §5.3, §5.4)', () => {
     await bench.settings({ identicalResend: 'duplicate' });
     expect((await bench.meter([record])).Results?.[0]?.Status).toBe('DuplicateRecord');
     await bench.settings({ identicalResend: 'success' });
-    expect(await bench.billed(mine)).toMatchObject([{ marketplace: 'aws', externalId: mine.licenseId, planId: '', dimension: 'mib_egress', hour: record.Timestamp?.toISOString(), quantity: '5', receipt: first?.MeteringRecordId }]);
-    const adjusted = await bench.sandbox.control('/aws/billed/adjust', { body: { externalId: mine.licenseId, dimension: 'mib_egress', hour: record.Timestamp?.toISOString(), by: '-2' } });
+    expect(await bench.billed(mine)).toMatchObject([
+      {
+        marketplace: 'aws',
+        externalId: mine.licenseId,
+        planId: '',
+        dimension: 'mib_egress',
+        hour: record.Timestamp?.toISOString(),
+        quantity: '5',
+        receipt: first?.MeteringRecordId,
+      },
+    ]);
+    const adjusted = await bench.sandbox.control('/aws/billed/adjust', {
+      body: { externalId: mine.licenseId, dimension: 'mib_egress', hour: record.Timestamp?.toISOString(), by: '-2' },
+    });
     expect([adjusted.status, (await bench.billed(mine))[0].quantity]).toEqual([200, '3']);
   });
 
@@ -106,7 +143,9 @@ describe('one record (contract aws §5.3, §5.4)', () => {
     const mine = await bench.buy();
     const records = [
       await bench.record(mine, 1, { Quantity: 0 }),
-      await bench.record(mine, 2, { UsageAllocations: [{ AllocatedUsageQuantity: 3, Tags: [{ Key: 'BusinessUnit', Value: 'IT' }] }, { AllocatedUsageQuantity: 2 }] }),
+      await bench.record(mine, 2, {
+        UsageAllocations: [{ AllocatedUsageQuantity: 3, Tags: [{ Key: 'BusinessUnit', Value: 'IT' }] }, { AllocatedUsageQuantity: 2 }],
+      }),
     ];
     const results = (await bench.meter(records)).Results ?? [];
     expect(results.map((one) => one.Status)).toEqual(['Success', 'Success']);
@@ -123,7 +162,12 @@ describe('one record (contract aws §5.3, §5.4)', () => {
         await bench.record(bought, 4),
       ])
     ).Results;
-    expect(results?.map((one) => one.Status).sort()).toEqual(['CustomerNotSubscribed', 'CustomerNotSubscribed', 'CustomerNotSubscribed', 'Success']);
+    expect(results?.map((one) => one.Status).sort()).toEqual([
+      'CustomerNotSubscribed',
+      'CustomerNotSubscribed',
+      'CustomerNotSubscribed',
+      'Success',
+    ]);
   });
 
   it('leaves records unprocessed when told to, and takes them afterwards', async () => {
@@ -144,7 +188,13 @@ describe('one record (contract aws §5.3, §5.4)', () => {
 
 describe('time (contract aws §5.2)', () => {
   const until = async (instant: number): Promise<unknown> => bench.sandbox.advance((instant - (await bench.sandbox.now())) / 1000);
-  const at = (timestamp: number, mine: Bought): UsageRecord => ({ Timestamp: new Date(timestamp), CustomerAWSAccountId: mine.accountId, LicenseArn: mine.licenseArn, Dimension: 'mib_egress', Quantity: 1 });
+  const at = (timestamp: number, mine: Bought): UsageRecord => ({
+    Timestamp: new Date(timestamp),
+    CustomerAWSAccountId: mine.accountId,
+    LicenseArn: mine.licenseArn,
+    Dimension: 'mib_egress',
+    Quantity: 1,
+  });
 
   it('takes 24 hours back and no more; last month closes at 06:00 UTC on the 1st', async () => {
     const mine = await bench.buy();

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { MarketplaceState } from '#marketplaces/core';
+import { gate } from '#platform/testing';
 import { SLUG } from '#tenancy';
 import { subscriptionIdOf } from '../src/index.js';
 import { eventOf, truthOf } from '../src/testing/index.js';
@@ -89,8 +90,19 @@ describe('a landing', () => {
 
   it('is completed once, also by two submissions at once', async () => {
     const session = await open();
-    const twice = await Promise.allSettled([complete(session), complete(session)]);
-    expect(twice.map((r) => r.status).sort()).toEqual(['fulfilled', 'rejected']);
+    const commit = gate();
+    const written = gate();
+    const first = rig.db.ops(async (tx) => {
+      await rig.landings.complete(tx, session, DETAILS);
+      written.open();
+      await commit.opened;
+    });
+    await written.opened;
+    const second = complete(session).then(() => 'completed', (e: { code: string }) => e.code);
+    await new Promise((resolve) => setTimeout(resolve, 100)); // it looks while the first is not committed
+    commit.open();
+    await first;
+    expect(await second).toBe('landing.already_completed');
     await expect(complete(session)).rejects.toMatchObject({ code: 'landing.already_completed', status: 409 });
   });
 

@@ -242,6 +242,14 @@ describe('a purchase', () => {
     });
   });
 
+  it('makes one cut when several messages show the same change at once', async () => {
+    await active();
+    const truth = truthOf({ externalSubscriptionId: id, state: 'active', externalPlanId: 'premium', observedAt: rig.at('10:20') });
+    const outcomes = await Promise.all(Array.from({ length: 5 }, () => rig.apply(eventOf(truth))));
+    expect(outcomes.map((o) => o.result).sort()).toEqual(['applied', 'unchanged', 'unchanged', 'unchanged', 'unchanged']);
+    expect(told(await rig.segments(id))).toEqual(['10:00–10:20 activated standard', '10:20– plan_change premium']);
+  });
+
   describe('suspended and reinstated', () => {
     it('is one unbroken row of segments of which the suspended one is not billable', async () => {
       await active();

@@ -57,6 +57,7 @@ export class House {
       PORT: '0',
       BERTH_LOG: 'warn',
       BERTH_RELAXED_DURABILITY: 'true',
+      BERTH_STOP_CELLS: 'true',
       BERTH_SANDBOX_URL: this.sandbox.url,
       BERTH_REDIS: process.env['BERTH_TEST_REDIS'] === 'off' ? 'off' : 'auto',
       AZURE_TENANT_ID: '7b1d2c54-3a0e-4f6b-9c11-5f0e8a4d2b90',
@@ -66,14 +67,11 @@ export class House {
   }
 
   async stop(): Promise<void> {
-    const cells = (await this.api('GET', '/clusters').catch(() => null))?.json.items ?? [];
     for (const one of [this.controlPlane, this.sandbox]) {
       if (!one || one.child.exitCode !== null) continue;
       one.child.kill('SIGTERM');
       await new Promise((resolve) => one.child.once('exit', resolve));
     }
-    // Cells outlive the control plane by design; here nobody will adopt them.
-    for (const cell of cells) spawn('pkill', ['-9', '-f', `--berth-cell=${String(cell['name'])}`]);
     rmSync(this.folder, { recursive: true, force: true });
   }
 

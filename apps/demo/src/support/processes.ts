@@ -19,7 +19,8 @@ export class Program {
 
   /** Resolves with the program's line `{"ready":true,…}`. What it says goes to `logFile`. */
   static async start(name: string, file: string, env: Record<string, string>, logFile: string): Promise<Program> {
-    const child = spawn(process.execPath, [file], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    // A group of its own: a terminal's Ctrl-C reaches us alone, and we end the others in their order.
+    const child = spawn(process.execPath, [file], { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     living.add(child);
     const log = (line: string): void => appendFileSync(logFile, `${line}\n`);
     const ended = new Promise<string>((resolve) => {
@@ -88,6 +89,16 @@ export class Program {
 }
 
 const living = new Set<ChildProcess>();
+
+/** Also those that are still starting and that nobody holds yet: the newest first. */
+export async function stopAll(withinMs: number): Promise<void> {
+  for (const child of [...living].reverse()) {
+    child.kill('SIGTERM');
+    const limit = performance.now() + withinMs;
+    while (living.has(child) && performance.now() < limit) await sleep(20);
+    if (living.has(child)) child.kill('SIGKILL');
+  }
+}
 
 /** For an exit that leaves no time: nothing that was started by `Program` outlives us. */
 export function killAllNow(): void {

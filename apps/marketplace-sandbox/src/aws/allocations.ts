@@ -8,12 +8,14 @@ const TAG_TEXT = /^[a-zA-Z0-9+ \-=._:\\/@]+$/;
 /** Vendor-metered tagging, contract aws §5.1. Undefined = nothing wrong. */
 export function allocationsFault(allocations: unknown, quantity: bigint): AwsError | undefined {
   if (!Array.isArray(allocations)) return new AwsError('SerializationException', 'UsageAllocations is not a list');
-  if (allocations.length < 1 || allocations.length > MAX_ALLOCATIONS) return allocationsError(`A record has 1 to ${MAX_ALLOCATIONS} usage allocations.`);
+  if (allocations.length < 1 || allocations.length > MAX_ALLOCATIONS)
+    return allocationsError(`A record has 1 to ${MAX_ALLOCATIONS} usage allocations.`);
   const seen = new Set<string>();
   let sum = 0n;
   for (const allocation of allocations as unknown[]) {
     if (!isObject(allocation)) return new AwsError('SerializationException', 'A usage allocation is not a structure');
-    if (allocation['AllocatedUsageQuantity'] === undefined) return new AwsError('ValidationException', 'AllocatedUsageQuantity must not be null');
+    if (allocation['AllocatedUsageQuantity'] === undefined)
+      return new AwsError('ValidationException', 'AllocatedUsageQuantity must not be null');
     sum += BigInt(readQuantity(allocation['AllocatedUsageQuantity'], 'allocatedUsageQuantity'));
     const tags = allocation['Tags'];
     if (tags !== undefined && tags !== null) {
@@ -50,7 +52,9 @@ function tagSet(tags: unknown): string {
 /** The same split in another order is the same split. */
 export function allocationsText(allocations: unknown): string {
   if (!Array.isArray(allocations)) return '';
-  const parts = (allocations as Record<string, unknown>[]).map((one) => `${tagSet(one['Tags'])}=${readQuantity(one['AllocatedUsageQuantity'], 'allocatedUsageQuantity')}`);
+  const parts = (allocations as Record<string, unknown>[]).map(
+    (one) => `${tagSet(one['Tags'])}=${readQuantity(one['AllocatedUsageQuantity'], 'allocatedUsageQuantity')}`,
+  );
   return parts.sort().join(';');
 }
 

@@ -6,7 +6,10 @@ import type { AwsDesk, Purchase } from './desk.js';
 const instant = z.iso.datetime({ offset: true });
 const purchaseBody = z.strictObject({
   productCode: z.string().optional(),
-  buyerAccountId: z.string().regex(/^\d{12}$/).optional(),
+  buyerAccountId: z
+    .string()
+    .regex(/^\d{12}$/)
+    .optional(),
   order: z.enum(['landing_first', 'licence_first']).optional(),
   startsAt: instant.optional(),
   endsAt: instant.optional(),
@@ -31,7 +34,12 @@ const eventBody = z.strictObject({
   time: instant.optional(),
   source: z.string().optional(),
 });
-const adjustBody = z.strictObject({ externalId: z.string().min(1), dimension: z.string(), hour: z.iso.datetime(), by: z.string().regex(/^-?\d+$/) });
+const adjustBody = z.strictObject({
+  externalId: z.string().min(1),
+  dimension: z.string(),
+  hour: z.iso.datetime(),
+  by: z.string().regex(/^-?\d+$/),
+});
 
 type IdParams = { Params: { id: string } };
 

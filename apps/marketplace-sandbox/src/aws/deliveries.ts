@@ -22,7 +22,13 @@ export class Deliveries {
   constructor(private readonly context: AwsContext) {}
 
   /** `eventName` is the detail-type without the role. `atMs` may lie ahead: the event happens then. */
-  enqueue(agreementId: string, eventName: string, role: 'Proposer' | 'Manufacturer', detail: object, atMs: number = this.context.clock.nowMs()): void {
+  enqueue(
+    agreementId: string,
+    eventName: string,
+    role: 'Proposer' | 'Manufacturer',
+    detail: object,
+    atMs: number = this.context.clock.nowMs(),
+  ): void {
     const { state, faults, settings } = this.context;
     const isLost = faults.take('aws', eventName, ['lose_webhook']) !== undefined;
     const isDouble = faults.take('aws', eventName, ['duplicate_webhook']) !== undefined;
@@ -91,7 +97,13 @@ export class Deliveries {
 
   private settle(delivery: AwsDelivery, answer: TargetAnswer, sentAtMs: number): void {
     const { state, clock } = this.context;
-    const attempt = { at: new Date(sentAtMs).toISOString(), status: answer.status, answer: answer.body, error: answer.error, tookMs: answer.tookMs };
+    const attempt = {
+      at: new Date(sentAtMs).toISOString(),
+      status: answer.status,
+      answer: answer.body,
+      error: answer.error,
+      tookMs: answer.tookMs,
+    };
     const attemptCount = delivery.attemptCount + 1;
     const next: AwsDelivery = { ...delivery, attempts: [...delivery.attempts, attempt].slice(-KEPT_ATTEMPTS), attemptCount };
     const nowMs = clock.nowMs();

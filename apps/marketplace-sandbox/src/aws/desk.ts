@@ -52,11 +52,16 @@ export class AwsDesk {
 
   purchase(request: PurchaseRequest): Purchase {
     const settings = this.context.settings();
-    const product = request.productCode === undefined ? settings.products[0] : settings.products.find((one) => one.code === request.productCode);
+    const product =
+      request.productCode === undefined ? settings.products[0] : settings.products.find((one) => one.code === request.productCode);
     if (!product) throw new ControlError(404, 'product.unknown', `There is no product ${request.productCode ?? 'in aws.products'}.`);
     const buyerAccountId = request.buyerAccountId ?? settings.buyers[0]?.accountId;
-    if (buyerAccountId === undefined) throw new ControlError(400, 'buyer.unknown', 'Name a buyerAccountId, or list buyers in the settings.');
-    if (request.endsAt !== undefined && Date.parse(request.endsAt) <= Date.parse(request.startsAt ?? this.context.clock.now().toISOString())) {
+    if (buyerAccountId === undefined)
+      throw new ControlError(400, 'buyer.unknown', 'Name a buyerAccountId, or list buyers in the settings.');
+    if (
+      request.endsAt !== undefined &&
+      Date.parse(request.endsAt) <= Date.parse(request.startsAt ?? this.context.clock.now().toISOString())
+    ) {
       throw new ControlError(400, 'term.invalid', 'The agreement would end before it starts.');
     }
     const agreement = this.lifecycle.purchase({
@@ -88,7 +93,9 @@ export class AwsDesk {
         fields: {
           'x-amzn-marketplace-token': token,
           ...(agreement.isFreeTrial ? { 'x-amzn-marketplace-offer-type': 'free-trial' } : {}),
-          ...(settings.registrationHints ? { 'x-amzn-marketplace-agreement-id': id, 'x-amzn-marketplace-product-id': agreement.productId } : {}),
+          ...(settings.registrationHints
+            ? { 'x-amzn-marketplace-agreement-id': id, 'x-amzn-marketplace-product-id': agreement.productId }
+            : {}),
         },
       },
     };
@@ -102,7 +109,11 @@ export class AwsDesk {
     this.lifecycle.end(this.active(id), 'EXPIRED', order);
   }
 
-  succeed(id: string, intent: 'RENEW' | 'REPLACE', options: { startsAt?: string; endsAt?: string; namesPrevious?: boolean; deprovision: boolean }): Purchase {
+  succeed(
+    id: string,
+    intent: 'RENEW' | 'REPLACE',
+    options: { startsAt?: string; endsAt?: string; namesPrevious?: boolean; deprovision: boolean },
+  ): Purchase {
     const next = this.lifecycle.succeed(this.active(id), intent, {
       ...options,
       startsAt: isoText(options.startsAt),
@@ -146,8 +157,18 @@ export class AwsDesk {
   async send(request: EventRequest): Promise<TargetAnswer & { event: object }> {
     const settings = this.context.settings();
     const agreementId = (request.detail as { agreement?: { id?: unknown } } | null)?.agreement?.id;
-    const made = envelope(settings, request.detailType, request.time ?? this.context.clock.now().toISOString(), typeof agreementId === 'string' ? agreementId : undefined, request.detail);
-    const event = { ...made, ...(request.id === undefined ? {} : { id: request.id }), ...(request.source === undefined ? {} : { source: request.source }) };
+    const made = envelope(
+      settings,
+      request.detailType,
+      request.time ?? this.context.clock.now().toISOString(),
+      typeof agreementId === 'string' ? agreementId : undefined,
+      request.detail,
+    );
+    const event = {
+      ...made,
+      ...(request.id === undefined ? {} : { id: request.id }),
+      ...(request.source === undefined ? {} : { source: request.source }),
+    };
     const secret = { right: settings.webhookSecret, wrong: `${settings.webhookSecret}-wrong`, none: undefined }[request.secret];
     return { event, ...(await postEvent(settings.webhookUrl, JSON.stringify(event), secret, settings.targetTimeoutSeconds * SECOND)) };
   }
@@ -156,8 +177,11 @@ export class AwsDesk {
   adjustBilled(adjustment: { externalId: string; dimension: string; hour: string; by: string }): AcceptedRecord {
     const { usage } = this.context.state;
     const hour = new Date(Math.floor(Date.parse(adjustment.hour) / HOUR) * HOUR).toISOString();
-    const found = usage.entries().find(([, one]) => one.licenseId === adjustment.externalId && one.dimension === adjustment.dimension && one.hour === hour);
-    if (!found) throw new ControlError(404, 'billed.unknown', `Nothing was accepted for ${adjustment.externalId}, ${adjustment.dimension}, ${hour}.`);
+    const found = usage
+      .entries()
+      .find(([, one]) => one.licenseId === adjustment.externalId && one.dimension === adjustment.dimension && one.hour === hour);
+    if (!found)
+      throw new ControlError(404, 'billed.unknown', `Nothing was accepted for ${adjustment.externalId}, ${adjustment.dimension}, ${hour}.`);
     return usage.put(found[0], { ...found[1], quantity: sumDecimals([found[1].quantity, adjustment.by]) });
   }
 

@@ -10,7 +10,13 @@ export function eventTime(instant: string): string {
 }
 
 /** The envelope of contract aws §4.1. Virtual time lives here, never in an HTTP header. */
-export function envelope(settings: AwsSettings, detailType: string, at: string, agreementId: string | undefined, detail: unknown): { id: string; [field: string]: unknown } {
+export function envelope(
+  settings: AwsSettings,
+  detailType: string,
+  at: string,
+  agreementId: string | undefined,
+  detail: unknown,
+): { id: string; [field: string]: unknown } {
   return {
     version: '0',
     id: randomUUID(),
@@ -40,7 +46,11 @@ function common(): { requestId: string; catalog: string } {
 }
 
 function parties(agreement: AwsAgreement): Parties {
-  return { acceptor: { accountId: agreement.buyerAccountId }, proposer: { accountId: agreement.proposerAccountId }, offer: { id: agreement.offerId } };
+  return {
+    acceptor: { accountId: agreement.buyerAccountId },
+    proposer: { accountId: agreement.proposerAccountId },
+    offer: { id: agreement.offerId },
+  };
 }
 
 function resale(agreement: AwsAgreement): { resaleAuthorization: { id: string } | null } {
@@ -57,7 +67,10 @@ function terms(agreement: AwsAgreement): Record<string, string> {
 }
 
 function productTitle(context: AwsContext, agreement: AwsAgreement): { id: string; title: string } {
-  return { id: agreement.productId, title: context.settings().products.find((one) => one.id === agreement.productId)?.title ?? agreement.productId };
+  return {
+    id: agreement.productId,
+    title: context.settings().products.find((one) => one.id === agreement.productId)?.title ?? agreement.productId,
+  };
 }
 
 /** No licence in any of them, and for NEW no product (contract aws §4.1). */
@@ -79,8 +92,16 @@ export function createdDetail(context: AwsContext, agreement: AwsAgreement, name
 export function amendedDetail(context: AwsContext, agreement: AwsAgreement, autoRenewalEnabled: boolean | undefined): object {
   return {
     ...common(),
-    agreement: { id: agreement.id, intent: 'AMEND', status: agreement.status, ...terms(agreement), ...(autoRenewalEnabled === undefined ? {} : { autoRenewalEnabled }) },
-    ...(autoRenewalEnabled === false ? { renewalSummary: { lockoutStartTime: eventTime(context.clock.now().toISOString()), disabledBy: 'ACCEPTOR' } } : {}),
+    agreement: {
+      id: agreement.id,
+      intent: 'AMEND',
+      status: agreement.status,
+      ...terms(agreement),
+      ...(autoRenewalEnabled === undefined ? {} : { autoRenewalEnabled }),
+    },
+    ...(autoRenewalEnabled === false
+      ? { renewalSummary: { lockoutStartTime: eventTime(context.clock.now().toISOString()), disabledBy: 'ACCEPTOR' } }
+      : {}),
     product: productTitle(context, agreement),
     ...resale(agreement),
     ...parties(agreement),

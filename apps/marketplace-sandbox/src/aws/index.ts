@@ -85,7 +85,9 @@ export class AwsMarketplace {
           process.stderr.write(`marketplace-sandbox: ${error.stack ?? error.message}\n`);
           return reply.code(500).send(failureText(500));
         });
-        scope.setNotFoundHandler((_request, reply) => reply.code(404).send(errorText('UnknownOperationException', 'The operation is not known.')));
+        scope.setNotFoundHandler((_request, reply) =>
+          reply.code(404).send(errorText('UnknownOperationException', 'The operation is not known.')),
+        );
         meteringRoutes(scope, this.context, this.lifecycle);
         done();
       },

@@ -60,7 +60,11 @@ export class Lifecycle {
   }
 
   /** A renewal or a replacement is a new agreement with a new licence (contract aws §0.5). */
-  succeed(old: AwsAgreement, intent: Exclude<Intent, 'NEW'>, options: { startsAt?: string; endsAt?: string; namesPrevious: boolean; deprovision: boolean }): AwsAgreement {
+  succeed(
+    old: AwsAgreement,
+    intent: Exclude<Intent, 'NEW'>,
+    options: { startsAt?: string; endsAt?: string; namesPrevious: boolean; deprovision: boolean },
+  ): AwsAgreement {
     const now = this.now();
     const next = this.open(
       {
@@ -106,14 +110,24 @@ export class Lifecycle {
 
   amend(agreement: AwsAgreement, change: { endsAt?: string; autoRenewalEnabled?: boolean }): AwsAgreement {
     const amended = this.save({ ...agreement, endsAt: change.endsAt ?? agreement.endsAt });
-    this.deliveries.enqueue(amended.id, 'Purchase Agreement Amended', agreementRole(amended), amendedDetail(this.context, amended, change.autoRenewalEnabled));
+    this.deliveries.enqueue(
+      amended.id,
+      'Purchase Agreement Amended',
+      agreementRole(amended),
+      amendedDetail(this.context, amended, change.autoRenewalEnabled),
+    );
     this.kick();
     // An opt-out of renewal leaves the licence as it is.
     return change.autoRenewalEnabled === undefined && amended.licensedAt !== null ? this.license(amended) : amended;
   }
 
   advise(agreement: AwsAgreement, kind: 'Issued' | 'Resolved'): void {
-    this.deliveries.enqueue(agreement.id, `Purchase Agreement Advisory ${kind}`, 'Manufacturer', advisoryDetail(this.context, agreement, kind));
+    this.deliveries.enqueue(
+      agreement.id,
+      `Purchase Agreement Advisory ${kind}`,
+      'Manufacturer',
+      advisoryDetail(this.context, agreement, kind),
+    );
     this.kick();
   }
 
@@ -130,7 +144,8 @@ export class Lifecycle {
       deprovisionedAt: deprovision ? new Date(deprovisionedMs).toISOString() : null,
     });
     this.deliveries.enqueue(ended.id, 'Purchase Agreement Ended', agreementRole(ended), endedDetail(ended), endedMs);
-    if (deprovision) this.deliveries.enqueue(ended.id, 'License Deprovisioned', 'Manufacturer', licenseDetail(this.context, ended), deprovisionedMs);
+    if (deprovision)
+      this.deliveries.enqueue(ended.id, 'License Deprovisioned', 'Manufacturer', licenseDetail(this.context, ended), deprovisionedMs);
     this.kick();
     return ended;
   }
@@ -142,7 +157,8 @@ export class Lifecycle {
     for (const one of this.context.state.agreements.values()) {
       if (one.status !== 'ACTIVE') continue;
       if (one.endsAt !== null && Date.parse(one.endsAt) <= nowMs) this.end(one, 'EXPIRED', 'ended_first');
-      else if (one.licensedAt === null && (one.order === 'licence_first' || one.resolvedAt !== null) && Date.parse(one.startsAt) <= nowMs) this.license(one);
+      else if (one.licensedAt === null && (one.order === 'licence_first' || one.resolvedAt !== null) && Date.parse(one.startsAt) <= nowMs)
+        this.license(one);
       else continue;
       moved = true;
     }
@@ -151,14 +167,20 @@ export class Lifecycle {
 
   private open(agreement: AwsAgreement, namesPrevious: boolean): AwsAgreement {
     this.save(agreement);
-    this.deliveries.enqueue(agreement.id, 'Purchase Agreement Created', agreementRole(agreement), createdDetail(this.context, agreement, namesPrevious));
+    this.deliveries.enqueue(
+      agreement.id,
+      'Purchase Agreement Created',
+      agreementRole(agreement),
+      createdDetail(this.context, agreement, namesPrevious),
+    );
     this.kick();
     return agreement.order === 'licence_first' ? this.licenseIfDue(agreement) : agreement;
   }
 
   /** A future-dated agreement is licensed on its start (contract aws §7); the timer sees to it. */
   private licenseIfDue(agreement: AwsAgreement): AwsAgreement {
-    const isDue = agreement.status === 'ACTIVE' && agreement.licensedAt === null && Date.parse(agreement.startsAt) <= this.context.clock.nowMs();
+    const isDue =
+      agreement.status === 'ACTIVE' && agreement.licensedAt === null && Date.parse(agreement.startsAt) <= this.context.clock.nowMs();
     return isDue ? this.license(agreement) : agreement;
   }
 

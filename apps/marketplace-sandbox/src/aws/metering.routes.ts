@@ -39,25 +39,37 @@ export function meteringRoutes(scope: FastifyInstance, context: AwsContext, life
     if (!Buffer.isBuffer(request.body)) throw new AwsError('UnknownOperationException', `Send ${CONTENT_TYPE}.`);
     const settings = context.settings();
     const operation = targetOf(request);
-    const caller = verifySignature({ method: request.method, url: request.raw.url ?? '/', headers: request.headers, body: request.body }, settings, Date.now());
+    const caller = verifySignature(
+      { method: request.method, url: request.raw.url ?? '/', headers: request.headers, body: request.body },
+      settings,
+      Date.now(),
+    );
     switch (operation) {
       case 'ResolveCustomer':
       case 'BatchMeterUsage':
         break;
       case 'MeterUsage':
       case 'RegisterUsage':
-        throw new AwsError('InvalidProductCodeException', `${operation} is for AMI and container products; a SaaS product uses BatchMeterUsage.`);
+        throw new AwsError(
+          'InvalidProductCodeException',
+          `${operation} is for AMI and container products; a SaaS product uses BatchMeterUsage.`,
+        );
       default:
         throw new AwsError('UnknownOperationException', 'The operation is not known.');
     }
     if (!settings.meteringRegions.includes(caller.region)) throw new AwsError('DisabledApiException', 'The API is disabled in the Region.');
     if (caller.credential.denied.includes(operation)) {
-      throw new AwsError('AccessDeniedException', `User: arn:aws:iam::${caller.accountId}:user/sandbox is not authorized to perform: aws-marketplace:${operation}`);
+      throw new AwsError(
+        'AccessDeniedException',
+        `User: arn:aws:iam::${caller.accountId}:user/sandbox is not authorized to perform: aws-marketplace:${operation}`,
+      );
     }
-    if (!rates.take(`${caller.accountId}|${caller.region}|${operation}`, settings.ratePerSecond, performance.now())) throw new AwsError('ThrottlingException', 'Rate exceeded');
+    if (!rates.take(`${caller.accountId}|${caller.region}|${operation}`, settings.ratePerSecond, performance.now()))
+      throw new AwsError('ThrottlingException', 'Rate exceeded');
     if (request.body.length >= BODY_LIMIT) throw new AwsError('ValidationException', 'The request must be smaller than 1 MB.');
     const input = readInput(request.bodyText ?? '');
-    const output = operation === 'ResolveCustomer' ? resolveCustomer(context, lifecycle, caller, input) : batchMeterUsage(context, caller, input);
+    const output =
+      operation === 'ResolveCustomer' ? resolveCustomer(context, lifecycle, caller, input) : batchMeterUsage(context, caller, input);
     return reply.code(200).send(stringifyExact(output));
   });
 }

@@ -39,10 +39,14 @@ function refuseKeys(input: Record<string, unknown>, records: UsageRecord[]): voi
   const productCode = input['ProductCode'];
   if (productCode !== undefined && productCode !== null) {
     const both = records.some((record) => record.licenseArn !== undefined);
-    throw new AwsError('InvalidProductCodeException', both ? 'ProductCode and LicenseArn exclude each other.' : 'The product is metered by LicenseArn; leave ProductCode out.');
+    throw new AwsError(
+      'InvalidProductCodeException',
+      both ? 'ProductCode and LicenseArn exclude each other.' : 'The product is metered by LicenseArn; leave ProductCode out.',
+    );
   }
   for (const record of records) {
-    if (record.customerIdentifier !== undefined) throw new AwsError('InvalidCustomerIdentifierException', 'CustomerIdentifier is not supported for this product.');
+    if (record.customerIdentifier !== undefined)
+      throw new AwsError('InvalidCustomerIdentifierException', 'CustomerIdentifier is not supported for this product.');
     if (record.licenseArn === undefined) throw new AwsError('InvalidLicenseException', 'LicenseArn is required.');
     if (record.accountId === undefined) throw new AwsError('InvalidCustomerIdentifierException', 'CustomerAWSAccountId is required.');
   }
@@ -55,7 +59,8 @@ function findAgreement(context: AwsContext, caller: AwsCaller, record: UsageReco
   if (!agreement) return undefined;
   // The raw text from ResolveCustomer and no other spelling; licences of another seller are none (contract aws §2).
   const isOurs = caller.accountId === context.settings().sellerAccountId;
-  if (!isOurs || record.licenseArn !== licenseArn(context.settings(), licenseId)) throw new AwsError('InvalidLicenseException', 'The license ARN is not valid.');
+  if (!isOurs || record.licenseArn !== licenseArn(context.settings(), licenseId))
+    throw new AwsError('InvalidLicenseException', 'The license ARN is not valid.');
   return agreement;
 }
 
@@ -84,7 +89,11 @@ function refuseDimension(context: AwsContext, { record, agreement }: Placed): vo
   const settings = context.settings();
   const product = agreement && productOf(settings, agreement.productCode);
   const known = product ? product.dimensions : settings.products.flatMap((one) => one.dimensions);
-  if (!known.includes(record.dimension)) throw new AwsError('InvalidUsageDimensionException', 'The usage dimension does not match one of the UsageDimensions associated with products.');
+  if (!known.includes(record.dimension))
+    throw new AwsError(
+      'InvalidUsageDimensionException',
+      'The usage dimension does not match one of the UsageDimensions associated with products.',
+    );
 }
 
 function settle(context: AwsContext, caller: AwsCaller, { record, agreement }: Placed, nowMs: number): object {

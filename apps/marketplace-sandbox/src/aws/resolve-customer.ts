@@ -8,14 +8,21 @@ import type { AwsCaller } from './sigv4.js';
 export function resolveCustomer(context: AwsContext, lifecycle: Lifecycle, caller: AwsCaller, input: Record<string, unknown>): object {
   const settings = context.settings();
   const token = input['RegistrationToken'];
-  if (token === undefined || token === null) throw new AwsError('ValidationException', "1 validation error detected: Value null at 'registrationToken' failed to satisfy constraint: Member must not be null");
+  if (token === undefined || token === null)
+    throw new AwsError(
+      'ValidationException',
+      "1 validation error detected: Value null at 'registrationToken' failed to satisfy constraint: Member must not be null",
+    );
   if (typeof token !== 'string') throw new AwsError('SerializationException', 'RegistrationToken is not a string.');
   const found = context.state.findToken(token);
   const agreement = found && context.state.agreements.get(found.agreementId);
   // Only the account that published the product may resolve (contract aws §2).
-  if (!found || !agreement || caller.accountId !== settings.sellerAccountId) throw new AwsError('InvalidTokenException', 'The registration token is invalid.');
-  if (context.clock.nowMs() >= Date.parse(found.expiresAt)) throw new AwsError('ExpiredTokenException', 'The submitted registration token has expired.');
-  if (found.isUsed && !settings.tokenReusable) throw new AwsError('ExpiredTokenException', 'The submitted registration token has expired: it was submitted before.');
+  if (!found || !agreement || caller.accountId !== settings.sellerAccountId)
+    throw new AwsError('InvalidTokenException', 'The registration token is invalid.');
+  if (context.clock.nowMs() >= Date.parse(found.expiresAt))
+    throw new AwsError('ExpiredTokenException', 'The submitted registration token has expired.');
+  if (found.isUsed && !settings.tokenReusable)
+    throw new AwsError('ExpiredTokenException', 'The submitted registration token has expired: it was submitted before.');
   context.state.useToken(token);
   lifecycle.resolved(agreement);
   return {

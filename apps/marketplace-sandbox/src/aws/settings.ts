@@ -57,7 +57,8 @@ export const awsSettingsSchema = z
   .superRefine((settings, context) => {
     for (const key of ['code', 'id'] as const) {
       const all = settings.products.map((product) => product[key]);
-      if (new Set(all).size !== all.length) context.addIssue({ code: 'custom', path: ['products'], message: `two products share one ${key}` });
+      if (new Set(all).size !== all.length)
+        context.addIssue({ code: 'custom', path: ['products'], message: `two products share one ${key}` });
     }
   });
 

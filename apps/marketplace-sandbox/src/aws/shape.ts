@@ -17,7 +17,10 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 export function validation(member: string, constraint: string): AwsError {
-  return new AwsError('ValidationException', `1 validation error detected: Value at '${member}' failed to satisfy constraint: ${constraint}`);
+  return new AwsError(
+    'ValidationException',
+    `1 validation error detected: Value at '${member}' failed to satisfy constraint: ${constraint}`,
+  );
 }
 
 export function serialization(message: string): AwsError {

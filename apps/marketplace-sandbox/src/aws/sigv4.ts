@@ -31,7 +31,10 @@ export function verifySignature(request: SignedRequest, settings: AwsSettings, r
   const signedHeaders = field('SignedHeaders');
   const signature = field('Signature');
   if (!scope || scope.length !== 5 || !signedHeaders || !signature) {
-    throw new AwsError('IncompleteSignatureException', "Authorization header requires 'Credential', 'SignedHeaders' and 'Signature' parameters.");
+    throw new AwsError(
+      'IncompleteSignatureException',
+      "Authorization header requires 'Credential', 'SignedHeaders' and 'Signature' parameters.",
+    );
   }
   const [accessKeyId = '', day = '', region = '', service, terminator] = scope;
   const credential = settings.credentials.find((one) => one.accessKeyId === accessKeyId);
@@ -43,8 +46,15 @@ export function verifySignature(request: SignedRequest, settings: AwsSettings, r
   const names = signedHeaders.split(';');
   const date = text(request.headers['x-amz-date']);
   const instant = /^(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z$/.exec(date);
-  if (!instant) throw new AwsError('IncompleteSignatureException', "Authorization header requires existence of an 'X-Amz-Date' header in the form YYYYMMDD'T'HHMMSS'Z'.");
-  if (date.slice(0, 8) !== day) throw invalid(`Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '${day}' != '${date.slice(0, 8)}'.`);
+  if (!instant)
+    throw new AwsError(
+      'IncompleteSignatureException',
+      "Authorization header requires existence of an 'X-Amz-Date' header in the form YYYYMMDD'T'HHMMSS'Z'.",
+    );
+  if (date.slice(0, 8) !== day)
+    throw invalid(
+      `Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '${day}' != '${date.slice(0, 8)}'.`,
+    );
   const mustBeSigned = ['host', ...Object.keys(request.headers).filter((name) => name.startsWith('x-amz-'))];
   const unsigned = mustBeSigned.find((name) => !names.includes(name));
   if (unsigned) throw invalid(`'${unsigned}' must be a 'SignedHeader' in the AWS Authorization.`);
@@ -71,7 +81,9 @@ export function verifySignature(request: SignedRequest, settings: AwsSettings, r
   const expected = Buffer.from(hmac(key, toSign).toString('hex'));
   const given = Buffer.from(signature);
   if (expected.length !== given.length || !timingSafeEqual(expected, given)) {
-    throw invalid('The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.');
+    throw invalid(
+      'The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.',
+    );
   }
   return { credential, accountId: credential.accountId ?? settings.sellerAccountId, region };
 }

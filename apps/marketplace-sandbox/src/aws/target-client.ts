@@ -30,6 +30,11 @@ export async function postEvent(url: string, body: string, secret: string | unde
   } catch (error) {
     const timedOut = (error as Error).name === 'TimeoutError';
     const cause = (error as { cause?: { code?: string } }).cause?.code;
-    return { status: null, body: null, error: timedOut ? `no answer within ${windowMs} ms` : (cause ?? (error as Error).message), tookMs: took() };
+    return {
+      status: null,
+      body: null,
+      error: timedOut ? `no answer within ${windowMs} ms` : (cause ?? (error as Error).message),
+      tookMs: took(),
+    };
   }
 }

@@ -32,15 +32,19 @@ function readRecord(raw: Record<string, unknown>): UsageRecord {
   const timestamp = raw['Timestamp'];
   if (timestamp === undefined || timestamp === null) throw validation('usageRecords.member.timestamp', 'Member must not be null');
   // Epoch seconds; ISO text is refused on the wire (contract aws §6).
-  if (!(timestamp instanceof ExactNumber) || !Number.isFinite(timestamp.value)) throw serialization('Timestamp is not a number of epoch seconds');
+  if (!(timestamp instanceof ExactNumber) || !Number.isFinite(timestamp.value))
+    throw serialization('Timestamp is not a number of epoch seconds');
   const dimension = optionalText(raw, 'Dimension');
   if (dimension === undefined) throw validation('usageRecords.member.dimension', 'Member must not be null');
-  if (dimension.length < 1 || dimension.length > 255) throw validation('usageRecords.member.dimension', 'Member must have length between 1 and 255');
+  if (dimension.length < 1 || dimension.length > 255)
+    throw validation('usageRecords.member.dimension', 'Member must have length between 1 and 255');
   const accountId = optionalText(raw, 'CustomerAWSAccountId');
-  if (accountId !== undefined && !/^\d{1,255}$/.test(accountId)) throw validation('usageRecords.member.customerAWSAccountId', 'Member must satisfy regular expression pattern: ^[0-9]+$');
+  if (accountId !== undefined && !/^\d{1,255}$/.test(accountId))
+    throw validation('usageRecords.member.customerAWSAccountId', 'Member must satisfy regular expression pattern: ^[0-9]+$');
   const licenseArn = optionalText(raw, 'LicenseArn');
   // The spelling of events lacks the prefix and fails here (contract aws §2).
-  if (licenseArn !== undefined && !/^arn:aws(-[a-z-]+)?:[a-z0-9-]+:/.test(licenseArn)) throw validation('usageRecords.member.licenseArn', 'Member must satisfy regular expression pattern: ^arn:aws(-[a-z]{1,}){0,2}:.*');
+  if (licenseArn !== undefined && !/^arn:aws(-[a-z-]+)?:[a-z0-9-]+:/.test(licenseArn))
+    throw validation('usageRecords.member.licenseArn', 'Member must satisfy regular expression pattern: ^arn:aws(-[a-z]{1,}){0,2}:.*');
   const quantity = readQuantity(raw['Quantity'], 'usageRecords.member.quantity');
   const allocations = raw['UsageAllocations'];
   if (allocations !== undefined && allocations !== null) {

@@ -1,33 +1,67 @@
 import type { RegistrationForm } from '../aws/desk.js';
 import type { AwsSettings } from '../aws/settings.js';
 import type { AwsAgreement } from '../aws/types.js';
-import { html, Html } from './html.js';
+import { html, type Html } from './html.js';
 import { page } from './pages.js';
 
 /** The part of the home page that plays the buyer's side of AWS Marketplace. */
 export function awsSection(settings: AwsSettings, agreements: AwsAgreement[]): Html | undefined {
   if (settings.products.length === 0) return undefined;
-  return html`<h2>AWS Marketplace</h2>${settings.products.map((product) => buyForm(settings, product))}
-${agreements.length ? agreementsTable(agreements) : html`<p class="quiet">No agreement yet.</p>`}`;
+  return html`<h2>AWS Marketplace</h2>
+    ${settings.products.map((product) => buyForm(settings, product))}
+    ${agreements.length ? agreementsTable(agreements) : html`<p class="quiet">No agreement yet.</p>`}`;
 }
 
 function buyForm(settings: AwsSettings, product: AwsSettings['products'][number]): Html {
   const field = (name: string): string => `aws-${name}-${product.code}`;
-  return html`<form class="sheet" method="post" action="/storefront/aws/purchases"><input type="hidden" name="productCode" value="${product.code}">
-<strong>Product</strong><span>${product.title} <span class="quiet">pay as you go</span></span>
-<label for="${field('buyer')}">Buyer</label><select id="${field('buyer')}" name="buyerAccountId">${settings.buyers.map((buyer) => html`<option value="${buyer.accountId}">${buyer.name} (${buyer.accountId})</option>`)}</select>
-<label for="${field('order')}">Comes first</label><select id="${field('order')}" name="order"><option value="licence_first">the licence event</option><option value="landing_first">the landing</option></select>
-<span></span><span><button class="main">Subscribe</button></span></form>`;
+  return html`<form class="sheet" method="post" action="/storefront/aws/purchases">
+    <input type="hidden" name="productCode" value="${product.code}" /> <strong>Product</strong
+    ><span>${product.title} <span class="quiet">pay as you go</span></span> <label for="${field('buyer')}">Buyer</label
+    ><select id="${field('buyer')}" name="buyerAccountId">
+      ${settings.buyers.map((buyer) => html`<option value="${buyer.accountId}">${buyer.name} (${buyer.accountId})</option>`)}
+    </select>
+    <label for="${field('order')}">Comes first</label
+    ><select id="${field('order')}" name="order">
+      <option value="licence_first">the licence event</option>
+      <option value="landing_first">the landing</option>
+    </select>
+    <span></span><span><button class="main">Subscribe</button></span>
+  </form>`;
 }
 
 function agreementsTable(agreements: AwsAgreement[]): Html {
-  return html`<div class="wide"><table><thead><tr><th>Agreement</th><th>Buyer account</th><th>State</th><th>Buyer's actions</th></tr></thead><tbody>${agreements.map(
-    (one) => html`<tr><td><code>${one.id}</code><br><code class="quiet">${one.licenseId}</code></td><td>${one.buyerAccountId}</td><td>${one.status}<br><span class="quiet">${one.licensedAt === null ? 'not licensed yet' : `from ${one.startsAt.slice(0, 10)}`}</span></td><td>${actions(one)}</td></tr>`,
-  )}</tbody></table></div>`;
+  return html`<div class="wide">
+    <table>
+      <thead>
+        <tr>
+          <th>Agreement</th>
+          <th>Buyer account</th>
+          <th>State</th>
+          <th>Buyer's actions</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${agreements.map(
+          (one) =>
+            html`<tr>
+              <td><code>${one.id}</code><br /><code class="quiet">${one.licenseId}</code></td>
+              <td>${one.buyerAccountId}</td>
+              <td>
+                ${one.status}<br /><span class="quiet"
+                  >${one.licensedAt === null ? 'not licensed yet' : `from ${one.startsAt.slice(0, 10)}`}</span
+                >
+              </td>
+              <td>${actions(one)}</td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
 }
 
 function actions(one: AwsAgreement): Html {
-  const button = (action: string, label: string): Html => html`<form method="post" action="/storefront/aws/agreements/${one.id}/${action}"><button>${label}</button></form> `;
+  const button = (action: string, label: string): Html =>
+    html`<form method="post" action="/storefront/aws/agreements/${one.id}/${action}"><button>${label}</button></form> `;
   const isActive = one.status === 'ACTIVE';
   return html`${button('register', 'Set up your account')}${isActive && one.licensedAt === null ? button('license', 'license now') : ''}${isActive ? [button('renew', 'renew'), button('replace', 'replace'), button('cancel', 'cancel'), button('expire', 'expire'), button('advisory', 'advisory')] : ''}`;
 }
@@ -36,9 +70,21 @@ function actions(one: AwsAgreement): Html {
 export function registrationPage(form: RegistrationForm, agreementId: string): string {
   return page(
     'Set up your account',
-    html`<header><h1>Marketplace sandbox</h1><a href="/">back to the shop</a></header>
-<main><h2>You have subscribed</h2><p>Agreement <code>${agreementId}</code></p>
-<p class="note">The seller's registration page opens next, by a form that carries a registration token.</p>
-<form method="post" action="${form.url}">${Object.entries(form.fields).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}">`)}<button class="main">Set up your account</button></form></main>`,
+    html`<header>
+        <h1>Marketplace sandbox</h1>
+        <a href="/">back to the shop</a>
+      </header>
+      <main>
+        <h2>You have subscribed</h2>
+        <p>Agreement <code>${agreementId}</code></p>
+        <p class="note">The seller's registration page opens next, by a form that carries a registration token.</p>
+        <form method="post" action="${form.url}">
+          ${Object.entries(form.fields).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}" />`)}<button
+            class="main"
+          >
+            Set up your account
+          </button>
+        </form>
+      </main>`,
   );
 }

@@ -10,7 +10,11 @@ type Form = Record<string, string | undefined>;
 export function awsStorefrontRoutes(scope: FastifyInstance, desk: AwsDesk): void {
   scope.post<{ Body: Form }>('/storefront/aws/purchases', (request, reply) => {
     const form = request.body ?? {};
-    const purchase = desk.purchase({ productCode: form['productCode'], buyerAccountId: form['buyerAccountId'], order: form['order'] === 'landing_first' ? 'landing_first' : 'licence_first' });
+    const purchase = desk.purchase({
+      productCode: form['productCode'],
+      buyerAccountId: form['buyerAccountId'],
+      order: form['order'] === 'landing_first' ? 'landing_first' : 'licence_first',
+    });
     return sendPage(reply, registrationPage(purchase.registration, purchase.agreementId));
   });
 

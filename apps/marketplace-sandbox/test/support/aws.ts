@@ -1,4 +1,10 @@
-import { BatchMeterUsageCommand, type BatchMeterUsageCommandOutput, MarketplaceMeteringClient, ResolveCustomerCommand, type UsageRecord } from '@aws-sdk/client-marketplace-metering';
+import {
+  BatchMeterUsageCommand,
+  type BatchMeterUsageCommandOutput,
+  MarketplaceMeteringClient,
+  ResolveCustomerCommand,
+  type UsageRecord,
+} from '@aws-sdk/client-marketplace-metering';
 import { fileURLToPath } from 'node:url';
 import { type Answer, eventually, HOUR, type Running, startSandbox } from './harness.js';
 import { Receiver, type Received } from './receiver.js';
@@ -29,7 +35,12 @@ export class AwsBench {
     const url = await receiver.start();
     const bench = new AwsBench(sandbox, receiver, url);
     const products = (await sandbox.control('/settings')).json.aws.products as object[];
-    await bench.settings({ webhookUrl: url, ratePerSecond: 1000, products: [...products, { code: OTHER_PRODUCT, id: 'prod-harborarchive', title: 'Archive', dimensions: ['mib_egress'] }], ...settings });
+    await bench.settings({
+      webhookUrl: url,
+      ratePerSecond: 1000,
+      products: [...products, { code: OTHER_PRODUCT, id: 'prod-harborarchive', title: 'Archive', dimensions: ['mib_egress'] }],
+      ...settings,
+    });
     return bench;
   }
 
@@ -42,16 +53,24 @@ export class AwsBench {
     return this.sandbox.control('/settings', { method: 'PUT', body: { aws } });
   }
 
-  client(options: { secretAccessKey?: string; accessKeyId?: string; region?: string; maxAttempts?: number } = {}): MarketplaceMeteringClient {
+  client(
+    options: { secretAccessKey?: string; accessKeyId?: string; region?: string; maxAttempts?: number } = {},
+  ): MarketplaceMeteringClient {
     return new MarketplaceMeteringClient({
       region: options.region ?? 'us-east-1',
       endpoint: `${this.sandbox.url}/aws/metering/`,
       maxAttempts: options.maxAttempts ?? 1,
-      credentials: { accessKeyId: options.accessKeyId ?? 'AKIASANDBOX000000000', secretAccessKey: options.secretAccessKey ?? 'sandbox-only-not-a-secret' },
+      credentials: {
+        accessKeyId: options.accessKeyId ?? 'AKIASANDBOX000000000',
+        secretAccessKey: options.secretAccessKey ?? 'sandbox-only-not-a-secret',
+      },
     });
   }
 
-  resolve(token: string, client = this.client()): Promise<{ ProductCode?: string; CustomerAWSAccountId?: string; LicenseArn?: string; CustomerIdentifier?: string }> {
+  resolve(
+    token: string,
+    client = this.client(),
+  ): Promise<{ ProductCode?: string; CustomerAWSAccountId?: string; LicenseArn?: string; CustomerIdentifier?: string }> {
     return client.send(new ResolveCustomerCommand({ RegistrationToken: token }));
   }
 
@@ -76,7 +95,14 @@ export class AwsBench {
 
   async record(bought: Bought, hoursAgo: number, extra: Partial<UsageRecord> = {}): Promise<UsageRecord> {
     const hour = Math.floor((await this.sandbox.now()) / HOUR) - hoursAgo;
-    return { Timestamp: new Date(hour * HOUR), CustomerAWSAccountId: bought.accountId, LicenseArn: bought.licenseArn, Dimension: 'mib_egress', Quantity: 5, ...extra };
+    return {
+      Timestamp: new Date(hour * HOUR),
+      CustomerAWSAccountId: bought.accountId,
+      LicenseArn: bought.licenseArn,
+      Dimension: 'mib_egress',
+      Quantity: 5,
+      ...extra,
+    };
   }
 
   async billed(bought: Bought): Promise<any[]> {

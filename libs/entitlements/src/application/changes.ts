@@ -15,8 +15,6 @@ export class Changes {
 
   async decide(tx: Tx, truth: SubscriptionTruth, change: RequestedChange): Promise<ChangeDecision> {
     const subscriptionId = subscriptionIdOf(truth.marketplace, truth.externalSubscriptionId);
-    const known = await this.known(tx, subscriptionId, change.externalOperationId);
-    if (known) return known;
     const reason = await this.refusal(tx, subscriptionId, truth, change);
     const id = uuidv7();
     const inserted = await tx.query(
@@ -24,17 +22,17 @@ export class Changes {
        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) on conflict (subscription_id, external_operation_id) do nothing returning 1`,
       [id, subscriptionId, change.externalOperationId, change.kind, change.toExternalPlanId, change.toQuantity, reason ? 'refused' : 'accepted', reason, this.clock.now()],
     );
-    // Two deliveries at once: the first decision is the one both get.
-    if (inserted.length === 0) return (await this.known(tx, subscriptionId, change.externalOperationId))!;
+    // A repeat, or the second of two deliveries at once, gets the first decision.
+    if (inserted.length === 0) return this.stored(tx, subscriptionId, change.externalOperationId);
     return { accept: !reason, reason: reason ?? undefined, changeRequestId: id };
   }
 
-  private async known(tx: Tx, subscriptionId: string, externalOperationId: string): Promise<ChangeDecision | null> {
+  private async stored(tx: Tx, subscriptionId: string, externalOperationId: string): Promise<ChangeDecision> {
     const [row] = await tx.query<{ change_request_id: string; state: string; reason: string | null }>(
       'select change_request_id, state, reason from change_requests where subscription_id = $1 and external_operation_id = $2',
       [subscriptionId, externalOperationId],
     );
-    return row ? { accept: row.state !== 'refused', reason: row.reason ?? undefined, changeRequestId: row.change_request_id } : null;
+    return { accept: row!.state !== 'refused', reason: row!.reason ?? undefined, changeRequestId: row!.change_request_id };
   }
 
   private async refusal(tx: Tx, subscriptionId: string, truth: SubscriptionTruth, change: RequestedChange): Promise<string | null> {

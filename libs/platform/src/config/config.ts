@@ -21,6 +21,7 @@ const schema = z.object({
   REDIS_URL: url.optional(),
   BERTH_REDIS: z.enum(['auto', 'off']).default('auto'),
   BERTH_RELAXED_DURABILITY: flag.default(false),
+  BERTH_STOP_CELLS: flag.default(false),
   /** Development only: one sandbox plays every marketplace and owns the clock. */
   BERTH_SANDBOX_URL: url.optional(),
   AZURE_MARKETPLACE_URL: url.default('https://marketplaceapi.microsoft.com/api'),
@@ -57,6 +58,8 @@ export interface BerthConfig {
   redisUrl: string | null;
   redisAuto: boolean;
   relaxedDurability: boolean;
+  /** A graceful stop ends the cells too. Off in production: tenants are served while the control plane is exchanged. */
+  stopCells: boolean;
   sandboxUrl: string | null;
   azure: { apiUrl: string; authorityUrl: string; tenantId: string; clientId: string; clientSecret: string } | null;
   gcp: {
@@ -101,6 +104,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     redisUrl: e.REDIS_URL ?? null,
     redisAuto: e.BERTH_REDIS === 'auto',
     relaxedDurability: e.BERTH_RELAXED_DURABILITY,
+    stopCells: e.BERTH_STOP_CELLS,
     sandboxUrl: sandbox,
     azure: e.AZURE_TENANT_ID && e.AZURE_CLIENT_ID && e.AZURE_CLIENT_SECRET ? { apiUrl: azureUrl, authorityUrl, tenantId: e.AZURE_TENANT_ID, clientId: e.AZURE_CLIENT_ID, clientSecret: e.AZURE_CLIENT_SECRET } : null,
     gcp: gcpOf(e, given, sandbox),

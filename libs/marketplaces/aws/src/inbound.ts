@@ -1,0 +1,31 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { InboundRequest, InboundVerdict } from '#marketplaces/core';
+import { envelopeOf } from './envelope.js';
+import { type AwsSettings, SECRET_HEADER } from './settings.js';
+
+export const EVENTBRIDGE_SOURCE = 'aws.eventbridge';
+const MAX_BODY = 256 * 1024;
+
+type Refused = Extract<InboundVerdict, { ok: false }>;
+const refused = (status: Refused['status'], code: string, detail: string): Refused => ({ ok: false, status, code, detail });
+const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+
+/** An event of an API destination. EventBridge comes again after a 401, so a changed secret loses nothing for 24 h. */
+export function verifyInbound(request: InboundRequest, settings: AwsSettings): InboundVerdict {
+  if (Buffer.byteLength(request.body, 'utf8') > MAX_BODY) return refused(413, 'aws.body_too_large', `an event may have ${MAX_BODY} bytes`);
+  const given = Object.entries(request.headers).find(([name]) => name.toLowerCase() === SECRET_HEADER)?.[1] ?? '';
+  // Digests have one length, so neither length nor content shows in the time.
+  if (!timingSafeEqual(digest(given), digest(settings.webhookSecret))) return refused(401, 'aws.secret_wrong', `the header ${SECRET_HEADER} does not hold the secret of the API destination`);
+  const event = envelopeOf(request.body);
+  if (!event) return refused(400, 'aws.body_not_event', 'the body is no EventBridge event with id, source and detail-type');
+  if (!settings.eventSources.includes(event.source)) return refused(403, 'aws.source_not_for_us', `events of ${event.source.slice(0, 100)} are not for us`);
+  return {
+    ok: true,
+    source: EVENTBRIDGE_SOURCE,
+    // A second event of the same request (contract aws §4.3) has an id of its own; applying it again changes nothing.
+    naturalKey: event.id,
+    principal: `eventbridge:${event.source}`,
+    decisionWanted: false,
+    externalSubscriptionId: event.licenseId,
+  };
+}

@@ -1,0 +1,76 @@
+import type { FulfillmentEvent, FulfillmentEventKind, StoredInbound } from '#marketplaces/core';
+import { type Envelope, envelopeOf } from './envelope.js';
+import { fieldsOf, instantTextOf, textOf } from './liberal.js';
+import { type AwsRefs, NOTHING_KNOWN, truthOfRefs } from './refs.js';
+
+/** Access ends. ARCHIVED, ROLLED_BACK and what is not known yet are only noted: License Deprovisioned decides (contract aws §4.1). */
+const TERMINAL = new Set(['CANCELLED', 'EXPIRED', 'TERMINATED']);
+/** The agreement goes on under another id; nothing is torn down (contract aws §0.5). */
+const SUPERSEDED = new Set(['RENEWED', 'REPLACED', 'SUPERSEDED']);
+
+interface Told { kind: FulfillmentEventKind; refs: Partial<AwsRefs>; note?: string; effectiveAt?: Date }
+
+/** The events of one message, from the message alone: there is no truth to re-read. `mergeTruth` completes them. */
+export function normalise(message: StoredInbound): FulfillmentEvent[] {
+  const event = envelopeOf(message.body);
+  if (!event) return [];
+  const at = event.at ?? message.receivedAt.toISOString();
+  const told = tell(event, at);
+  const note = told.note ? `${event.detailType}: ${told.note}` : event.detailType;
+  const base = { kind: told.kind, marketplace: 'aws' as const, occurredAt: new Date(at), note, ...(told.effectiveAt ? { effectiveAt: told.effectiveAt } : {}) };
+  if (!event.licenseId && !event.agreementId) return [{ ...base, kind: 'noted', externalSubscriptionId: '', truth: null }];
+  const agreementIds = event.agreementId ? [event.agreementId] : [];
+  const refs: AwsRefs = { ...NOTHING_KNOWN, licenseId: event.licenseId ?? '', agreementIds, lastEventAt: at, ...parties(event, at), ...told.refs };
+  const truth = truthOfRefs(refs, message.receivedAt);
+  return [
+    event.licenseId
+      ? { ...base, externalSubscriptionId: event.licenseId, truth }
+      : { ...base, externalSubscriptionId: '', alias: { kind: 'agreement', externalId: event.agreementId! }, truth },
+  ];
+}
+
+/** Who and what: told by most events; whose licence it is by the licence's own only. */
+function parties(event: Envelope, at: string): Partial<AwsRefs> {
+  const { detail } = event;
+  const offerId = textOf(fieldsOf(detail['offer'])['id']);
+  return {
+    accountId: textOf(fieldsOf(detail['acceptor'])['accountId']),
+    productCode: textOf(fieldsOf(detail['product'])['code']),
+    offerId: offerId === null ? null : { value: offerId, at },
+  };
+}
+
+function tell(event: Envelope, at: string): Told {
+  const agreement = fieldsOf(event.detail['agreement']);
+  switch (event.eventName) {
+    case 'License Updated':
+      return event.licenseId ? { kind: 'purchased', refs: { licensed: true } } : { kind: 'noted', refs: {}, note: 'it names no licence' };
+    case 'License Deprovisioned':
+      return event.licenseId ? { kind: 'ended', refs: { endedAt: at, endedStatus: 'DEPROVISIONED' }, effectiveAt: new Date(at) } : { kind: 'noted', refs: {}, note: 'it names no licence' };
+    case 'Purchase Agreement Created':
+    case 'Purchase Agreement Amended':
+      return { kind: 'noted', refs: terms(agreement, at), ...(textOf(agreement['intent']) ? { note: textOf(agreement['intent'])! } : {}) };
+    case 'Purchase Agreement Ended':
+      return ended(textOf(agreement['status'])?.toUpperCase() ?? 'no status', at);
+    // Advisories are for people: AWS says not to revoke on them. The rest announces, asks or accounts (contract aws §4.1).
+    default:
+      return { kind: 'noted', refs: {} };
+  }
+}
+
+function ended(status: string, at: string): Told {
+  if (TERMINAL.has(status)) return { kind: 'ended', refs: { endedAt: at, endedStatus: status }, note: status, effectiveAt: new Date(at) };
+  if (SUPERSEDED.has(status)) return { kind: 'superseded', refs: { superseded: { value: status, at } }, note: status };
+  return { kind: 'noted', refs: {}, note: `${status} ends nothing by itself` };
+}
+
+function terms(agreement: Record<string, unknown>, at: string): Partial<AwsRefs> {
+  const [startsAt, endsAt, renews] = [instantTextOf(agreement['startTime']), instantTextOf(agreement['endTime']), agreement['autoRenewalEnabled']];
+  return {
+    startsAt: startsAt === null ? null : { value: startsAt, at },
+    // Pay as you go has no end (contract aws §4.1).
+    endsAt: endsAt === null ? null : { value: endsAt, at },
+    autoRenew: typeof renews === 'boolean' ? { value: renews, at } : null,
+    previousAgreementId: textOf(agreement['previousAgreementId']),
+  };
+}

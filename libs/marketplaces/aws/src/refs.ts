@@ -1,0 +1,130 @@
+import type { MarketplaceState, SubscriptionTruth } from '#marketplaces/core';
+import { z } from 'zod';
+import { dateOf } from './liberal.js';
+
+/** AWS knows products, not plans: the catalog has one plan of this name for each product. */
+export const AWS_PLAN = 'standard';
+
+const instant = z.iso.datetime();
+/** A fact and when it was told: of two the later one holds. */
+const told = <T extends z.ZodType>(value: T) => z.object({ value, at: instant }).nullable().default(null);
+
+/**
+ * All that is known of one licence. AWS has no truth that could be read with the metering SDK, so this is the sum of what
+ * messages and landings told; `joinRefs` adds to it in any order with one result.
+ */
+export const awsRefsSchema = z.looseObject({
+  licenseId: z.string(),
+  /** As ResolveCustomer spelled it; calls take no other spelling (contract aws §2). */
+  licenseArn: z.string().nullable(),
+  accountId: z.string().nullable(),
+  productCode: z.string().nullable(),
+  /** License Updated came. */
+  licensed: z.boolean(),
+  /** The tenant serves: our registration is complete. */
+  registered: z.boolean(),
+  agreementIds: z.array(z.string()),
+  /** The first ending event: a terminal status of Ended, or DEPROVISIONED. */
+  endedStatus: z.string().nullable().default(null),
+  endedAt: instant.nullable().default(null),
+  /** The agreement went on as another one with a licence of its own. */
+  superseded: told(z.string()),
+  offerId: told(z.string()),
+  startsAt: told(instant),
+  endsAt: told(instant),
+  autoRenew: told(z.boolean()),
+  /** Of a renewal or replacement: the agreement it follows. */
+  previousAgreementId: z.string().nullable().default(null),
+  /** The youngest event time seen. */
+  lastEventAt: instant.nullable().default(null),
+});
+export type AwsRefs = z.output<typeof awsRefsSchema>;
+
+export const NOTHING_KNOWN: AwsRefs = {
+  licenseId: '', licenseArn: null, accountId: null, productCode: null, licensed: false, registered: false, agreementIds: [], endedStatus: null, endedAt: null,
+  superseded: null, offerId: null, startsAt: null, endsAt: null, autoRenew: null, previousAgreementId: null, lastEventAt: null,
+};
+
+/** Null where it is not ours, or holds no licence. */
+export function readRefs(raw: unknown): AwsRefs | null {
+  const parsed = awsRefsSchema.safeParse(raw);
+  return parsed.success ? parsed.data : null;
+}
+
+type Told<T> = { value: T; at: string } | null;
+const text = (value: unknown): string => JSON.stringify(value) ?? '';
+
+/** Later wins; told at the same instant, the order of arrival must not decide. */
+function later<T>(a: Told<T>, b: Told<T>): Told<T> {
+  if (!a || !b) return a ?? b;
+  if (a.at !== b.at) return a.at > b.at ? a : b;
+  return text(a.value) >= text(b.value) ? a : b;
+}
+
+const greater = (a: string | null, b: string | null): string | null => (a === null || b === null ? (a ?? b) : a >= b ? a : b);
+
+/** What ResolveCustomer said of buyer and product counts more than an event's word. */
+function whose(a: AwsRefs, b: AwsRefs, key: 'accountId' | 'productCode'): string | null {
+  if ((a.licenseArn === null) !== (b.licenseArn === null)) return (a.licenseArn === null ? b : a)[key] ?? greater(a[key], b[key]);
+  return greater(a[key], b[key]);
+}
+
+/** Commutative, associative, and once more changes nothing: so late, repeated and reordered messages end alike (architecture §5.3). */
+export function joinRefs(a: AwsRefs, b: AwsRefs): AwsRefs {
+  const ends = [a, b].filter((r) => r.endedAt !== null).map((r) => ({ at: r.endedAt!, status: r.endedStatus }));
+  // The final hour opens with whichever came first (contract aws §4.3); an end is not undone by anything later.
+  const end = ends.sort((x, y) => text([x.at, x.status]).localeCompare(text([y.at, y.status]), 'en'))[0];
+  return {
+    ...a, ...b,
+    licenseId: a.licenseId || b.licenseId,
+    licenseArn: greater(a.licenseArn, b.licenseArn),
+    accountId: whose(a, b, 'accountId'),
+    productCode: whose(a, b, 'productCode'),
+    licensed: a.licensed || b.licensed,
+    registered: a.registered || b.registered,
+    agreementIds: [...new Set([...a.agreementIds, ...b.agreementIds])].sort(),
+    endedStatus: end?.status ?? null,
+    endedAt: end?.at ?? null,
+    superseded: later(a.superseded, b.superseded),
+    offerId: later(a.offerId, b.offerId),
+    startsAt: later(a.startsAt, b.startsAt),
+    endsAt: later(a.endsAt, b.endsAt),
+    autoRenew: later(a.autoRenew, b.autoRenew),
+    previousAgreementId: greater(a.previousAgreementId, b.previousAgreementId),
+    lastEventAt: greater(a.lastEventAt, b.lastEventAt),
+  };
+}
+
+export function stateOf(refs: AwsRefs, observedAt: Date): MarketplaceState {
+  if (refs.endedAt !== null) return 'ended';
+  if (refs.licensed) return refs.registered ? 'active' : 'pending_fulfillment';
+  // Signed today, starting later: the licence comes on the day (contract aws §7).
+  return refs.startsAt && Date.parse(refs.startsAt.value) > observedAt.getTime() ? 'scheduled' : 'pending_fulfillment';
+}
+
+/** The purchase that the refs describe. */
+export function truthOfRefs(refs: AwsRefs, observedAt: Date): SubscriptionTruth {
+  const endsAt = dateOf(refs.endsAt?.value);
+  return {
+    marketplace: 'aws',
+    externalSubscriptionId: refs.licenseId,
+    aliases: refs.agreementIds.map((externalId) => ({ kind: 'agreement', externalId })),
+    state: stateOf(refs, observedAt),
+    name: null,
+    externalOfferId: refs.productCode ?? '',
+    externalPlanId: AWS_PLAN,
+    quantity: null,
+    term: { unit: null, startsAt: dateOf(refs.startsAt?.value), endsAt },
+    // Without renewal the term's end is the end; else only an ending event tells.
+    endsAt: dateOf(refs.endedAt) ?? (refs.autoRenew?.value === false ? endsAt : null),
+    purchaser: refs.accountId === null ? null : { email: null, personId: null, directoryId: null, accountId: refs.accountId },
+    beneficiary: null,
+    readOnly: false,
+    isTest: false,
+    // Events carry no trial flag and the landing's field is an untrusted hint (contract aws §2, §3); AWS prices a trial itself.
+    isFreeTrial: false,
+    refs,
+    observedAt,
+    version: refs.lastEventAt,
+  };
+}

@@ -1,0 +1,28 @@
+// What a control plane must be told to sell in the sandbox, and what the sandbox must be told about it.
+
+/** Environment of the control plane, read from the sandbox's own settings. */
+export async function sellerEnvironment(sandboxUrl) {
+  const { azure } = await settingsOf(sandboxUrl);
+  const env = {};
+  const offer = azure?.offers?.[0];
+  const publisher = azure?.publishers?.find((one) => one.id === offer?.publisherId);
+  const app = publisher?.apps?.find((one) => one.clientId === offer?.clientId);
+  if (app) Object.assign(env, { AZURE_TENANT_ID: publisher.tenantId, AZURE_CLIENT_ID: app.clientId, AZURE_CLIENT_SECRET: app.clientSecret });
+  return env;
+}
+
+/** Where the marketplaces send buyers and notifications. */
+export async function connectSandbox(sandboxUrl, controlPlaneUrl) {
+  const answer = await fetch(`${sandboxUrl}/sandbox/settings`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ azure: { landingUrl: `${controlPlaneUrl}/landing/azure`, webhookUrl: `${controlPlaneUrl}/webhooks/azure` } }),
+  });
+  if (!answer.ok) throw new Error(`the sandbox refused the control plane's addresses: ${answer.status} ${await answer.text()}`);
+}
+
+async function settingsOf(sandboxUrl) {
+  const answer = await fetch(`${sandboxUrl}/sandbox/settings`);
+  if (!answer.ok) throw new Error(`the sandbox does not tell its settings: ${answer.status}`);
+  return answer.json();
+}
