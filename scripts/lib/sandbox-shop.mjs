@@ -7,7 +7,8 @@ export async function sellerEnvironment(sandboxUrl) {
   const offer = azure?.offers?.[0];
   const publisher = azure?.publishers?.find((one) => one.id === offer?.publisherId);
   const app = publisher?.apps?.find((one) => one.clientId === offer?.clientId);
-  if (app) Object.assign(env, { AZURE_TENANT_ID: publisher.tenantId, AZURE_CLIENT_ID: app.clientId, AZURE_CLIENT_SECRET: app.clientSecret });
+  if (app)
+    Object.assign(env, { AZURE_TENANT_ID: publisher.tenantId, AZURE_CLIENT_ID: app.clientId, AZURE_CLIENT_SECRET: app.clientSecret });
   return env;
 }
 

@@ -3,8 +3,27 @@ import { APP_GUARD, ModuleRef } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import { join } from 'node:path';
 import {
-  CALLS, Calls, CLOCK, DATABASE, Database, dataSourceOptions, GuardedHttp, hostsOf, INBOX, Inbox, METRICS, Metrics, Sealer, SERVING_ROLES, TaskRunner, TASKS, Tasks,
-  type BerthConfig, type Logger, type OffsetClock, type ServingRole,
+  CALLS,
+  Calls,
+  CLOCK,
+  DATABASE,
+  Database,
+  dataSourceOptions,
+  GuardedHttp,
+  hostsOf,
+  INBOX,
+  Inbox,
+  METRICS,
+  Metrics,
+  Sealer,
+  SERVING_ROLES,
+  TaskRunner,
+  TASKS,
+  Tasks,
+  type BerthConfig,
+  type Logger,
+  type OffsetClock,
+  type ServingRole,
 } from '#platform';
 import { MARKETPLACE_REGISTRY, MarketplaceRegistry } from '#marketplaces/core';
 import { Audit, Keys, Tenants } from '#tenancy';
@@ -70,35 +89,59 @@ function providers(o: AppOptions): Provider[] {
     { provide: CALLS, useFactory: (db: Database) => new Calls(db, clock), inject: [DATABASE] },
     {
       provide: GuardedHttp,
-      useFactory: () => new GuardedHttp({ allow: hostsOf([config.azure?.apiUrl, config.azure?.authorityUrl, config.sandboxUrl ?? undefined]) }),
+      useFactory: () =>
+        new GuardedHttp({ allow: hostsOf([config.azure?.apiUrl, config.azure?.authorityUrl, config.sandboxUrl ?? undefined]) }),
     },
-    { provide: MARKETPLACE_REGISTRY, useFactory: (http: GuardedHttp) => new MarketplaceRegistry(makeAdapters(config, { http, clock, logger })), inject: [GuardedHttp] },
+    {
+      provide: MARKETPLACE_REGISTRY,
+      useFactory: (http: GuardedHttp) => new MarketplaceRegistry(makeAdapters(config, { http, clock, logger })),
+      inject: [GuardedHttp],
+    },
     { provide: Keys, useFactory: () => new Keys(clock) },
     { provide: Tenants, useFactory: (sealer: Sealer) => new Tenants(clock, sealer), inject: [Sealer] },
     { provide: Audit, useFactory: () => new Audit(clock) },
     { provide: Catalog, useFactory: () => new Catalog(clock) },
-    { provide: Subscriptions, useFactory: (tasks: Tasks, catalog: Catalog) => new Subscriptions(clock, tasks, catalog), inject: [TASKS, Catalog] },
-    { provide: Changes, useFactory: (catalog: Catalog, s: Subscriptions) => new Changes(clock, catalog, s), inject: [Catalog, Subscriptions] },
+    {
+      provide: Subscriptions,
+      useFactory: (tasks: Tasks, catalog: Catalog) => new Subscriptions(clock, tasks, catalog),
+      inject: [TASKS, Catalog],
+    },
+    {
+      provide: Changes,
+      useFactory: (catalog: Catalog, s: Subscriptions) => new Changes(clock, catalog, s),
+      inject: [Catalog, Subscriptions],
+    },
     {
       provide: Landings,
-      useFactory: (sealer: Sealer, s: Subscriptions, catalog: Catalog, tenants: Tenants) => new Landings(clock, sealer, s, catalog, tenants),
+      useFactory: (sealer: Sealer, s: Subscriptions, catalog: Catalog, tenants: Tenants) =>
+        new Landings(clock, sealer, s, catalog, tenants),
       inject: [Sealer, Subscriptions, Catalog, Tenants],
     },
     {
       provide: DRIVERS,
       // The engine needs its drivers and they ask it where usage goes: the question comes later, so it is looked up then.
       useFactory: (modules: ModuleRef) =>
-        makeDrivers(config, { clock, cellsFolder: join(config.dataDir, 'cells'), usageTarget: (ref) => modules.get(ProvisioningEngine, { strict: false }).usageTarget(ref) }),
+        makeDrivers(config, {
+          clock,
+          cellsFolder: join(config.dataDir, 'cells'),
+          usageTarget: (ref) => modules.get(ProvisioningEngine, { strict: false }).usageTarget(ref),
+        }),
       inject: [ModuleRef],
     },
     {
       provide: ProvisioningEngine,
       useFactory: (db: Database, tasks: Tasks, sealer: Sealer, keys: Keys, drivers: Drivers) => {
         const engine: ProvisioningEngine = new ProvisioningEngine({
-          db, tasks, clock, sealer, logger, drivers: drivers.byName,
+          db,
+          tasks,
+          clock,
+          sealer,
+          logger,
+          drivers: drivers.byName,
           ingestUrl: () => (runtime.isListening ? `${runtime.url}/api/v1/usage-events` : null),
           // The key carries the cluster's name: drivers know a cluster by it, and a cell's events name it as their source.
-          issueCellKey: async (tx, clusterId) => (await keys.issue(tx, { kind: 'cell', name: (await engine.getCluster(tx, clusterId)).name, clusterId })).key,
+          issueCellKey: async (tx, clusterId) =>
+            (await keys.issue(tx, { kind: 'cell', name: (await engine.getCluster(tx, clusterId)).name, clusterId })).key,
         });
         return engine;
       },

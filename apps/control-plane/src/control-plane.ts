@@ -32,7 +32,12 @@ export async function startControlPlane(config: BerthConfig, logger: Logger): Pr
     const runtime = new RuntimeInfo(config, services.modes);
     app = await NestFactory.create<NestFastifyApplication>(
       AppModule.register({ config, logger, clock, services, runtime }),
-      new FastifyAdapter({ bodyLimit: 5 * 1024 * 1024 + 64 * 1024, trustProxy: false, forceCloseConnections: 'idle', routerOptions: { maxParamLength: 200 } }),
+      new FastifyAdapter({
+        bodyLimit: 5 * 1024 * 1024 + 64 * 1024,
+        trustProxy: false,
+        forceCloseConnections: 'idle',
+        routerOptions: { maxParamLength: 200 },
+      }),
       { bodyParser: false, logger: new NestLogger(logger), abortOnError: false },
     );
     await configureHttp(app, logger);
@@ -83,4 +88,3 @@ export async function startControlPlane(config: BerthConfig, logger: Logger): Pr
     throw error;
   }
 }
-

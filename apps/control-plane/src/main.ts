@@ -31,7 +31,10 @@ async function main(): Promise<void> {
         logger.info({ signal }, 'stopping');
         // A second signal or a hung close must not leave the process behind.
         setTimeout(() => process.exit(1), 15_000).unref();
-        running.stop().then(() => process.exit(0), () => process.exit(1));
+        running.stop().then(
+          () => process.exit(0),
+          () => process.exit(1),
+        );
       });
     }
     process.stdout.write(`${JSON.stringify({ ready: true, ...running.banner })}\n`);
@@ -49,9 +52,11 @@ function startFault(error: unknown, config: BerthConfig): string {
   if (error instanceof ConfigError) return text;
   if (e.code === 'EADDRINUSE') return `port ${config.port} is in use. Stop what listens there, or set PORT to another (0 takes a free one)`;
   if (e.code === 'EACCES') return `port ${config.port} may not be opened by this user. Set PORT to one above 1023`;
-  if (config.databaseUrl && (e.code === 'ECONNREFUSED' || e.code === 'ENOTFOUND')) return `the database at ${new URL(config.databaseUrl).host} does not answer (${e.code}). Start it, or correct DATABASE_URL, or unset it to use the embedded one`;
+  if (config.databaseUrl && (e.code === 'ECONNREFUSED' || e.code === 'ENOTFOUND'))
+    return `the database at ${new URL(config.databaseUrl).host} does not answer (${e.code}). Start it, or correct DATABASE_URL, or unset it to use the embedded one`;
   if (e.code === '28P01' || e.code === '28000' || e.code === '3D000') return `the database refuses: ${text}. Correct DATABASE_URL`;
-  if (e.code === '42501') return `the database role lacks a right: ${text}. DATABASE_URL must name a role with CREATEROLE that may create in the database`;
+  if (e.code === '42501')
+    return `the database role lacks a right: ${text}. DATABASE_URL must name a role with CREATEROLE that may create in the database`;
   return text;
 }
 

@@ -14,12 +14,29 @@ import { CONTROLLERS } from './http/controllers.js';
 import { describeApi } from './http/support/configure-http.js';
 
 /** The controllers alone: describing the API calls none of their dependencies. */
-const dependencies = [DATABASE, METRICS, CLOCK, RuntimeInfo, Sealer, Tenants, Keys, Audit, ProvisioningEngine, Metering, ProcessContext, DevClock];
+const dependencies = [
+  DATABASE,
+  METRICS,
+  CLOCK,
+  RuntimeInfo,
+  Sealer,
+  Tenants,
+  Keys,
+  Audit,
+  ProvisioningEngine,
+  Metering,
+  ProcessContext,
+  DevClock,
+];
 @Module({ controllers: CONTROLLERS, providers: dependencies.map((provide) => ({ provide, useValue: {} })) })
 class DescriptionModule {}
 
 /** Prints our own API description from the code; `npm run generate` commits it as `openapi/control-plane.yaml`, `npm run check` fails when it is stale. */
-const app = await NestFactory.create<NestFastifyApplication>(DescriptionModule, new FastifyAdapter(), { preview: true, logger: false, abortOnError: false });
+const app = await NestFactory.create<NestFastifyApplication>(DescriptionModule, new FastifyAdapter(), {
+  preview: true,
+  logger: false,
+  abortOnError: false,
+});
 const text = `# Generated from the code by "npm run generate". Do not edit.\n${stringify(describeApi(app), { aliasDuplicateObjects: false })}`;
 process.stdout.write(text);
 await app.close();

@@ -6,15 +6,30 @@ export class RuntimeInfo {
   private base: string | null = null;
   private phase: 'starting' | 'ready' | 'stopping' = 'starting';
 
-  constructor(private readonly config: BerthConfig, readonly modes: Services['modes']) {}
+  constructor(
+    private readonly config: BerthConfig,
+    readonly modes: Services['modes'],
+  ) {}
 
-  listening(url: string): void { this.base = url; }
-  ready(): void { this.phase = 'ready'; }
-  stopping(): void { this.phase = 'stopping'; }
+  listening(url: string): void {
+    this.base = url;
+  }
+  ready(): void {
+    this.phase = 'ready';
+  }
+  stopping(): void {
+    this.phase = 'stopping';
+  }
 
-  get isListening(): boolean { return this.base !== null; }
-  get state(): 'starting' | 'ready' | 'stopping' { return this.phase; }
-  get role(): string { return this.config.role; }
+  get isListening(): boolean {
+    return this.base !== null;
+  }
+  get state(): 'starting' | 'ready' | 'stopping' {
+    return this.phase;
+  }
+  get role(): string {
+    return this.config.role;
+  }
 
   /** Where this process itself is reached on this machine. */
   get url(): string {

@@ -1,6 +1,13 @@
 import { join } from 'node:path';
 import {
-  BullNudger, PgNudger, roleUrl, startEmbeddedPostgres, startEmbeddedRedis, type BerthConfig, type Logger, type Nudger,
+  BullNudger,
+  PgNudger,
+  roleUrl,
+  startEmbeddedPostgres,
+  startEmbeddedRedis,
+  type BerthConfig,
+  type Logger,
+  type Nudger,
 } from '#platform';
 
 export interface Services {
@@ -17,7 +24,9 @@ export async function startServices(config: BerthConfig, logger: Logger): Promis
   let adminUrl = config.databaseUrl;
   if (!adminUrl) {
     const postgres = await startEmbeddedPostgres({
-      dataDir: join(config.dataDir, 'postgres'), durability: config.relaxedDurability ? 'relaxed' : 'full', detached: true,
+      dataDir: join(config.dataDir, 'postgres'),
+      durability: config.relaxedDurability ? 'relaxed' : 'full',
+      detached: true,
     });
     adminUrl = postgres.url;
     stops.push(() => postgres.stop());
@@ -39,7 +48,8 @@ export async function startServices(config: BerthConfig, logger: Logger): Promis
     nudger,
     modes: { database: config.databaseUrl ? 'external' : 'embedded', queue: redisUrl ? queue : 'poller alone' },
     stop: async () => {
-      for (const stop of stops.reverse()) await stop().catch((error: unknown) => logger.warn({ err: String(error) }, 'a service did not stop cleanly'));
+      for (const stop of stops.reverse())
+        await stop().catch((error: unknown) => logger.warn({ err: String(error) }, 'a service did not stop cleanly'));
     },
   };
 }

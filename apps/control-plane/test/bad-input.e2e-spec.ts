@@ -23,28 +23,42 @@ const problem = (a: { json: Record<string, unknown> }): unknown => {
 };
 
 describe('forged, unknown, repeated and malformed notifications', () => {
-  it.each(['wrong_key', 'wrong_audience', 'wrong_appid', 'wrong_tenant', 'expired', 'no_token'])('refuses a token that is forged (%s), keeps it apart and changes nothing', async (forge) => {
-    const before = await state();
-    const answer = await deliver({ id: randomUUID(), subscriptionId: externalId, action: 'Unsubscribe' }, forge);
-    expect([401, 403]).toContain(answer.json['status']);
-    expect(String(problem(answer))).toMatch(/^azure\./);
-    expect((await house.api('GET', '/refused-events?limit=1')).json.items![0]).toMatchObject({ source: 'azure.webhook' });
-    expect((await house.api('GET', '/inbound-events?limit=200')).json.items!.filter((i) => i['source'] === 'azure.webhook' && i['state'] === 'processed' && String(i['note']).includes('closing'))).toEqual([]);
-    expect(await state()).toBe(before);
-  });
+  it.each(['wrong_key', 'wrong_audience', 'wrong_appid', 'wrong_tenant', 'expired', 'no_token'])(
+    'refuses a token that is forged (%s), keeps it apart and changes nothing',
+    async (forge) => {
+      const before = await state();
+      const answer = await deliver({ id: randomUUID(), subscriptionId: externalId, action: 'Unsubscribe' }, forge);
+      expect([401, 403]).toContain(answer.json['status']);
+      expect(String(problem(answer))).toMatch(/^azure\./);
+      expect((await house.api('GET', '/refused-events?limit=1')).json.items![0]).toMatchObject({ source: 'azure.webhook' });
+      expect(
+        (await house.api('GET', '/inbound-events?limit=200')).json.items!.filter(
+          (i) => i['source'] === 'azure.webhook' && i['state'] === 'processed' && String(i['note']).includes('closing'),
+        ),
+      ).toEqual([]);
+      expect(await state()).toBe(before);
+    },
+  );
 
   it('stores an unknown action and changes nothing', async () => {
     const before = await state();
     const id = randomUUID();
     expect((await deliver({ id, subscriptionId: externalId, action: 'Teleport' })).json['status']).toBe(200);
-    await until(() => house.api('GET', '/inbound-events?limit=200'), (a) => a.json.items!.some((i) => i['naturalKey'] === id && i['state'] !== 'received'));
+    await until(
+      () => house.api('GET', '/inbound-events?limit=200'),
+      (a) => a.json.items!.some((i) => i['naturalKey'] === id && i['state'] !== 'received'),
+    );
     expect(await state()).toBe(before);
   });
 
   it('does not believe a genuine sender about a purchase that is not so', async () => {
     const before = await state();
     await deliver({ id: randomUUID(), subscriptionId: externalId, action: 'Unsubscribe', status: 'Succeeded' });
-    await until(() => house.api('GET', '/inbound-events?limit=200'), (a) => a.json.items!.every((i) => i['state'] !== 'received'), 90_000);
+    await until(
+      () => house.api('GET', '/inbound-events?limit=200'),
+      (a) => a.json.items!.every((i) => i['state'] !== 'received'),
+      90_000,
+    );
     expect(JSON.parse(await state())).toMatchObject({ state: (JSON.parse(before) as { state: string }).state });
   }, 100_000);
 
@@ -69,14 +83,17 @@ describe('forged, unknown, repeated and malformed notifications', () => {
   });
 
   it('refuses a body that is too large, as a problem with a code', async () => {
-    const answer = await house.call('POST', `${house.controlPlane.url}/webhooks/azure`, JSON.stringify({ pad: 'x'.repeat(300_000) }), { 'content-type': 'application/json' });
+    const answer = await house.call('POST', `${house.controlPlane.url}/webhooks/azure`, JSON.stringify({ pad: 'x'.repeat(300_000) }), {
+      'content-type': 'application/json',
+    });
     expect(answer.status).toBe(413);
     expect(answer.json['code']).toBe('webhook.too_large');
   });
 });
 
 describe('landing tokens', () => {
-  const arrive = async (query: string): Promise<string> => (await house.call('GET', `${house.controlPlane.url}/landing/azure${query}`)).headers.get('location') ?? '';
+  const arrive = async (query: string): Promise<string> =>
+    (await house.call('GET', `${house.controlPlane.url}/landing/azure${query}`)).headers.get('location') ?? '';
 
   it('tells a visitor without a token, with a garbled and with a doubly decoded one', async () => {
     expect(await arrive('')).toContain('landing.token_missing');
@@ -99,7 +116,7 @@ describe('landing tokens', () => {
     const url = `${house.controlPlane.url}/landing/api/sessions/${sessionId}/details`;
     const wrong = await house.call('POST', url, { organisation: 'x', region: 'moon', contactName: 'A', contactEmail: 'no' });
     expect(wrong.status).toBe(400);
-expect((wrong.json['errors'] as { field: string }[]).map((e) => e.field).sort()).toEqual(['contactEmail', 'organisation', 'region']);
+    expect((wrong.json['errors'] as { field: string }[]).map((e) => e.field).sort()).toEqual(['contactEmail', 'organisation', 'region']);
     const right = { organisation: 'Form Works', region: 'local', contactName: 'A', contactEmail: 'a@form.example' };
     expect((await house.call('POST', url, right)).status).toBe(202);
     expect(await house.call('POST', url, right)).toMatchObject({ status: 409, json: { code: 'landing.already_completed' } });
@@ -109,10 +126,19 @@ expect((wrong.json['errors'] as { field: string }[]).map((e) => e.field).sort())
 
 describe('usage events', () => {
   const event = (change: Record<string, unknown> = {}, data: Record<string, unknown> = {}): Record<string, unknown> => ({
-    specversion: '1.0', id: randomUUID(), source: '/operators/import', type: 'berth.sample.v1', time: new Date().toISOString(), subject: randomUUID(), sequence: '1',
-    datacontenttype: 'application/json', data: { metric: 'stored_bytes', kind: 'gauge', value: '1', epoch: 'e1', ...data }, ...change,
+    specversion: '1.0',
+    id: randomUUID(),
+    source: '/operators/import',
+    type: 'berth.sample.v1',
+    time: new Date().toISOString(),
+    subject: randomUUID(),
+    sequence: '1',
+    datacontenttype: 'application/json',
+    data: { metric: 'stored_bytes', kind: 'gauge', value: '1', epoch: 'e1', ...data },
+    ...change,
   });
-  const outcome = async (e: unknown): Promise<Record<string, unknown>> => ((await house.api('POST', '/usage-events', [e])).json['results'] as Record<string, unknown>[])[0]!;
+  const outcome = async (e: unknown): Promise<Record<string, unknown>> =>
+    ((await house.api('POST', '/usage-events', [e])).json['results'] as Record<string, unknown>[])[0]!;
 
   it.each([
     ['no id', () => event({ id: '' })],
@@ -134,20 +160,38 @@ describe('usage events', () => {
     const url = `${house.controlPlane.url}/api/v1/usage-events`;
     expect((await house.call('POST', url, '[{', auth)).json['code']).toBe('request.malformed_json');
     expect((await house.call('POST', url, 'not gzip', { ...auth, 'content-encoding': 'gzip' })).status).toBe(413);
-    expect((await house.api('POST', '/usage-events', Array.from({ length: 5_001 }, () => ({})))).json['code']).toBe('usage.batch_too_large');
-    const zipped = await fetch(url, { method: 'POST', headers: { ...auth, 'content-encoding': 'gzip' }, body: gzipSync(JSON.stringify([event()])) });
+    expect(
+      (
+        await house.api(
+          'POST',
+          '/usage-events',
+          Array.from({ length: 5_001 }, () => ({})),
+        )
+      ).json['code'],
+    ).toBe('usage.batch_too_large');
+    const zipped = await fetch(url, {
+      method: 'POST',
+      headers: { ...auth, 'content-encoding': 'gzip' },
+      body: gzipSync(JSON.stringify([event()])),
+    });
     expect(zipped.status).toBe(200);
   });
 });
 
 describe('closed routes', () => {
   it('answers each route of the API 401 without a key, and problem documents everywhere', async () => {
-    const description = (await house.call('GET', `${house.controlPlane.url}/openapi.json`)).json as unknown as { paths: Record<string, Record<string, unknown>> };
+    const description = (await house.call('GET', `${house.controlPlane.url}/openapi.json`)).json as unknown as {
+      paths: Record<string, Record<string, unknown>>;
+    };
     const paths = Object.entries(description.paths).filter(([path]) => path.startsWith('/api/v1'));
     expect(paths.length).toBeGreaterThan(15);
     for (const [path, methods] of paths) {
       for (const method of Object.keys(methods)) {
-        const answer = await house.call(method.toUpperCase(), house.controlPlane.url + path.replaceAll(/\{\w+\}/g, 'x'), method === 'post' ? {} : undefined);
+        const answer = await house.call(
+          method.toUpperCase(),
+          house.controlPlane.url + path.replaceAll(/\{\w+\}/g, 'x'),
+          method === 'post' ? {} : undefined,
+        );
         expect(answer, `${method} ${path}`).toMatchObject({ status: 401, json: { code: 'auth.key_invalid' } });
         expect(answer.headers.get('content-type')).toContain('application/problem+json');
       }

@@ -9,7 +9,13 @@ const folder = mkdtempSync(join(tmpdir(), 'berth-start-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const refusal = async (env: Record<string, string>, args: string[] = []): Promise<{ code: number; message: string }> => {
-  const started = startProgram('apps/control-plane/src/main.js', args, { BERTH_DATA: join(folder, 'data'), BERTH_LOG: 'silent', BERTH_REDIS: 'off', PORT: '0', ...env });
+  const started = startProgram('apps/control-plane/src/main.js', args, {
+    BERTH_DATA: join(folder, 'data'),
+    BERTH_LOG: 'silent',
+    BERTH_REDIS: 'off',
+    PORT: '0',
+    ...env,
+  });
   return started.then(
     (s) => {
       s.child.kill('SIGKILL');
@@ -49,7 +55,10 @@ describe('a start that cannot be', () => {
   });
 
   it('refuses a clock that moves while a marketplace is real', async () => {
-    const { code, message } = await refusal({ BERTH_SANDBOX_URL: 'http://127.0.0.1:9', AZURE_MARKETPLACE_URL: 'https://marketplace.example/api' });
+    const { code, message } = await refusal({
+      BERTH_SANDBOX_URL: 'http://127.0.0.1:9',
+      AZURE_MARKETPLACE_URL: 'https://marketplace.example/api',
+    });
     expect(code).toBe(2);
     expect(message).toContain('BERTH_SANDBOX_URL');
   });

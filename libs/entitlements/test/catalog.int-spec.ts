@@ -31,7 +31,10 @@ describe('the catalog', () => {
 
   it('names every fault of every file at once', () => {
     const wrong = {
-      'a.yaml': text.replace("hardLimit: '1000'", "hardLimit: '0'").replace('acknowledge: on_serving', 'acknowledge: sometimes').replace('name: Tide Cells }', 'name: Tide Cells, nick: tide }'),
+      'a.yaml': text
+        .replace("hardLimit: '1000'", "hardLimit: '0'")
+        .replace('acknowledge: on_serving', 'acknowledge: sometimes')
+        .replace('name: Tide Cells }', 'name: Tide Cells, nick: tide }'),
       'b.yaml': 'marketplace: [',
     };
     const message = (() => {
@@ -49,9 +52,21 @@ describe('the catalog', () => {
   });
 
   it.each([
-    ['a unit that does not divide into its decimals', text.replace("basePerUnit: '1048576'\n        decimals: 0", "basePerUnit: '1048576'\n        decimals: 2"), /plan standard, meter mib_egress: basePerUnit must be divisible by 10\^2/],
-    ['a default region in which the plan is not sold', text.replace("defaultRegion: local-2", 'defaultRegion: local-1'), /plan island: defaultRegion local-1/],
-    ['a dimension fed by two meters', text.replace('dimension: mib_egress', 'dimension: gib_hours_stored'), /dimension gib_hours_stored is fed by two meters/],
+    [
+      'a unit that does not divide into its decimals',
+      text.replace("basePerUnit: '1048576'\n        decimals: 0", "basePerUnit: '1048576'\n        decimals: 2"),
+      /plan standard, meter mib_egress: basePerUnit must be divisible by 10\^2/,
+    ],
+    [
+      'a default region in which the plan is not sold',
+      text.replace('defaultRegion: local-2', 'defaultRegion: local-1'),
+      /plan island: defaultRegion local-1/,
+    ],
+    [
+      'a dimension fed by two meters',
+      text.replace('dimension: mib_egress', 'dimension: gib_hours_stored'),
+      /dimension gib_hours_stored is fed by two meters/,
+    ],
     ['a meter that is there twice', text.replace('meter: mib_egress', 'meter: gib_hours_stored'), /meter gib_hours_stored is there twice/],
     ['a plan described twice', text.replace('externalId: premium', 'externalId: standard'), /plan standard is described twice/],
   ])('refuses %s', (_what, content, fault) => {
@@ -88,7 +103,10 @@ describe('the catalog', () => {
   });
 
   it('does not care for the order of keys or for comments', async () => {
-    const reordered = text.replace('offer: { externalId: tide-cells, name: Tide Cells }', '# a remark\noffer: { name: Tide Cells, externalId: tide-cells }');
+    const reordered = text.replace(
+      'offer: { externalId: tide-cells, name: Tide Cells }',
+      '# a remark\noffer: { name: Tide Cells, externalId: tide-cells }',
+    );
     await load(text);
     expect(await load(reordered)).toBe(0);
   });
@@ -100,8 +118,12 @@ describe('the catalog', () => {
       const client = new Client({ connectionString: rig.base.url(role) });
       await client.connect();
       try {
-        await expect(client.query('update plan_versions set version = 9 where plan_version_id = $1', [plan.planVersionId])).rejects.toThrow(/immutable|permission denied/);
-        await expect(client.query('delete from plan_versions where plan_version_id = $1', [plan.planVersionId])).rejects.toThrow(/immutable|permission denied/);
+        await expect(client.query('update plan_versions set version = 9 where plan_version_id = $1', [plan.planVersionId])).rejects.toThrow(
+          /immutable|permission denied/,
+        );
+        await expect(client.query('delete from plan_versions where plan_version_id = $1', [plan.planVersionId])).rejects.toThrow(
+          /immutable|permission denied/,
+        );
       } finally {
         await client.end();
       }

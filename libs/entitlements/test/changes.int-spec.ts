@@ -29,13 +29,22 @@ describe('the decision on a requested change', () => {
   const stored = (bytes: number): Promise<unknown> =>
     rig.db.ops((tx) =>
       tx.query('insert into subscription_usage (subscription_id, tenant_id, last_usage, observed_at) values ($1, $2, $3, $4)', [
-        subscriptionIdOf('azure', id), tenantId, JSON.stringify({ stored_bytes: String(bytes) }), rig.clock.now(),
+        subscriptionIdOf('azure', id),
+        tenantId,
+        JSON.stringify({ stored_bytes: String(bytes) }),
+        rig.clock.now(),
       ]),
     );
   const decide = (change: Partial<RequestedChange>): Promise<ChangeDecision> =>
     rig.db.ops((tx) =>
       rig.changes.decide(tx, truth, {
-        externalOperationId: randomUUID(), kind: change.toQuantity ? 'quantity' : 'plan', toExternalPlanId: null, toQuantity: null, answerBefore: null, requestedByUs: false, ...change,
+        externalOperationId: randomUUID(),
+        kind: change.toQuantity ? 'quantity' : 'plan',
+        toExternalPlanId: null,
+        toQuantity: null,
+        answerBefore: null,
+        requestedByUs: false,
+        ...change,
       }),
     );
 
@@ -75,8 +84,15 @@ describe('the decision on a requested change', () => {
   it('is no where more is stored than the plan allows, to the byte', async () => {
     await buy('premium');
     await stored(1_001);
-    expect(await decide({ toExternalPlanId: 'standard' })).toMatchObject({ accept: false, reason: expect.stringContaining('More is stored') });
-    await rig.db.ops((tx) => tx.query(`update subscription_usage set last_usage = '{"stored_bytes":"1000"}' where subscription_id = $1`, [subscriptionIdOf('azure', id)]));
+    expect(await decide({ toExternalPlanId: 'standard' })).toMatchObject({
+      accept: false,
+      reason: expect.stringContaining('More is stored'),
+    });
+    await rig.db.ops((tx) =>
+      tx.query(`update subscription_usage set last_usage = '{"stored_bytes":"1000"}' where subscription_id = $1`, [
+        subscriptionIdOf('azure', id),
+      ]),
+    );
     expect((await decide({ toExternalPlanId: 'standard' })).accept).toBe(true);
   });
 
@@ -85,7 +101,10 @@ describe('the decision on a requested change', () => {
     await stored(301);
     expect((await decide({ toQuantity: 3 })).accept).toBe(false);
     expect((await decide({ toQuantity: 4 })).accept).toBe(true);
-    expect(await decide({ kind: 'quantity', toQuantity: 0 })).toMatchObject({ accept: false, reason: expect.stringContaining('at least 1') });
+    expect(await decide({ kind: 'quantity', toQuantity: 0 })).toMatchObject({
+      accept: false,
+      reason: expect.stringContaining('at least 1'),
+    });
   });
 
   it('is yes to a revert, which names what the buyer already has', async () => {
@@ -99,7 +118,10 @@ describe('the decision on a requested change', () => {
   it('is no for a purchase that is not active or not known', async () => {
     await buy('standard');
     await rig.apply(eventOf({ ...truth, state: 'suspended' }));
-    expect(await decide({ toExternalPlanId: 'premium' })).toMatchObject({ accept: false, reason: 'A suspended subscription cannot be changed.' });
+    expect(await decide({ toExternalPlanId: 'premium' })).toMatchObject({
+      accept: false,
+      reason: 'A suspended subscription cannot be changed.',
+    });
     truth = { ...truth, externalSubscriptionId: randomUUID() };
     expect(await decide({ toExternalPlanId: 'premium' })).toMatchObject({ accept: false, reason: expect.stringContaining('not known') });
   });
@@ -109,7 +131,9 @@ describe('the decision on a requested change', () => {
     await stored(250);
     const plan = (await rig.db.ops((tx) => rig.catalog.latest(tx, 'azure', 'tide-cells', 'seats')))!;
     await rig.db.ops((tx) =>
-      rig.catalog.load(tx, [{ ...plan, quotas: [{ ...plan.quotas[0]!, hardLimit: '10' }], contentHash: 'another', planVersionId: randomUUID() }]),
+      rig.catalog.load(tx, [
+        { ...plan, quotas: [{ ...plan.quotas[0]!, hardLimit: '10' }], contentHash: 'another', planVersionId: randomUUID() },
+      ]),
     );
     expect((await decide({ toQuantity: 3 })).accept).toBe(true);
   });

@@ -8,7 +8,11 @@ import { expectUnbroken, Rig } from './rig.js';
 const HOUR = 3_600_000;
 const BOUGHT = Date.parse('2030-05-01T00:00:00Z');
 
-interface View { state: MarketplaceState; externalPlanId: string; quantity: number | null }
+interface View {
+  state: MarketplaceState;
+  externalPlanId: string;
+  quantity: number | null;
+}
 
 /** One purchase's life at its marketplace: pending, then active and suspended by turns with changes of plan, perhaps an end. */
 const life: fc.Arbitrary<View[]> = fc
@@ -39,7 +43,12 @@ const deliveries = (count: number): fc.Arbitrary<number[]> =>
     .map(([order, place]) => order.toSpliced(Math.min(place, order.length), 0, count - 1));
 
 const classOf = (state: SubscriptionState): string => (['closing', 'cancelled', 'voided'].includes(state) ? 'over' : state);
-const EXPECTED: Record<string, string> = { pending_fulfillment: 'pending_fulfillment', active: 'active', suspended: 'suspended', ended: 'over' };
+const EXPECTED: Record<string, string> = {
+  pending_fulfillment: 'pending_fulfillment',
+  active: 'active',
+  suspended: 'suspended',
+  ended: 'over',
+};
 
 describe('events of one purchase in any order', () => {
   let rig: Rig;
@@ -68,7 +77,8 @@ describe('events of one purchase in any order', () => {
     const open = segments.filter((s) => s.endsAt === null);
     if (record.state === 'active' && record.tenantId) expect(open).toHaveLength(1);
     if (classOf(record.state) === 'over') expect(open).toEqual([]);
-    for (const s of open) expect(s).toMatchObject({ billable: record.state === 'active', externalPlanId: record.externalPlanId, quantity: record.quantity });
+    for (const s of open)
+      expect(s).toMatchObject({ billable: record.state === 'active', externalPlanId: record.externalPlanId, quantity: record.quantity });
 
     const rights = await rig.rights(id);
     const live = rights.filter((r) => r.until === null);
@@ -93,7 +103,13 @@ describe('events of one purchase in any order', () => {
     await fc.assert(
       fc.asyncProperty(
         life.chain((views) => fc.tuple(fc.constant(views), deliveries(views.length), fc.nat({ max: 4 }))),
-        ([views, order, bindAfter]) => play(views, [...order].sort((a, b) => a - b), bindAfter, false),
+        ([views, order, bindAfter]) =>
+          play(
+            views,
+            [...order].sort((a, b) => a - b),
+            bindAfter,
+            false,
+          ),
       ),
       { numRuns: 40 },
     );

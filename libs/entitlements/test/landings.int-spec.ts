@@ -26,13 +26,17 @@ describe('a landing', () => {
     return visit();
   };
   const visit = (): Promise<string> =>
-    rig.db.ops((tx) => rig.landings.open(tx, { marketplace: 'azure', token: `token-${randomUUID()}`, subscriptionId: subscriptionIdOf('azure', id) }));
+    rig.db.ops((tx) =>
+      rig.landings.open(tx, { marketplace: 'azure', token: `token-${randomUUID()}`, subscriptionId: subscriptionIdOf('azure', id) }),
+    );
   const complete = (session: string, input: unknown = DETAILS) => rig.db.ops((tx) => rig.landings.complete(tx, session, input));
   const find = (session: string) => rig.db.ops((tx) => rig.landings.find(tx, session));
 
   it('is known by a random id of which only the hash is kept, as of the token', async () => {
     const session = await open();
-    const [row] = await rig.db.ops((tx) => tx.query('select * from landing_sessions where subscription_id = $1', [subscriptionIdOf('azure', id)]));
+    const [row] = await rig.db.ops((tx) =>
+      tx.query('select * from landing_sessions where subscription_id = $1', [subscriptionIdOf('azure', id)]),
+    );
     expect(session).toMatch(/^[A-Za-z0-9_-]{43}$/);
     expect(JSON.stringify(row)).not.toContain(session);
     expect(JSON.stringify(row)).not.toContain('token-');
@@ -63,7 +67,10 @@ describe('a landing', () => {
 
   it('refuses a region in which its plan is not sold', async () => {
     const session = await open('pending_fulfillment', 'island');
-    await expect(complete(session)).rejects.toMatchObject({ code: 'landing.details_invalid', extra: { errors: [{ field: 'region', message: 'is not offered for this plan' }] } });
+    await expect(complete(session)).rejects.toMatchObject({
+      code: 'landing.details_invalid',
+      extra: { errors: [{ field: 'region', message: 'is not offered for this plan' }] },
+    });
     await expect(complete(session, { ...DETAILS, region: 'local-2' })).resolves.toMatchObject({ created: true });
   });
 
@@ -72,7 +79,12 @@ describe('a landing', () => {
     const done = await complete(session);
     expect(done.created).toBe(true);
     const tenant = await rig.db.ops((tx) => rig.tenants.get(tx, done.tenantId));
-    expect(tenant).toMatchObject({ displayName: 'Kelp & Daughters', region: 'local-1', state: 'active', slug: expect.stringMatching(/^kelp-daughters-[0-9a-f]{8}$/) });
+    expect(tenant).toMatchObject({
+      displayName: 'Kelp & Daughters',
+      region: 'local-1',
+      state: 'active',
+      slug: expect.stringMatching(/^kelp-daughters-[0-9a-f]{8}$/),
+    });
     expect(tenant.slug).toMatch(SLUG);
     expect((await rig.get(id)).tenantId).toBe(done.tenantId);
     expect((await find(session)).details).toEqual(DETAILS);
@@ -81,9 +93,10 @@ describe('a landing', () => {
   it('keeps what the buyer typed sealed', async () => {
     await complete(await open());
     const rows = await rig.db.ops((tx) =>
-      tx.query('select s.details, t.contact from landing_sessions s join subscriptions p using (subscription_id) join tenants t on t.tenant_id = p.tenant_id where s.subscription_id = $1', [
-        subscriptionIdOf('azure', id),
-      ]),
+      tx.query(
+        'select s.details, t.contact from landing_sessions s join subscriptions p using (subscription_id) join tenants t on t.tenant_id = p.tenant_id where s.subscription_id = $1',
+        [subscriptionIdOf('azure', id)],
+      ),
     );
     expect(JSON.stringify(rows)).not.toMatch(/Ada|kelp/i);
   });
@@ -98,7 +111,10 @@ describe('a landing', () => {
       await commit.opened;
     });
     await written.opened;
-    const second = complete(session).then(() => 'completed', (e: { code: string }) => e.code);
+    const second = complete(session).then(
+      () => 'completed',
+      (e: { code: string }) => e.code,
+    );
     await new Promise((resolve) => setTimeout(resolve, 100)); // it looks while the first is not committed
     commit.open();
     await first;

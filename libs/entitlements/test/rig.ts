@@ -7,14 +7,37 @@ import type { FulfillmentEvent } from '#marketplaces/core';
 import { expect } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
 import {
-  Catalog, Changes, Landings, Subscriptions, subscriptionIdOf, SubscriptionRecord, type ApplyOutcome, type Segment,
+  Catalog,
+  Changes,
+  Landings,
+  Subscriptions,
+  subscriptionIdOf,
+  SubscriptionRecord,
+  type ApplyOutcome,
+  type Segment,
 } from '../src/index.js';
 import { readSegments } from '../src/infra/segments.sql.js';
 
 export const TEST_CATALOG = fileURLToPath(new URL('./catalog/', import.meta.url));
-const EVENTS = ['needs_tenant', 'tenant_bound', 'activated', 'scheduled', 'suspended', 'reinstated', 'ended', 'cancelled', 'voided', 'changed'];
+const EVENTS = [
+  'needs_tenant',
+  'tenant_bound',
+  'activated',
+  'scheduled',
+  'suspended',
+  'reinstated',
+  'ended',
+  'cancelled',
+  'voided',
+  'changed',
+];
 
-export interface Right { what: string; value: string; from: string; until: string | null }
+export interface Right {
+  what: string;
+  value: string;
+  from: string;
+  until: string | null;
+}
 
 /** The lib on a real database, with an invented catalog and a clock that stands still. */
 export class Rig {
@@ -27,7 +50,10 @@ export class Rig {
   readonly tenants = new Tenants(this.clock, this.sealer);
   readonly landings = new Landings(this.clock, this.sealer, this.subscriptions, this.catalog, this.tenants);
 
-  private constructor(readonly base: TestDatabase, readonly db: Database) {
+  private constructor(
+    readonly base: TestDatabase,
+    readonly db: Database,
+  ) {
     for (const name of EVENTS) this.tasks.subscribe(`subscription.${name}`, name);
   }
 
@@ -86,7 +112,9 @@ export class Rig {
   /** Names of the events published about a purchase, in order. */
   async published(externalSubscriptionId: string): Promise<string[]> {
     const rows = await this.db.ops((tx) =>
-      tx.query<{ handler: string }>('select handler from tasks where lane = $1 order by sequence', [`subscription:${subscriptionIdOf('azure', externalSubscriptionId)}`]),
+      tx.query<{ handler: string }>('select handler from tasks where lane = $1 order by sequence', [
+        `subscription:${subscriptionIdOf('azure', externalSubscriptionId)}`,
+      ]),
     );
     return rows.map((r) => r.handler);
   }

@@ -33,29 +33,50 @@ describe('a purchase', () => {
       expect(outcome).toEqual({ result: 'applied', subscriptionId: subscriptionIdOf('azure', id), changes: ['created'] });
       const record = await rig.get(id);
       const plan = await rig.db.ops((tx) => rig.catalog.latest(tx, 'azure', 'tide-cells', 'standard'));
-      expect(record).toMatchObject({ state: 'pending_fulfillment', tenantId: null, planVersionId: plan!.planVersionId, quantity: 3, activateBy: new Date('2030-05-31T10:00:00Z') });
+      expect(record).toMatchObject({
+        state: 'pending_fulfillment',
+        tenantId: null,
+        planVersionId: plan!.planVersionId,
+        quantity: 3,
+        activateBy: new Date('2030-05-31T10:00:00Z'),
+      });
       expect(await rig.segments(id)).toEqual([]);
-      expect(await rig.db.ops((tx) => tx.query('select kind, external_id from subscription_aliases where subscription_id = $1', [record.subscriptionId]))).toEqual([
-        { kind: 'agreement', external_id: `agr-${id}` },
-      ]);
+      expect(
+        await rig.db.ops((tx) =>
+          tx.query('select kind, external_id from subscription_aliases where subscription_id = $1', [record.subscriptionId]),
+        ),
+      ).toEqual([{ kind: 'agreement', external_id: `agr-${id}` }]);
     });
 
     it('of an offer that is not in the catalog is journalled and left alone', async () => {
-      expect(await see('10:00', { externalOfferId: 'somebody-elses' })).toMatchObject({ result: 'parked', subscriptionId: null, code: 'foreign_offer' });
+      expect(await see('10:00', { externalOfferId: 'somebody-elses' })).toMatchObject({
+        result: 'parked',
+        subscriptionId: null,
+        code: 'foreign_offer',
+      });
       await expect(rig.get(id)).rejects.toThrow(/subscription.not_found/);
-      expect(await rig.db.ops((tx) => tx.query('select subscription_id, outcome from fulfillment_events where external_subscription_id = $1', [id]))).toEqual([
-        { subscription_id: null, outcome: expect.stringMatching(/^parked: .*not ours/) },
-      ]);
+      expect(
+        await rig.db.ops((tx) =>
+          tx.query('select subscription_id, outcome from fulfillment_events where external_subscription_id = $1', [id]),
+        ),
+      ).toEqual([{ subscription_id: null, outcome: expect.stringMatching(/^parked: .*not ours/) }]);
     });
 
     it('of an unknown plan of our offer is parked, never given a default', async () => {
-      expect(await see('10:00', { externalPlanId: 'mystery' })).toMatchObject({ result: 'parked', subscriptionId: null, code: 'unmapped_plan' });
+      expect(await see('10:00', { externalPlanId: 'mystery' })).toMatchObject({
+        result: 'parked',
+        subscriptionId: null,
+        code: 'unmapped_plan',
+      });
       await expect(rig.get(id)).rejects.toThrow(/subscription.not_found/);
     });
 
     it('that the marketplace does not know is parked as gone and changes nothing', async () => {
       await active();
-      expect(await rig.apply(eventOf(truthOf({ externalSubscriptionId: id }), { truth: null, kind: 'ended' }))).toMatchObject({ result: 'parked', code: 'gone' });
+      expect(await rig.apply(eventOf(truthOf({ externalSubscriptionId: id }), { truth: null, kind: 'ended' }))).toMatchObject({
+        result: 'parked',
+        code: 'gone',
+      });
       expect((await rig.get(id)).state).toBe('active');
     });
 
@@ -142,7 +163,10 @@ describe('a purchase', () => {
   describe('changing', () => {
     it('of plan cuts the segment and the rights at the same instant', async () => {
       await active();
-      expect(await see('10:20', { state: 'active', externalPlanId: 'premium' })).toMatchObject({ result: 'applied', changes: ['plan premium'] });
+      expect(await see('10:20', { state: 'active', externalPlanId: 'premium' })).toMatchObject({
+        result: 'applied',
+        changes: ['plan premium'],
+      });
       const segments = await rig.segments(id);
       expect(told(segments)).toEqual(['10:00–10:20 activated standard', '10:20– plan_change premium']);
       expectUnbroken(segments);
@@ -160,7 +184,9 @@ describe('a purchase', () => {
     it('to a plan without a limit ends the limit', async () => {
       await active();
       await see('10:20', { state: 'active', externalPlanId: 'unlimited' });
-      expect((await rig.rights(id)).filter((r) => r.what === 'storage_bytes')).toEqual([{ what: 'storage_bytes', value: '1000', from: '10:00', until: '10:20' }]);
+      expect((await rig.rights(id)).filter((r) => r.what === 'storage_bytes')).toEqual([
+        { what: 'storage_bytes', value: '1000', from: '10:00', until: '10:20' },
+      ]);
     });
 
     it('of quantity cuts, multiplies the limit and leaves the other rights alone', async () => {
@@ -181,7 +207,11 @@ describe('a purchase', () => {
     });
 
     it('of the term is a renewal: a cut without another right', async () => {
-      const term = (month: number) => ({ unit: 'P1M', startsAt: new Date(Date.UTC(2030, month - 1, 1)), endsAt: new Date(Date.UTC(2030, month, 1)) });
+      const term = (month: number) => ({
+        unit: 'P1M',
+        startsAt: new Date(Date.UTC(2030, month - 1, 1)),
+        endsAt: new Date(Date.UTC(2030, month, 1)),
+      });
       await active({ term: term(4) });
       await see('10:20', { state: 'active', term: term(5) });
       const segments = await rig.segments(id);
@@ -212,7 +242,11 @@ describe('a purchase', () => {
     it('to an unknown plan parks, keeps the rights and follows the state all the same', async () => {
       await active();
       const before = await rig.rights(id);
-      expect(await see('10:20', { state: 'active', externalPlanId: 'mystery' })).toMatchObject({ result: 'parked', code: 'unmapped_plan', subscriptionId: subscriptionIdOf('azure', id) });
+      expect(await see('10:20', { state: 'active', externalPlanId: 'mystery' })).toMatchObject({
+        result: 'parked',
+        code: 'unmapped_plan',
+        subscriptionId: subscriptionIdOf('azure', id),
+      });
       expect(await rig.rights(id)).toEqual(before);
       expect(told(await rig.segments(id))).toEqual(['10:00– activated standard']);
       await see('10:30', { state: 'suspended', externalPlanId: 'mystery' });
@@ -226,10 +260,19 @@ describe('a purchase', () => {
       await active();
       const truth = truthOf({ externalSubscriptionId: id, state: 'active', observedAt: rig.at('10:10') });
       const { changeRequestId } = await rig.db.ops((tx) =>
-        rig.changes.decide(tx, truth, { externalOperationId: randomUUID(), kind: 'plan', toExternalPlanId: 'premium', toQuantity: null, answerBefore: null, requestedByUs: false }),
+        rig.changes.decide(tx, truth, {
+          externalOperationId: randomUUID(),
+          kind: 'plan',
+          toExternalPlanId: 'premium',
+          toQuantity: null,
+          answerBefore: null,
+          requestedByUs: false,
+        }),
       );
       await see('10:20', { state: 'active', externalPlanId: 'premium' });
-      const [row] = await rig.db.ops((tx) => tx.query('select state, effective_at from change_requests where change_request_id = $1', [changeRequestId]));
+      const [row] = await rig.db.ops((tx) =>
+        tx.query('select state, effective_at from change_requests where change_request_id = $1', [changeRequestId]),
+      );
       expect(row).toEqual({ state: 'applied', effective_at: new Date('2030-05-01T10:20:00Z') });
     });
 
@@ -256,7 +299,11 @@ describe('a purchase', () => {
       await see('10:20', { state: 'suspended' });
       await see('10:50', { state: 'active' });
       const segments = await rig.segments(id);
-      expect(told(segments)).toEqual(['10:00–10:20 activated standard', '10:20–10:50 suspension standard !', '10:50– reinstatement standard']);
+      expect(told(segments)).toEqual([
+        '10:00–10:20 activated standard',
+        '10:20–10:50 suspension standard !',
+        '10:50– reinstatement standard',
+      ]);
       expectUnbroken(segments);
       expect(await rig.published(id)).toEqual(['tenant_bound', 'activated', 'suspended', 'reinstated']);
       expect((await rig.get(id)).suspendedSource).toBeNull();
@@ -317,7 +364,10 @@ describe('a purchase', () => {
     it('are ignored when they show an older view than the one applied', async () => {
       await active({ version: '2030-05-01T10:00:00Z' });
       await see('10:20', { state: 'suspended', version: '2030-05-01T10:20:00Z' });
-      expect(await see('10:30', { state: 'active', version: '2030-05-01T10:10:00Z' })).toMatchObject({ result: 'unchanged', why: /newer view/ });
+      expect(await see('10:30', { state: 'active', version: '2030-05-01T10:10:00Z' })).toMatchObject({
+        result: 'unchanged',
+        why: /newer view/,
+      });
       expect((await rig.get(id)).state).toBe('suspended');
     });
 
@@ -341,9 +391,14 @@ describe('a purchase', () => {
       await active();
       await see('10:20', { state: 'active' });
       const rows = await rig.db.ops((tx) =>
-        tx.query<{ outcome: string }>('select outcome from fulfillment_events where external_subscription_id = $1 order by recorded_at, fulfillment_event_id', [id]),
+        tx.query<{ outcome: string }>(
+          'select outcome from fulfillment_events where external_subscription_id = $1 order by recorded_at, fulfillment_event_id',
+          [id],
+        ),
       );
-      expect(rows.map((r) => r.outcome)).toEqual(expect.arrayContaining(['applied: created', 'applied: pending_fulfillment → active', 'unchanged: nothing new']));
+      expect(rows.map((r) => r.outcome)).toEqual(
+        expect.arrayContaining(['applied: created', 'applied: pending_fulfillment → active', 'unchanged: nothing new']),
+      );
     });
   });
 

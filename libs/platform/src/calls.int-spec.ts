@@ -24,7 +24,13 @@ describe('the journal of calls', () => {
     call = { target: 'azure', operation: 'activate', subject: `subscription:${randomUUID()}`, intent: { plan: 'standard' } };
   });
 
-  const stored = () => db.ops((tx) => tx.query<{ state: string; intent: unknown; outcome: unknown; intent_at: Date; outcome_at: Date | null }>('select state, intent, outcome, intent_at, outcome_at from calls where subject = $1', [call.subject]));
+  const stored = () =>
+    db.ops((tx) =>
+      tx.query<{ state: string; intent: unknown; outcome: unknown; intent_at: Date; outcome_at: Date | null }>(
+        'select state, intent, outcome, intent_at, outcome_at from calls where subject = $1',
+        [call.subject],
+      ),
+    );
 
   it('has the intent committed before the call is made, and the outcome after', async () => {
     const during: unknown[] = [];
@@ -34,7 +40,9 @@ describe('the journal of calls', () => {
       return { receipt: 'r1' };
     });
     expect(result).toEqual({ receipt: 'r1' });
-    expect(during).toEqual([{ state: 'intent', intent: { plan: 'standard' }, outcome: null, intent_at: expect.any(Date), outcome_at: null }]);
+    expect(during).toEqual([
+      { state: 'intent', intent: { plan: 'standard' }, outcome: null, intent_at: expect.any(Date), outcome_at: null },
+    ]);
     expect(await stored()).toMatchObject([{ state: 'ok', outcome: { receipt: 'r1' }, outcome_at: clock.now() }]);
   });
 
@@ -47,25 +55,38 @@ describe('the journal of calls', () => {
   });
 
   it('calls the effect unknown when the call throws', async () => {
-    await expect(calls.around(call, async () => { throw new Error('connection cut'); })).rejects.toThrow('connection cut');
+    await expect(
+      calls.around(call, async () => {
+        throw new Error('connection cut');
+      }),
+    ).rejects.toThrow('connection cut');
     expect(await stored()).toMatchObject([{ state: 'unknown', outcome: { error: 'connection cut' } }]);
   });
 
   it('calls it refused only on a definite no', async () => {
-    await expect(calls.around(call, async () => { throw Object.assign(new Error('plan mismatch'), { outcome: 'refused' }); })).rejects.toThrow('plan mismatch');
+    await expect(
+      calls.around(call, async () => {
+        throw Object.assign(new Error('plan mismatch'), { outcome: 'refused' });
+      }),
+    ).rejects.toThrow('plan mismatch');
     expect(await stored()).toMatchObject([{ state: 'refused', outcome: { error: 'plan mismatch' } }]);
   });
 
   it('does not turn a success into an unknown because its answer holds big numbers or nothing', async () => {
     await calls.around({ ...call, intent: { bytes: 2n ** 70n } }, async () => ({ quantity: 10n ** 20n }));
     await calls.around(call, async () => undefined);
-    expect(await stored()).toMatchObject([{ state: 'ok', intent: { bytes: '1180591620717411303424' }, outcome: { quantity: '100000000000000000000' } }, { state: 'ok', outcome: null }]);
+    expect(await stored()).toMatchObject([
+      { state: 'ok', intent: { bytes: '1180591620717411303424' }, outcome: { quantity: '100000000000000000000' } },
+      { state: 'ok', outcome: null },
+    ]);
   });
 
   it('lists intents without an outcome, which a restart must observe before it acts', async () => {
     const id = await calls.begin(call);
     await calls.around({ ...call, operation: 'answered' }, async () => 1);
-    expect(await db.ops((tx) => calls.open(tx, call.subject))).toMatchObject([{ call_id: id, operation: 'activate', intent: { plan: 'standard' } }]);
+    expect(await db.ops((tx) => calls.open(tx, call.subject))).toMatchObject([
+      { call_id: id, operation: 'activate', intent: { plan: 'standard' } },
+    ]);
     await calls.end(id, 'unknown', { error: 'the process died' });
     expect(await db.ops((tx) => calls.open(tx, call.subject))).toEqual([]);
   });

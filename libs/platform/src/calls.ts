@@ -27,7 +27,10 @@ const storedJson = (value: unknown): string =>
 
 /** Intent before, outcome after: the journal of every outbound call that can change something outside. */
 export class Calls {
-  constructor(private readonly db: Database, private readonly clock: Clock) {}
+  constructor(
+    private readonly db: Database,
+    private readonly clock: Clock,
+  ) {}
 
   /** Commits the intent; the call may be made only after this resolves. */
   async begin(call: CallIntent, within?: Tx): Promise<string> {
@@ -45,7 +48,10 @@ export class Calls {
   async end(callId: string, state: CallState, outcome: unknown, within?: Tx): Promise<void> {
     const update = (tx: Tx): Promise<unknown> =>
       tx.query(`update calls set state = $2, outcome = $3, outcome_at = $4 where call_id = $1 and state in ('intent', 'unknown')`, [
-        callId, state, storedJson(outcome), this.clock.now(),
+        callId,
+        state,
+        storedJson(outcome),
+        this.clock.now(),
       ]);
     await (within ? update(within) : this.db.ops(update));
   }
@@ -66,6 +72,8 @@ export class Calls {
 
   /** Intents of one subject without an outcome: what a restart must observe before it acts. */
   open(tx: Tx, subject: string): Promise<{ call_id: string; operation: string; intent: unknown; intent_at: Date }[]> {
-    return tx.query(`select call_id, operation, intent, intent_at from calls where subject = $1 and state = 'intent' order by intent_at`, [subject]);
+    return tx.query(`select call_id, operation, intent, intent_at from calls where subject = $1 and state = 'intent' order by intent_at`, [
+      subject,
+    ]);
   }
 }

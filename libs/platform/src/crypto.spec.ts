@@ -6,7 +6,13 @@ describe('a sealed value', () => {
   const sealer = new Sealer('a secret of the tests');
 
   it('opens to what was sealed', () => {
-    fc.assert(fc.property(fc.string({ unit: 'grapheme' }), fc.string(), (plain, purpose) => void expect(sealer.open(sealer.seal(plain, purpose), purpose)).toBe(plain)));
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'grapheme' }),
+        fc.string(),
+        (plain, purpose) => void expect(sealer.open(sealer.seal(plain, purpose), purpose)).toBe(plain),
+      ),
+    );
   });
 
   it('differs each time and does not show what is in it', () => {

@@ -42,7 +42,13 @@ describe('a problem', () => {
   it('becomes a document whose own fields no extra can overwrite', () => {
     const problem = new ProblemError('validation', 'landing.details_invalid', 'Wrong.', { errors: [1], status: 200, code: 'fine' });
     expect(problem.toDocument('/x')).toEqual({
-      type: 'https://berth.example/problems/landing.details_invalid', title: 'landing.details_invalid', status: 400, code: 'landing.details_invalid', detail: 'Wrong.', instance: '/x', errors: [1],
+      type: 'https://berth.example/problems/landing.details_invalid',
+      title: 'landing.details_invalid',
+      status: 400,
+      code: 'landing.details_invalid',
+      detail: 'Wrong.',
+      instance: '/x',
+      errors: [1],
     });
   });
 });

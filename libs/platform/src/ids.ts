@@ -28,8 +28,7 @@ export function uuidv5(...parts: string[]): string {
 }
 
 /** Prefixes of ids at the API's edge. Inside the house ids are bare uuids. */
-export type IdPrefix =
-  | 'sub' | 'ten' | 'ent' | 'quo' | 'clu' | 'pla' | 'op' | 'rec' | 'itm' | 'fin' | 'inb' | 'rcn' | 'key' | 'seg' | 'att';
+export type IdPrefix = 'sub' | 'ten' | 'ent' | 'quo' | 'clu' | 'pla' | 'op' | 'rec' | 'itm' | 'fin' | 'inb' | 'rcn' | 'key' | 'seg' | 'att';
 
 export const toPublicId = (prefix: IdPrefix, id: string): string => `${prefix}_${id}`;
 
@@ -39,6 +38,7 @@ export const isUuid = (text: string): boolean => UUID.test(text);
 /** The uuid of a public id such as `sub_…`; throws `id.malformed` (404 kind: an id nobody issued names nothing). */
 export function fromPublicId(prefix: IdPrefix, text: string): string {
   const bare = text.startsWith(`${prefix}_`) ? text.slice(prefix.length + 1) : '';
-  if (!isUuid(bare)) throw new ProblemError('not_found', 'id.malformed', `"${text.slice(0, 80)}" is not an id of the form ${prefix}_<uuid>`);
+  if (!isUuid(bare))
+    throw new ProblemError('not_found', 'id.malformed', `"${text.slice(0, 80)}" is not an id of the form ${prefix}_<uuid>`);
   return bare;
 }

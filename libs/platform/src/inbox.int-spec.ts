@@ -21,7 +21,13 @@ describe('the inbox', () => {
   });
 
   const message = (over: Partial<InboundMessage> = {}): InboundMessage => ({
-    source: 'azure.webhook', naturalKey: randomUUID(), contentType: 'application/json', headers: {}, body: '{ "raw":  true }', principal: 'app:sender', ...over,
+    source: 'azure.webhook',
+    naturalKey: randomUUID(),
+    contentType: 'application/json',
+    headers: {},
+    body: '{ "raw":  true }',
+    principal: 'app:sender',
+    ...over,
   });
   const receive = (m: InboundMessage) => db.ops((tx) => inbox.receive(tx, m));
 
@@ -29,7 +35,13 @@ describe('the inbox', () => {
     const m = message({ headers: { 'x-request': '7' } });
     const { inboxId, fresh } = await receive(m);
     expect(fresh).toBe(true);
-    expect(await db.ops((tx) => inbox.load(tx, inboxId))).toEqual({ ...m, inboxId, receivedAt: clock.now(), answer: null, state: 'received' });
+    expect(await db.ops((tx) => inbox.load(tx, inboxId))).toEqual({
+      ...m,
+      inboxId,
+      receivedAt: clock.now(),
+      answer: null,
+      state: 'received',
+    });
   });
 
   it('gives a repeat the stored answer, a refusal too, and the first answer stays', async () => {
@@ -38,7 +50,11 @@ describe('the inbox', () => {
     expect(await receive(m)).toEqual({ inboxId: first.inboxId, fresh: false, answer: null });
     await db.ops((tx) => inbox.answer(tx, first.inboxId, { status: 409, body: { no: 'more is stored' } }));
     await db.ops((tx) => inbox.answer(tx, first.inboxId, { status: 200 }));
-    expect(await receive({ ...m, body: 'another body under the same key' })).toEqual({ inboxId: first.inboxId, fresh: false, answer: { status: 409, body: { no: 'more is stored' } } });
+    expect(await receive({ ...m, body: 'another body under the same key' })).toEqual({
+      inboxId: first.inboxId,
+      fresh: false,
+      answer: { status: 409, body: { no: 'more is stored' } },
+    });
     expect((await db.ops((tx) => inbox.load(tx, first.inboxId))).body).toBe(m.body);
   });
 
@@ -56,7 +72,16 @@ describe('the inbox', () => {
   });
 
   it('keeps no header that carries a credential, of a message or of a refusal', async () => {
-    const headers = { Authorization: 'Bearer hush', cookie: 'hush', 'X-Berth-Webhook-Secret': 'hush', 'x-amzn-marketplace-token': 'hush', 'x-gcp-marketplace-token': 'hush', 'Proxy-Authorization': 'hush', 'X-API-Key': 'hush', 'content-type': 'text/plain' };
+    const headers = {
+      Authorization: 'Bearer hush',
+      cookie: 'hush',
+      'X-Berth-Webhook-Secret': 'hush',
+      'x-amzn-marketplace-token': 'hush',
+      'x-gcp-marketplace-token': 'hush',
+      'Proxy-Authorization': 'hush',
+      'X-API-Key': 'hush',
+      'content-type': 'text/plain',
+    };
     const { inboxId } = await receive(message({ headers }));
     expect((await db.ops((tx) => inbox.load(tx, inboxId))).headers).toEqual({ 'content-type': 'text/plain' });
     await inbox.refuse('azure.webhook', 'webhook.bad_token', 'wrong', headers, 'body');
@@ -69,12 +94,16 @@ describe('the inbox', () => {
     const subscriptionId = randomUUID();
     await db.ops((tx) => inbox.mark(tx, inboxId, 'parked', { subscriptionId, note: 'plan unknown' }));
     await db.ops((tx) => inbox.mark(tx, inboxId, 'processed', { note: 'applied' }));
-    expect(await db.ops((tx) => tx.query('select state, subscription_id, note from inbox where inbox_id = $1', [inboxId]))).toEqual([{ state: 'processed', subscription_id: subscriptionId, note: 'applied' }]);
+    expect(await db.ops((tx) => tx.query('select state, subscription_id, note from inbox where inbox_id = $1', [inboxId]))).toEqual([
+      { state: 'processed', subscription_id: subscriptionId, note: 'applied' },
+    ]);
   });
 
   it('keeps a refusal of any body, cut to a sample', async () => {
     await inbox.refuse('azure.webhook', 'webhook.bad_body', `odd \u0000 detail ${'d'.repeat(2_000)}`, {}, `\u0000${'b'.repeat(10_000)}`);
-    const [row] = await db.ops((tx) => tx.query<{ detail: string; body_sample: string }>(`select detail, body_sample from refusals where code = 'webhook.bad_body'`));
+    const [row] = await db.ops((tx) =>
+      tx.query<{ detail: string; body_sample: string }>(`select detail, body_sample from refusals where code = 'webhook.bad_body'`),
+    );
     expect(row!.detail).toHaveLength(1_000);
     expect(row!.body_sample).toBe('b'.repeat(4_000));
   });
@@ -86,7 +115,9 @@ describe('the inbox', () => {
     );
     await inbox.refuse('azure.webhook', 'newest', 'after the flood', {}, '');
     const [counts] = await db.ops((tx) =>
-      tx.query(`select count(*)::int as kept, count(*) filter (where code = 'newest')::int as newest, min(refused_at) > timestamptz '2030-01-01 00:00:50' as oldest_gone from refusals`),
+      tx.query(
+        `select count(*)::int as kept, count(*) filter (where code = 'newest')::int as newest, min(refused_at) > timestamptz '2030-01-01 00:00:50' as oldest_gone from refusals`,
+      ),
     );
     expect(counts).toEqual({ kept: 10_000, newest: 1, oldest_gone: true });
   });

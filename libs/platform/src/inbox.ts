@@ -3,7 +3,10 @@ import type { Database, Tx } from './db/database.js';
 import { uuidv7 } from './ids.js';
 
 /** The answer a sender got; stored, so that a repeat gets the same one (a 200 after a refusal would accept a change). */
-export interface StoredAnswer { status: number; body?: unknown }
+export interface StoredAnswer {
+  status: number;
+  body?: unknown;
+}
 
 export interface InboundMessage {
   /** For example `azure.webhook`, `gcp.pubsub`, `aws.eventbridge`. */
@@ -29,14 +32,25 @@ export interface InboxRow extends InboundMessage {
 export const INBOX = Symbol('berth.inbox');
 
 const REFUSALS_KEPT = 10_000;
-const HEADERS_DROPPED = new Set(['authorization', 'proxy-authorization', 'cookie', 'x-api-key', 'x-berth-webhook-secret', 'x-amzn-marketplace-token', 'x-gcp-marketplace-token']);
+const HEADERS_DROPPED = new Set([
+  'authorization',
+  'proxy-authorization',
+  'cookie',
+  'x-api-key',
+  'x-berth-webhook-secret',
+  'x-amzn-marketplace-token',
+  'x-gcp-marketplace-token',
+]);
 
 /** What a stranger sent, as Postgres takes it: its text holds no NUL. */
 const text = (raw: string, most: number): string => raw.replaceAll('\u0000', '').slice(0, most);
 
 /** Raw first (law 1): what was verified is stored before anything is done about it; what was not goes to a capped table. */
 export class Inbox {
-  constructor(private readonly db: Database, private readonly clock: Clock) {}
+  constructor(
+    private readonly db: Database,
+    private readonly clock: Clock,
+  ) {}
 
   /** Stores the message. `fresh` is false for a repeat, which comes with the first answer (null while the first is in work). */
   async receive(tx: Tx, message: InboundMessage): Promise<{ inboxId: string; fresh: boolean; answer: StoredAnswer | null }> {
@@ -44,7 +58,16 @@ export class Inbox {
     const inserted = await tx.query<{ inbox_id: string }>(
       `insert into inbox (inbox_id, source, natural_key, received_at, content_type, headers, body, principal, state)
        values ($1, $2, $3, $4, $5, $6, $7, $8, 'received') on conflict (source, natural_key) do nothing returning inbox_id`,
-      [id, message.source, message.naturalKey, this.clock.now(), message.contentType, JSON.stringify(Inbox.publicHeaders(message.headers)), message.body, message.principal],
+      [
+        id,
+        message.source,
+        message.naturalKey,
+        this.clock.now(),
+        message.contentType,
+        JSON.stringify(Inbox.publicHeaders(message.headers)),
+        message.body,
+        message.principal,
+      ],
     );
     if (inserted.length > 0) return { inboxId: id, fresh: true, answer: null };
     const [row] = await tx.query<{ inbox_id: string; answer: StoredAnswer | null }>(
@@ -58,20 +81,46 @@ export class Inbox {
     await tx.query('update inbox set answer = $2 where inbox_id = $1 and answer is null', [inboxId, JSON.stringify(answer)]);
   }
 
-  async mark(tx: Tx, inboxId: string, state: 'processed' | 'parked', fields: { subscriptionId?: string; note?: string } = {}): Promise<void> {
-    await tx.query(
-      'update inbox set state = $2, subscription_id = coalesce($3, subscription_id), note = $4 where inbox_id = $1',
-      [inboxId, state, fields.subscriptionId ?? null, fields.note ?? null],
-    );
+  async mark(
+    tx: Tx,
+    inboxId: string,
+    state: 'processed' | 'parked',
+    fields: { subscriptionId?: string; note?: string } = {},
+  ): Promise<void> {
+    await tx.query('update inbox set state = $2, subscription_id = coalesce($3, subscription_id), note = $4 where inbox_id = $1', [
+      inboxId,
+      state,
+      fields.subscriptionId ?? null,
+      fields.note ?? null,
+    ]);
   }
 
   async load(tx: Tx, inboxId: string): Promise<InboxRow> {
     const [row] = await tx.query<Record<string, never>>('select * from inbox where inbox_id = $1', [inboxId]);
     if (!row) throw new Error(`inbox row ${inboxId} is missing`);
-    const r = row as unknown as { inbox_id: string; source: string; natural_key: string; content_type: string; headers: Record<string, string>; body: string; principal: string; received_at: Date; answer: StoredAnswer | null; state: InboxRow['state'] };
+    const r = row as unknown as {
+      inbox_id: string;
+      source: string;
+      natural_key: string;
+      content_type: string;
+      headers: Record<string, string>;
+      body: string;
+      principal: string;
+      received_at: Date;
+      answer: StoredAnswer | null;
+      state: InboxRow['state'];
+    };
     return {
-      inboxId: r.inbox_id, source: r.source, naturalKey: r.natural_key, contentType: r.content_type, headers: r.headers,
-      body: r.body, principal: r.principal, receivedAt: r.received_at, answer: r.answer, state: r.state,
+      inboxId: r.inbox_id,
+      source: r.source,
+      naturalKey: r.natural_key,
+      contentType: r.content_type,
+      headers: r.headers,
+      body: r.body,
+      principal: r.principal,
+      receivedAt: r.received_at,
+      answer: r.answer,
+      state: r.state,
     };
   }
 

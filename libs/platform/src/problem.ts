@@ -1,11 +1,29 @@
 /** The closed set of failure kinds; each maps to one HTTP status (RFC 9457 problem documents). */
 export type ProblemKind =
-  | 'validation' | 'unauthenticated' | 'forbidden' | 'not_found' | 'conflict' | 'gone' | 'too_large'
-  | 'unprocessable' | 'too_many' | 'unavailable' | 'internal';
+  | 'validation'
+  | 'unauthenticated'
+  | 'forbidden'
+  | 'not_found'
+  | 'conflict'
+  | 'gone'
+  | 'too_large'
+  | 'unprocessable'
+  | 'too_many'
+  | 'unavailable'
+  | 'internal';
 
 export const PROBLEM_STATUS: Record<ProblemKind, number> = {
-  validation: 400, unauthenticated: 401, forbidden: 403, not_found: 404, conflict: 409, gone: 410, too_large: 413,
-  unprocessable: 422, too_many: 429, unavailable: 503, internal: 500,
+  validation: 400,
+  unauthenticated: 401,
+  forbidden: 403,
+  not_found: 404,
+  conflict: 409,
+  gone: 410,
+  too_large: 413,
+  unprocessable: 422,
+  too_many: 429,
+  unavailable: 503,
+  internal: 500,
 };
 
 /**
@@ -42,5 +60,4 @@ export class ProblemError extends Error {
   }
 }
 
-export const errorText = (error: unknown): string =>
-  error instanceof Error ? error.message || error.name : String(error);
+export const errorText = (error: unknown): string => (error instanceof Error ? error.message || error.name : String(error));

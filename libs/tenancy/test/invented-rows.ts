@@ -1,7 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type pg from 'pg';
 
-export interface TenantTable { name: string; required: { column: string; type: string }[] }
+export interface TenantTable {
+  name: string;
+  required: { column: string; type: string }[];
+}
 
 /** A value of a column's type; keys get one nobody has used. */
 function invented(type: string): unknown {

@@ -33,7 +33,8 @@ describe('isolation by the database', () => {
     await base?.drop();
   });
 
-  const names = async (sql: string, values: unknown[] = []): Promise<string[]> => (await admin.query<{ name: string }>(sql, values)).rows.map((r) => r.name);
+  const names = async (sql: string, values: unknown[] = []): Promise<string[]> =>
+    (await admin.query<{ name: string }>(sql, values)).rows.map((r) => r.name);
 
   describe('as it is declared', () => {
     it('lets every table have a tenant or stand in the list of global tables with a reason, never both', async () => {
@@ -43,7 +44,11 @@ describe('isolation by the database', () => {
           left join global_tables g on g.table_name = c.relname
          where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition and has = (g.table_name is not null)`);
       expect(wrong).toEqual([]);
-      expect(await names(`select table_name as name from global_tables where length(trim(reason)) < 8 or to_regclass('public.' || table_name) is null`)).toEqual([]);
+      expect(
+        await names(
+          `select table_name as name from global_tables where length(trim(reason)) < 8 or to_regclass('public.' || table_name) is null`,
+        ),
+      ).toEqual([]);
     });
 
     it('forces row-level security on every table with a tenant, and has a policy for the tenant role', async () => {
@@ -65,7 +70,7 @@ describe('isolation by the database', () => {
       ).toEqual([]);
     });
 
-    it('gives the serving roles nothing on a partition: its parent\'s policies would not hold there', async () => {
+    it("gives the serving roles nothing on a partition: its parent's policies would not hold there", async () => {
       const granted = await names(
         `select r.name || ' may ' || p.name || ' ' || c.relname as name
            from pg_class c, unnest($1::text[]) as r(name), unnest($2::text[]) as p(name)
@@ -83,7 +88,11 @@ describe('isolation by the database', () => {
     });
 
     it('gives the tenant role no function that runs with the rights of its owner', async () => {
-      expect(await names(`select proname as name from pg_proc where pronamespace = 'public'::regnamespace and prosecdef and has_function_privilege('berth_tenant', oid, 'execute')`)).toEqual([]);
+      expect(
+        await names(
+          `select proname as name from pg_proc where pronamespace = 'public'::regnamespace and prosecdef and has_function_privilege('berth_tenant', oid, 'execute')`,
+        ),
+      ).toEqual([]);
     });
 
     it('gives tenant and intake of the global tables what is written here, and no more', async () => {
@@ -97,9 +106,18 @@ describe('isolation by the database', () => {
     });
 
     it('lets no serving role make tables, own one or go round the policies', async () => {
-      expect(await names(`select r as name from unnest($1::text[]) r where has_schema_privilege(r, 'public', 'create')`, [SERVING])).toEqual([]);
-      expect(await names(`select rolname as name from pg_roles where rolname = any($1) and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb)`, [SERVING])).toEqual([]);
-      expect(await names(`select m.roleid::regrole::text as name from pg_auth_members m where m.member::regrole::text = any($1)`, [SERVING])).toEqual([]);
+      expect(
+        await names(`select r as name from unnest($1::text[]) r where has_schema_privilege(r, 'public', 'create')`, [SERVING]),
+      ).toEqual([]);
+      expect(
+        await names(
+          `select rolname as name from pg_roles where rolname = any($1) and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb)`,
+          [SERVING],
+        ),
+      ).toEqual([]);
+      expect(
+        await names(`select m.roleid::regrole::text as name from pg_auth_members m where m.member::regrole::text = any($1)`, [SERVING]),
+      ).toEqual([]);
       await expect(db.assertIsolation()).resolves.toBeUndefined();
     });
   });
@@ -113,7 +131,9 @@ describe('isolation by the database', () => {
       for (const table of tables) {
         for (const tenantId of [A, B, C]) {
           const { sql, values } = insertOf(table, tenantId);
-          const { rows } = await admin.query<{ may: boolean }>(`select has_table_privilege('berth_ops', $1, 'insert') as may`, [table.name]);
+          const { rows } = await admin.query<{ may: boolean }>(`select has_table_privilege('berth_ops', $1, 'insert') as may`, [
+            table.name,
+          ]);
           if (rows[0]!.may) await db.ops((tx) => tx.query(sql, values));
           else await admin.query(sql, values);
         }
@@ -123,7 +143,10 @@ describe('isolation by the database', () => {
     const fingerprint = async (): Promise<string[]> => {
       const prints: string[] = [];
       for (const { name } of tables) {
-        const { rows } = await admin.query<{ print: string }>(`select md5(string_agg(t::text, '|' order by t::text)) as print from ${name} t where tenant_id <> $1`, [A]);
+        const { rows } = await admin.query<{ print: string }>(
+          `select md5(string_agg(t::text, '|' order by t::text)) as print from ${name} t where tenant_id <> $1`,
+          [A],
+        );
         prints.push(`${name} ${rows[0]!.print}`);
       }
       return prints;
@@ -140,8 +163,13 @@ describe('isolation by the database', () => {
     };
     /** A column the role may read; a statement that names no other needs no more rights. */
     const readable = async (role: string, table: string): Promise<string | undefined> =>
-      (await names(`select attname as name from pg_attribute where attrelid = $2::regclass and attnum > 0 and not attisdropped and has_column_privilege($1, attrelid, attnum, 'select')
-                     order by attname <> 'tenant_id' limit 1`, [role, `public.${table}`]))[0];
+      (
+        await names(
+          `select attname as name from pg_attribute where attrelid = $2::regclass and attnum > 0 and not attisdropped and has_column_privilege($1, attrelid, attnum, 'select')
+                     order by attname <> 'tenant_id' limit 1`,
+          [role, `public.${table}`],
+        )
+      )[0];
 
     /** Whatever is tried on B's rows of every table comes to nothing. Answers in which tables own rows were seen. */
     const tryAll = async (role: string, run: Run, own: string[]): Promise<string[]> => {
@@ -160,7 +188,10 @@ describe('isolation by the database', () => {
         }
         const insert = insertOf(table, B);
         if ((await attempt(run, insert.sql, insert.values)) !== 'denied') wrong.push(`${name}: inserted for another`);
-        for (const sql of [`update ${name} set tenant_id = tenant_id where tenant_id = $1 returning 1`, `delete from ${name} where tenant_id = $1 returning 1`]) {
+        for (const sql of [
+          `update ${name} set tenant_id = tenant_id where tenant_id = $1 returning 1`,
+          `delete from ${name} where tenant_id = $1 returning 1`,
+        ]) {
           const result = await attempt(run, sql, [B]);
           if (result !== 'denied' && result.length > 0) wrong.push(`${name}: ${sql.slice(0, 6)}d another's row`);
         }
@@ -174,7 +205,10 @@ describe('isolation by the database', () => {
     it('has invented rows of three tenants in every table, which ops sees', async () => {
       expect(tables.length).toBeGreaterThanOrEqual(12);
       for (const { name } of tables) {
-        const { rows } = await admin.query<{ n: number }>(`select count(distinct tenant_id)::int as n from ${name} where tenant_id in ($1, $2, $3)`, [A, B, C]);
+        const { rows } = await admin.query<{ n: number }>(
+          `select count(distinct tenant_id)::int as n from ${name} where tenant_id in ($1, $2, $3)`,
+          [A, B, C],
+        );
         expect(`${name} ${rows[0]!.n}`).toBe(`${name} 3`);
       }
     });
@@ -195,7 +229,10 @@ describe('isolation by the database', () => {
 
     it('shows nothing at all without a context', async () => {
       for (const { name } of tables) {
-        for (const [role, run] of [['berth_tenant', (w) => db.tenant('', w)], ['berth_intake', (w) => db.intake([], w)]] as [string, Run][]) {
+        for (const [role, run] of [
+          ['berth_tenant', (w) => db.tenant('', w)],
+          ['berth_intake', (w) => db.intake([], w)],
+        ] as [string, Run][]) {
           const column = await readable(role, name);
           if (column) expect(await attempt(run, `select ${column} from ${name}`, []), `${role} ${name}`).toEqual([]);
         }

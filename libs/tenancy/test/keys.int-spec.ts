@@ -65,7 +65,9 @@ describe('an API key', () => {
     await db.ops((tx) => keys.revoke(tx, keyId));
     await expect(authenticate(key)).rejects.toMatchObject(INVALID);
     await db.ops((tx) => new Keys(new ManualClock(new Date('2031-01-01T00:00:00Z'))).revoke(tx, keyId));
-    expect(await db.ops((tx) => tx.query('select revoked_at from api_keys where key_id = $1', [keyId]))).toEqual([{ revoked_at: new Date('2030-05-01T10:00:00Z') }]);
+    expect(await db.ops((tx) => tx.query('select revoked_at from api_keys where key_id = $1', [keyId]))).toEqual([
+      { revoked_at: new Date('2030-05-01T10:00:00Z') },
+    ]);
   });
 
   it('is refused once it has expired, by real time', async () => {
@@ -75,18 +77,25 @@ describe('an API key', () => {
     await expect(authenticate(dead.key)).rejects.toMatchObject(INVALID);
   });
 
-  it.each(['', 'Bearer', 'bop_', 'bop_0123456789abcdef_short00000000', 'x'.repeat(10_000)])('that is none at all is refused: %.20s', async (text) => {
-    await expect(authenticate(text)).rejects.toMatchObject(INVALID);
-  });
+  it.each(['', 'Bearer', 'bop_', 'bop_0123456789abcdef_short00000000', 'x'.repeat(10_000)])(
+    'that is none at all is refused: %.20s',
+    async (text) => {
+      await expect(authenticate(text)).rejects.toMatchObject(INVALID);
+    },
+  );
 
   it('says the same to every refused caller', async () => {
     const { keyId, key } = await issue();
     await db.ops((tx) => keys.revoke(tx, keyId));
-    const details = await Promise.all([key, signed(`bop_${'0'.repeat(16)}_${'A'.repeat(43)}`), 'nonsense'].map((text) => authenticate(text).catch((e: { detail: string }) => e.detail)));
+    const details = await Promise.all(
+      [key, signed(`bop_${'0'.repeat(16)}_${'A'.repeat(43)}`), 'nonsense'].map((text) =>
+        authenticate(text).catch((e: { detail: string }) => e.detail),
+      ),
+    );
     expect(new Set(details).size).toBe(1);
   });
 
-  it('of a tenant cannot be made without one, nor a cell\'s without a cluster', async () => {
+  it("of a tenant cannot be made without one, nor a cell's without a cluster", async () => {
     await expect(issue({ kind: 'tenant' })).rejects.toThrow(/check constraint/);
     await expect(issue({ kind: 'cell' })).rejects.toThrow(/check constraint/);
     await expect(issue({ kind: 'operator', tenantId: randomUUID() })).rejects.toThrow(/check constraint/);

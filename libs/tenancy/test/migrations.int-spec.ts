@@ -29,16 +29,23 @@ describe('migrations', () => {
   /** Tables, columns, constraints, indexes, policies and grants, as text. */
   const schema = async (url: string): Promise<string> =>
     JSON.stringify(
-      await ask(url, `
+      await ask(
+        url,
+        `
         select c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity, (select array_agg(a::text order by a::text) from unnest(c.relacl) a) as acl,
                (select json_agg(json_build_array(a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attacl::text) order by a.attnum) from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns,
                (select json_agg(pg_get_constraintdef(k.oid) order by pg_get_constraintdef(k.oid)) from pg_constraint k where k.conrelid = c.oid) as constraints,
                (select json_agg(pg_get_indexdef(i.indexrelid) order by pg_get_indexdef(i.indexrelid)) from pg_index i where i.indrelid = c.oid) as indexes,
                (select json_agg(json_build_array(p.polname, pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) order by p.polname) from pg_policy p where p.polrelid = c.oid) as policies
-          from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v') order by 1`),
+          from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v') order by 1`,
+      ),
     );
   const undo = async (base: TestDatabase, steps: number): Promise<void> => {
-    const source = await new DataSource({ type: 'postgres', url: roleUrl(base.url(), 'owner', base.secret), migrations: sqlMigrations() }).initialize();
+    const source = await new DataSource({
+      type: 'postgres',
+      url: roleUrl(base.url(), 'owner', base.secret),
+      migrations: sqlMigrations(),
+    }).initialize();
     try {
       for (let i = 0; i < steps; i++) await source.undoLastMigration({ transaction: 'each' });
     } finally {
@@ -78,7 +85,12 @@ describe('migrations', () => {
     }
     expect(await schema(base.url())).toBe(before);
     await undo(relaxed, ALL);
-    expect(await ask(relaxed.url(), `select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition`)).toEqual([{ relname: 'migrations' }]);
+    expect(
+      await ask(
+        relaxed.url(),
+        `select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition`,
+      ),
+    ).toEqual([{ relname: 'migrations' }]);
     await migrate({ adminUrl: relaxed.url(), secret: relaxed.secret });
     expect(await schema(relaxed.url())).toBe(before);
   });

@@ -11,6 +11,14 @@ import { WebhooksController } from './webhooks/webhooks.controller.js';
 
 /** Every route of the control plane. `PortalController` first: its fixed pages stand under the same prefix as landing's parameters. */
 export const CONTROLLERS = [
-  HealthController, PortalController, LandingController, WebhooksController, DevClockController, UsageController,
-  TenantsController, ProvisioningController, MeteringController, InboundController,
+  HealthController,
+  PortalController,
+  LandingController,
+  WebhooksController,
+  DevClockController,
+  UsageController,
+  TenantsController,
+  ProvisioningController,
+  MeteringController,
+  InboundController,
 ];

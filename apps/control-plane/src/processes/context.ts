@@ -27,10 +27,16 @@ export class ProcessContext {
   ) {}
 
   /** A parked lane is a finding: someone's purchase or bill stands still. */
-  static async raiseParked(tx: Tx, metering: Metering, task: { taskId: string; lane: string; handler: string; error: string }): Promise<void> {
+  static async raiseParked(
+    tx: Tx,
+    metering: Metering,
+    task: { taskId: string; lane: string; handler: string; error: string },
+  ): Promise<void> {
     const subscriptionId = /^subscription:([0-9a-f-]{36})$/.exec(task.lane)?.[1] ?? null;
     await metering.raiseFinding(tx, {
-      kind: 'lane_parked', dedupeKey: `lane_parked:${task.taskId}`, subscriptionId,
+      kind: 'lane_parked',
+      dedupeKey: `lane_parked:${task.taskId}`,
+      subscriptionId,
       evidence: { taskId: task.taskId, lane: task.lane, handler: task.handler, error: task.error },
     });
   }

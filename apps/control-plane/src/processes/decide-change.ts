@@ -11,8 +11,14 @@ export async function decideChange(p: ProcessContext, tx: Tx, event: Fulfillment
   if (event.kind !== 'change_requested' || !event.change || !event.truth || event.change.requestedByUs) return null;
   const decision = await p.changes.decide(tx, event.truth, event.change);
   await p.tasks.enqueue(tx, {
-    lane, handler: 'change.answer', dedupeKey: `change.answer:${String(decision.changeRequestId)}`,
-    payload: { marketplace: event.marketplace, changeRequestId: decision.changeRequestId, externalSubscriptionId: event.externalSubscriptionId },
+    lane,
+    handler: 'change.answer',
+    dedupeKey: `change.answer:${String(decision.changeRequestId)}`,
+    payload: {
+      marketplace: event.marketplace,
+      changeRequestId: decision.changeRequestId,
+      externalSubscriptionId: event.externalSubscriptionId,
+    },
   });
   return decision;
 }

@@ -5,10 +5,15 @@ import type { ProcessContext } from './context.js';
 const RETENTION_MS = 7 * 86_400_000;
 
 /** On `subscription.suspended` and `subscription.reinstated`: access follows; data stays. */
-export async function followSuspension(p: ProcessContext, payload: { subscriptionId: string; eventType: string }, task: TaskContext): Promise<void> {
+export async function followSuspension(
+  p: ProcessContext,
+  payload: { subscriptionId: string; eventType: string },
+  task: TaskContext,
+): Promise<void> {
   await p.db.ops(async (tx) => {
     const placement = await p.engine.placementOfSubscription(tx, payload.subscriptionId);
-    if (placement && payload.eventType === 'subscription.suspended') await p.engine.suspend(tx, placement.placementId, { reason: 'marketplace', at: p.clock.now() });
+    if (placement && payload.eventType === 'subscription.suspended')
+      await p.engine.suspend(tx, placement.placementId, { reason: 'marketplace', at: p.clock.now() });
     if (placement && payload.eventType === 'subscription.reinstated') await p.engine.resume(tx, placement.placementId);
     await task.completeIn(tx);
   });
@@ -38,12 +43,16 @@ export async function finishPurchase(p: ProcessContext, payload: { subscriptionI
   await p.db.ops(async (tx) => {
     const placement = await p.engine.placementOfSubscription(tx, payload.subscriptionId);
     if (placement && !placement.accessEndedAt) throw new RunAgainAt(new Date(p.clock.now().getTime() + 1_000), 'access has not ended yet');
-    if (!(await p.metering.isSettled(tx, payload.subscriptionId))) throw new RunAgainAt(new Date(p.clock.now().getTime() + 1_000), 'usage is not settled yet');
+    if (!(await p.metering.isSettled(tx, payload.subscriptionId)))
+      throw new RunAgainAt(new Date(p.clock.now().getTime() + 1_000), 'usage is not settled yet');
     await p.subscriptions.settle(tx, payload.subscriptionId);
     if (placement) {
       await p.tasks.enqueue(tx, {
-        lane: `retention:${placement.placementId}`, handler: 'placement.purge', payload: { placementId: placement.placementId },
-        runAt: new Date((placement.accessEndedAt ?? p.clock.now()).getTime() + RETENTION_MS), dedupeKey: `placement.purge:${placement.placementId}`,
+        lane: `retention:${placement.placementId}`,
+        handler: 'placement.purge',
+        payload: { placementId: placement.placementId },
+        runAt: new Date((placement.accessEndedAt ?? p.clock.now()).getTime() + RETENTION_MS),
+        dedupeKey: `placement.purge:${placement.placementId}`,
       });
     }
     await task.completeIn(tx);

@@ -5,7 +5,11 @@ import type { ProcessContext } from './context.js';
 import { decideChange } from './decide-change.js';
 
 /** Task `inbound.normalise`: one stored message becomes facts, applied under the purchase's lane. No transaction is open across HTTP. */
-export async function normaliseInbound(p: ProcessContext, payload: { inboxId: string; marketplace: Marketplace }, task: TaskContext): Promise<void> {
+export async function normaliseInbound(
+  p: ProcessContext,
+  payload: { inboxId: string; marketplace: Marketplace },
+  task: TaskContext,
+): Promise<void> {
   const row = await p.db.ops((tx) => p.inbox.load(tx, payload.inboxId));
   if (row.state === 'processed') return;
   const events = await p.marketplaces.get(payload.marketplace).normalise(row);
@@ -31,14 +35,17 @@ export async function applyEvent(p: ProcessContext, tx: Tx, told: FulfillmentEve
   if (outcome.subscriptionId && event.truth) await retryParked(p, tx, event);
   if (outcome.result === 'parked' && outcome.code === 'unmapped_plan') {
     await p.metering.raiseFinding(tx, {
-      kind: 'unmapped_plan', dedupeKey: `unmapped_plan:${event.marketplace}:${event.externalSubscriptionId}`, subscriptionId: outcome.subscriptionId,
+      kind: 'unmapped_plan',
+      dedupeKey: `unmapped_plan:${event.marketplace}:${event.externalSubscriptionId}`,
+      subscriptionId: outcome.subscriptionId,
       evidence: { marketplace: event.marketplace, externalSubscriptionId: event.externalSubscriptionId, why: outcome.why, inboxId },
     });
   }
   return outcome;
 }
 
-const aliasNote = (event: Pick<FulfillmentEvent, 'alias'>): string => `waits for ${event.alias?.kind ?? 'an id'} ${event.alias?.externalId ?? ''}`;
+const aliasNote = (event: Pick<FulfillmentEvent, 'alias'>): string =>
+  `waits for ${event.alias?.kind ?? 'an id'} ${event.alias?.externalId ?? ''}`;
 
 /** Names the purchase where the message knew only an alias, and merges what it told with what is known. Null: not known yet. */
 async function complete(p: ProcessContext, tx: Tx, event: FulfillmentEvent): Promise<FulfillmentEvent | null> {
@@ -62,24 +69,39 @@ async function complete(p: ProcessContext, tx: Tx, event: FulfillmentEvent): Pro
 /** A stored truth comes back from JSON with its instants as text. */
 function reviveTruth(truth: SubscriptionTruth): SubscriptionTruth {
   const at = (d: Date | null): Date | null => (d === null ? null : new Date(d));
-  return { ...truth, term: { ...truth.term, startsAt: at(truth.term.startsAt), endsAt: at(truth.term.endsAt) }, endsAt: at(truth.endsAt), observedAt: new Date(truth.observedAt) };
+  return {
+    ...truth,
+    term: { ...truth.term, startsAt: at(truth.term.startsAt), endsAt: at(truth.term.endsAt) },
+    endsAt: at(truth.endsAt),
+    observedAt: new Date(truth.observedAt),
+  };
 }
 
 /** A message that waited for an alias is tried again when one of that name is known. */
 async function retryParked(p: ProcessContext, tx: Tx, event: FulfillmentEvent): Promise<void> {
   const notes = event.truth!.aliases.map((alias) => aliasNote({ alias }));
   if (notes.length === 0) return;
-  const rows = await tx.query<{ inbox_id: string }>(`update inbox set state = 'received' where state = 'parked' and note = any($1::text[]) returning inbox_id`, [notes]);
+  const rows = await tx.query<{ inbox_id: string }>(
+    `update inbox set state = 'received' where state = 'parked' and note = any($1::text[]) returning inbox_id`,
+    [notes],
+  );
   for (const row of rows) {
     await p.tasks.enqueue(tx, {
-      lane: subscriptionLane(subscriptionIdOf(event.marketplace, event.externalSubscriptionId)), handler: 'inbound.normalise',
+      lane: subscriptionLane(subscriptionIdOf(event.marketplace, event.externalSubscriptionId)),
+      handler: 'inbound.normalise',
       payload: { inboxId: row.inbox_id, marketplace: event.marketplace },
     });
   }
 }
 
 /** Reads the purchase at its marketplace and applies what is found: after our own calls, and where a message was only a hint. */
-export async function rereadTruth(p: ProcessContext, marketplace: Marketplace, externalSubscriptionId: string, note: string, refs?: MarketplaceRefs): Promise<FulfillmentEvent> {
+export async function rereadTruth(
+  p: ProcessContext,
+  marketplace: Marketplace,
+  externalSubscriptionId: string,
+  note: string,
+  refs?: MarketplaceRefs,
+): Promise<FulfillmentEvent> {
   const truth = await p.marketplaces.get(marketplace).readTruth(externalSubscriptionId, refs);
   return { kind: 'changed', marketplace, externalSubscriptionId, occurredAt: p.clock.now(), truth, note };
 }

@@ -9,21 +9,35 @@ export type LandingOpened = { ok: true; sessionId: string } | { ok: false; code:
  * A buyer arrives. The token is stored (sealed) before anything is done with it, resolved at once, then erased: only its
  * hash stays. Reload and "Manage account" open a new session of the same purchase.
  */
-export async function openLanding(p: ProcessContext, sealer: Sealer, marketplace: Marketplace, tokenField: string, fields: Record<string, string>): Promise<LandingOpened> {
+export async function openLanding(
+  p: ProcessContext,
+  sealer: Sealer,
+  marketplace: Marketplace,
+  tokenField: string,
+  fields: Record<string, string>,
+): Promise<LandingOpened> {
   const token = fields[tokenField] ?? '';
   if (!token) return { ok: false, code: 'landing.token_missing', detail: 'The address holds no purchase token.' };
-  if (token.length > 8_192) return { ok: false, code: 'landing.token_invalid', detail: 'The purchase token is not one of this marketplace.' };
-  if (!p.marketplaces.has(marketplace)) throw new ProblemError('not_found', 'landing.not_configured', `This installation does not sell on ${marketplace}.`);
+  if (token.length > 8_192)
+    return { ok: false, code: 'landing.token_invalid', detail: 'The purchase token is not one of this marketplace.' };
+  if (!p.marketplaces.has(marketplace))
+    throw new ProblemError('not_found', 'landing.not_configured', `This installation does not sell on ${marketplace}.`);
   const { inboxId } = await p.db.ops((tx) =>
     p.inbox.receive(tx, {
-      source: `${marketplace}.landing`, naturalKey: sha256Hex(token), contentType: 'text/plain', headers: {}, body: sealer.seal(token, 'landing.token'), principal: 'landing visitor',
+      source: `${marketplace}.landing`,
+      naturalKey: sha256Hex(token),
+      contentType: 'text/plain',
+      headers: {},
+      body: sealer.seal(token, 'landing.token'),
+      principal: 'landing visitor',
     }),
   );
   let resolution;
   try {
     resolution = await p.marketplaces.get(marketplace).resolveLanding(fields);
   } catch (error) {
-    if (error instanceof MarketplaceBusy) return { ok: false, code: 'landing.unavailable', detail: 'The marketplace does not answer just now.' };
+    if (error instanceof MarketplaceBusy)
+      return { ok: false, code: 'landing.unavailable', detail: 'The marketplace does not answer just now.' };
     throw error;
   }
   if (!resolution.ok) {
@@ -35,10 +49,23 @@ export async function openLanding(p: ProcessContext, sealer: Sealer, marketplace
   }
   const truth = resolution.truth;
   return p.db.ops(async (tx): Promise<LandingOpened> => {
-    const outcome = await applyEvent(p, tx, {
-      kind: 'purchased', marketplace, externalSubscriptionId: truth.externalSubscriptionId, occurredAt: p.clock.now(), truth, note: 'landing page opened',
-    }, inboxId);
-    await tx.query(`update inbox set body = '', state = 'processed', subscription_id = $2, note = 'resolved; token erased' where inbox_id = $1`, [inboxId, outcome.subscriptionId]);
+    const outcome = await applyEvent(
+      p,
+      tx,
+      {
+        kind: 'purchased',
+        marketplace,
+        externalSubscriptionId: truth.externalSubscriptionId,
+        occurredAt: p.clock.now(),
+        truth,
+        note: 'landing page opened',
+      },
+      inboxId,
+    );
+    await tx.query(
+      `update inbox set body = '', state = 'processed', subscription_id = $2, note = 'resolved; token erased' where inbox_id = $1`,
+      [inboxId, outcome.subscriptionId],
+    );
     if (!outcome.subscriptionId) return { ok: false, code: 'landing.not_for_us', detail: 'This purchase is not one we serve.' };
     return { ok: true, sessionId: await p.landings.open(tx, { marketplace, token, subscriptionId: outcome.subscriptionId }) };
   });

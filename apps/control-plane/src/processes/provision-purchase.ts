@@ -9,7 +9,10 @@ export async function makeTenantForActivation(p: ProcessContext, payload: { subs
     if (!subscription.tenantId) {
       const plan = await p.catalog.get(tx, subscription.planVersionId!);
       const tenant = await p.tenants.ensureForPurchase(tx, {
-        purchaseId: subscription.subscriptionId, displayName: subscription.name ?? toPublicId('sub', subscription.subscriptionId), region: plan.defaultRegion, contact: null,
+        purchaseId: subscription.subscriptionId,
+        displayName: subscription.name ?? toPublicId('sub', subscription.subscriptionId),
+        region: plan.defaultRegion,
+        contact: null,
       });
       await p.subscriptions.bindTenant(tx, subscription.subscriptionId, tenant.tenantId);
     }
@@ -27,7 +30,10 @@ export async function requestPlacement(p: ProcessContext, payload: { subscriptio
       const tenant = await p.tenants.get(tx, subscription.tenantId);
       const storage = plan.quotas.find((q) => q.name === 'storage_bytes');
       await p.engine.requestPlacement(tx, {
-        tenantId: subscription.tenantId, subscriptionId: subscription.subscriptionId, region: tenant.region, shape: plan.shape,
+        tenantId: subscription.tenantId,
+        subscriptionId: subscription.subscriptionId,
+        region: tenant.region,
+        shape: plan.shape,
         limits: { hardQuotaBytes: storage ? quotaLimit(storage, subscription.quantity) : 0n },
       });
     }

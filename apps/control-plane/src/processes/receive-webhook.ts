@@ -10,26 +10,42 @@ import { decideChange } from './decide-change.js';
  */
 export async function receiveWebhook(p: ProcessContext, marketplace: Marketplace, request: InboundRequest): Promise<StoredAnswer> {
   const adapter = p.marketplaces.has(marketplace) ? p.marketplaces.get(marketplace) : null;
-  if (!adapter?.verifyInbound) throw new ProblemError('not_found', 'webhook.not_configured', `This installation does not take ${marketplace} notifications.`);
+  if (!adapter?.verifyInbound)
+    throw new ProblemError('not_found', 'webhook.not_configured', `This installation does not take ${marketplace} notifications.`);
   const verdict = await adapter.verifyInbound(request).catch((error: unknown) => {
     // Keys cannot be fetched: anything but a 5xx would refuse a change that may be genuine.
-    if (error instanceof MarketplaceBusy) throw new ProblemError('unavailable', 'webhook.sender_unverified', 'The sender could not be verified just now. Send the notification again.');
+    if (error instanceof MarketplaceBusy)
+      throw new ProblemError(
+        'unavailable',
+        'webhook.sender_unverified',
+        'The sender could not be verified just now. Send the notification again.',
+      );
     throw error;
   });
   if (!verdict.ok) {
     await p.inbox.refuse(`${marketplace}.webhook`, verdict.code, verdict.detail, request.headers, request.body);
-    const kind = ({ 400: 'validation', 401: 'unauthenticated', 403: 'forbidden', 413: 'too_large', 415: 'validation' } as const)[verdict.status];
+    const kind = ({ 400: 'validation', 401: 'unauthenticated', 403: 'forbidden', 413: 'too_large', 415: 'validation' } as const)[
+      verdict.status
+    ];
     throw new ProblemError(kind, verdict.code, verdict.detail);
   }
   const message = {
-    source: verdict.source, naturalKey: verdict.naturalKey, contentType: request.headers['content-type'] ?? 'application/octet-stream',
-    headers: request.headers, body: request.body, principal: verdict.principal,
+    source: verdict.source,
+    naturalKey: verdict.naturalKey,
+    contentType: request.headers['content-type'] ?? 'application/octet-stream',
+    headers: request.headers,
+    body: request.body,
+    principal: verdict.principal,
   };
   const lane = verdict.externalSubscriptionId ? subscriptionLane(subscriptionIdOf(marketplace, verdict.externalSubscriptionId)) : null;
   const stored = await p.db.ops(async (tx) => {
     const row = await p.inbox.receive(tx, message);
     if (row.fresh && !verdict.decisionWanted) {
-      await p.tasks.enqueue(tx, { lane: lane ?? `inbox:${row.inboxId}`, handler: 'inbound.normalise', payload: { inboxId: row.inboxId, marketplace } });
+      await p.tasks.enqueue(tx, {
+        lane: lane ?? `inbox:${row.inboxId}`,
+        handler: 'inbound.normalise',
+        payload: { inboxId: row.inboxId, marketplace },
+      });
       await p.inbox.answer(tx, row.inboxId, { status: 200 });
     }
     return row;
@@ -41,8 +57,11 @@ export async function receiveWebhook(p: ProcessContext, marketplace: Marketplace
 
 /** The plan or quantity decision inside the request (Azure: 10 s). Undecidable in time = 503, so that the sender asks again. */
 async function decide(
-  p: ProcessContext, marketplace: Marketplace, inboxId: string,
-  message: { source: string; naturalKey: string; headers: Record<string, string>; body: string }, lane: string | null,
+  p: ProcessContext,
+  marketplace: Marketplace,
+  inboxId: string,
+  message: { source: string; naturalKey: string; headers: Record<string, string>; body: string },
+  lane: string | null,
 ): Promise<StoredAnswer> {
   const adapter = p.marketplaces.get(marketplace);
   let events;
@@ -50,7 +69,11 @@ async function decide(
     events = await adapter.normalise({ ...message, receivedAt: p.clock.now() });
   } catch (error) {
     if (error instanceof MarketplaceBusy || error instanceof MarketplaceUnknown) {
-      throw new ProblemError('unavailable', 'webhook.undecided', 'The marketplace could not be asked for its view of this change. Send the notification again.');
+      throw new ProblemError(
+        'unavailable',
+        'webhook.undecided',
+        'The marketplace could not be asked for its view of this change. Send the notification again.',
+      );
     }
     throw error;
   }
@@ -61,7 +84,8 @@ async function decide(
       if (decision) answer = adapter.decisionAnswer?.(decision) ?? answer;
       const outcome = await p.subscriptions.apply(tx, event, inboxId);
       await p.inbox.mark(tx, inboxId, outcome.result === 'parked' ? 'parked' : 'processed', {
-        subscriptionId: outcome.subscriptionId ?? undefined, note: outcome.result === 'applied' ? outcome.changes.join(', ') : outcome.why,
+        subscriptionId: outcome.subscriptionId ?? undefined,
+        note: outcome.result === 'applied' ? outcome.changes.join(', ') : outcome.why,
       });
     }
     await p.inbox.answer(tx, inboxId, answer);

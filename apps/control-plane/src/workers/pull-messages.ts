@@ -17,7 +17,9 @@ export async function startPulling(p: ProcessContext, logger: Logger): Promise<{
           const { externalSubscriptionId, ...rest } = message;
           const row = await p.inbox.receive(tx, { ...rest, contentType: 'application/json' });
           if (!row.fresh) return;
-          const lane = externalSubscriptionId ? subscriptionLane(subscriptionIdOf(marketplace, externalSubscriptionId)) : `inbox:${row.inboxId}`;
+          const lane = externalSubscriptionId
+            ? subscriptionLane(subscriptionIdOf(marketplace, externalSubscriptionId))
+            : `inbox:${row.inboxId}`;
           await p.tasks.enqueue(tx, { lane, handler: 'inbound.normalise', payload: { inboxId: row.inboxId, marketplace } });
         });
       }),
@@ -25,7 +27,8 @@ export async function startPulling(p: ProcessContext, logger: Logger): Promise<{
   }
   return {
     stop: async () => {
-      for (const one of running) await one.stop().catch((error: unknown) => logger.warn({ err: errorText(error) }, 'pulling did not stop cleanly'));
+      for (const one of running)
+        await one.stop().catch((error: unknown) => logger.warn({ err: errorText(error) }, 'pulling did not stop cleanly'));
     },
   };
 }

@@ -22,7 +22,10 @@ export interface Started {
 
 /** Starts a built program and waits for its one line of JSON. Rejects with what it wrote to standard error when it ends instead. */
 export function startProgram(program: string, args: string[], env: Record<string, string>): Promise<Started> {
-  const child = spawn(process.execPath, [join(projectRoot(), 'dist', program), ...args], { env: { PATH: process.env['PATH'], TZ: 'UTC', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [join(projectRoot(), 'dist', program), ...args], {
+    env: { PATH: process.env['PATH'], TZ: 'UTC', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let errors = '';
   child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()));
   return new Promise((resolve, reject) => {
@@ -78,8 +81,11 @@ export class House {
   async call(method: string, url: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     const raw = typeof body === 'string' || body instanceof URLSearchParams;
     const answer = await fetch(url, {
-      method, redirect: 'manual', headers: { ...(body !== undefined && !raw ? { 'content-type': 'application/json' } : {}), ...headers },
-      body: body === undefined ? undefined : raw ? (body as string) : JSON.stringify(body), signal: AbortSignal.timeout(30_000),
+      method,
+      redirect: 'manual',
+      headers: { ...(body !== undefined && !raw ? { 'content-type': 'application/json' } : {}), ...headers },
+      body: body === undefined ? undefined : raw ? (body as string) : JSON.stringify(body),
+      signal: AbortSignal.timeout(30_000),
     });
     const text = await answer.text();
     let json: unknown = {};
@@ -104,7 +110,11 @@ export class House {
     const bought = await this.shop('POST', '/azure/purchases', { offerId: 'object-cells', planId, subscriptionName: name });
     const landingUrl = String(bought.json['landingUrl']);
     const arrived = await this.call('GET', landingUrl);
-    return { externalId: String(bought.json['subscriptionId']), sessionId: (arrived.headers.get('location') ?? '').split('/').pop()!, landingUrl };
+    return {
+      externalId: String(bought.json['subscriptionId']),
+      sessionId: (arrived.headers.get('location') ?? '').split('/').pop()!,
+      landingUrl,
+    };
   }
 
   session(sessionId: string): Promise<Answer> {
@@ -114,7 +124,10 @@ export class House {
   async land(sessionId: string, organisation: string): Promise<Answer> {
     const details = { organisation, region: 'local', contactName: 'Ada Winter', contactEmail: 'ada@winter.example' };
     await this.call('POST', `${this.controlPlane.url}/landing/api/sessions/${sessionId}/details`, details);
-    return until(() => this.session(sessionId), (a) => a.json['state'] === 'ready');
+    return until(
+      () => this.session(sessionId),
+      (a) => a.json['state'] === 'ready',
+    );
   }
 
   async subscriptionOf(externalId: string): Promise<Record<string, unknown>> {

@@ -1,5 +1,4 @@
-import { createPrivateKey, generateKeyPairSync, type JsonWebKey, randomBytes } from 'node:crypto';
-import { createPublicKey } from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type JsonWebKey, randomBytes } from 'node:crypto';
 import { SignJWT } from 'jose';
 import type { Store, Table } from '../shared/store.js';
 import { selfSignedCertificate } from './x509.js';

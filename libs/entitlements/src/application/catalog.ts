@@ -10,8 +10,23 @@ interface CatalogFile {
   marketplace: Marketplace;
   offer: { externalId: string; name: string };
   regions: { id: string; name: string }[];
-  plans: (Omit<PlanVersion, 'planVersionId' | 'marketplace' | 'externalOfferId' | 'externalPlanId' | 'version' | 'contentHash' | 'offerName' | 'planName' | 'meters' | 'regions'> & {
-    externalId: string; name: string; meters: MeterTerms[]; regions?: { id: string; name: string }[];
+  plans: (Omit<
+    PlanVersion,
+    | 'planVersionId'
+    | 'marketplace'
+    | 'externalOfferId'
+    | 'externalPlanId'
+    | 'version'
+    | 'contentHash'
+    | 'offerName'
+    | 'planName'
+    | 'meters'
+    | 'regions'
+  > & {
+    externalId: string;
+    name: string;
+    meters: MeterTerms[];
+    regions?: { id: string; name: string }[];
   })[];
 }
 
@@ -26,8 +41,13 @@ export class Catalog {
   readFolder(folder: string): Omit<PlanVersion, 'version'>[] {
     const schema = JSON.parse(readFileSync(join(projectRoot(), 'catalog', 'catalog.schema.json'), 'utf8')) as object;
     const check = new Ajv2020({ allErrors: true, allowUnionTypes: true }).compile<CatalogFile>(schema);
-    const files = readdirSync(folder).filter((f) => f.endsWith('.yaml')).sort();
-    if (files.length === 0) throw new ConfigError(`the catalog folder ${folder} holds no .yaml file. Set BERTH_CATALOG to a folder with offers (docs/guides/catalog.md)`);
+    const files = readdirSync(folder)
+      .filter((f) => f.endsWith('.yaml'))
+      .sort();
+    if (files.length === 0)
+      throw new ConfigError(
+        `the catalog folder ${folder} holds no .yaml file. Set BERTH_CATALOG to a folder with offers (docs/guides/catalog.md)`,
+      );
     const faults: string[] = [];
     const plans = files.flatMap((file) => {
       const document = parseYaml(file, readFileSync(join(folder, file), 'utf8'), faults);
@@ -40,7 +60,11 @@ export class Catalog {
       faults.push(...read.flatMap((plan) => planFaults(plan)).map((fault) => `${file}: ${fault}`));
       return read;
     });
-    faults.push(...repeated(plans.map((p) => `${p.marketplace} offer ${p.externalOfferId}, plan ${p.externalPlanId}`)).map((name) => `${name} is described twice`));
+    faults.push(
+      ...repeated(plans.map((p) => `${p.marketplace} offer ${p.externalOfferId}, plan ${p.externalPlanId}`)).map(
+        (name) => `${name} is described twice`,
+      ),
+    );
     if (faults.length > 0) throw new ConfigError(`the catalog is wrong: ${faults.join('; ')}. Correct it (catalog/catalog.schema.json)`);
     return plans;
   }
@@ -58,10 +82,21 @@ export class Catalog {
       const version = (last?.version ?? 0) + 1;
       // Content that was withdrawn and comes back is a version of its own: the newest version is always what the files say.
       const [taken] = await tx.query('select 1 from plan_versions where plan_version_id = $1', [plan.planVersionId]);
-      const planVersionId = taken ? uuidv5('plan-version', plan.marketplace, plan.externalOfferId, plan.externalPlanId, plan.contentHash, String(version)) : plan.planVersionId;
+      const planVersionId = taken
+        ? uuidv5('plan-version', plan.marketplace, plan.externalOfferId, plan.externalPlanId, plan.contentHash, String(version))
+        : plan.planVersionId;
       await tx.query(
         `insert into plan_versions (plan_version_id, marketplace, external_offer_id, external_plan_id, version, content_hash, document, loaded_at) values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-        [planVersionId, plan.marketplace, plan.externalOfferId, plan.externalPlanId, version, plan.contentHash, JSON.stringify({ ...plan, planVersionId, version }), this.clock.now()],
+        [
+          planVersionId,
+          plan.marketplace,
+          plan.externalOfferId,
+          plan.externalPlanId,
+          version,
+          plan.contentHash,
+          JSON.stringify({ ...plan, planVersionId, version }),
+          this.clock.now(),
+        ],
       );
       added += 1;
     }
@@ -78,13 +113,18 @@ export class Catalog {
   }
 
   async get(tx: Tx, planVersionId: string): Promise<PlanVersion> {
-    const [row] = await tx.query<{ document: PlanVersion }>('select document from plan_versions where plan_version_id = $1', [planVersionId]);
+    const [row] = await tx.query<{ document: PlanVersion }>('select document from plan_versions where plan_version_id = $1', [
+      planVersionId,
+    ]);
     if (!row) throw new Error(`plan version ${planVersionId} is missing`);
     return row.document;
   }
 
   async knowsOffer(tx: Tx, marketplace: Marketplace, externalOfferId: string): Promise<boolean> {
-    const rows = await tx.query('select 1 from plan_versions where marketplace = $1 and external_offer_id = $2 limit 1', [marketplace, externalOfferId]);
+    const rows = await tx.query('select 1 from plan_versions where marketplace = $1 and external_offer_id = $2 limit 1', [
+      marketplace,
+      externalOfferId,
+    ]);
     return rows.length > 0;
   }
 }
@@ -102,7 +142,11 @@ function toPlans(file: CatalogFile): Omit<PlanVersion, 'version'>[] {
       regions: p.regions ?? file.regions,
     };
     const contentHash = sha256Hex(canonicalJson(content));
-    return { ...content, contentHash, planVersionId: uuidv5('plan-version', file.marketplace, file.offer.externalId, externalId, contentHash) };
+    return {
+      ...content,
+      contentHash,
+      planVersionId: uuidv5('plan-version', file.marketplace, file.offer.externalId, externalId, contentHash),
+    };
   });
 }
 
@@ -116,7 +160,8 @@ function parseYaml(file: string, text: string, faults: string[]): unknown {
 }
 
 /** Ajv names the offending property only in the parameters of the error. */
-const unknownName = (params: Record<string, unknown>): string => (typeof params['additionalProperty'] === 'string' ? ` (${params['additionalProperty']})` : '');
+const unknownName = (params: Record<string, unknown>): string =>
+  typeof params['additionalProperty'] === 'string' ? ` (${params['additionalProperty']})` : '';
 
 const repeated = (names: string[]): string[] => [...new Set(names.filter((name, i) => names.indexOf(name) !== i))];
 
@@ -124,10 +169,14 @@ const repeated = (names: string[]): string[] => [...new Set(names.filter((name, 
 function planFaults(plan: Omit<PlanVersion, 'version'>): string[] {
   const where = `plan ${plan.externalPlanId}`;
   return [
-    ...(plan.regions.some((r) => r.id === plan.defaultRegion) ? [] : [`${where}: defaultRegion ${plan.defaultRegion} is not one of its regions`]),
+    ...(plan.regions.some((r) => r.id === plan.defaultRegion)
+      ? []
+      : [`${where}: defaultRegion ${plan.defaultRegion} is not one of its regions`]),
     ...repeated(plan.meters.map((m) => m.meter)).map((name) => `${where}: meter ${name} is there twice`),
     // Two meters of one dimension would be two records under one key of the marketplace.
-    ...repeated(plan.meters.filter((m) => m.emission === 'live').map((m) => m.dimension)).map((name) => `${where}: dimension ${name} is fed by two meters`),
+    ...repeated(plan.meters.filter((m) => m.emission === 'live').map((m) => m.dimension)).map(
+      (name) => `${where}: dimension ${name} is fed by two meters`,
+    ),
     // A quantum that is not a whole number of base units could not be carried exactly (law 6).
     ...plan.meters
       .filter((m) => BigInt(m.basePerUnit) % 10n ** BigInt(m.decimals) !== 0n)

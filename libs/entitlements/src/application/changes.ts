@@ -4,14 +4,22 @@ import type { Catalog } from './catalog.js';
 import { quotaLimit } from './rights.js';
 import { subscriptionIdOf, type Subscriptions } from './subscriptions.js';
 
-export interface ChangeDecision { accept: boolean; reason?: string; changeRequestId: string | null }
+export interface ChangeDecision {
+  accept: boolean;
+  reason?: string;
+  changeRequestId: string | null;
+}
 
 /**
  * Decides a plan or quantity change while the marketplace waits (Azure: 10 s). Fast: one read of our own rows. A repeated
  * operation id gets the stored decision; the "revert" change that follows a refusal is accepted.
  */
 export class Changes {
-  constructor(private readonly clock: Clock, private readonly catalog: Catalog, private readonly subscriptions: Subscriptions) {}
+  constructor(
+    private readonly clock: Clock,
+    private readonly catalog: Catalog,
+    private readonly subscriptions: Subscriptions,
+  ) {}
 
   async decide(tx: Tx, truth: SubscriptionTruth, change: RequestedChange): Promise<ChangeDecision> {
     const subscriptionId = subscriptionIdOf(truth.marketplace, truth.externalSubscriptionId);
@@ -20,7 +28,17 @@ export class Changes {
     const inserted = await tx.query(
       `insert into change_requests (change_request_id, subscription_id, external_operation_id, kind, to_external_plan_id, to_quantity, state, reason, created_at, updated_at)
        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) on conflict (subscription_id, external_operation_id) do nothing returning 1`,
-      [id, subscriptionId, change.externalOperationId, change.kind, change.toExternalPlanId, change.toQuantity, reason ? 'refused' : 'accepted', reason, this.clock.now()],
+      [
+        id,
+        subscriptionId,
+        change.externalOperationId,
+        change.kind,
+        change.toExternalPlanId,
+        change.toQuantity,
+        reason ? 'refused' : 'accepted',
+        reason,
+        this.clock.now(),
+      ],
     );
     // A repeat, or the second of two deliveries at once, gets the first decision.
     if (inserted.length === 0) return this.stored(tx, subscriptionId, change.externalOperationId);
@@ -47,7 +65,9 @@ export class Changes {
     // More or fewer units stay under the version that was bought.
     const plan = change.kind === 'plan' ? await this.catalog.latest(tx, truth.marketplace, truth.externalOfferId, toPlan) : current;
     if (!plan) return `Plan ${toPlan} is not offered.`;
-    const missing = current.meters.filter((m) => m.emission === 'live' && !plan.meters.some((n) => n.meter === m.meter)).map((m) => m.meter);
+    const missing = current.meters
+      .filter((m) => m.emission === 'live' && !plan.meters.some((n) => n.meter === m.meter))
+      .map((m) => m.meter);
     if (missing.length > 0) return `Plan ${toPlan} does not measure what is in use: ${missing.join(', ')}.`;
     const [used] = await tx.query<{ value: string | null }>(
       `select (last_usage->>'stored_bytes') as value from subscription_usage where subscription_id = $1`,

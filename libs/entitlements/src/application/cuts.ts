@@ -33,9 +33,17 @@ export async function alignSegments(tx: Tx, record: SubscriptionRecord, at: Date
   await openSegment(
     tx,
     {
-      subscriptionId: record.subscriptionId, tenantId: record.tenantId, sequence: (last?.sequence ?? 0) + 1, startsAt: at, planVersionId: record.planVersionId!,
-      externalPlanId: record.externalPlanId, quantity: record.quantity, billable: record.state === 'active', reason,
-      termStartsAt: record.termStartsAt, termEndsAt: record.termEndsAt,
+      subscriptionId: record.subscriptionId,
+      tenantId: record.tenantId,
+      sequence: (last?.sequence ?? 0) + 1,
+      startsAt: at,
+      planVersionId: record.planVersionId!,
+      externalPlanId: record.externalPlanId,
+      quantity: record.quantity,
+      billable: record.state === 'active',
+      reason,
+      termStartsAt: record.termStartsAt,
+      termEndsAt: record.termEndsAt,
     },
     now,
   );

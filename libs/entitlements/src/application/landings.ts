@@ -17,7 +17,14 @@ export type LandingDetails = z.infer<typeof landingDetails>;
 
 const SESSION_MS = 24 * 3_600_000;
 
-export interface LandingSession { sessionHash: string; marketplace: Marketplace; subscriptionId: string; completedAt: Date | null; details: LandingDetails | null; expiresAt: Date }
+export interface LandingSession {
+  sessionHash: string;
+  marketplace: Marketplace;
+  subscriptionId: string;
+  completedAt: Date | null;
+  details: LandingDetails | null;
+  expiresAt: Date;
+}
 
 /** A visit that carried a valid landing token. The browser holds a random id; the token itself is never given to it again. */
 export class Landings {
@@ -44,14 +51,23 @@ export class Landings {
   }
 
   private async read(tx: Tx, sessionId: string, lock: '' | 'for update'): Promise<LandingSession> {
-    const [row] = await tx.query<{ session_hash: string; marketplace: Marketplace; subscription_id: string; completed_at: Date | null; details: string | null; expires_at: Date }>(
-      `select * from landing_sessions where session_hash = $1 ${lock}`,
-      [sha256Hex(sessionId)],
-    );
+    const [row] = await tx.query<{
+      session_hash: string;
+      marketplace: Marketplace;
+      subscription_id: string;
+      completed_at: Date | null;
+      details: string | null;
+      expires_at: Date;
+    }>(`select * from landing_sessions where session_hash = $1 ${lock}`, [sha256Hex(sessionId)]);
     if (!row) throw new ProblemError('not_found', 'landing.session_unknown', 'This page is not known. Open it again from the marketplace.');
-    if (row.expires_at <= this.clock.now()) throw new ProblemError('gone', 'landing.session_expired', 'This page has expired. Open it again from the marketplace.');
+    if (row.expires_at <= this.clock.now())
+      throw new ProblemError('gone', 'landing.session_expired', 'This page has expired. Open it again from the marketplace.');
     return {
-      sessionHash: row.session_hash, marketplace: row.marketplace, subscriptionId: row.subscription_id, completedAt: row.completed_at, expiresAt: row.expires_at,
+      sessionHash: row.session_hash,
+      marketplace: row.marketplace,
+      subscriptionId: row.subscription_id,
+      completedAt: row.completed_at,
+      expiresAt: row.expires_at,
       details: row.details ? (JSON.parse(this.sealer.open(row.details, 'landing.details')) as LandingDetails) : null,
     };
   }
@@ -63,23 +79,33 @@ export class Landings {
   async complete(tx: Tx, sessionId: string, input: unknown): Promise<{ subscriptionId: string; tenantId: string; created: boolean }> {
     // Locked: of two submissions at once the second finds the first one's.
     const session = await this.read(tx, sessionId, 'for update');
-    if (session.completedAt) throw new ProblemError('conflict', 'landing.already_completed', 'The details of this purchase have been given already.');
+    if (session.completedAt)
+      throw new ProblemError('conflict', 'landing.already_completed', 'The details of this purchase have been given already.');
     const parsed = landingDetails.safeParse(input);
     const errors = parsed.success ? [] : parsed.error.issues.map((i) => ({ field: i.path.join('.'), message: i.message }));
     const record = await this.subscriptions.get(tx, session.subscriptionId);
     const plan = await this.catalog.get(tx, record.planVersionId!);
     const region = parsed.success ? parsed.data.region : regionOf(input);
     if (region && !plan.regions.some((r) => r.id === region)) errors.push({ field: 'region', message: 'is not offered for this plan' });
-    if (!parsed.success || errors.length > 0) throw new ProblemError('validation', 'landing.details_invalid', 'Some details are missing or wrong.', { errors });
-    if (['closing', 'cancelled', 'voided'].includes(record.state)) throw new ProblemError('conflict', 'landing.purchase_over', 'This purchase has ended. Buy it again in the marketplace.');
+    if (!parsed.success || errors.length > 0)
+      throw new ProblemError('validation', 'landing.details_invalid', 'Some details are missing or wrong.', { errors });
+    if (['closing', 'cancelled', 'voided'].includes(record.state))
+      throw new ProblemError('conflict', 'landing.purchase_over', 'This purchase has ended. Buy it again in the marketplace.');
     const details = parsed.data;
     const created = record.tenantId === null;
     const contact = { name: details.contactName, email: details.contactEmail };
     const tenant = record.tenantId
       ? await this.tenants.describe(tx, record.tenantId, { displayName: details.organisation, contact })
-      : await this.tenants.ensureForPurchase(tx, { purchaseId: record.subscriptionId, displayName: details.organisation, region: details.region, contact });
+      : await this.tenants.ensureForPurchase(tx, {
+          purchaseId: record.subscriptionId,
+          displayName: details.organisation,
+          region: details.region,
+          contact,
+        });
     await tx.query('update landing_sessions set details = $2, completed_at = $3 where session_hash = $1', [
-      session.sessionHash, this.sealer.seal(JSON.stringify(details), 'landing.details'), this.clock.now(),
+      session.sessionHash,
+      this.sealer.seal(JSON.stringify(details), 'landing.details'),
+      this.clock.now(),
     ]);
     if (created) await this.subscriptions.bindTenant(tx, record.subscriptionId, tenant.tenantId);
     return { subscriptionId: record.subscriptionId, tenantId: tenant.tenantId, created };

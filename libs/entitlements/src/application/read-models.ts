@@ -1,39 +1,113 @@
 import type { Tx } from '#platform';
 
-export interface Page<T> { items: T[]; nextCursor: string | null }
-export interface PageQuery { limit: number; after: string | null }
+export interface Page<T> {
+  items: T[];
+  nextCursor: string | null;
+}
+export interface PageQuery {
+  limit: number;
+  after: string | null;
+}
 
-async function page<T extends Record<string, unknown>>(tx: Tx, sql: string, id: keyof T & string, q: PageQuery, more: unknown[] = []): Promise<Page<T>> {
+async function page<T extends Record<string, unknown>>(
+  tx: Tx,
+  sql: string,
+  id: keyof T & string,
+  q: PageQuery,
+  more: unknown[] = [],
+): Promise<Page<T>> {
   const rows = await tx.query<T>(`${sql} order by ${id} limit $2`, [q.after, q.limit + 1, ...more]);
   const items = rows.slice(0, q.limit);
   return { items, nextCursor: rows.length > q.limit ? String(items.at(-1)![id]) : null };
 }
 
 export interface SubscriptionRow extends Record<string, unknown> {
-  subscription_id: string; marketplace: string; external_subscription_id: string; tenant_id: string | null; state: string; suspended_source: string | null; name: string | null;
-  plan_version_id: string | null; external_offer_id: string; external_plan_id: string; quantity: number | null; term_starts_at: Date | null; term_ends_at: Date | null;
-  ends_at: Date | null; ended_at: Date | null; activate_by: Date | null; acknowledged_at: Date | null; is_test: boolean; created_at: Date; updated_at: Date;
+  subscription_id: string;
+  marketplace: string;
+  external_subscription_id: string;
+  tenant_id: string | null;
+  state: string;
+  suspended_source: string | null;
+  name: string | null;
+  plan_version_id: string | null;
+  external_offer_id: string;
+  external_plan_id: string;
+  quantity: number | null;
+  term_starts_at: Date | null;
+  term_ends_at: Date | null;
+  ends_at: Date | null;
+  ended_at: Date | null;
+  activate_by: Date | null;
+  acknowledged_at: Date | null;
+  is_test: boolean;
+  created_at: Date;
+  updated_at: Date;
 }
 const SUBSCRIPTION = `subscription_id, marketplace, external_subscription_id, tenant_id, state, suspended_source, name, plan_version_id, external_offer_id, external_plan_id,
   quantity, term_starts_at, term_ends_at, ends_at, ended_at, activate_by, acknowledged_at, is_test, created_at, updated_at`;
 
 /** All of these obey the role they run under: a tenant's transaction sees its own rows only. */
 export const listSubscriptions = (tx: Tx, q: PageQuery): Promise<Page<SubscriptionRow>> =>
-  page<SubscriptionRow>(tx, `select ${SUBSCRIPTION} from subscriptions where ($1::uuid is null or subscription_id > $1)`, 'subscription_id', q);
+  page<SubscriptionRow>(
+    tx,
+    `select ${SUBSCRIPTION} from subscriptions where ($1::uuid is null or subscription_id > $1)`,
+    'subscription_id',
+    q,
+  );
 
 export async function getSubscription(tx: Tx, subscriptionId: string): Promise<SubscriptionRow | null> {
   const [row] = await tx.query<SubscriptionRow>(`select ${SUBSCRIPTION} from subscriptions where subscription_id = $1`, [subscriptionId]);
   return row ?? null;
 }
 
-export interface EntitlementRow extends Record<string, unknown> { entitlement_id: string; tenant_id: string; subscription_id: string; feature: string; value: unknown; plan_version_id: string; starts_at: Date; ends_at: Date | null }
+export interface EntitlementRow extends Record<string, unknown> {
+  entitlement_id: string;
+  tenant_id: string;
+  subscription_id: string;
+  feature: string;
+  value: unknown;
+  plan_version_id: string;
+  starts_at: Date;
+  ends_at: Date | null;
+}
 export const listEntitlements = (tx: Tx, q: PageQuery): Promise<Page<EntitlementRow>> =>
-  page<EntitlementRow>(tx, 'select entitlement_id, tenant_id, subscription_id, feature, value, plan_version_id, starts_at, ends_at from entitlements where ($1::uuid is null or entitlement_id > $1)', 'entitlement_id', q);
+  page<EntitlementRow>(
+    tx,
+    'select entitlement_id, tenant_id, subscription_id, feature, value, plan_version_id, starts_at, ends_at from entitlements where ($1::uuid is null or entitlement_id > $1)',
+    'entitlement_id',
+    q,
+  );
 
-export interface QuotaRow extends Record<string, unknown> { quota_id: string; tenant_id: string; subscription_id: string; name: string; unit: string; hard_limit: string; plan_version_id: string; starts_at: Date; ends_at: Date | null }
+export interface QuotaRow extends Record<string, unknown> {
+  quota_id: string;
+  tenant_id: string;
+  subscription_id: string;
+  name: string;
+  unit: string;
+  hard_limit: string;
+  plan_version_id: string;
+  starts_at: Date;
+  ends_at: Date | null;
+}
 export const listQuotas = (tx: Tx, q: PageQuery): Promise<Page<QuotaRow>> =>
-  page<QuotaRow>(tx, 'select quota_id, tenant_id, subscription_id, name, unit, hard_limit, plan_version_id, starts_at, ends_at from quotas where ($1::uuid is null or quota_id > $1)', 'quota_id', q);
+  page<QuotaRow>(
+    tx,
+    'select quota_id, tenant_id, subscription_id, name, unit, hard_limit, plan_version_id, starts_at, ends_at from quotas where ($1::uuid is null or quota_id > $1)',
+    'quota_id',
+    q,
+  );
 
-export interface FulfillmentEventRow extends Record<string, unknown> { fulfillment_event_id: string; inbox_id: string | null; kind: string; occurred_at: Date; note: string; outcome: string; recorded_at: Date }
+export interface FulfillmentEventRow extends Record<string, unknown> {
+  fulfillment_event_id: string;
+  inbox_id: string | null;
+  kind: string;
+  occurred_at: Date;
+  note: string;
+  outcome: string;
+  recorded_at: Date;
+}
 export const timeline = (tx: Tx, subscriptionId: string): Promise<FulfillmentEventRow[]> =>
-  tx.query<FulfillmentEventRow>('select fulfillment_event_id, inbox_id, kind, occurred_at, note, outcome, recorded_at from fulfillment_events where subscription_id = $1 order by recorded_at, fulfillment_event_id', [subscriptionId]);
+  tx.query<FulfillmentEventRow>(
+    'select fulfillment_event_id, inbox_id, kind, occurred_at, note, outcome, recorded_at from fulfillment_events where subscription_id = $1 order by recorded_at, fulfillment_event_id',
+    [subscriptionId],
+  );

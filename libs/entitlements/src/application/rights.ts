@@ -1,7 +1,11 @@
 import { uuidv7, type Tx } from '#platform';
 import type { PlanVersion, QuotaTerms } from '../domain/plan-version.js';
 
-interface RightsOwner { subscriptionId: string; tenantId: string | null; quantity: number | null }
+interface RightsOwner {
+  subscriptionId: string;
+  tenantId: string | null;
+  quantity: number | null;
+}
 
 /** A quota's number for a purchase: per unit it is multiplied by the quantity. */
 export function quotaLimit(terms: QuotaTerms, quantity: number | null): bigint {
@@ -28,11 +32,18 @@ export async function grantRights(tx: Tx, owner: RightsOwner, plan: PlanVersion,
     );
   }
   await tx.query('update quotas set ends_at = $2 where subscription_id = $1 and ends_at is null and not name = any($3::text[])', [
-    owner.subscriptionId, at, plan.quotas.map((q) => q.name),
+    owner.subscriptionId,
+    at,
+    plan.quotas.map((q) => q.name),
   ]);
   for (const quota of plan.quotas) {
     const limit = quotaLimit(quota, owner.quantity).toString();
-    await tx.query('update quotas set ends_at = $3 where subscription_id = $1 and name = $2 and ends_at is null and hard_limit <> $4', [owner.subscriptionId, quota.name, at, limit]);
+    await tx.query('update quotas set ends_at = $3 where subscription_id = $1 and name = $2 and ends_at is null and hard_limit <> $4', [
+      owner.subscriptionId,
+      quota.name,
+      at,
+      limit,
+    ]);
     await tx.query(
       `insert into quotas (quota_id, tenant_id, subscription_id, name, unit, hard_limit, plan_version_id, starts_at) values ($1, $2, $3, $4, $5, $6, $7, $8)
        on conflict (tenant_id, subscription_id, name) where ends_at is null do nothing`,

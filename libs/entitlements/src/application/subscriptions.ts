@@ -39,8 +39,18 @@ export class Subscriptions {
     await tx.query(
       `insert into fulfillment_events (fulfillment_event_id, inbox_id, subscription_id, marketplace, external_subscription_id, kind, occurred_at, note, outcome, recorded_at)
        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-      [uuidv7(), inboxId, outcome.subscriptionId, event.marketplace, event.externalSubscriptionId, event.kind, event.occurredAt, event.note,
-        outcome.result === 'applied' ? `applied: ${outcome.changes.join(', ')}` : `${outcome.result}: ${outcome.why}`, this.clock.now()],
+      [
+        uuidv7(),
+        inboxId,
+        outcome.subscriptionId,
+        event.marketplace,
+        event.externalSubscriptionId,
+        event.kind,
+        event.occurredAt,
+        event.note,
+        outcome.result === 'applied' ? `applied: ${outcome.changes.join(', ')}` : `${outcome.result}: ${outcome.why}`,
+        this.clock.now(),
+      ],
     );
     return outcome;
   }
@@ -48,12 +58,23 @@ export class Subscriptions {
   private async fold(tx: Tx, event: FulfillmentEvent): Promise<ApplyOutcome> {
     const truth = event.truth;
     const id = subscriptionIdOf(event.marketplace, event.externalSubscriptionId);
-    if (!truth) return { result: 'parked', subscriptionId: (await this.find(tx, id)) ? id : null, code: 'gone', why: 'the marketplace does not know this purchase' };
+    if (!truth)
+      return {
+        result: 'parked',
+        subscriptionId: (await this.find(tx, id)) ? id : null,
+        code: 'gone',
+        why: 'the marketplace does not know this purchase',
+      };
     const plan = await this.catalog.latest(tx, truth.marketplace, truth.externalOfferId, truth.externalPlanId);
     let record = await this.lock(tx, id);
     if (!record && !plan) {
       return (await this.catalog.knowsOffer(tx, truth.marketplace, truth.externalOfferId))
-        ? { result: 'parked', subscriptionId: null, code: 'unmapped_plan', why: `plan ${truth.externalPlanId} of ${truth.externalOfferId} is not in the catalog` }
+        ? {
+            result: 'parked',
+            subscriptionId: null,
+            code: 'unmapped_plan',
+            why: `plan ${truth.externalPlanId} of ${truth.externalOfferId} is not in the catalog`,
+          }
         : { result: 'parked', subscriptionId: null, code: 'foreign_offer', why: `offer ${truth.externalOfferId} is not ours to serve` };
     }
     const changes: string[] = [];
@@ -73,14 +94,33 @@ export class Subscriptions {
     if (unmapped) {
       // Rights stay as they were; a person maps the plan. Guessing a default would bill or serve wrongly.
       const besides = changes.length > 0 ? `; applied: ${changes.join(', ')}` : '';
-      return { result: 'parked', subscriptionId: id, code: 'unmapped_plan', why: `plan ${truth.externalPlanId} of ${truth.externalOfferId} is not in the catalog${besides}` };
+      return {
+        result: 'parked',
+        subscriptionId: id,
+        code: 'unmapped_plan',
+        why: `plan ${truth.externalPlanId} of ${truth.externalOfferId} is not in the catalog${besides}`,
+      };
     }
-    return changes.length > 0 ? { result: 'applied', subscriptionId: id, changes } : { result: 'unchanged', subscriptionId: id, why: 'nothing new' };
+    return changes.length > 0
+      ? { result: 'applied', subscriptionId: id, changes }
+      : { result: 'unchanged', subscriptionId: id, why: 'nothing new' };
   }
 
   /** Facts and state follow the truth, then one cut is made for both. Answers whether the plan could not be mapped. */
-  private async advance(tx: Tx, record: SubscriptionRecord, event: FulfillmentEvent, truth: SubscriptionTruth, plan: PlanVersion | null, changes: string[]): Promise<boolean> {
-    const at = await cutAt(tx, record.subscriptionId, (event.kind === 'end_scheduled' ? undefined : event.effectiveAt) ?? event.occurredAt, this.clock.now());
+  private async advance(
+    tx: Tx,
+    record: SubscriptionRecord,
+    event: FulfillmentEvent,
+    truth: SubscriptionTruth,
+    plan: PlanVersion | null,
+    changes: string[],
+  ): Promise<boolean> {
+    const at = await cutAt(
+      tx,
+      record.subscriptionId,
+      (event.kind === 'end_scheduled' ? undefined : event.effectiveAt) ?? event.occurredAt,
+      this.clock.now(),
+    );
     const followed = this.follow(record, truth, plan, changes);
     const moved = await this.move(tx, record, truth, at, changes);
     const cut = await alignSegments(tx, record, at, this.clock.now());
@@ -121,7 +161,12 @@ export class Subscriptions {
   }
 
   /** Plan, quantity and term follow the truth; an ended purchase keeps those of its last segment. */
-  private follow(record: SubscriptionRecord, truth: SubscriptionTruth, plan: PlanVersion | null, changes: string[]): { rights: boolean; unmapped: boolean } {
+  private follow(
+    record: SubscriptionRecord,
+    truth: SubscriptionTruth,
+    plan: PlanVersion | null,
+    changes: string[],
+  ): { rights: boolean; unmapped: boolean } {
     if (isOver(record.state) || truth.state === 'ended' || truth.state === 'voided') return { rights: false, unmapped: false };
     const changed = factChanges(record, truth);
     if (changed.plan && !plan) return { rights: false, unmapped: true };
@@ -157,7 +202,8 @@ export class Subscriptions {
     if (record.tenantId) throw new ProblemError('conflict', 'subscription.tenant_bound', 'This purchase belongs to a tenant already.');
     record.tenantId = tenantId;
     const now = this.clock.now();
-    if ((await alignSegments(tx, record, now, now)) === 'first') await grantRights(tx, record, await this.catalog.get(tx, record.planVersionId!), now);
+    if ((await alignSegments(tx, record, now, now)) === 'first')
+      await grantRights(tx, record, await this.catalog.get(tx, record.planVersionId!), now);
     record.updatedAt = this.clock.now();
     await tx.manager.save(SubscriptionRecord, record);
     await this.tasks.publish(tx, this.event('subscription.tenant_bound', record));
@@ -188,13 +234,29 @@ export class Subscriptions {
     return tx.manager.findOne(SubscriptionRecord, { where: { subscriptionId }, lock: { mode: 'pessimistic_write' } });
   }
 
-  private async create(tx: Tx, id: string, truth: SubscriptionTruth, plan: PlanVersion): Promise<{ record: SubscriptionRecord; fresh: boolean }> {
+  private async create(
+    tx: Tx,
+    id: string,
+    truth: SubscriptionTruth,
+    plan: PlanVersion,
+  ): Promise<{ record: SubscriptionRecord; fresh: boolean }> {
     const now = this.clock.now();
     const inserted = await tx.query(
       `insert into subscriptions (subscription_id, marketplace, external_subscription_id, state, external_offer_id, external_plan_id, plan_version_id, quantity, activate_by, truth, created_at, updated_at)
        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) on conflict (subscription_id) do nothing returning 1`,
-      [id, truth.marketplace, truth.externalSubscriptionId, truth.state === 'scheduled' ? 'scheduled' : 'pending_fulfillment', truth.externalOfferId, truth.externalPlanId,
-        plan.planVersionId, truth.quantity, new Date(now.getTime() + 30 * DAY), JSON.stringify(truth), now],
+      [
+        id,
+        truth.marketplace,
+        truth.externalSubscriptionId,
+        truth.state === 'scheduled' ? 'scheduled' : 'pending_fulfillment',
+        truth.externalOfferId,
+        truth.externalPlanId,
+        plan.planVersionId,
+        truth.quantity,
+        new Date(now.getTime() + 30 * DAY),
+        JSON.stringify(truth),
+        now,
+      ],
     );
     return { record: (await this.lock(tx, id))!, fresh: inserted.length > 0 };
   }
@@ -217,12 +279,24 @@ export class Subscriptions {
     }
   }
 
-  private event(type: string, record: SubscriptionRecord): { type: string; lane: string; payload: { subscriptionId: string; tenantId: string | null } } {
-    return { type, lane: subscriptionLane(record.subscriptionId), payload: { subscriptionId: record.subscriptionId, tenantId: record.tenantId } };
+  private event(
+    type: string,
+    record: SubscriptionRecord,
+  ): { type: string; lane: string; payload: { subscriptionId: string; tenantId: string | null } } {
+    return {
+      type,
+      lane: subscriptionLane(record.subscriptionId),
+      payload: { subscriptionId: record.subscriptionId, tenantId: record.tenantId },
+    };
   }
 }
 
 const PAST: Record<SubscriptionAction, string> = {
-  activate: 'subscription.activated', schedule: 'subscription.scheduled', suspend: 'subscription.suspended', reinstate: 'subscription.reinstated',
-  end: 'subscription.ended', settle: 'subscription.cancelled', void: 'subscription.voided',
+  activate: 'subscription.activated',
+  schedule: 'subscription.scheduled',
+  suspend: 'subscription.suspended',
+  reinstate: 'subscription.reinstated',
+  end: 'subscription.ended',
+  settle: 'subscription.cancelled',
+  void: 'subscription.voided',
 };

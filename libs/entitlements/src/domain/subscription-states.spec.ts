@@ -20,15 +20,18 @@ function follow(state: SubscriptionState, truth: MarketplaceState): { state: Sub
 describe('the state table of subscriptions', () => {
   it('lets every state be reached from a new purchase', () => {
     const reached = new Set<SubscriptionState>(['pending_fulfillment']);
-    for (const state of reached) for (const action of ACTIONS) {
-      const to = nextState(state, action);
-      if (to) reached.add(to);
-    }
+    for (const state of reached)
+      for (const action of ACTIONS) {
+        const to = nextState(state, action);
+        if (to) reached.add(to);
+      }
     expect([...reached].sort()).toEqual([...STATES].sort());
   });
 
   it('is exactly this', () => {
-    const table = STATES.flatMap((state) => ACTIONS.map((action) => [state, action, nextState(state, action)] as const)).filter(([, , to]) => to);
+    const table = STATES.flatMap((state) => ACTIONS.map((action) => [state, action, nextState(state, action)] as const)).filter(
+      ([, , to]) => to,
+    );
     expect(table.map(([from, action, to]) => `${from} -${action}-> ${to}`)).toEqual([
       'scheduled -activate-> active',
       'scheduled -schedule-> scheduled',
@@ -53,18 +56,61 @@ describe('the state table of subscriptions', () => {
 
   const ARRIVES: Record<SubscriptionState, Record<MarketplaceState, string>> = {
     scheduled: {
-      scheduled: 'scheduled', pending_fulfillment: 'scheduled', active: 'active by activate', suspended: 'suspended by activate, suspend',
-      ended: 'cancelled by end', voided: 'voided by void',
+      scheduled: 'scheduled',
+      pending_fulfillment: 'scheduled',
+      active: 'active by activate',
+      suspended: 'suspended by activate, suspend',
+      ended: 'cancelled by end',
+      voided: 'voided by void',
     },
     pending_fulfillment: {
-      scheduled: 'scheduled by schedule', pending_fulfillment: 'pending_fulfillment', active: 'active by activate', suspended: 'suspended by activate, suspend',
-      ended: 'voided by end', voided: 'voided by void',
+      scheduled: 'scheduled by schedule',
+      pending_fulfillment: 'pending_fulfillment',
+      active: 'active by activate',
+      suspended: 'suspended by activate, suspend',
+      ended: 'voided by end',
+      voided: 'voided by void',
     },
-    active: { scheduled: 'active', pending_fulfillment: 'active', active: 'active', suspended: 'suspended by suspend', ended: 'closing by end', voided: 'closing by end' },
-    suspended: { scheduled: 'suspended', pending_fulfillment: 'suspended', active: 'active by reinstate', suspended: 'suspended', ended: 'closing by end', voided: 'closing by end' },
-    closing: { scheduled: 'closing', pending_fulfillment: 'closing', active: 'closing', suspended: 'closing', ended: 'closing', voided: 'closing' },
-    cancelled: { scheduled: 'cancelled', pending_fulfillment: 'cancelled', active: 'cancelled', suspended: 'cancelled', ended: 'cancelled', voided: 'cancelled' },
-    voided: { scheduled: 'voided', pending_fulfillment: 'voided', active: 'voided', suspended: 'voided', ended: 'voided', voided: 'voided' },
+    active: {
+      scheduled: 'active',
+      pending_fulfillment: 'active',
+      active: 'active',
+      suspended: 'suspended by suspend',
+      ended: 'closing by end',
+      voided: 'closing by end',
+    },
+    suspended: {
+      scheduled: 'suspended',
+      pending_fulfillment: 'suspended',
+      active: 'active by reinstate',
+      suspended: 'suspended',
+      ended: 'closing by end',
+      voided: 'closing by end',
+    },
+    closing: {
+      scheduled: 'closing',
+      pending_fulfillment: 'closing',
+      active: 'closing',
+      suspended: 'closing',
+      ended: 'closing',
+      voided: 'closing',
+    },
+    cancelled: {
+      scheduled: 'cancelled',
+      pending_fulfillment: 'cancelled',
+      active: 'cancelled',
+      suspended: 'cancelled',
+      ended: 'cancelled',
+      voided: 'cancelled',
+    },
+    voided: {
+      scheduled: 'voided',
+      pending_fulfillment: 'voided',
+      active: 'voided',
+      suspended: 'voided',
+      ended: 'voided',
+      voided: 'voided',
+    },
   };
 
   for (const [state, row] of Object.entries(ARRIVES) as [SubscriptionState, Record<MarketplaceState, string>][]) {

@@ -4,14 +4,35 @@ import type { Segment } from '../domain/segment.js';
 import type { PlanVersion } from '../domain/plan-version.js';
 
 interface SegmentRow {
-  segment_id: string; subscription_id: string; tenant_id: string; sequence: number; starts_at: Date; ends_at: Date | null; plan_version_id: string;
-  external_plan_id: string; quantity: number | null; billable: boolean; reason: string; term_starts_at: Date | null; term_ends_at: Date | null;
+  segment_id: string;
+  subscription_id: string;
+  tenant_id: string;
+  sequence: number;
+  starts_at: Date;
+  ends_at: Date | null;
+  plan_version_id: string;
+  external_plan_id: string;
+  quantity: number | null;
+  billable: boolean;
+  reason: string;
+  term_starts_at: Date | null;
+  term_ends_at: Date | null;
 }
 
 const toSegment = (r: SegmentRow): Segment => ({
-  segmentId: r.segment_id, subscriptionId: r.subscription_id, tenantId: r.tenant_id, sequence: r.sequence, startsAt: r.starts_at, endsAt: r.ends_at,
-  planVersionId: r.plan_version_id, externalPlanId: r.external_plan_id, quantity: r.quantity, billable: r.billable, reason: r.reason,
-  termStartsAt: r.term_starts_at, termEndsAt: r.term_ends_at,
+  segmentId: r.segment_id,
+  subscriptionId: r.subscription_id,
+  tenantId: r.tenant_id,
+  sequence: r.sequence,
+  startsAt: r.starts_at,
+  endsAt: r.ends_at,
+  planVersionId: r.plan_version_id,
+  externalPlanId: r.external_plan_id,
+  quantity: r.quantity,
+  billable: r.billable,
+  reason: r.reason,
+  termStartsAt: r.term_starts_at,
+  termEndsAt: r.term_ends_at,
 });
 
 /** Segments of these subscriptions that overlap [from, to), in order. */
@@ -24,7 +45,9 @@ export async function readSegments(tx: Tx, span: { subscriptionIds: string[]; fr
 }
 
 export async function currentSegment(tx: Tx, subscriptionId: string): Promise<Segment | null> {
-  const [row] = await tx.query<SegmentRow>('select * from segments where subscription_id = $1 order by sequence desc limit 1', [subscriptionId]);
+  const [row] = await tx.query<SegmentRow>('select * from segments where subscription_id = $1 order by sequence desc limit 1', [
+    subscriptionId,
+  ]);
   return row ? toSegment(row) : null;
 }
 
@@ -32,8 +55,21 @@ export async function openSegment(tx: Tx, segment: Omit<Segment, 'segmentId' | '
   await tx.query(
     `insert into segments (segment_id, subscription_id, tenant_id, sequence, starts_at, plan_version_id, external_plan_id, quantity, billable, reason, term_starts_at, term_ends_at, created_at)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-    [uuidv7(), segment.subscriptionId, segment.tenantId, segment.sequence, segment.startsAt, segment.planVersionId, segment.externalPlanId,
-      segment.quantity, segment.billable, segment.reason, segment.termStartsAt, segment.termEndsAt, now],
+    [
+      uuidv7(),
+      segment.subscriptionId,
+      segment.tenantId,
+      segment.sequence,
+      segment.startsAt,
+      segment.planVersionId,
+      segment.externalPlanId,
+      segment.quantity,
+      segment.billable,
+      segment.reason,
+      segment.termStartsAt,
+      segment.termEndsAt,
+      now,
+    ],
   );
 }
 
@@ -43,13 +79,28 @@ export async function closeSegment(tx: Tx, segmentId: string, at: Date): Promise
 }
 
 export interface MeteredSubscription {
-  subscriptionId: string; tenantId: string; marketplace: Marketplace; externalSubscriptionId: string;
-  state: 'active' | 'suspended' | 'closing'; marketplaceRefs: MarketplaceRefs; startedAt: Date; endedAt: Date | null;
+  subscriptionId: string;
+  tenantId: string;
+  marketplace: Marketplace;
+  externalSubscriptionId: string;
+  state: 'active' | 'suspended' | 'closing';
+  marketplaceRefs: MarketplaceRefs;
+  startedAt: Date;
+  endedAt: Date | null;
 }
 
 /** Purchases that have begun to count and are not settled yet. */
 export async function readMeteredSubscriptions(tx: Tx, filter: { subscriptionIds?: string[] } = {}): Promise<MeteredSubscription[]> {
-  const rows = await tx.query<{ subscription_id: string; tenant_id: string; marketplace: Marketplace; external_subscription_id: string; state: MeteredSubscription['state']; marketplace_refs: MarketplaceRefs; started_at: Date; ended_at: Date | null }>(
+  const rows = await tx.query<{
+    subscription_id: string;
+    tenant_id: string;
+    marketplace: Marketplace;
+    external_subscription_id: string;
+    state: MeteredSubscription['state'];
+    marketplace_refs: MarketplaceRefs;
+    started_at: Date;
+    ended_at: Date | null;
+  }>(
     `select s.subscription_id, s.tenant_id, s.marketplace, s.external_subscription_id, s.state, s.marketplace_refs, s.ended_at, g.starts_at as started_at
        from subscriptions s join segments g on g.subscription_id = s.subscription_id and g.sequence = 1
       where s.state in ('active', 'suspended', 'closing') and s.tenant_id is not null and ($1::uuid[] is null or s.subscription_id = any($1::uuid[]))
@@ -57,12 +108,21 @@ export async function readMeteredSubscriptions(tx: Tx, filter: { subscriptionIds
     [filter.subscriptionIds ?? null],
   );
   return rows.map((r) => ({
-    subscriptionId: r.subscription_id, tenantId: r.tenant_id, marketplace: r.marketplace, externalSubscriptionId: r.external_subscription_id,
-    state: r.state, marketplaceRefs: r.marketplace_refs, startedAt: r.started_at, endedAt: r.ended_at,
+    subscriptionId: r.subscription_id,
+    tenantId: r.tenant_id,
+    marketplace: r.marketplace,
+    externalSubscriptionId: r.external_subscription_id,
+    state: r.state,
+    marketplaceRefs: r.marketplace_refs,
+    startedAt: r.started_at,
+    endedAt: r.ended_at,
   }));
 }
 
 export async function readPlanVersions(tx: Tx, ids: string[]): Promise<Map<string, PlanVersion>> {
-  const rows = await tx.query<{ plan_version_id: string; document: PlanVersion }>('select plan_version_id, document from plan_versions where plan_version_id = any($1::uuid[])', [[...new Set(ids)]]);
+  const rows = await tx.query<{ plan_version_id: string; document: PlanVersion }>(
+    'select plan_version_id, document from plan_versions where plan_version_id = any($1::uuid[])',
+    [[...new Set(ids)]],
+  );
   return new Map(rows.map((r) => [r.plan_version_id, r.document]));
 }

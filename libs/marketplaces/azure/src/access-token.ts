@@ -1,4 +1,10 @@
-import { type AuthenticationResult, ConfidentialClientApplication, type INetworkModule, type NetworkRequestOptions, type NetworkResponse } from '@azure/msal-node';
+import {
+  type AuthenticationResult,
+  ConfidentialClientApplication,
+  type INetworkModule,
+  type NetworkRequestOptions,
+  type NetworkResponse,
+} from '@azure/msal-node';
 import { MarketplaceBusy, MarketplaceRefusal } from '#marketplaces/core';
 import { errorText, type GuardedHttp, HttpTransportError, realNow } from '#platform';
 import type { AzureSettings } from './settings.js';
@@ -11,7 +17,11 @@ export type Http = Pick<GuardedHttp, 'request'>;
 
 /** Sends MSAL's requests to the configured authority, through the one guarded client. */
 export class GuardedNetwork implements INetworkModule {
-  constructor(private readonly http: Http, private readonly authorityUrl: string, private readonly timeoutMs: number) {}
+  constructor(
+    private readonly http: Http,
+    private readonly authorityUrl: string,
+    private readonly timeoutMs: number,
+  ) {}
 
   sendGetRequestAsync<T>(url: string, options?: NetworkRequestOptions): Promise<NetworkResponse<T>> {
     return this.send<T>('GET', url, options);
@@ -48,7 +58,10 @@ export class AccessTokens {
   private kept: { text: string; renewAtMs: number } | null = null;
   private pending: Promise<string> | null = null;
 
-  constructor(private readonly settings: AzureSettings, http: Http) {
+  constructor(
+    private readonly settings: AzureSettings,
+    http: Http,
+  ) {
     const authority = `https://${AUTHORITY_HOST}/${settings.tenantId}`;
     this.client = new ConfidentialClientApplication({
       auth: {
@@ -71,7 +84,9 @@ export class AccessTokens {
   /** `refused` is a token the API has just answered 401 to. */
   async get(refused?: string): Promise<string> {
     if (this.kept && this.kept.text !== refused && this.kept.renewAtMs > realNow().getTime()) return this.kept.text;
-    this.pending ??= this.acquire().finally(() => { this.pending = null; });
+    this.pending ??= this.acquire().finally(() => {
+      this.pending = null;
+    });
     return this.pending;
   }
 
@@ -79,7 +94,10 @@ export class AccessTokens {
     let result: AuthenticationResult | null;
     try {
       // Always anew: what MSAL keeps beside us would give a refused token back.
-      result = await this.client.acquireTokenByClientCredential({ scopes: [`${this.settings.marketplaceAppId}/.default`], skipCache: true });
+      result = await this.client.acquireTokenByClientCredential({
+        scopes: [`${this.settings.marketplaceAppId}/.default`],
+        skipCache: true,
+      });
     } catch (error) {
       throw tokenFailure(error);
     }
@@ -93,6 +111,14 @@ export class AccessTokens {
 function tokenFailure(error: unknown): Error {
   const code = (error as { errorCode?: string }).errorCode ?? '';
   const text = errorText(error).split(/ Trace ID:| Correlation ID:/)[0] ?? '';
-  const definite = ['invalid_client', 'unauthorized_client', 'invalid_request', 'invalid_scope', 'invalid_resource', 'invalid_grant', 'access_denied'].includes(code);
+  const definite = [
+    'invalid_client',
+    'unauthorized_client',
+    'invalid_request',
+    'invalid_scope',
+    'invalid_resource',
+    'invalid_grant',
+    'access_denied',
+  ].includes(code);
   return definite ? new MarketplaceRefusal('azure.unauthorised', text, 401) : new MarketplaceBusy(`no token: ${text}`);
 }

@@ -19,14 +19,22 @@ export interface ApiCall {
   operation: string;
 }
 
-export interface ApiAnswer { status: number; text: string }
+export interface ApiAnswer {
+  status: number;
+  text: string;
+}
 
 /**
  * One call of the marketplace API. Answers come back whatever their status, but for three classes that mean the same
  * everywhere: 401 and 403 (one class, contract azure §3), 429 and 503 (come again), and an answer that did not arrive.
  */
 export class ApiClient {
-  constructor(private readonly settings: AzureSettings, private readonly http: Http, private readonly tokens: AccessTokens, private readonly logger?: Logger) {}
+  constructor(
+    private readonly settings: AzureSettings,
+    private readonly http: Http,
+    private readonly tokens: AccessTokens,
+    private readonly logger?: Logger,
+  ) {}
 
   async call(call: ApiCall): Promise<ApiAnswer> {
     const token = await this.tokens.get();
@@ -66,7 +74,14 @@ export class ApiClient {
         timeoutMs: call.timeoutMs,
       });
       this.logger?.debug(
-        { operation: call.operation, status: answer.status, tookMs: Math.round(performance.now() - started), requestId, theirRequestId: answer.headers['x-ms-requestid'], correlationId: answer.headers['x-ms-correlationid'] },
+        {
+          operation: call.operation,
+          status: answer.status,
+          tookMs: Math.round(performance.now() - started),
+          requestId,
+          theirRequestId: answer.headers['x-ms-requestid'],
+          correlationId: answer.headers['x-ms-correlationid'],
+        },
         'azure answered',
       );
       return answer;

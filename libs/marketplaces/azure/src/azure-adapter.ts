@@ -1,4 +1,18 @@
-import type { FulfillmentEvent, InboundRequest, InboundVerdict, LandingResolution, MarketplaceAdapter, ReadBackLine, ReadBackQuery, RequestedChange, StoredInbound, SubscriptionTruth, UsageItemInput, UsageItemOutcome, UsageWireItem } from '#marketplaces/core';
+import type {
+  FulfillmentEvent,
+  InboundRequest,
+  InboundVerdict,
+  LandingResolution,
+  MarketplaceAdapter,
+  ReadBackLine,
+  ReadBackQuery,
+  RequestedChange,
+  StoredInbound,
+  SubscriptionTruth,
+  UsageItemInput,
+  UsageItemOutcome,
+  UsageWireItem,
+} from '#marketplaces/core';
 import type { Clock, Logger } from '#platform';
 import { AccessTokens, type Http } from './access-token.js';
 import { ApiClient } from './api-client.js';
@@ -31,7 +45,9 @@ export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapter
   const tokens = new AccessTokens(settings, http);
   const keys = new SigningKeys(settings, http);
   const api = new ApiClient(settings, http, tokens, logger);
-  const reader = new AzureReader(settings, api, clock, (id) => logger?.warn({ externalSubscriptionId: id }, 'azure lists a purchase that cannot be read; left out'));
+  const reader = new AzureReader(settings, api, clock, (id) =>
+    logger?.warn({ externalSubscriptionId: id }, 'azure lists a purchase that cannot be read; left out'),
+  );
   const changes = new AzureChanges(settings, api, reader);
   const metering = new AzureMetering(settings, api);
   return {
@@ -42,7 +58,8 @@ export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapter
     readTruth: (externalSubscriptionId: string): Promise<SubscriptionTruth | null> => reader.subscription(externalSubscriptionId),
     resolveLanding: (fields: Record<string, string>): Promise<LandingResolution> => resolveLanding(fields, settings, api, clock),
     acknowledge: (truth: SubscriptionTruth): Promise<void> => changes.acknowledge(truth),
-    answerChange: (truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean }): Promise<void> => changes.answerChange(truth, change, answer.accept),
+    answerChange: (truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean }): Promise<void> =>
+      changes.answerChange(truth, change, answer.accept),
     decisionAnswer: ({ accept, reason }): { status: number; body?: unknown } =>
       // Refusing by a 4xx is what works in practice; refusing by PATCH alone was ignored (contract azure §4).
       accept ? { status: 200, body: {} } : { status: 400, body: { code: 'ChangeRefused', message: reason ?? 'The change is refused.' } },

@@ -9,14 +9,21 @@ type Schemas = components['schemas'];
 
 /** The calls that change something at Microsoft. Status codes are hints here too: what counts is what a re-read says. */
 export class AzureChanges {
-  constructor(private readonly settings: AzureSettings, private readonly api: ApiClient, private readonly reader: AzureReader) {}
+  constructor(
+    private readonly settings: AzureSettings,
+    private readonly api: ApiClient,
+    private readonly reader: AzureReader,
+  ) {}
 
   /** Activate: billing starts with it (contract azure §5). */
   async acknowledge(truth: SubscriptionTruth): Promise<void> {
     const id = truth.externalSubscriptionId;
     const before = notEnded(await this.reader.subscription(id));
     if (isActivated(before)) return;
-    const body: Schemas['ActivateRequest'] = { planId: before.externalPlanId, ...(before.quantity === null ? {} : { quantity: before.quantity }) };
+    const body: Schemas['ActivateRequest'] = {
+      planId: before.externalPlanId,
+      ...(before.quantity === null ? {} : { quantity: before.quantity }),
+    };
     const failure = await this.attempt('activate', 'POST', `/saas/subscriptions/${id}/activate`, body);
     if (!failure) return;
     // A 400 also means "already done", a 5xx or a lost answer may.
@@ -28,7 +35,12 @@ export class AzureChanges {
   async answerChange(truth: SubscriptionTruth, change: RequestedChange, accept: boolean): Promise<void> {
     const id = truth.externalSubscriptionId;
     const body: Schemas['OperationAnswer'] = { status: accept ? 'Success' : 'Failure' };
-    const failure = await this.attempt('answerOperation', 'PATCH', `/saas/subscriptions/${id}/operations/${change.externalOperationId}`, body);
+    const failure = await this.attempt(
+      'answerOperation',
+      'PATCH',
+      `/saas/subscriptions/${id}/operations/${change.externalOperationId}`,
+      body,
+    );
     if (!failure && accept) return;
     const operation = await this.rereadOr(failure, () => this.reader.operation(id, change.externalOperationId));
     if (accept) return this.settleAccepted(operation, failure!);
@@ -43,7 +55,12 @@ export class AzureChanges {
     throw failure;
   }
 
-  private async settleRefused(truth: SubscriptionTruth, change: RequestedChange, operation: AzureOperation | null, failure: Error | null): Promise<void> {
+  private async settleRefused(
+    truth: SubscriptionTruth,
+    change: RequestedChange,
+    operation: AzureOperation | null,
+    failure: Error | null,
+  ): Promise<void> {
     if (operation?.status === 'failed' || operation?.status === 'superseded') return;
     if (operation?.status === 'succeeded') return this.undo(truth, change);
     if (failure) throw failure;
@@ -60,10 +77,15 @@ export class AzureChanges {
     const inForce = now && (isPlan ? now.externalPlanId === change.toExternalPlanId : now.quantity === change.toQuantity);
     if (!inForce) return;
     const old: Schemas['ChangeRequest'] | null = isPlan
-      ? before.externalPlanId === change.toExternalPlanId ? null : { planId: before.externalPlanId }
-      : before.quantity === null || before.quantity === change.toQuantity ? null : { quantity: before.quantity };
+      ? before.externalPlanId === change.toExternalPlanId
+        ? null
+        : { planId: before.externalPlanId }
+      : before.quantity === null || before.quantity === change.toQuantity
+        ? null
+        : { quantity: before.quantity };
     if (!old) throw new MarketplaceRefusal('azure.change_in_force', 'the change is in force and what was before it is not known');
-    if (now.readOnly) throw new MarketplaceRefusal('azure.change_in_force', 'the change is in force and this purchase may only be changed at its reseller');
+    if (now.readOnly)
+      throw new MarketplaceRefusal('azure.change_in_force', 'the change is in force and this purchase may only be changed at its reseller');
     const failure = await this.attempt('changeSubscription', 'PATCH', `/saas/subscriptions/${id}`, old);
     if (failure) throw failure;
   }
@@ -72,7 +94,14 @@ export class AzureChanges {
   private async attempt(operation: string, method: 'POST' | 'PATCH', path: string, body: unknown): Promise<Error | null> {
     let answer: ApiAnswer;
     try {
-      answer = await this.api.call({ method, path, body: JSON.stringify(body), timeoutMs: this.settings.timeoutsMs.write, changes: true, operation });
+      answer = await this.api.call({
+        method,
+        path,
+        body: JSON.stringify(body),
+        timeoutMs: this.settings.timeoutsMs.write,
+        changes: true,
+        operation,
+      });
     } catch (error) {
       if (error instanceof MarketplaceUnknown) return error;
       throw error;
@@ -96,6 +125,7 @@ const isActivated = (truth: SubscriptionTruth): boolean => truth.state === 'acti
 
 function notEnded(truth: SubscriptionTruth | null): SubscriptionTruth {
   if (!truth) throw new MarketplaceRefusal('azure.not_found', 'the marketplace knows no such subscription');
-  if (truth.state === 'ended' || truth.state === 'voided') throw new MarketplaceRefusal('azure.subscription_ended', 'an ended subscription cannot be activated');
+  if (truth.state === 'ended' || truth.state === 'voided')
+    throw new MarketplaceRefusal('azure.subscription_ended', 'an ended subscription cannot be activated');
   return truth;
 }

@@ -5,44 +5,83 @@ import { type ApiClient, failureOf } from './api-client.js';
 import type { AzureSettings } from './settings.js';
 import type { SigningKeys } from './signing-keys.js';
 
-export interface Check { check: string; result: 'pass' | 'warn' | 'fail' | 'unknown'; detail: string; remedy?: string }
+export interface Check {
+  check: string;
+  result: 'pass' | 'warn' | 'fail' | 'unknown';
+  detail: string;
+  remedy?: string;
+}
 
 /** What Entra's error numbers mean for the one who set the adapter up (contract azure §1, §10). */
 const REMEDIES: [RegExp, string][] = [
   [/AADSTS7000215/, 'Set AZURE_CLIENT_SECRET to the value of the secret, not to its id.'],
-  [/AADSTS7000222/, 'The client secret has expired: make a new one in Entra (App registrations, Certificates & secrets) and set AZURE_CLIENT_SECRET.'],
+  [
+    /AADSTS7000222/,
+    'The client secret has expired: make a new one in Entra (App registrations, Certificates & secrets) and set AZURE_CLIENT_SECRET.',
+  ],
   [/AADSTS700016/, 'Set AZURE_CLIENT_ID to the application of the tenant in AZURE_TENANT_ID.'],
   [/AADSTS90002/, 'Set AZURE_TENANT_ID to the Entra tenant of the publisher.'],
-  [/AADSTS(500011|650052)/, 'The marketplace has no service principal in the tenant: az ad sp create --id 20e940b3-4c77-4b0b-9a53-9e16a1b010a7'],
+  [
+    /AADSTS(500011|650052)/,
+    'The marketplace has no service principal in the tenant: az ad sp create --id 20e940b3-4c77-4b0b-9a53-9e16a1b010a7',
+  ],
 ];
 
 export async function doctor(settings: AzureSettings, tokens: AccessTokens, api: ApiClient, keys: SigningKeys): Promise<Check[]> {
-  const token = await check('azure.token', async () => {
-    await tokens.get();
-    return 'Entra gives a token for the marketplace API';
-  }, (text) => REMEDIES.find(([pattern]) => pattern.test(text))?.[1] ?? `Check that ${settings.authorityUrl} can be reached, and AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.`);
+  const token = await check(
+    'azure.token',
+    async () => {
+      await tokens.get();
+      return 'Entra gives a token for the marketplace API';
+    },
+    (text) =>
+      REMEDIES.find(([pattern]) => pattern.test(text))?.[1] ??
+      `Check that ${settings.authorityUrl} can be reached, and AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.`,
+  );
 
-  const list: Check = token.result === 'pass'
-    ? await check('azure.api', async () => {
-        const answer = await api.call({ method: 'GET', path: '/saas/subscriptions', timeoutMs: settings.timeoutsMs.read * 3, changes: false, operation: 'listSubscriptions' });
-        if (answer.status !== 200) throw failureOf('listSubscriptions', answer, false);
-        return 'the purchases can be listed';
-      }, (_text, error) => error instanceof MarketplaceRefusal && error.code === 'azure.unauthorised'
-        ? 'A token alone does not bind an offer: in Partner Center, Technical configuration must name this tenant and application.'
-        : `Check that ${settings.apiUrl} can be reached.`)
-    : { check: 'azure.api', result: 'unknown', detail: 'not tried without a token', remedy: 'Mend azure.token first.' };
+  const list: Check =
+    token.result === 'pass'
+      ? await check(
+          'azure.api',
+          async () => {
+            const answer = await api.call({
+              method: 'GET',
+              path: '/saas/subscriptions',
+              timeoutMs: settings.timeoutsMs.read * 3,
+              changes: false,
+              operation: 'listSubscriptions',
+            });
+            if (answer.status !== 200) throw failureOf('listSubscriptions', answer, false);
+            return 'the purchases can be listed';
+          },
+          (_text, error) =>
+            error instanceof MarketplaceRefusal && error.code === 'azure.unauthorised'
+              ? 'A token alone does not bind an offer: in Partner Center, Technical configuration must name this tenant and application.'
+              : `Check that ${settings.apiUrl} can be reached.`,
+        )
+      : { check: 'azure.api', result: 'unknown', detail: 'not tried without a token', remedy: 'Mend azure.token first.' };
 
-  const signing = await check('azure.signing_keys', async () => {
-    await keys.refresh();
-    return `${keys.size} signing keys for webhooks`;
-  }, () => `Webhooks cannot be verified: check that ${settings.authorityUrl}/${settings.tenantId}/discovery/v2.0/keys can be reached.`);
+  const signing = await check(
+    'azure.signing_keys',
+    async () => {
+      await keys.refresh();
+      return `${keys.size} signing keys for webhooks`;
+    },
+    () => `Webhooks cannot be verified: check that ${settings.authorityUrl}/${settings.tenantId}/discovery/v2.0/keys can be reached.`,
+  );
 
-  return [token, list, signing, {
-    check: 'azure.secret_expiry',
-    result: 'unknown',
-    detail: 'the marketplace API does not tell when the client secret expires',
-    remedy: 'Look it up in Entra (App registrations, Certificates & secrets) and put a reminder 30 days before: an expired secret makes purchases unseen.',
-  }];
+  return [
+    token,
+    list,
+    signing,
+    {
+      check: 'azure.secret_expiry',
+      result: 'unknown',
+      detail: 'the marketplace API does not tell when the client secret expires',
+      remedy:
+        'Look it up in Entra (App registrations, Certificates & secrets) and put a reminder 30 days before: an expired secret makes purchases unseen.',
+    },
+  ];
 }
 
 async function check(name: string, work: () => Promise<string>, remedy: (text: string, error: unknown) => string): Promise<Check> {

@@ -12,5 +12,7 @@ export function parseExactJson(text: string): unknown {
   JSON.parse(text);
   if (text.includes(MARK)) throw new SyntaxError('reserved characters in JSON text');
   const marked = text.replace(TOKEN, (token) => (token.startsWith('"') ? token : `"${MARK}${token}"`));
-  return JSON.parse(marked, (_key, value: unknown) => (typeof value === 'string' && value.startsWith(MARK) ? new NumberText(value.slice(MARK.length)) : value));
+  return JSON.parse(marked, (_key, value: unknown) =>
+    typeof value === 'string' && value.startsWith(MARK) ? new NumberText(value.slice(MARK.length)) : value,
+  );
 }

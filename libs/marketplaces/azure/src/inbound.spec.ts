@@ -10,7 +10,13 @@ const TENANT = '7b1d2c54-3a0e-4f6b-9c11-5f0e8a4d2b90';
 const CLIENT = 'c2a5e0f3-64b7-4d19-8e2a-1b9f7c3d5a68';
 const OTHER = '00000000-dead-4000-8000-00000000beef';
 const settings = azureSettingsSchema.parse({ tenantId: TENANT, clientId: CLIENT, clientSecret: 'x' });
-const operation = { id: '11111111-2222-4333-8444-555555555555', subscriptionId: '8f0c1c2e-0000-4000-8000-000000000001', action: 'ChangePlan', status: 'InProgress', operationRequestSource: 'Azure' };
+const operation = {
+  id: '11111111-2222-4333-8444-555555555555',
+  subscriptionId: '8f0c1c2e-0000-4000-8000-000000000001',
+  action: 'ChangePlan',
+  status: 'InProgress',
+  operationRequestSource: 'Azure',
+};
 
 let ours: { privateKey: CryptoKey; publicKey: CryptoKey };
 let stranger: { privateKey: CryptoKey; publicKey: CryptoKey };
@@ -46,30 +52,74 @@ describe('a webhook', () => {
 
   const seconds = (): number => Math.floor(Date.now() / 1000);
   const claims = (change: Record<string, unknown> = {}): Record<string, unknown> => ({
-    iss: `https://sts.windows.net/${TENANT}/`, aud: CLIENT, tid: TENANT, appid: MARKETPLACE_APP_ID, nbf: seconds(), exp: seconds() + 3600, ...change,
+    iss: `https://sts.windows.net/${TENANT}/`,
+    aud: CLIENT,
+    tid: TENANT,
+    appid: MARKETPLACE_APP_ID,
+    nbf: seconds(),
+    exp: seconds() + 3600,
+    ...change,
   });
   const token = (change: Record<string, unknown> = {}, key: CryptoKey = ours.privateKey, kid: string | undefined = 'k1'): Promise<string> =>
-    new SignJWT(JSON.parse(JSON.stringify(claims(change))) as Record<string, unknown>).setProtectedHeader({ alg: 'RS256', ...(kid ? { kid } : {}) }).sign(key);
+    new SignJWT(JSON.parse(JSON.stringify(claims(change))) as Record<string, unknown>)
+      .setProtectedHeader({ alg: 'RS256', ...(kid ? { kid } : {}) })
+      .sign(key);
   const verify = (bearer: string | null, body: unknown = operation) =>
-    verifyInbound({ headers: bearer === null ? {} : { Authorization: `Bearer ${bearer}` }, query: {}, body: typeof body === 'string' ? body : JSON.stringify(body) }, settings, keys);
+    verifyInbound(
+      {
+        headers: bearer === null ? {} : { Authorization: `Bearer ${bearer}` },
+        query: {},
+        body: typeof body === 'string' ? body : JSON.stringify(body),
+      },
+      settings,
+      keys,
+    );
 
   it('with a token of either version is taken', async () => {
     const v2 = { iss: `https://login.microsoftonline.com/${TENANT}/v2.0`, appid: undefined, azp: MARKETPLACE_APP_ID };
     for (const change of [{}, v2]) {
-      expect(await verify(await token(change))).toEqual({ ok: true, source: 'azure.webhook', naturalKey: operation.id, principal: `entra:${MARKETPLACE_APP_ID}`, decisionWanted: true });
+      expect(await verify(await token(change))).toEqual({
+        ok: true,
+        source: 'azure.webhook',
+        naturalKey: operation.id,
+        principal: `entra:${MARKETPLACE_APP_ID}`,
+        decisionWanted: true,
+      });
     }
     expect(list.asked).toEqual([`https://login.microsoftonline.com/${TENANT}/discovery/v2.0/keys`]);
   });
 
   it('with any wrong claim is forbidden, with any wrong signature not known', async () => {
-    const forbidden = [{ aud: OTHER }, { tid: OTHER }, { tid: undefined }, { appid: OTHER }, { appid: OTHER, azp: MARKETPLACE_APP_ID }, { appid: undefined }, { appid: '', azp: MARKETPLACE_APP_ID }, { iss: `https://sts.windows.net/${OTHER}/` }, { iss: 'https://evil.example/' }, { aud: [CLIENT, OTHER] }];
-    for (const change of forbidden) expect(await verify(await token(change)), JSON.stringify(change)).toMatchObject({ ok: false, status: 403 });
+    const forbidden = [
+      { aud: OTHER },
+      { tid: OTHER },
+      { tid: undefined },
+      { appid: OTHER },
+      { appid: OTHER, azp: MARKETPLACE_APP_ID },
+      { appid: undefined },
+      { appid: '', azp: MARKETPLACE_APP_ID },
+      { iss: `https://sts.windows.net/${OTHER}/` },
+      { iss: 'https://evil.example/' },
+      { aud: [CLIENT, OTHER] },
+    ];
+    for (const change of forbidden)
+      expect(await verify(await token(change)), JSON.stringify(change)).toMatchObject({ ok: false, status: 403 });
     const unknown: (string | null)[] = [
-      null, 'x', 'a.b.c', await token({}, stranger.privateKey), await token({}, ours.privateKey, 'other'), await token({}, ours.privateKey, ''),
-      await token({ exp: seconds() - 61 }), await token({ exp: undefined }), await token({ nbf: seconds() + 120 }), await token({ iss: undefined }),
+      null,
+      'x',
+      'a.b.c',
+      await token({}, stranger.privateKey),
+      await token({}, ours.privateKey, 'other'),
+      await token({}, ours.privateKey, ''),
+      await token({ exp: seconds() - 61 }),
+      await token({ exp: undefined }),
+      await token({ nbf: seconds() + 120 }),
+      await token({ iss: undefined }),
       new UnsecuredJWT(claims()).encode(),
       await new SignJWT(claims()).setProtectedHeader({ alg: 'HS256', kid: 'k1' }).sign(new TextEncoder().encode(JSON.stringify(jwk))),
-      await new SignJWT(claims()).setProtectedHeader({ alg: 'RS256', kid: 'mine', jwk: await exportJWK(ours.publicKey) }).sign(stranger.privateKey),
+      await new SignJWT(claims())
+        .setProtectedHeader({ alg: 'RS256', kid: 'mine', jwk: await exportJWK(ours.publicKey) })
+        .sign(stranger.privateKey),
     ];
     for (const [i, bearer] of unknown.entries()) expect(await verify(bearer), String(i)).toMatchObject({ ok: false, status: 401 });
   });
@@ -82,8 +132,13 @@ describe('a webhook', () => {
   it('must be an object that names a subscription and an action, and no more', async () => {
     const bearer = await token();
     const { subscriptionId } = operation;
-    expect(await verify(bearer, { subscriptionId, operationType: 'Reinstate' })).toMatchObject({ ok: true, naturalKey: expect.stringMatching(/^sha256:[0-9a-f]{64}$/), decisionWanted: false });
-    for (const body of ['', 'x', 'null', '[]', '"x"', {}, { subscriptionId }, { action: 'Renew' }, { subscriptionId: '', action: 'Renew' }]) expect(await verify(bearer, body), JSON.stringify(body)).toMatchObject({ ok: false, status: 400 });
+    expect(await verify(bearer, { subscriptionId, operationType: 'Reinstate' })).toMatchObject({
+      ok: true,
+      naturalKey: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
+      decisionWanted: false,
+    });
+    for (const body of ['', 'x', 'null', '[]', '"x"', {}, { subscriptionId }, { action: 'Renew' }, { subscriptionId: '', action: 'Renew' }])
+      expect(await verify(bearer, body), JSON.stringify(body)).toMatchObject({ ok: false, status: 400 });
     expect(await verify(bearer, { ...operation, filler: 'x'.repeat(256 * 1024) })).toMatchObject({ ok: false, status: 413 });
   });
 
@@ -93,7 +148,17 @@ describe('a webhook', () => {
       return verdict.ok && verdict.decisionWanted;
     };
     expect(await Promise.all([{}, { action: 'changequantity' }, { status: undefined }].map(wanted))).toEqual([true, true, true]);
-    expect(await Promise.all([{ operationRequestSource: 'Partner' }, { operationRequestSource: undefined, operationRequestedSource: 'Partner' }, { status: 'Succeeded' }, { action: 'Suspend' }, { action: 'Transfer' }].map(wanted))).toEqual(Array(5).fill(false));
+    expect(
+      await Promise.all(
+        [
+          { operationRequestSource: 'Partner' },
+          { operationRequestSource: undefined, operationRequestedSource: 'Partner' },
+          { status: 'Succeeded' },
+          { action: 'Suspend' },
+          { action: 'Transfer' },
+        ].map(wanted),
+      ),
+    ).toEqual(Array(5).fill(false));
   });
 
   it('with unknown key ids asks for keys once a minute, however many come', async () => {

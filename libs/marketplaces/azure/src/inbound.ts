@@ -20,7 +20,8 @@ const refused = (status: Refused['status'], code: string, detail: string): Refus
  * what is certainly not Microsoft's gets one; where the keys cannot be had this throws `MarketplaceBusy` and they come again.
  */
 export async function verifyInbound(request: InboundRequest, settings: AzureSettings, keys: SigningKeys): Promise<InboundVerdict> {
-  if (Buffer.byteLength(request.body, 'utf8') > MAX_BODY) return refused(413, 'azure.body_too_large', `a webhook may have ${MAX_BODY} bytes`);
+  if (Buffer.byteLength(request.body, 'utf8') > MAX_BODY)
+    return refused(413, 'azure.body_too_large', `a webhook may have ${MAX_BODY} bytes`);
   const header = Object.entries(request.headers).find(([name]) => name.toLowerCase() === 'authorization')?.[1] ?? '';
   const token = /^Bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)\s*$/i.exec(header)?.[1];
   if (!token || token.length > MAX_TOKEN) return refused(401, 'azure.token_missing', 'a bearer token of Entra is needed');
@@ -44,7 +45,8 @@ export async function verifyInbound(request: InboundRequest, settings: AzureSett
     source: WEBHOOK_SOURCE,
     naturalKey: guidOf(body['id']) ?? `sha256:${createHash('sha256').update(request.body).digest('hex')}`,
     principal: `entra:${settings.marketplaceAppId}`,
-    decisionWanted: isChange(knownAction(operation.action)) && !operation.byUs && (operation.status === 'pending' || operation.status === 'unknown'),
+    decisionWanted:
+      isChange(knownAction(operation.action)) && !operation.byUs && (operation.status === 'pending' || operation.status === 'unknown'),
   };
 }
 
@@ -64,12 +66,18 @@ async function verifyToken(token: string, settings: AzureSettings, keys: Signing
 
   let claims: JWTPayload;
   try {
-    ({ payload: claims } = await jwtVerify(token, key, { algorithms: ['RS256'], clockTolerance: SKEW_SECONDS, currentDate: realNow(), requiredClaims: ['exp', 'aud', 'iss'] }));
+    ({ payload: claims } = await jwtVerify(token, key, {
+      algorithms: ['RS256'],
+      clockTolerance: SKEW_SECONDS,
+      currentDate: realNow(),
+      requiredClaims: ['exp', 'aud', 'iss'],
+    }));
   } catch (error) {
     if (error instanceof errors.JWTExpired) return refused(401, 'azure.token_expired', 'the token has expired');
     return invalid(error instanceof errors.JWSSignatureVerificationFailed ? 'the signature is wrong' : 'the token is not valid');
   }
-  const is = (claim: string, wanted: string): boolean => typeof claims[claim] === 'string' && (claims[claim] as string).toLowerCase() === wanted;
+  const is = (claim: string, wanted: string): boolean =>
+    typeof claims[claim] === 'string' && (claims[claim] as string).toLowerCase() === wanted;
   const wrong = (detail: string): Refused => refused(403, 'azure.token_not_for_us', detail);
   if (!is('aud', settings.clientId)) return wrong('aud is not our application');
   if (!is('tid', settings.tenantId)) return wrong('tid is not our tenant');
@@ -80,5 +88,7 @@ async function verifyToken(token: string, settings: AzureSettings, keys: Signing
 
 /** Version 1 and version 2 tokens name different issuers, and the version varies (contract azure §4). */
 export function issuersOf(settings: AzureSettings): string[] {
-  return settings.issuers ?? [`https://sts.windows.net/${settings.tenantId}/`, `https://login.microsoftonline.com/${settings.tenantId}/v2.0`];
+  return (
+    settings.issuers ?? [`https://sts.windows.net/${settings.tenantId}/`, `https://login.microsoftonline.com/${settings.tenantId}/v2.0`]
+  );
 }

@@ -7,10 +7,22 @@ import { resolvedTruthOf, truthOf } from './truth.js';
 const NOW = new Date('2026-03-08T10:00:00Z');
 const ID = '8f0c1c2e-0000-4000-8000-000000000001';
 const wire = (change: Record<string, unknown> = {}): Record<string, unknown> => ({
-  id: ID, publisherId: 'acme', offerId: 'acme-k8s', name: 'A cluster', saasSubscriptionStatus: 'Subscribed', planId: 'gold', quantity: 20,
-  beneficiary: { emailId: 'it@buyer.example', objectId: 'o', tenantId: 't', puid: 'p' }, purchaser: { emailId: '', objectId: null },
+  id: ID,
+  publisherId: 'acme',
+  offerId: 'acme-k8s',
+  name: 'A cluster',
+  saasSubscriptionStatus: 'Subscribed',
+  planId: 'gold',
+  quantity: 20,
+  beneficiary: { emailId: 'it@buyer.example', objectId: 'o', tenantId: 't', puid: 'p' },
+  purchaser: { emailId: '', objectId: null },
   term: { termUnit: 'P1M', startDate: '2026-03-07T00:00:00Z', endDate: '2026-04-06T00:00:00Z', chargeDuration: null },
-  autoRenew: true, isTest: false, isFreeTrial: false, allowedCustomerOperations: ['Delete', 'Update', 'Read'], lastModified: '0001-01-01T00:00:00', ...change,
+  autoRenew: true,
+  isTest: false,
+  isFreeTrial: false,
+  allowedCustomerOperations: ['Delete', 'Update', 'Read'],
+  lastModified: '0001-01-01T00:00:00',
+  ...change,
 });
 
 describe('liberal reading', () => {
@@ -20,9 +32,11 @@ describe('liberal reading', () => {
   });
 
   it('takes times with and without zone, and none for the year 1', () => {
-    for (const text of ['2026-03-08T18:48:58.4449937Z', '2026-03-08T18:48:58.4449937', ' 2026-03-08T19:48:58.444+01:00 ']) expect(instantOf(text)?.toISOString(), text).toBe('2026-03-08T18:48:58.444Z');
+    for (const text of ['2026-03-08T18:48:58.4449937Z', '2026-03-08T18:48:58.4449937', ' 2026-03-08T19:48:58.444+01:00 '])
+      expect(instantOf(text)?.toISOString(), text).toBe('2026-03-08T18:48:58.444Z');
     expect(instantOf('2026-03-08')?.toISOString()).toBe('2026-03-08T00:00:00.000Z');
-    for (const text of ['0001-01-01T00:00:00', '0001-01-01T00:00:00Z', '', 'soon', '2026-13-40T00:00:00Z', 5, null]) expect(instantOf(text), String(text)).toBeNull();
+    for (const text of ['0001-01-01T00:00:00', '0001-01-01T00:00:00Z', '', 'soon', '2026-13-40T00:00:00Z', 5, null])
+      expect(instantOf(text), String(text)).toBeNull();
   });
 
   it('makes the last valid day an exclusive end', () => {
@@ -36,7 +50,11 @@ describe('liberal reading', () => {
   });
 
   it('keeps the digits of numbers', () => {
-    const { a, b, c } = parseExactJson('{"a":0.187500,"b":[12345678901234567890.000001,1e2],"c":"7 \\" 8"}') as { a: NumberText; b: NumberText[]; c: string };
+    const { a, b, c } = parseExactJson('{"a":0.187500,"b":[12345678901234567890.000001,1e2],"c":"7 \\" 8"}') as {
+      a: NumberText;
+      b: NumberText[];
+      c: string;
+    };
     expect([a.text, b[0]!.text, b[1]!.text, c]).toEqual(['0.187500', '12345678901234567890.000001', '1e2', '7 " 8']);
     expect(() => parseExactJson('{"a":01}')).toThrow(SyntaxError);
     expect(decimalOf(new NumberText('1.50'))).toBe('1.50');
@@ -47,7 +65,13 @@ describe('liberal reading', () => {
 describe('a purchase', () => {
   it('is read with its parties, term and state', () => {
     expect(truthOf(wire({ saasSubscriptionStatus: ' Subscribed ', quantity: '20' }), NOW)).toMatchObject({
-      externalSubscriptionId: ID, state: 'active', quantity: 20, version: null, readOnly: false, endsAt: null, purchaser: null,
+      externalSubscriptionId: ID,
+      state: 'active',
+      quantity: 20,
+      version: null,
+      readOnly: false,
+      endsAt: null,
+      purchaser: null,
       beneficiary: { email: 'it@buyer.example', personId: 'o', directoryId: 't', accountId: 'p' },
       term: { unit: 'P1M', startsAt: new Date('2026-03-07T00:00:00Z'), endsAt: new Date('2026-04-07T00:00:00Z') },
     });
@@ -59,7 +83,9 @@ describe('a purchase', () => {
   });
 
   it('knows all five states, and no others', () => {
-    const states = ['NotStarted', 'PendingFulfillmentStart', 'Subscribed', 'Suspended', 'Unsubscribed'].map((s) => truthOf(wire({ saasSubscriptionStatus: s }), NOW)?.state);
+    const states = ['NotStarted', 'PendingFulfillmentStart', 'Subscribed', 'Suspended', 'Unsubscribed'].map(
+      (s) => truthOf(wire({ saasSubscriptionStatus: s }), NOW)?.state,
+    );
     expect(states).toEqual(['pending_fulfillment', 'pending_fulfillment', 'active', 'suspended', 'ended']);
     expect(truthOf(wire({ saasSubscriptionStatus: 'Paused' }), NOW)).toBeNull();
     expect(truthOf(null, NOW)).toBeNull();
@@ -67,22 +93,40 @@ describe('a purchase', () => {
 
   it('is resolved from the outer and the inner object together', () => {
     const inner = wire({ quantity: null, name: undefined });
-    expect(resolvedTruthOf({ id: ID, subscriptionName: 'A cluster', offerId: 'acme-k8s', planId: 'gold', quantity: '', subscription: inner }, NOW)).toMatchObject({ name: 'A cluster', quantity: null, state: 'active' });
-    expect(resolvedTruthOf({ id: ID, subscriptionName: 'A cluster', quantity: '20', subscription: wire({ quantity: 20 }) }, NOW)).toMatchObject({ quantity: 20 });
+    expect(
+      resolvedTruthOf(
+        { id: ID, subscriptionName: 'A cluster', offerId: 'acme-k8s', planId: 'gold', quantity: '', subscription: inner },
+        NOW,
+      ),
+    ).toMatchObject({ name: 'A cluster', quantity: null, state: 'active' });
+    expect(
+      resolvedTruthOf({ id: ID, subscriptionName: 'A cluster', quantity: '20', subscription: wire({ quantity: 20 }) }, NOW),
+    ).toMatchObject({ quantity: 20 });
   });
 });
 
 describe('an error body', () => {
   it('of every shape that was seen gives code and message', () => {
     const cases: [string, string | null, string][] = [
-      ['{"code":"BadArgument","message":"One or more errors.","target":"x","details":[{"message":"The planId is wrong.","code":"BadArgument"}]}', 'BadArgument', 'One or more errors. The planId is wrong.'],
+      [
+        '{"code":"BadArgument","message":"One or more errors.","target":"x","details":[{"message":"The planId is wrong.","code":"BadArgument"}]}',
+        'BadArgument',
+        'One or more errors. The planId is wrong.',
+      ],
       ['{"message":"An error has occurred."}', null, 'An error has occurred.'],
-      ['{"Error":{"Code":"ApiVersionUnspecified","Message":"An API version is required."}}', 'ApiVersionUnspecified', 'An API version is required.'],
+      [
+        '{"Error":{"Code":"ApiVersionUnspecified","Message":"An API version is required."}}',
+        'ApiVersionUnspecified',
+        'An API version is required.',
+      ],
       ['{"error":{"code":"Unauthorized","message":"no"}}', 'Unauthorized', 'no'],
       ['{"error":"invalid_client","error_description":"AADSTS7000215: no"}', 'invalid_client', 'AADSTS7000215: no'],
       ['"The authorization token is invalid."', null, 'The authorization token is invalid.'],
       ['<html><b>Bad  Gateway</b></html>', null, 'Bad Gateway'],
-      ['', null, ''], ['null', null, ''], ['[]', null, ''], ['{"details":5}', null, ''],
+      ['', null, ''],
+      ['null', null, ''],
+      ['[]', null, ''],
+      ['{"details":5}', null, ''],
     ];
     for (const [body, code, message] of cases) expect(readErrorBody(body), body).toEqual({ code, message });
   });

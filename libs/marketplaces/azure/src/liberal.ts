@@ -17,7 +17,8 @@ export function textOf(value: unknown): string | null {
   return text === '' ? null : text;
 }
 
-export const flagOf = (value: unknown): boolean | null => (typeof value === 'boolean' ? value : value === 'true' ? true : value === 'false' ? false : null);
+export const flagOf = (value: unknown): boolean | null =>
+  typeof value === 'boolean' ? value : value === 'true' ? true : value === 'false' ? false : null;
 
 /** A number's exact text, whether it came as a number or as text. */
 export function decimalOf(value: unknown): string | null {

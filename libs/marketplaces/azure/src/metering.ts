@@ -1,4 +1,13 @@
-import { MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, type ReadBackLine, type ReadBackQuery, sumDecimals, type UsageItemOutcome, type UsageWireItem } from '#marketplaces/core';
+import {
+  MarketplaceBusy,
+  MarketplaceRefusal,
+  MarketplaceUnknown,
+  type ReadBackLine,
+  type ReadBackQuery,
+  sumDecimals,
+  type UsageItemOutcome,
+  type UsageWireItem,
+} from '#marketplaces/core';
 import { type ApiAnswer, type ApiClient, failureOf } from './api-client.js';
 import { parseExactJson } from './exact-json.js';
 import { decimalOf, type Fields, fieldsOf, guidOf, instantOf, seatsOf, textOf } from './liberal.js';
@@ -12,11 +21,15 @@ const NOT_BILLED = new Set(['testheaders', 'dryrun']);
 
 /** Usage out and back (contract azure §6). */
 export class AzureMetering {
-  constructor(private readonly settings: AzureSettings, private readonly api: ApiClient) {}
+  constructor(
+    private readonly settings: AzureSettings,
+    private readonly api: ApiClient,
+  ) {}
 
   async submit(items: UsageWireItem[]): Promise<UsageItemOutcome[]> {
     if (items.length === 0) return [];
-    if (items.length > AZURE_USAGE.batchSize) throw new MarketplaceRefusal('azure.batch_too_large', `${items.length} items; ${AZURE_USAGE.batchSize} are allowed`);
+    if (items.length > AZURE_USAGE.batchSize)
+      throw new MarketplaceRefusal('azure.batch_too_large', `${items.length} items; ${AZURE_USAGE.batchSize} are allowed`);
     const lost = (detail: string): UsageItemOutcome[] => items.map(({ itemId }) => ({ itemId, outcome: 'unknown', detail }));
     let answer: ApiAnswer;
     try {
@@ -60,7 +73,10 @@ export class AzureMetering {
   }
 }
 
-interface Line { line: ReadBackLine; quantities: string[] }
+interface Line {
+  line: ReadBackLine;
+  quantities: string[];
+}
 
 function linesOf(text: string, first: number, end: number, only: string | null): ReadBackLine[] {
   let rows: unknown;
@@ -84,13 +100,27 @@ function linesOf(text: string, first: number, end: number, only: string | null):
     if (start < first || start >= end) continue;
     const key = [start, externalSubscriptionId, externalPlanId, dimension].join('|');
     const { line, quantities } = lines.get(key) ?? {
-      line: { periodStart: new Date(start), periodEnd: new Date(start + DAY), externalSubscriptionId, externalPlanId, dimension, quantity: '0', count: 0, provisional: false },
+      line: {
+        periodStart: new Date(start),
+        periodEnd: new Date(start + DAY),
+        externalSubscriptionId,
+        externalPlanId,
+        dimension,
+        quantity: '0',
+        count: 0,
+        provisional: false,
+      },
       quantities: [],
     };
     const count = seatsOf(row['submittedCount']);
     quantities.push(quantityOf(row, status));
     lines.set(key, {
-      line: { ...line, quantity: sumDecimals(quantities), count: line.count === null || count === null ? null : line.count + count, provisional: line.provisional || status === 'submitted' },
+      line: {
+        ...line,
+        quantity: sumDecimals(quantities),
+        count: line.count === null || count === null ? null : line.count + count,
+        provisional: line.provisional || status === 'submitted',
+      },
       quantities,
     });
   }

@@ -1,4 +1,12 @@
-import { type FulfillmentEvent, type FulfillmentEventKind, MarketplaceBusy, type MarketplaceState, type RequestedChange, type StoredInbound, type SubscriptionTruth } from '#marketplaces/core';
+import {
+  type FulfillmentEvent,
+  type FulfillmentEventKind,
+  MarketplaceBusy,
+  type MarketplaceState,
+  type RequestedChange,
+  type StoredInbound,
+  type SubscriptionTruth,
+} from '#marketplaces/core';
 import type { Clock } from '#platform';
 import { isFields, sameWord } from './liberal.js';
 import { type AzureOperation, isChange, type KnownAction, knownAction, operationOf } from './operations.js';
@@ -27,12 +35,26 @@ export async function normalise(message: StoredInbound, reader: AzureReader, clo
   if (!told) return [];
   const received = { kind: 'noted' as const, marketplace: 'azure' as const, occurredAt: told.at ?? message.receivedAt };
   const id = told.externalSubscriptionId;
-  if (!id) return [{ ...received, externalSubscriptionId: String(told.raw['subscriptionId']).slice(0, 100), truth: null, note: `${told.action}: the subscription id is no GUID` }];
+  if (!id)
+    return [
+      {
+        ...received,
+        externalSubscriptionId: String(told.raw['subscriptionId']).slice(0, 100),
+        truth: null,
+        note: `${told.action}: the subscription id is no GUID`,
+      },
+    ];
 
   const action = knownAction(told.action);
   const read = action && told.operationId ? await reader.operation(id, told.operationId) : null;
   const truth = await reader.subscription(id);
-  const event: FulfillmentEvent = { ...received, externalSubscriptionId: id, occurredAt: timeOf(told, read) ?? message.receivedAt, truth, note: told.action };
+  const event: FulfillmentEvent = {
+    ...received,
+    externalSubscriptionId: id,
+    occurredAt: timeOf(told, read) ?? message.receivedAt,
+    truth,
+    note: told.action,
+  };
   const noted = (why: string): FulfillmentEvent[] => [{ ...event, kind: 'noted', note: `${told.action}: ${why}` }];
 
   if (!action) return noted('not an action we know');
@@ -47,7 +69,14 @@ export async function normalise(message: StoredInbound, reader: AzureReader, clo
   return noticeEvent(event, action, read, truth, clock, noted);
 }
 
-function noticeEvent(event: FulfillmentEvent, action: Notice, read: AzureOperation | null, truth: SubscriptionTruth | null, clock: Clock, noted: (why: string) => FulfillmentEvent[]): FulfillmentEvent[] {
+function noticeEvent(
+  event: FulfillmentEvent,
+  action: Notice,
+  read: AzureOperation | null,
+  truth: SubscriptionTruth | null,
+  clock: Clock,
+  noted: (why: string) => FulfillmentEvent[],
+): FulfillmentEvent[] {
   const { kind, states } = NOTICES[action];
   const ending = kind === 'ended' ? { effectiveAt: event.occurredAt } : {};
   if (!truth) {
@@ -64,7 +93,14 @@ function noticeEvent(event: FulfillmentEvent, action: Notice, read: AzureOperati
   return noted(`the subscription is ${truth.state}`);
 }
 
-function changeEvent(event: FulfillmentEvent, action: 'changeplan' | 'changequantity', told: AzureOperation, read: AzureOperation, truth: SubscriptionTruth, receivedAt: Date): FulfillmentEvent {
+function changeEvent(
+  event: FulfillmentEvent,
+  action: 'changeplan' | 'changequantity',
+  told: AzureOperation,
+  read: AzureOperation,
+  truth: SubscriptionTruth,
+  receivedAt: Date,
+): FulfillmentEvent {
   const requestedByUs = told.byUs || read.byUs;
   const pending = read.status === 'pending' || read.status === 'unknown';
   const toExternalPlanId = action === 'changeplan' ? (read.planId ?? told.planId) : null;
@@ -82,7 +118,12 @@ function changeEvent(event: FulfillmentEvent, action: 'changeplan' | 'changequan
   // After a refusal Microsoft may send a change to the plan in force; refusing that one too would be wrong (contract azure §4).
   const isRevert = action === 'changeplan' ? toExternalPlanId === truth.externalPlanId : toQuantity === truth.quantity;
   return isRevert
-    ? { ...event, kind: 'change_requested', change: { ...change, isRevert }, note: `${event.note}: back to what is in force, must be accepted` }
+    ? {
+        ...event,
+        kind: 'change_requested',
+        change: { ...change, isRevert },
+        note: `${event.note}: back to what is in force, must be accepted`,
+      }
     : { ...event, kind: 'change_requested', change };
 }
 
@@ -91,8 +132,10 @@ function mismatchOf(told: AzureOperation, read: AzureOperation, id: string, acti
   if (read.externalSubscriptionId && read.externalSubscriptionId !== id) return 'the operation belongs to another subscription';
   if (read.operationId && read.operationId !== told.operationId) return 'the marketplace answered another operation';
   if (!sameWord(read.action, told.action)) return `the operation is a ${read.action}`;
-  if (action === 'changeplan' && told.planId && read.planId && told.planId !== read.planId) return `the operation asks for the plan ${read.planId}, not ${told.planId}`;
-  if (action === 'changequantity' && told.quantity !== null && read.quantity !== null && told.quantity !== read.quantity) return `the operation asks for ${read.quantity}, not ${told.quantity}`;
+  if (action === 'changeplan' && told.planId && read.planId && told.planId !== read.planId)
+    return `the operation asks for the plan ${read.planId}, not ${told.planId}`;
+  if (action === 'changequantity' && told.quantity !== null && read.quantity !== null && told.quantity !== read.quantity)
+    return `the operation asks for ${read.quantity}, not ${told.quantity}`;
   return null;
 }
 

@@ -18,7 +18,13 @@ export interface AzureOperation {
 }
 
 const STATUS: Record<string, OperationStatus> = {
-  notstarted: 'pending', inprogress: 'pending', succeeded: 'succeeded', success: 'succeeded', failed: 'failed', failure: 'failed', conflict: 'superseded',
+  notstarted: 'pending',
+  inprogress: 'pending',
+  succeeded: 'succeeded',
+  success: 'succeeded',
+  failed: 'failed',
+  failure: 'failed',
+  conflict: 'superseded',
 };
 
 /** The status with its meaning; null where the object is no operation. */
@@ -42,7 +48,15 @@ export function operationOf(raw: unknown): AzureOperation | null {
 }
 
 export type KnownAction = 'subscribe' | 'unsubscribe' | 'changeplan' | 'changequantity' | 'suspend' | 'reinstate' | 'renew';
-const KNOWN: readonly string[] = ['subscribe', 'unsubscribe', 'changeplan', 'changequantity', 'suspend', 'reinstate', 'renew'] satisfies KnownAction[];
+const KNOWN: readonly string[] = [
+  'subscribe',
+  'unsubscribe',
+  'changeplan',
+  'changequantity',
+  'suspend',
+  'reinstate',
+  'renew',
+] satisfies KnownAction[];
 
 /** Null for an action this adapter does not know: Microsoft may add some at any time (contract azure §4). */
 export function knownAction(action: string): KnownAction | null {
@@ -50,4 +64,5 @@ export function knownAction(action: string): KnownAction | null {
   return KNOWN.includes(word) ? (word as KnownAction) : null;
 }
 
-export const isChange = (action: KnownAction | null): action is 'changeplan' | 'changequantity' => action === 'changeplan' || action === 'changequantity';
+export const isChange = (action: KnownAction | null): action is 'changeplan' | 'changequantity' =>
+  action === 'changeplan' || action === 'changequantity';

@@ -10,13 +10,24 @@ const MAX_PAGES = 10_000;
 
 /** The reads on which everything else is decided. */
 export class AzureReader {
-  constructor(private readonly settings: AzureSettings, private readonly api: ApiClient, private readonly clock: Clock, private readonly onOddRow: (id: string | null) => void) {}
+  constructor(
+    private readonly settings: AzureSettings,
+    private readonly api: ApiClient,
+    private readonly clock: Clock,
+    private readonly onOddRow: (id: string | null) => void,
+  ) {}
 
   /** Get Subscription; null where there is none. */
   async subscription(externalSubscriptionId: string): Promise<SubscriptionTruth | null> {
     const id = guidOf(externalSubscriptionId);
     if (!id) return null;
-    const answer = await this.api.call({ method: 'GET', path: `/saas/subscriptions/${id}`, timeoutMs: this.settings.timeoutsMs.read, changes: false, operation: 'getSubscription' });
+    const answer = await this.api.call({
+      method: 'GET',
+      path: `/saas/subscriptions/${id}`,
+      timeoutMs: this.settings.timeoutsMs.read,
+      changes: false,
+      operation: 'getSubscription',
+    });
     if (answer.status === 404) return null;
     if (answer.status !== 200) throw failureOf('getSubscription', answer, false);
     const truth = truthOf(parsed('getSubscription', answer.text), this.clock.now());
@@ -28,7 +39,13 @@ export class AzureReader {
   async operation(subscriptionId: string, operationId: string): Promise<AzureOperation | null> {
     const [id, op] = [guidOf(subscriptionId), guidOf(operationId)];
     if (!id || !op) return null;
-    const answer = await this.api.call({ method: 'GET', path: `/saas/subscriptions/${id}/operations/${op}`, timeoutMs: this.settings.timeoutsMs.read, changes: false, operation: 'getOperation' });
+    const answer = await this.api.call({
+      method: 'GET',
+      path: `/saas/subscriptions/${id}/operations/${op}`,
+      timeoutMs: this.settings.timeoutsMs.read,
+      changes: false,
+      operation: 'getOperation',
+    });
     if (answer.status === 404 || answer.status === 400) return null;
     if (answer.status !== 200) throw failureOf('getOperation', answer, false);
     return operationOf(parsed('getOperation', answer.text));
@@ -39,7 +56,14 @@ export class AzureReader {
     let query: Record<string, string> = {};
     const seen = new Set<string>();
     for (let page = 0; page < MAX_PAGES; page += 1) {
-      const answer = await this.api.call({ method: 'GET', path: '/saas/subscriptions', query, timeoutMs: this.settings.timeoutsMs.read * 3, changes: false, operation: 'listSubscriptions' });
+      const answer = await this.api.call({
+        method: 'GET',
+        path: '/saas/subscriptions',
+        query,
+        timeoutMs: this.settings.timeoutsMs.read * 3,
+        changes: false,
+        operation: 'listSubscriptions',
+      });
       if (answer.status !== 200) throw failureOf('listSubscriptions', answer, false);
       // No body at all when there is nothing.
       const body = answer.text.trim() === '' ? {} : fieldsOf(parsed('listSubscriptions', answer.text));
@@ -60,7 +84,8 @@ export class AzureReader {
 
 /** Only the link's query is used: with our token we follow nobody to another host. */
 function nextQuery(link: string): Record<string, string> {
-  if (!URL.canParse(link, 'https://invalid.invalid')) throw new MarketplaceRefusal('azure.list_link', 'the link to the next page is no URL');
+  if (!URL.canParse(link, 'https://invalid.invalid'))
+    throw new MarketplaceRefusal('azure.list_link', 'the link to the next page is no URL');
   const { searchParams } = new URL(link, 'https://invalid.invalid');
   const query = Object.fromEntries([...searchParams].filter(([name]) => name.toLowerCase() !== 'api-version'));
   if (Object.keys(query).length === 0) throw new MarketplaceRefusal('azure.list_link', 'the link to the next page names no page');

@@ -16,7 +16,10 @@ export const azureSettingsSchema = z.object({
   tenantId: z.guid().transform((v) => v.toLowerCase()),
   clientId: z.guid().transform((v) => v.toLowerCase()),
   clientSecret: z.string().min(1),
-  marketplaceAppId: z.guid().default(MARKETPLACE_APP_ID).transform((v) => v.toLowerCase()),
+  marketplaceAppId: z
+    .guid()
+    .default(MARKETPLACE_APP_ID)
+    .transform((v) => v.toLowerCase()),
   /** Where set, purchases of another publisher are left out of the list. */
   publisherId: z.string().min(1).optional(),
   /** Issuers a webhook's token may name; by default the two of the tenant, version 1 and 2. */

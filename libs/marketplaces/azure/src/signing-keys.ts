@@ -23,7 +23,11 @@ export class SigningKeys {
   private pending: Promise<void> | null = null;
   private readonly url: string;
 
-  constructor(private readonly settings: AzureSettings, private readonly http: Http, private readonly realMs: () => number = () => realNow().getTime()) {
+  constructor(
+    private readonly settings: AzureSettings,
+    private readonly http: Http,
+    private readonly realMs: () => number = () => realNow().getTime(),
+  ) {
     this.url = `${settings.authorityUrl}/${settings.tenantId}/discovery/v2.0/keys`;
   }
 
@@ -35,13 +39,16 @@ export class SigningKeys {
     if (this.pending || now - this.triedAtMs >= (this.keys.size === 0 ? RETRY_MS : MINUTE)) await this.refresh().catch(() => undefined);
     const isCurrent = this.fetchedAtMs >= this.triedAtMs;
     const key = this.keys.get(keyId);
-    if (this.realMs() - this.fetchedAtMs > STALE_MS || (!key && !isCurrent)) throw new MarketplaceBusy('the signing keys of Entra could not be fetched');
+    if (this.realMs() - this.fetchedAtMs > STALE_MS || (!key && !isCurrent))
+      throw new MarketplaceBusy('the signing keys of Entra could not be fetched');
     return key ?? null;
   }
 
   /** Asks now; many askers share one question. */
   refresh(): Promise<void> {
-    this.pending ??= this.fetch().finally(() => { this.pending = null; });
+    this.pending ??= this.fetch().finally(() => {
+      this.pending = null;
+    });
     return this.pending;
   }
 
@@ -51,7 +58,12 @@ export class SigningKeys {
 
   private async fetch(): Promise<void> {
     this.triedAtMs = this.realMs();
-    const answer = await this.http.request({ method: 'GET', url: this.url, timeoutMs: this.settings.timeoutsMs.keys, maxBytes: 512 * 1024 });
+    const answer = await this.http.request({
+      method: 'GET',
+      url: this.url,
+      timeoutMs: this.settings.timeoutsMs.keys,
+      maxBytes: 512 * 1024,
+    });
     if (answer.status !== 200) throw new Error(`the key URL answered ${answer.status}`);
     let list: unknown;
     try {

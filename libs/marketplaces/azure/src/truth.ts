@@ -78,6 +78,11 @@ export function resolvedTruthOf(raw: unknown, observedAt: Date): SubscriptionTru
 
 function partyOf(raw: unknown): Party | null {
   if (!isFields(raw)) return null;
-  const party: Party = { email: textOf(raw['emailId']), personId: textOf(raw['objectId']), directoryId: textOf(raw['tenantId']), accountId: textOf(raw['puid']) };
+  const party: Party = {
+    email: textOf(raw['emailId']),
+    personId: textOf(raw['objectId']),
+    directoryId: textOf(raw['tenantId']),
+    accountId: textOf(raw['puid']),
+  };
   return Object.values(party).some((v) => v !== null) ? party : null;
 }

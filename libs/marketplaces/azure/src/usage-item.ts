@@ -1,4 +1,11 @@
-import { compareDecimals, type Deadlines, MarketplaceRefusal, type UsageItemInput, type UsageTraits, type UsageWireItem } from '#marketplaces/core';
+import {
+  compareDecimals,
+  type Deadlines,
+  MarketplaceRefusal,
+  type UsageItemInput,
+  type UsageTraits,
+  type UsageWireItem,
+} from '#marketplaces/core';
 import { guidOf } from './liberal.js';
 
 const HOUR = 3_600_000;
@@ -26,12 +33,18 @@ export const usageKey = (resourceId: string, dimension: string, hour: string): s
 
 export function buildUsageItem(input: UsageItemInput): UsageWireItem {
   const resourceId = guidOf(input.externalSubscriptionId);
-  const wrong = (code: string, detail: string): never => { throw new MarketplaceRefusal(code, detail); };
+  const wrong = (code: string, detail: string): never => {
+    throw new MarketplaceRefusal(code, detail);
+  };
   if (!resourceId) return wrong('azure.resource_not_found', 'the subscription id is no GUID');
   if (!input.dimension || !input.externalPlanId) return wrong('azure.bad_argument', 'a dimension and a plan are needed');
   if (input.hourStart.getTime() % HOUR !== 0) return wrong('azure.bad_argument', 'the hour must start on the hour');
   const number = QUANTITY.exec(input.quantity);
-  if (!number || (number[2] ?? '').length > AZURE_USAGE.maxDecimals) return wrong('azure.invalid_quantity', `the quantity ${input.quantity.slice(0, 60)} is not a number with at most ${AZURE_USAGE.maxDecimals} decimals`);
+  if (!number || (number[2] ?? '').length > AZURE_USAGE.maxDecimals)
+    return wrong(
+      'azure.invalid_quantity',
+      `the quantity ${input.quantity.slice(0, 60)} is not a number with at most ${AZURE_USAGE.maxDecimals} decimals`,
+    );
   // Zero is refused there, and no event is needed for an hour without usage.
   if (compareDecimals(input.quantity, '0') <= 0) return wrong('azure.invalid_quantity', 'the quantity must be more than zero');
   const hour = hourText(input.hourStart);

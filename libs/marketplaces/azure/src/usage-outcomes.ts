@@ -7,7 +7,13 @@ import { hourText, usageKey } from './usage-item.js';
 type UsageStatus = components['schemas']['UsageStatus'];
 
 /** Their stored item equals ours only if all of these do. */
-interface OwnItem { resourceId: string; dimension: string; hour: string; planId: string; quantity: string }
+interface OwnItem {
+  resourceId: string;
+  dimension: string;
+  hour: string;
+  planId: string;
+  quantity: string;
+}
 
 const NOT_ACTIVE_RETRY_MS = 15 * 60_000;
 const ERROR_RETRY_MS = 60_000;
@@ -45,7 +51,12 @@ function outcomeOf(item: UsageWireItem, result: Fields): UsageItemOutcome {
   const own = ownItem(item);
   const status = statusOf(result);
   const error = fieldsOf(result['error']);
-  const detail = [textOf(error['message']), ...(Array.isArray(error['details']) ? error['details'] : []).map((one) => textOf(fieldsOf(one)['message']))].filter((one) => one !== null).join(' ') || status || 'no status';
+  const detail =
+    [textOf(error['message']), ...(Array.isArray(error['details']) ? error['details'] : []).map((one) => textOf(fieldsOf(one)['message']))]
+      .filter((one) => one !== null)
+      .join(' ') ||
+    status ||
+    'no status';
   const rejected = REJECTED[status as UsageStatus];
   if (rejected) return { itemId, outcome: 'rejected', code: rejected, detail };
   switch (status as UsageStatus) {
@@ -53,7 +64,13 @@ function outcomeOf(item: UsageWireItem, result: Fields): UsageItemOutcome {
       const receipt = textOf(result['usageEventId']);
       // Accepted without proof is not proof.
       if (!receipt) return { itemId, outcome: 'unknown', detail: 'accepted without an id' };
-      return { itemId, outcome: 'accepted', receipt, acceptedQuantity: decimalOf(result['quantity']) ?? own.quantity, at: instantOf(result['messageTime']) };
+      return {
+        itemId,
+        outcome: 'accepted',
+        receipt,
+        acceptedQuantity: decimalOf(result['quantity']) ?? own.quantity,
+        at: instantOf(result['messageTime']),
+      };
     }
     case 'Duplicate':
       return duplicateOf(itemId, own, acceptedOf(result));
@@ -71,7 +88,8 @@ function outcomeOf(item: UsageWireItem, result: Fields): UsageItemOutcome {
 function duplicateOf(itemId: string, own: OwnItem, accepted: Fields): UsageItemOutcome {
   const quantity = decimalOf(accepted['quantity']);
   const receipt = textOf(accepted['usageEventId']);
-  if (receipt && quantity !== null && isSameItem(own, accepted, quantity)) return { itemId, outcome: 'duplicate_equal', receipt, acceptedQuantity: quantity };
+  if (receipt && quantity !== null && isSameItem(own, accepted, quantity))
+    return { itemId, outcome: 'duplicate_equal', receipt, acceptedQuantity: quantity };
   return { itemId, outcome: 'duplicate_conflict', receipt, acceptedQuantity: quantity };
 }
 

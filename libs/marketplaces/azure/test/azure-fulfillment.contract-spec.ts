@@ -6,7 +6,9 @@ import { AzureSandbox } from './support/sandbox-process.js';
 
 describe('azure fulfillment against the sandbox', () => {
   let sandbox: AzureSandbox;
-  beforeAll(async () => { sandbox = await AzureSandbox.start(); });
+  beforeAll(async () => {
+    sandbox = await AzureSandbox.start();
+  });
   afterAll(() => sandbox?.stop());
   beforeEach(async () => {
     sandbox.answer = () => ({ status: 200 });
@@ -25,7 +27,8 @@ describe('azure fulfillment against the sandbox', () => {
     expect(events).toHaveLength(1);
     return events[0]!;
   };
-  const calls = async (operation: string): Promise<number> => (await sandbox.control<{ items: unknown[] }>('GET', `/calls?marketplace=azure&operation=${operation}&limit=2000`)).items.length;
+  const calls = async (operation: string): Promise<number> =>
+    (await sandbox.control<{ items: unknown[] }>('GET', `/calls?marketplace=azure&operation=${operation}&limit=2000`)).items.length;
 
   describe('activation', () => {
     it('is done when its answer was lost', async () => {
@@ -82,7 +85,10 @@ describe('azure fulfillment against the sandbox', () => {
       const wrong = sandbox.adapterWith({ clientSecret: 'not-the-secret' });
       await expect(wrong.readTruth(subscriptionId)).rejects.toMatchObject({ code: 'azure.unauthorised' });
       const checks = await wrong.doctor();
-      expect(checks.find((c) => c.check === 'azure.token')).toMatchObject({ result: 'fail', remedy: expect.stringContaining('AZURE_CLIENT_SECRET') });
+      expect(checks.find((c) => c.check === 'azure.token')).toMatchObject({
+        result: 'fail',
+        remedy: expect.stringContaining('AZURE_CLIENT_SECRET'),
+      });
       expect(JSON.stringify(checks)).not.toContain('not-the-secret');
     });
 
@@ -90,7 +96,10 @@ describe('azure fulfillment against the sandbox', () => {
       const { subscriptionId } = await sandbox.buy();
       const unbound = sandbox.adapterWith({ clientId: 'd3b6f104-75c8-4e2a-9f3b-2ca08d4e6b79', clientSecret: 'unbound-secret' });
       await expect(unbound.readTruth(subscriptionId)).rejects.toBeInstanceOf(MarketplaceRefusal);
-      expect((await unbound.doctor()).find((c) => c.check === 'azure.api')).toMatchObject({ result: 'fail', remedy: expect.stringContaining('Technical configuration') });
+      expect((await unbound.doctor()).find((c) => c.check === 'azure.api')).toMatchObject({
+        result: 'fail',
+        remedy: expect.stringContaining('Technical configuration'),
+      });
     });
 
     it('leave nothing done while the authority does not answer', async () => {
@@ -102,7 +111,8 @@ describe('azure fulfillment against the sandbox', () => {
   it('logs each call, and no token or secret', async () => {
     const lines: string[] = [];
     const logger = createLogger('azure', 'trace');
-    for (const level of ['debug', 'info', 'warn', 'error'] as const) logger[level] = ((...given: unknown[]) => lines.push(JSON.stringify(given))) as never;
+    for (const level of ['debug', 'info', 'warn', 'error'] as const)
+      logger[level] = ((...given: unknown[]) => lines.push(JSON.stringify(given))) as never;
     const { token } = await sandbox.buy();
     const adapter = sandbox.adapterWith({}, logger);
     await adapter.resolveLanding({ token });
@@ -128,7 +138,10 @@ describe('azure fulfillment against the sandbox', () => {
       const renewed = await only(await sandbox.act(id, 'renew'));
       expect(renewed).toMatchObject({ kind: 'renewed', truth: { term: { startsAt: term } } });
       const { subscriptionId } = await sandbox.buy({ autoActivate: true });
-      expect(await only(await sandbox.webhook((c) => c.body['subscriptionId'] === subscriptionId))).toMatchObject({ kind: 'purchased', truth: { state: 'active' } });
+      expect(await only(await sandbox.webhook((c) => c.body['subscriptionId'] === subscriptionId))).toMatchObject({
+        kind: 'purchased',
+        truth: { state: 'active' },
+      });
     });
 
     it('that were overtaken are noted', async () => {
@@ -143,8 +156,14 @@ describe('azure fulfillment against the sandbox', () => {
       const body = { id: randomUUID(), subscriptionId: id, planId: 'premium', timeStamp: new Date().toISOString() };
       expect(await only(await sandbox.deliver({ ...body, action: 'ChangePlan', status: 'InProgress' }))).toMatchObject({ kind: 'noted' });
       expect(await only(await sandbox.deliver({ ...body, action: 'Unsubscribe', status: 'Succeeded' }))).toMatchObject({ kind: 'noted' });
-      expect(await only(await sandbox.deliver({ ...body, subscriptionId: randomUUID(), action: 'Unsubscribe' }))).toMatchObject({ kind: 'noted', truth: null });
-      expect(await only(await sandbox.deliver({ ...body, subscriptionId: '../../x', action: 'Unsubscribe' }))).toMatchObject({ kind: 'noted', truth: null });
+      expect(await only(await sandbox.deliver({ ...body, subscriptionId: randomUUID(), action: 'Unsubscribe' }))).toMatchObject({
+        kind: 'noted',
+        truth: null,
+      });
+      expect(await only(await sandbox.deliver({ ...body, subscriptionId: '../../x', action: 'Unsubscribe' }))).toMatchObject({
+        kind: 'noted',
+        truth: null,
+      });
       expect((await truthOf(id)).state).toBe('active');
     });
 
@@ -160,7 +179,10 @@ describe('azure fulfillment against the sandbox', () => {
     it('of the old, minimal kind are enough', async () => {
       const id = await active();
       const captured = await sandbox.deliver({ subscriptionId: id, operationType: 'Reinstate' });
-      expect(await sandbox.adapter.verifyInbound(captured.request)).toMatchObject({ ok: true, naturalKey: expect.stringMatching(/^sha256:/) });
+      expect(await sandbox.adapter.verifyInbound(captured.request)).toMatchObject({
+        ok: true,
+        naturalKey: expect.stringMatching(/^sha256:/),
+      });
       expect(await only(captured)).toMatchObject({ kind: 'reinstated' });
     });
   });
@@ -168,7 +190,8 @@ describe('azure fulfillment against the sandbox', () => {
   describe('changes', () => {
     it('are refused by the answer to the webhook', async () => {
       const id = await active();
-      sandbox.answer = (body) => (body['action'] === 'ChangePlan' ? sandbox.adapter.decisionAnswer({ accept: false, reason: 'too small' }) : { status: 200 });
+      sandbox.answer = (body) =>
+        body['action'] === 'ChangePlan' ? sandbox.adapter.decisionAnswer({ accept: false, reason: 'too small' }) : { status: 200 };
       const captured = await sandbox.act(id, 'change-plan', { planId: 'premium' });
       await sandbox.until(async () => (await only(captured)).kind === 'change_dropped');
       expect((await truthOf(id)).externalPlanId).toBe('standard');
@@ -205,12 +228,18 @@ describe('azure fulfillment against the sandbox', () => {
       await sandbox.control('PUT', '/settings', { azure: { quirks: 'observed' } });
       const id = await active();
       const first = await only(await sandbox.act(id, 'change-plan', { planId: 'premium' }));
-      await sandbox.until(async () => { await sandbox.advance(11); return (await truthOf(id)).externalPlanId === 'premium'; });
+      await sandbox.until(async () => {
+        await sandbox.advance(11);
+        return (await truthOf(id)).externalPlanId === 'premium';
+      });
       await sandbox.adapter.answerChange(first.truth!, first.change!, { accept: false });
       const own = await sandbox.webhook((c) => c.body['subscriptionId'] === id && c.body['planId'] === 'standard');
       const event = await only(own);
       await expect(sandbox.adapter.answerChange(event.truth!, event.change!, { accept: true })).rejects.toBeInstanceOf(MarketplaceUnknown);
-      await sandbox.until(async () => { await sandbox.advance(11); return (await truthOf(id)).externalPlanId === 'standard'; });
+      await sandbox.until(async () => {
+        await sandbox.advance(11);
+        return (await truthOf(id)).externalPlanId === 'standard';
+      });
       await sandbox.adapter.answerChange(event.truth!, event.change!, { accept: true });
     });
 
@@ -220,7 +249,9 @@ describe('azure fulfillment against the sandbox', () => {
       const newer = await only(await sandbox.act(id, 'change-quantity', { quantity: 9 }));
       expect(newer.change).toMatchObject({ kind: 'quantity', toQuantity: 9 });
       await sandbox.adapter.answerChange(newer.truth!, newer.change!, { accept: true });
-      await expect(sandbox.adapter.answerChange(older.truth!, older.change!, { accept: true })).rejects.toMatchObject({ code: 'azure.change_superseded' });
+      await expect(sandbox.adapter.answerChange(older.truth!, older.change!, { accept: true })).rejects.toMatchObject({
+        code: 'azure.change_superseded',
+      });
       await sandbox.adapter.answerChange(older.truth!, older.change!, { accept: false });
       expect((await truthOf(id)).quantity).toBe(9);
     });
@@ -229,10 +260,16 @@ describe('azure fulfillment against the sandbox', () => {
   it('does not resolve a token that was decoded twice, nor one of yesterday', async () => {
     const { token } = await sandbox.buy();
     expect(token).toContain('+');
-    expect(await sandbox.adapter.resolveLanding({ token: token.replaceAll('+', ' ') })).toMatchObject({ ok: false, code: 'landing.token_invalid' });
+    expect(await sandbox.adapter.resolveLanding({ token: token.replaceAll('+', ' ') })).toMatchObject({
+      ok: false,
+      code: 'landing.token_invalid',
+    });
     await sandbox.fault('resolve', 'status');
     expect(await sandbox.adapter.resolveLanding({ token })).toMatchObject({ ok: false, code: 'landing.unavailable' });
-    expect(await sandbox.adapter.resolveLanding({ token })).toMatchObject({ ok: true, truth: { state: 'pending_fulfillment', purchaser: { email: expect.any(String) } } });
+    expect(await sandbox.adapter.resolveLanding({ token })).toMatchObject({
+      ok: true,
+      truth: { state: 'pending_fulfillment', purchaser: { email: expect.any(String) } },
+    });
     await sandbox.advance(25 * 3600);
     expect(await sandbox.adapter.resolveLanding({ token })).toMatchObject({ ok: false, code: 'landing.token_expired' });
   });

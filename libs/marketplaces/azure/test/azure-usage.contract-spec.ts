@@ -7,7 +7,9 @@ const HOUR = 3_600_000;
 
 describe('azure usage against the sandbox', () => {
   let sandbox: AzureSandbox;
-  beforeAll(async () => { sandbox = await AzureSandbox.start({ reconDelaySeconds: 3_600 }); });
+  beforeAll(async () => {
+    sandbox = await AzureSandbox.start({ reconDelaySeconds: 3_600 });
+  });
   afterAll(() => sandbox?.stop());
 
   const active = async (): Promise<string> => {
@@ -16,11 +18,21 @@ describe('azure usage against the sandbox', () => {
     return subscriptionId;
   };
   const hour = (n: number): Date => new Date(Math.floor(sandbox.clock.now().getTime() / HOUR) * HOUR - n * HOUR);
-  const send = async (id: string, change: { n?: number; dimension?: string; plan?: string; quantity?: string } = {}): Promise<UsageItemOutcome> => {
+  const send = async (
+    id: string,
+    change: { n?: number; dimension?: string; plan?: string; quantity?: string } = {},
+  ): Promise<UsageItemOutcome> => {
     const hourStart = hour(change.n ?? 1);
     const item = sandbox.adapter.buildUsageItem({
-      itemId: randomUUID(), externalSubscriptionId: id, externalPlanId: change.plan ?? 'standard', dimension: change.dimension ?? 'gib_hours_stored',
-      hourStart, startsAt: hourStart, endsAt: new Date(hourStart.getTime() + HOUR), quantity: change.quantity ?? '5', refs: {},
+      itemId: randomUUID(),
+      externalSubscriptionId: id,
+      externalPlanId: change.plan ?? 'standard',
+      dimension: change.dimension ?? 'gib_hours_stored',
+      hourStart,
+      startsAt: hourStart,
+      endsAt: new Date(hourStart.getTime() + HOUR),
+      quantity: change.quantity ?? '5',
+      refs: {},
     });
     return (await sandbox.adapter.submitUsage([item]))[0]!;
   };
@@ -46,7 +58,9 @@ describe('azure usage against the sandbox', () => {
     expect(new Set(lines.map((l) => l.periodStart.toISOString())).size).toBe(lines.length);
     expect(sumDecimals(lines.map((l) => l.quantity))).toBe('7.5');
     expect(lines.reduce((n, l) => n + (l.count ?? 0), 0)).toBe(3);
-    expect(lines.find((l) => l.periodStart.getTime() <= from.getTime() && l.periodEnd.getTime() > from.getTime())).toMatchObject({ provisional: false });
+    expect(lines.find((l) => l.periodStart.getTime() <= from.getTime() && l.periodEnd.getTime() > from.getTime())).toMatchObject({
+      provisional: false,
+    });
   });
 
   it('names what the marketplace will never take', async () => {
@@ -77,7 +91,17 @@ describe('azure usage against the sandbox', () => {
   it('refused as a whole is a refusal, so that the submitter can halve it', async () => {
     const id = await active();
     const start = hour(1);
-    const item = sandbox.adapter.buildUsageItem({ itemId: randomUUID(), externalSubscriptionId: id, externalPlanId: 'standard', dimension: 'mib_egress', hourStart: start, startsAt: start, endsAt: start, quantity: '1', refs: {} });
+    const item = sandbox.adapter.buildUsageItem({
+      itemId: randomUUID(),
+      externalSubscriptionId: id,
+      externalPlanId: 'standard',
+      dimension: 'mib_egress',
+      hourStart: start,
+      startsAt: start,
+      endsAt: start,
+      quantity: '1',
+      refs: {},
+    });
     await expect(sandbox.adapter.submitUsage(Array(26).fill(item))).rejects.toBeInstanceOf(MarketplaceRefusal);
     await sandbox.fault('batchUsageEvent', 'status', { status: 400 });
     await expect(sandbox.adapter.submitUsage([item])).rejects.toMatchObject({ code: 'azure.batch_refused' });

@@ -35,18 +35,40 @@ export interface PulledMessage {
 }
 
 /** A message of the inbox, given back for normalising. */
-export interface StoredInbound { source: string; naturalKey: string; headers: Record<string, string>; body: string; receivedAt: Date }
+export interface StoredInbound {
+  source: string;
+  naturalKey: string;
+  headers: Record<string, string>;
+  body: string;
+  receivedAt: Date;
+}
 
 export type LandingResolution =
-  | { ok: true; truth: SubscriptionTruth; /** Who the landing speaks for, where the marketplace says. */ buyerAccountId: string | null; signUpRefs?: MarketplaceRefs }
-  | { ok: false; code: 'landing.token_missing' | 'landing.token_invalid' | 'landing.token_expired' | 'landing.not_for_us' | 'landing.unavailable'; detail: string };
+  | {
+      ok: true;
+      truth: SubscriptionTruth;
+      /** Who the landing speaks for, where the marketplace says. */ buyerAccountId: string | null;
+      signUpRefs?: MarketplaceRefs;
+    }
+  | {
+      ok: false;
+      code: 'landing.token_missing' | 'landing.token_invalid' | 'landing.token_expired' | 'landing.not_for_us' | 'landing.unavailable';
+      detail: string;
+    };
 
-export interface Listing { externalOfferId: string; externalPlanId: string }
+export interface Listing {
+  externalOfferId: string;
+  externalPlanId: string;
+}
 
 /** A definite no of the marketplace (not a lost answer). `Calls.around` stores it as `refused`. */
 export class MarketplaceRefusal extends Error {
   readonly outcome = 'refused';
-  constructor(readonly code: string, message: string, readonly httpStatus?: number) {
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly httpStatus?: number,
+  ) {
     super(`${code}: ${message}`);
   }
 }
@@ -59,7 +81,10 @@ export class MarketplaceUnknown extends Error {
 /** Nothing happened there and trying later may help (throttled, unreachable before sending). */
 export class MarketplaceBusy extends Error {
   readonly outcome = 'refused';
-  constructor(message: string, readonly retryAfterMs: number | null = null) {
+  constructor(
+    message: string,
+    readonly retryAfterMs: number | null = null,
+  ) {
     super(message);
   }
 }

@@ -4,7 +4,15 @@ import { compareDecimals, equalDecimals, isDecimal, sumDecimals } from './decima
 
 describe('decimal text', () => {
   it('compares by value, not by spelling', () => {
-    for (const [a, b] of [['5', '5.0'], ['0.1875', '0.187500'], ['1.5e3', '1500'], ['-0', '0'], ['05', '5'], ['12E-1', '1.2']]) expect(equalDecimals(a!, b!), `${a} ${b}`).toBe(true);
+    for (const [a, b] of [
+      ['5', '5.0'],
+      ['0.1875', '0.187500'],
+      ['1.5e3', '1500'],
+      ['-0', '0'],
+      ['05', '5'],
+      ['12E-1', '1.2'],
+    ])
+      expect(equalDecimals(a!, b!), `${a} ${b}`).toBe(true);
     expect(equalDecimals('0.1', '0.1000000000000000055')).toBe(false);
     expect(compareDecimals('9007199254740993', '9007199254740992')).toBe(1);
     expect(compareDecimals('-1', '0.000001')).toBe(-1);
@@ -18,9 +26,15 @@ describe('decimal text', () => {
   it('adds like integers of the smallest unit', () => {
     expect(sumDecimals([])).toBe('0');
     expect(sumDecimals(['0.1', '0.2'])).toBe('0.3');
-    fc.assert(fc.property(fc.array(fc.bigInt({ min: -(10n ** 30n), max: 10n ** 30n })), (micros) => {
-      const text = (n: bigint): string => `${n < 0n ? '-' : ''}${(n < 0n ? -n : n).toString().padStart(7, '0').replace(/(\d{6})$/, '.$1')}`;
-      expect(equalDecimals(sumDecimals(micros.map(text)), text(micros.reduce((a, b) => a + b, 0n)))).toBe(true);
-    }));
+    fc.assert(
+      fc.property(fc.array(fc.bigInt({ min: -(10n ** 30n), max: 10n ** 30n })), (micros) => {
+        const text = (n: bigint): string =>
+          `${n < 0n ? '-' : ''}${(n < 0n ? -n : n)
+            .toString()
+            .padStart(7, '0')
+            .replace(/(\d{6})$/, '.$1')}`;
+        expect(equalDecimals(sumDecimals(micros.map(text)), text(micros.reduce((a, b) => a + b, 0n)))).toBe(true);
+      }),
+    );
   });
 });

@@ -1,7 +1,10 @@
 /** A decimal number as text, for example `12`, `0.187500`, `-3`, or a number of foreign JSON such as `1.5e3`. */
 const DECIMAL = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d{1,3}))?$/;
 
-interface Scaled { digits: bigint; scale: number }
+interface Scaled {
+  digits: bigint;
+  scale: number;
+}
 
 function scaled(text: string): Scaled {
   const match = DECIMAL.exec(text.trim());

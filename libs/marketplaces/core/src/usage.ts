@@ -23,7 +23,11 @@ export type UsageItemOutcome = { itemId: string } & (
   | { outcome: 'unknown'; detail: string }
 );
 
-export interface ReadBackQuery { from: Date; to: Date; externalSubscriptionId?: string }
+export interface ReadBackQuery {
+  from: Date;
+  to: Date;
+  externalSubscriptionId?: string;
+}
 
 /** One line of the marketplace's own view, at its true grain (Azure: UTC day × purchase × plan × dimension). */
 export interface ReadBackLine {

@@ -3,8 +3,7 @@ export const MARKETPLACES = ['azure', 'gcp', 'aws'] as const;
 export type Marketplace = (typeof MARKETPLACES)[number];
 
 /** A subscription's states (architecture §8); the adapter translates its marketplace's own. */
-export type SubscriptionState =
-  | 'scheduled' | 'pending_fulfillment' | 'active' | 'suspended' | 'closing' | 'cancelled' | 'voided';
+export type SubscriptionState = 'scheduled' | 'pending_fulfillment' | 'active' | 'suspended' | 'closing' | 'cancelled' | 'voided';
 
 /** What the marketplace itself says now: `ended` still has usage to settle on our side. */
 export type MarketplaceState = 'scheduled' | 'pending_fulfillment' | 'active' | 'suspended' | 'ended' | 'voided';
@@ -12,7 +11,12 @@ export type MarketplaceState = 'scheduled' | 'pending_fulfillment' | 'active' | 
 /** Opaque to everyone but the adapter that made it; schema-checked by it, stored on the subscription, given back at each call. */
 export type MarketplaceRefs = Record<string, unknown>;
 
-export interface Party { email: string | null; personId: string | null; directoryId: string | null; accountId: string | null }
+export interface Party {
+  email: string | null;
+  personId: string | null;
+  directoryId: string | null;
+  accountId: string | null;
+}
 
 /** One purchase as its marketplace describes it at `observedAt`. */
 export interface SubscriptionTruth {
@@ -44,8 +48,22 @@ export interface SubscriptionTruth {
 
 /** The closed list of normalised inbound facts. `noted` is stored and shown and changes nothing (unknown actions, hints). */
 export type FulfillmentEventKind =
-  | 'purchased' | 'activated' | 'change_requested' | 'changed' | 'change_dropped' | 'renewed' | 'suspended' | 'reinstated'
-  | 'ended' | 'end_scheduled' | 'end_reverted' | 'superseded' | 'voided' | 'data_deletion_due' | 'buyer_ready' | 'noted';
+  | 'purchased'
+  | 'activated'
+  | 'change_requested'
+  | 'changed'
+  | 'change_dropped'
+  | 'renewed'
+  | 'suspended'
+  | 'reinstated'
+  | 'ended'
+  | 'end_scheduled'
+  | 'end_reverted'
+  | 'superseded'
+  | 'voided'
+  | 'data_deletion_due'
+  | 'buyer_ready'
+  | 'noted';
 
 export interface RequestedChange {
   /** The marketplace's id of the pending change; our answer refers to it. */

@@ -24,14 +24,40 @@ describe('the configuration', () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   it('needs nothing to be set: one process, embedded services, no marketplace', () => {
-    expect(loadConfig({ BERTH_DATA: folder })).toMatchObject({ role: 'all', port: 4000, host: '127.0.0.1', databaseUrl: null, redisUrl: null, redisAuto: true, sandboxUrl: null, azure: null });
+    expect(loadConfig({ BERTH_DATA: folder })).toMatchObject({
+      role: 'all',
+      port: 4000,
+      host: '127.0.0.1',
+      databaseUrl: null,
+      redisUrl: null,
+      redisAuto: true,
+      sandboxUrl: null,
+      azure: null,
+    });
   });
 
   it('tells every fault at once, by the name of its setting', () => {
     const fault = faultOf({
-      ...base, PORT: '99999', BERTH_ROLE: 'boss', DATABASE_URL: 'nowhere', BERTH_SECRET: 'short', BERTH_SANDBOX_URL: 'http://sandbox.example', AZURE_TENANT_ID: 't', GCP_PROVIDER_ID: 'p', AWS_PRODUCT_CODES: 'c',
+      ...base,
+      PORT: '99999',
+      BERTH_ROLE: 'boss',
+      DATABASE_URL: 'nowhere',
+      BERTH_SECRET: 'short',
+      BERTH_SANDBOX_URL: 'http://sandbox.example',
+      AZURE_TENANT_ID: 't',
+      GCP_PROVIDER_ID: 'p',
+      AWS_PRODUCT_CODES: 'c',
     });
-    for (const name of ['PORT', 'BERTH_ROLE', 'DATABASE_URL', 'BERTH_SECRET', 'BERTH_SANDBOX_URL', 'AZURE_CLIENT_ID and AZURE_CLIENT_SECRET missing', 'GCP_PROJECT_ID', 'AWS_WEBHOOK_SECRET']) {
+    for (const name of [
+      'PORT',
+      'BERTH_ROLE',
+      'DATABASE_URL',
+      'BERTH_SECRET',
+      'BERTH_SANDBOX_URL',
+      'AZURE_CLIENT_ID and AZURE_CLIENT_SECRET missing',
+      'GCP_PROJECT_ID',
+      'AWS_WEBHOOK_SECRET',
+    ]) {
       expect(fault).toContain(name);
     }
   });
@@ -53,7 +79,13 @@ describe('the configuration', () => {
   });
 
   it('takes a sandbox on this machine and sends every Azure call to it', () => {
-    const config = loadConfig({ ...base, BERTH_SANDBOX_URL: 'http://127.0.0.1:4100/', AZURE_TENANT_ID: 't', AZURE_CLIENT_ID: 'c', AZURE_CLIENT_SECRET: 's' });
+    const config = loadConfig({
+      ...base,
+      BERTH_SANDBOX_URL: 'http://127.0.0.1:4100/',
+      AZURE_TENANT_ID: 't',
+      AZURE_CLIENT_ID: 'c',
+      AZURE_CLIENT_SECRET: 's',
+    });
     expect(config.sandboxUrl).toBe('http://127.0.0.1:4100');
     expect(config.azure).toMatchObject({ apiUrl: 'http://127.0.0.1:4100/azure/api', authorityUrl: 'http://127.0.0.1:4100/azure/login' });
   });

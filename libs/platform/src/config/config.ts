@@ -63,13 +63,23 @@ export interface BerthConfig {
   sandboxUrl: string | null;
   azure: { apiUrl: string; authorityUrl: string; tenantId: string; clientId: string; clientSecret: string } | null;
   gcp: {
-    providerId: string; projectId: string; subscription: string; serviceName: string; audiences: string[];
-    procurementUrl: string; serviceControlUrl: string; signUpKeysUrl: string; pubsubEndpoint: string | null;
+    providerId: string;
+    projectId: string;
+    subscription: string;
+    serviceName: string;
+    audiences: string[];
+    procurementUrl: string;
+    serviceControlUrl: string;
+    signUpKeysUrl: string;
+    pubsubEndpoint: string | null;
     /** The sandbox takes calls without Google credentials. */
     anonymous: boolean;
   } | null;
   aws: {
-    productCodes: string[]; region: string; endpoint: string | null; webhookSecret: string;
+    productCodes: string[];
+    region: string;
+    endpoint: string | null;
+    webhookSecret: string;
     /** The sandbox takes any key; production finds its own by the SDK's chain. */
     credentials: { accessKeyId: string; secretAccessKey: string } | null;
   } | null;
@@ -84,7 +94,9 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
   const parsed = schema.safeParse(given);
   const faults = [...(parsed.error?.issues.map((i) => `${i.path.join('.')} ${i.message}`) ?? []), ...faultsAcross(given)];
   if (!parsed.success || faults.length > 0) {
-    throw new ConfigError(`wrong setting: ${faults.join('; ')}. Correct the environment variable${faults.length > 1 ? 's' : ''} and start again (docs/guides/settings.md lists them all)`);
+    throw new ConfigError(
+      `wrong setting: ${faults.join('; ')}. Correct the environment variable${faults.length > 1 ? 's' : ''} and start again (docs/guides/settings.md lists them all)`,
+    );
   }
   const e = parsed.data;
   const sandbox = e.BERTH_SANDBOX_URL?.replace(/\/$/, '') ?? null;
@@ -106,7 +118,10 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     relaxedDurability: e.BERTH_RELAXED_DURABILITY,
     stopCells: e.BERTH_STOP_CELLS,
     sandboxUrl: sandbox,
-    azure: e.AZURE_TENANT_ID && e.AZURE_CLIENT_ID && e.AZURE_CLIENT_SECRET ? { apiUrl: azureUrl, authorityUrl, tenantId: e.AZURE_TENANT_ID, clientId: e.AZURE_CLIENT_ID, clientSecret: e.AZURE_CLIENT_SECRET } : null,
+    azure:
+      e.AZURE_TENANT_ID && e.AZURE_CLIENT_ID && e.AZURE_CLIENT_SECRET
+        ? { apiUrl: azureUrl, authorityUrl, tenantId: e.AZURE_TENANT_ID, clientId: e.AZURE_CLIENT_ID, clientSecret: e.AZURE_CLIENT_SECRET }
+        : null,
     gcp: gcpOf(e, given, sandbox),
     aws: awsOf(e, given, sandbox),
   };
@@ -114,17 +129,30 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
 
 type Settings = z.infer<typeof schema>;
 type Given = Record<string, string | undefined>;
-const list = (text: string | undefined): string[] => (text ?? '').split(',').map((x) => x.trim()).filter(Boolean);
+const list = (text: string | undefined): string[] =>
+  (text ?? '')
+    .split(',')
+    .map((x) => x.trim())
+    .filter(Boolean);
 
 function gcpOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['gcp'] {
   if (!e.GCP_PROVIDER_ID || !e.GCP_PROJECT_ID || !e.GCP_SUBSCRIPTION || !e.GCP_SERVICE_NAME) return null;
   const at = (name: string, fallback: string, path: string): string => given[name] ?? (sandbox ? `${sandbox}/gcp${path}` : fallback);
   return {
-    providerId: e.GCP_PROVIDER_ID, projectId: e.GCP_PROJECT_ID, subscription: e.GCP_SUBSCRIPTION, serviceName: e.GCP_SERVICE_NAME, audiences: list(e.GCP_AUDIENCES),
+    providerId: e.GCP_PROVIDER_ID,
+    projectId: e.GCP_PROJECT_ID,
+    subscription: e.GCP_SUBSCRIPTION,
+    serviceName: e.GCP_SERVICE_NAME,
+    audiences: list(e.GCP_AUDIENCES),
     procurementUrl: at('GCP_PROCUREMENT_URL', e.GCP_PROCUREMENT_URL, '/procurement'),
     serviceControlUrl: at('GCP_SERVICE_CONTROL_URL', e.GCP_SERVICE_CONTROL_URL, '/servicecontrol'),
-    signUpKeysUrl: at('GCP_SIGNUP_KEYS_URL', e.GCP_SIGNUP_KEYS_URL, '/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com'),
-    pubsubEndpoint: e.GCP_PUBSUB_ENDPOINT ?? null, anonymous: sandbox !== null,
+    signUpKeysUrl: at(
+      'GCP_SIGNUP_KEYS_URL',
+      e.GCP_SIGNUP_KEYS_URL,
+      '/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com',
+    ),
+    pubsubEndpoint: e.GCP_PUBSUB_ENDPOINT ?? null,
+    anonymous: sandbox !== null,
   };
 }
 
@@ -132,7 +160,10 @@ function awsOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['
   if (!e.AWS_PRODUCT_CODES || !e.AWS_WEBHOOK_SECRET) return null;
   const endpoint = given['AWS_METERING_ENDPOINT'] ?? (sandbox ? `${sandbox}/aws/metering` : null);
   return {
-    productCodes: list(e.AWS_PRODUCT_CODES), region: e.AWS_METERING_REGION, endpoint, webhookSecret: e.AWS_WEBHOOK_SECRET,
+    productCodes: list(e.AWS_PRODUCT_CODES),
+    region: e.AWS_METERING_REGION,
+    endpoint,
+    webhookSecret: e.AWS_WEBHOOK_SECRET,
     credentials: sandbox ? { accessKeyId: 'AKIASANDBOX000000000', secretAccessKey: 'sandbox-only-not-a-secret' } : null,
   };
 }
@@ -143,7 +174,14 @@ const GROUPS: Record<string, readonly string[]> = {
   'Google Cloud': ['GCP_PROVIDER_ID', 'GCP_PROJECT_ID', 'GCP_SUBSCRIPTION', 'GCP_SERVICE_NAME', 'GCP_AUDIENCES'],
 };
 const ENDPOINTS = [
-  'BERTH_SANDBOX_URL', 'AZURE_MARKETPLACE_URL', 'AZURE_AUTHORITY_URL', 'GCP_PROCUREMENT_URL', 'GCP_SERVICE_CONTROL_URL', 'GCP_SIGNUP_KEYS_URL', 'GCP_PUBSUB_ENDPOINT', 'AWS_METERING_ENDPOINT',
+  'BERTH_SANDBOX_URL',
+  'AZURE_MARKETPLACE_URL',
+  'AZURE_AUTHORITY_URL',
+  'GCP_PROCUREMENT_URL',
+  'GCP_SERVICE_CONTROL_URL',
+  'GCP_SIGNUP_KEYS_URL',
+  'GCP_PUBSUB_ENDPOINT',
+  'AWS_METERING_ENDPOINT',
 ];
 
 /** What one setting alone cannot tell. Unreadable URLs are the schema's to report. */
@@ -153,13 +191,16 @@ function faultsAcross(given: Given): string[] {
     for (const name of ENDPOINTS) {
       const url = given[name]?.replace(/^(?![a-z]+:\/\/)/i, 'tcp://');
       if (url && URL.canParse(url) && !isLoopbackName(new URL(url).hostname)) {
-        faults.push(`${name} is not on this machine, and BERTH_SANDBOX_URL, which makes time move, is refused unless every marketplace endpoint is (unset BERTH_SANDBOX_URL, or point every endpoint at 127.0.0.1)`);
+        faults.push(
+          `${name} is not on this machine, and BERTH_SANDBOX_URL, which makes time move, is refused unless every marketplace endpoint is (unset BERTH_SANDBOX_URL, or point every endpoint at 127.0.0.1)`,
+        );
       }
     }
   }
   for (const [seller, names] of Object.entries(GROUPS)) {
     const missing = names.filter((name) => !given[name]);
-    if (missing.length > 0 && missing.length < names.length) faults.push(`${missing.join(' and ')} missing: ${names.join(', ')} belong together (set all, or none to not sell on ${seller})`);
+    if (missing.length > 0 && missing.length < names.length)
+      faults.push(`${missing.join(' and ')} missing: ${names.join(', ')} belong together (set all, or none to not sell on ${seller})`);
   }
   if (given['AWS_PRODUCT_CODES'] && !given['AWS_WEBHOOK_SECRET']) {
     faults.push('AWS_WEBHOOK_SECRET is missing: EventBridge does not sign; the secret of the API destination is what proves the sender');
@@ -178,6 +219,8 @@ function keptSecret(dataDir: string): string {
     return secret;
   } catch (error) {
     if ((error as { code?: string }).code === 'EEXIST') return readFileSync(file, 'utf8').trim();
-    throw new ConfigError(`the data folder ${dataDir} cannot be written (${(error as Error).message}). Set BERTH_DATA to a folder of yours`);
+    throw new ConfigError(
+      `the data folder ${dataDir} cannot be written (${(error as Error).message}). Set BERTH_DATA to a folder of yours`,
+    );
   }
 }

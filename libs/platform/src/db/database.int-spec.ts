@@ -21,14 +21,28 @@ describe('the database', () => {
   });
 
   const context = async (tx: Tx): Promise<{ tenant: string | null; tenants: string; pid: number }> =>
-    (await tx.query<{ tenant: string | null; tenants: string; pid: number }>(`select app_tenant_id() as tenant, app_tenant_ids()::text as tenants, pg_backend_pid() as pid`))[0]!;
+    (
+      await tx.query<{ tenant: string | null; tenants: string; pid: number }>(
+        `select app_tenant_id() as tenant, app_tenant_ids()::text as tenants, pg_backend_pid() as pid`,
+      )
+    )[0]!;
   /** Another borrower of the same pool, who sets no context. */
   const bare = async (role: ServingRole): Promise<{ tenant: string | null; tenants: string; pid: number }> =>
-    (await db.source(role).query<{ tenant: string | null; tenants: string; pid: number }[]>(`select app_tenant_id() as tenant, app_tenant_ids()::text as tenants, pg_backend_pid() as pid`))[0]!;
+    (
+      await db
+        .source(role)
+        .query<{ tenant: string | null; tenants: string; pid: number }[]>(
+          `select app_tenant_id() as tenant, app_tenant_ids()::text as tenants, pg_backend_pid() as pid`,
+        )
+    )[0]!;
 
   it('runs each transaction under its own role', async () => {
     const role = async (tx: Tx): Promise<string> => (await tx.query<{ role: string }>('select current_user::text as role'))[0]!.role;
-    expect([await db.ops(role), await db.tenant(randomUUID(), role), await db.intake([], role)]).toEqual(['berth_ops', 'berth_tenant', 'berth_intake']);
+    expect([await db.ops(role), await db.tenant(randomUUID(), role), await db.intake([], role)]).toEqual([
+      'berth_ops',
+      'berth_tenant',
+      'berth_intake',
+    ]);
   });
 
   it('never hands a context on to the next borrower of a connection, committed or rolled back', async () => {
@@ -36,7 +50,11 @@ describe('the database', () => {
     const first = await db.tenant(a, context);
     expect(first.tenant).toBe(a);
     expect(await bare('tenant')).toEqual({ tenant: null, tenants: '{}', pid: first.pid });
-    await expect(db.tenant(a, async (tx) => { await tx.query('select 1/0'); })).rejects.toThrow(/division by zero/);
+    await expect(
+      db.tenant(a, async (tx) => {
+        await tx.query('select 1/0');
+      }),
+    ).rejects.toThrow(/division by zero/);
     expect(await bare('tenant')).toEqual({ tenant: null, tenants: '{}', pid: first.pid });
     expect(await db.tenant(b, context)).toEqual({ tenant: b, tenants: '{}', pid: first.pid });
 
@@ -46,8 +64,12 @@ describe('the database', () => {
   });
 
   it('does not take a tenant for text that is none', async () => {
-    await expect(db.tenant(`${randomUUID()}' or true --`, (tx) => tx.query('select * from tenants'))).rejects.toThrow(/invalid input syntax for type uuid/);
-    await expect(db.intake([`${randomUUID()},x`], (tx) => tx.query('select * from subscription_usage'))).rejects.toThrow(/invalid input syntax/);
+    await expect(db.tenant(`${randomUUID()}' or true --`, (tx) => tx.query('select * from tenants'))).rejects.toThrow(
+      /invalid input syntax for type uuid/,
+    );
+    await expect(db.intake([`${randomUUID()},x`], (tx) => tx.query('select * from subscription_usage'))).rejects.toThrow(
+      /invalid input syntax/,
+    );
   });
 
   it('rolls everything back when the work throws, and runs no action that waits for the commit', async () => {
@@ -71,7 +93,9 @@ describe('the database', () => {
 
   it('gives the rows of every kind of statement, with big numbers as text', async () => {
     await db.ops(async (tx) => {
-      expect(await tx.query('select $1::bigint as a, $2::numeric as b', ['9223372036854775807', '12345678901234567890.5'])).toEqual([{ a: '9223372036854775807', b: '12345678901234567890.5' }]);
+      expect(await tx.query('select $1::bigint as a, $2::numeric as b', ['9223372036854775807', '12345678901234567890.5'])).toEqual([
+        { a: '9223372036854775807', b: '12345678901234567890.5' },
+      ]);
       expect(await tx.query(`update tasks set last_error = 'x' where lane = 'db' returning lane`)).toEqual([{ lane: 'db' }]);
       expect(await tx.query(`update tasks set last_error = 'x' where lane = 'nobody' returning lane`)).toEqual([]);
       expect(await tx.query(`delete from tasks where lane = 'db' returning lane`)).toEqual([{ lane: 'db' }]);
@@ -86,7 +110,8 @@ describe('the database', () => {
       sources.push(made);
       return made;
     };
-    const withOps = async (url: string): Promise<Database> => new Database({ tenant: db.source('tenant'), intake: db.source('intake'), ops: await source(url) });
+    const withOps = async (url: string): Promise<Database> =>
+      new Database({ tenant: db.source('tenant'), intake: db.source('intake'), ops: await source(url) });
 
     it('with roles as they should be: not at all', async () => {
       await expect(db.assertIsolation()).resolves.toBeUndefined();
@@ -100,9 +125,11 @@ describe('the database', () => {
       await expect((await withOps(base.url('owner'))).assertIsolation()).rejects.toThrow(/berth_ops owns tables/);
     });
 
-    it('with a right on a partition, or a view that looks with its owner\'s eyes', async () => {
+    it("with a right on a partition, or a view that looks with its owner's eyes", async () => {
       const admin = await source(base.url());
-      await admin.query('create table parted (id int) partition by hash (id); create table parted_0 partition of parted for values with (modulus 1, remainder 0)');
+      await admin.query(
+        'create table parted (id int) partition by hash (id); create table parted_0 partition of parted for values with (modulus 1, remainder 0)',
+      );
       for (const [wrong, right] of [
         ['grant select on parted_0 to berth_tenant', 'revoke select on parted_0 from berth_tenant'],
         ['create view peek as select * from tasks; grant select on peek to berth_tenant', 'drop view peek'],
@@ -117,13 +144,18 @@ describe('the database', () => {
     it('as a role that goes round the policies, or that may become one', async () => {
       const admin = await source(base.url());
       const url = new URL(base.url());
-      for (const [name, how] of [[`r_${randomUUID().slice(0, 8)}`, 'bypassrls'], [`r_${randomUUID().slice(0, 8)}`, 'in role berth_owner']] as const) {
+      for (const [name, how] of [
+        [`r_${randomUUID().slice(0, 8)}`, 'bypassrls'],
+        [`r_${randomUUID().slice(0, 8)}`, 'in role berth_owner'],
+      ] as const) {
         await admin.query(`create role ${name} login password 'invented' ${how}`);
         try {
           url.username = name;
           url.password = 'invented';
           const role = await source(url.toString());
-          await expect(new Database({ tenant: db.source('tenant'), intake: db.source('intake'), ops: role }).assertIsolation()).rejects.toThrow(/refusing to serve/);
+          await expect(
+            new Database({ tenant: db.source('tenant'), intake: db.source('intake'), ops: role }).assertIsolation(),
+          ).rejects.toThrow(/refusing to serve/);
           await sources.pop()!.destroy();
         } finally {
           await admin.query(`drop role ${name}`);

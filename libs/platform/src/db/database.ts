@@ -105,7 +105,12 @@ export function dataSourceOptions(role: ServingRole, options: DatabaseOptions): 
     entities: options.entities ?? [],
     synchronize: false,
     applicationName: `berth-${role}`,
-    extra: { max: options.poolSize ?? 8, connectionTimeoutMillis: 10_000, statement_timeout: 60_000, idle_in_transaction_session_timeout: 60_000 },
+    extra: {
+      max: options.poolSize ?? 8,
+      connectionTimeoutMillis: 10_000,
+      statement_timeout: 60_000,
+      idle_in_transaction_session_timeout: 60_000,
+    },
   };
 }
 

@@ -23,8 +23,12 @@ export function sqlMigrations(folder = join(projectRoot(), 'migrations')): Migra
       const name = `${file.slice(5, -7)}${1_700_000_000_000 + Number(file.slice(0, 4))}`;
       return class implements MigrationInterface {
         name = name;
-        async up(runner: QueryRunner): Promise<void> { await runner.query(up); }
-        async down(runner: QueryRunner): Promise<void> { await runner.query(down); }
+        async up(runner: QueryRunner): Promise<void> {
+          await runner.query(up);
+        }
+        async down(runner: QueryRunner): Promise<void> {
+          await runner.query(down);
+        }
       };
     });
 }

@@ -38,7 +38,9 @@ describe('the guarded HTTP client', () => {
     const host = await serve((req, res) => {
       let body = '';
       req.on('data', (chunk: Buffer) => (body += chunk.toString()));
-      req.on('end', () => res.writeHead(418, { 'x-seen': req.headers['x-mine'] as string, 'set-cookie': ['a=1', 'b=2'] }).end(`${req.method} ${body}`));
+      req.on('end', () =>
+        res.writeHead(418, { 'x-seen': req.headers['x-mine'] as string, 'set-cookie': ['a=1', 'b=2'] }).end(`${req.method} ${body}`),
+      );
     });
     const answer = await client([host]).request({ method: 'POST', url: `http://${host}/x`, headers: { 'x-mine': 'yes' }, body: 'ünïcode' });
     expect(answer).toMatchObject({ status: 418, text: 'POST ünïcode', headers: { 'x-seen': 'yes', 'set-cookie': 'a=1, b=2' } });
@@ -58,18 +60,39 @@ describe('the guarded HTTP client', () => {
   });
 
   it.each([
-    '10.0.0.5', '127.0.0.1', '172.31.255.255', '192.168.1.1', '169.254.169.254', '100.64.0.1', '0.0.0.0', '224.0.0.1', '198.18.0.1',
-    '::1', '::', 'fd00::1', 'fe80::1', '::ffff:10.0.0.5', '::ffff:a00:5', '64:ff9b::a00:5', 'ff02::1',
+    '10.0.0.5',
+    '127.0.0.1',
+    '172.31.255.255',
+    '192.168.1.1',
+    '169.254.169.254',
+    '100.64.0.1',
+    '0.0.0.0',
+    '224.0.0.1',
+    '198.18.0.1',
+    '::1',
+    '::',
+    'fd00::1',
+    'fe80::1',
+    '::ffff:10.0.0.5',
+    '::ffff:a00:5',
+    '64:ff9b::a00:5',
+    'ff02::1',
   ])('refuses a listed name that resolves to the private address %s', async (address) => {
-    const lookup = (_name: string, _options: object, callback: (e: null, a: unknown, f?: number) => void): void => callback(null, [{ address, family: address.includes(':') ? 6 : 4 }]);
+    const lookup = (_name: string, _options: object, callback: (e: null, a: unknown, f?: number) => void): void =>
+      callback(null, [{ address, family: address.includes(':') ? 6 : 4 }]);
     const error = await failure(client(['api.example'], lookup).request({ method: 'GET', url: 'https://api.example/' }));
     expect(error).toMatchObject({ code: 'http.not_allowed', sent: false });
   });
 
   it('refuses a name of which one address of several is private', async () => {
     const lookup = (_name: string, _options: object, callback: (e: null, a: unknown) => void): void =>
-      callback(null, [{ address: '203.0.113.7', family: 4 }, { address: '10.0.0.5', family: 4 }]);
-    expect(await failure(client(['api.example'], lookup).request({ method: 'GET', url: 'https://api.example/' }))).toMatchObject({ code: 'http.not_allowed' });
+      callback(null, [
+        { address: '203.0.113.7', family: 4 },
+        { address: '10.0.0.5', family: 4 },
+      ]);
+    expect(await failure(client(['api.example'], lookup).request({ method: 'GET', url: 'https://api.example/' }))).toMatchObject({
+      code: 'http.not_allowed',
+    });
   });
 
   it('reaches this machine by a loopback name that is listed', async () => {
@@ -90,29 +113,45 @@ describe('the guarded HTTP client', () => {
 
   it('stops reading an answer that is too large', async () => {
     const host = await serve((_req, res) => res.end('x'.repeat(5_000)));
-    expect(await failure(client([host]).request({ method: 'GET', url: `http://${host}/`, maxBytes: 4_999 }))).toMatchObject({ code: 'http.too_large', sent: true });
+    expect(await failure(client([host]).request({ method: 'GET', url: `http://${host}/`, maxBytes: 4_999 }))).toMatchObject({
+      code: 'http.too_large',
+      sent: true,
+    });
     expect((await client([host]).request({ method: 'GET', url: `http://${host}/`, maxBytes: 5_000 })).text).toHaveLength(5_000);
   });
 
   it('gives up after its time, also in the middle of an answer; the effect is unknown', async () => {
     const silent = await serve(() => undefined);
-    expect(await failure(client([silent]).request({ method: 'POST', url: `http://${silent}/`, timeoutMs: 100 }))).toMatchObject({ code: 'http.timeout', sent: true });
+    expect(await failure(client([silent]).request({ method: 'POST', url: `http://${silent}/`, timeoutMs: 100 }))).toMatchObject({
+      code: 'http.timeout',
+      sent: true,
+    });
     const slow = await serve((_req, res) => {
       res.writeHead(200);
       res.write('half');
     });
-    expect(await failure(client([slow]).request({ method: 'POST', url: `http://${slow}/`, timeoutMs: 150 }))).toMatchObject({ code: 'http.timeout', sent: true });
+    expect(await failure(client([slow]).request({ method: 'POST', url: `http://${slow}/`, timeoutMs: 150 }))).toMatchObject({
+      code: 'http.timeout',
+      sent: true,
+    });
   });
 
   it('knows that nothing was sent where nobody listens', async () => {
     const host = await serve(() => undefined);
     await new Promise((resolve) => servers.pop()!.close(resolve));
-    expect(await failure(client([host]).request({ method: 'POST', url: `http://${host}/` }))).toMatchObject({ code: 'ECONNREFUSED', sent: false });
+    expect(await failure(client([host]).request({ method: 'POST', url: `http://${host}/` }))).toMatchObject({
+      code: 'ECONNREFUSED',
+      sent: false,
+    });
   });
 
   it('knows that nothing was sent where the name is unknown', async () => {
-    const lookup = (_name: string, _options: object, callback: (e: Error) => void): void => callback(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }));
-    expect(await failure(client(['api.example'], lookup).request({ method: 'POST', url: 'https://api.example/' }))).toMatchObject({ code: 'ENOTFOUND', sent: false });
+    const lookup = (_name: string, _options: object, callback: (e: Error) => void): void =>
+      callback(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }));
+    expect(await failure(client(['api.example'], lookup).request({ method: 'POST', url: 'https://api.example/' }))).toMatchObject({
+      code: 'ENOTFOUND',
+      sent: false,
+    });
   });
 
   it('calls the effect unknown when the connection is cut after the request was sent', async () => {
@@ -131,11 +170,20 @@ describe('the guarded HTTP client', () => {
   });
 
   it('makes an allow-list of the hosts and ports of configured URLs', () => {
-    expect(hostsOf(['https://A.example/x', undefined, 'http://127.0.0.1:4100/azure', 'https://a.example/y'])).toEqual(['a.example', '127.0.0.1:4100']);
+    expect(hostsOf(['https://A.example/x', undefined, 'http://127.0.0.1:4100/azure', 'https://a.example/y'])).toEqual([
+      'a.example',
+      '127.0.0.1:4100',
+    ]);
   });
 
-  it.each([['localhost', true], ['127.0.0.1', true], ['127.9.9.9', true], ['[::1]', true], ['127.0.0.1.example', false], ['localhost.example', false], ['10.0.0.1', false], ['', false]])(
-    'takes %s for this machine: %s',
-    (name, expected) => expect(isLoopbackName(name)).toBe(expected),
-  );
+  it.each([
+    ['localhost', true],
+    ['127.0.0.1', true],
+    ['127.9.9.9', true],
+    ['[::1]', true],
+    ['127.0.0.1.example', false],
+    ['localhost.example', false],
+    ['10.0.0.1', false],
+    ['', false],
+  ])('takes %s for this machine: %s', (name, expected) => expect(isLoopbackName(name)).toBe(expected));
 });

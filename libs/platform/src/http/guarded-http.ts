@@ -13,11 +13,20 @@ export interface HttpRequest {
   maxBytes?: number;
 }
 
-export interface HttpResponse { status: number; headers: Record<string, string>; text: string }
+export interface HttpResponse {
+  status: number;
+  headers: Record<string, string>;
+  text: string;
+}
 
 /** `sent`: the request may have reached the other side, so the effect is unknown; otherwise nothing left this house. */
 export class HttpTransportError extends Error {
-  constructor(readonly code: string, message: string, readonly sent: boolean, options?: { cause?: unknown }) {
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly sent: boolean,
+    options?: { cause?: unknown },
+  ) {
     super(message, options);
   }
 }
@@ -29,7 +38,15 @@ export interface GuardedHttpOptions {
   lookup?: typeof dnsLookup;
 }
 
-const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'http.not_allowed']);
+const NEVER_SENT = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'http.not_allowed',
+]);
 
 /**
  * The one client for outbound HTTP: host allow-list, connects to the address that was resolved and checked, follows no
@@ -42,16 +59,30 @@ export class GuardedHttp {
 
   constructor(private readonly options: GuardedHttpOptions) {
     this.allow = new Set(options.allow.map((h) => h.toLowerCase()));
-    this.agent = new Agent({ connect: { timeout: 5_000, lookup: this.lookup as never }, keepAliveTimeout: 4_000, connections: 32, headersTimeout: 60_000 });
+    this.agent = new Agent({
+      connect: { timeout: 5_000, lookup: this.lookup as never },
+      keepAliveTimeout: 4_000,
+      connections: 32,
+      headersTimeout: 60_000,
+    });
   }
 
-  private readonly lookup = (hostname: string, options: object, callback: (error: Error | null, address?: unknown, family?: number) => void): void => {
-    (this.options.lookup ?? dnsLookup)(hostname, options as never, ((error: Error | null, address: unknown, family: number) => {
-      if (error) return callback(error);
-      const list = Array.isArray(address) ? (address as { address: string }[]).map((a) => a.address) : [String(address)];
-      if (!isLoopbackName(hostname) && list.some(isPrivate)) return callback(new HttpTransportError('http.not_allowed', `${hostname} resolves to a private address`, false));
-      callback(null, address, family);
-    }) as never);
+  private readonly lookup = (
+    hostname: string,
+    options: object,
+    callback: (error: Error | null, address?: unknown, family?: number) => void,
+  ): void => {
+    (this.options.lookup ?? dnsLookup)(
+      hostname,
+      options as never,
+      ((error: Error | null, address: unknown, family: number) => {
+        if (error) return callback(error);
+        const list = Array.isArray(address) ? (address as { address: string }[]).map((a) => a.address) : [String(address)];
+        if (!isLoopbackName(hostname) && list.some(isPrivate))
+          return callback(new HttpTransportError('http.not_allowed', `${hostname} resolves to a private address`, false));
+        callback(null, address, family);
+      }) as never,
+    );
   };
 
   async request(r: HttpRequest): Promise<HttpResponse> {
@@ -60,7 +91,8 @@ export class GuardedHttp {
     if (!['http:', 'https:'].includes(url.protocol) || !(this.allow.has(host) || this.allow.has(url.host.toLowerCase()))) {
       throw new HttpTransportError('http.not_allowed', `outbound calls to ${url.protocol}//${url.host} are not allowed`, false);
     }
-    if (url.protocol === 'http:' && !isLoopbackName(host)) throw new HttpTransportError('http.not_allowed', `plain http to ${host} is not allowed`, false);
+    if (url.protocol === 'http:' && !isLoopbackName(host))
+      throw new HttpTransportError('http.not_allowed', `plain http to ${host} is not allowed`, false);
     const max = r.maxBytes ?? 4 * 1024 * 1024;
     const signal = AbortSignal.timeout(r.timeoutMs ?? 20_000);
     try {
@@ -73,13 +105,19 @@ export class GuardedHttp {
         chunks.push(chunk);
       }
       const headers: Record<string, string> = {};
-      for (const [name, value] of Object.entries(answer.headers)) if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(', ') : value;
+      for (const [name, value] of Object.entries(answer.headers))
+        if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(', ') : value;
       return { status: answer.statusCode, headers, text: Buffer.concat(chunks).toString('utf8') };
     } catch (error) {
       if (error instanceof HttpTransportError) throw error;
       const e = error as { code?: string; name?: string; message?: string; cause?: { code?: string } };
       const code = e.name === 'TimeoutError' ? 'http.timeout' : (e.code ?? e.cause?.code ?? e.name ?? 'http.failed');
-      throw new HttpTransportError(String(code), `${r.method} ${url.host}${url.pathname}: ${e.message ?? code}`, !NEVER_SENT.has(String(code)), { cause: error });
+      throw new HttpTransportError(
+        String(code),
+        `${r.method} ${url.host}${url.pathname}: ${e.message ?? code}`,
+        !NEVER_SENT.has(String(code)),
+        { cause: error },
+      );
     }
   }
 
@@ -89,15 +127,35 @@ export class GuardedHttp {
 }
 
 /** Hosts (with port) of a list of URLs, for an allow-list made from configuration. */
-export const hostsOf = (urls: (string | undefined)[]): string[] => [...new Set(urls.filter((u): u is string => !!u).map((u) => new URL(u).host.toLowerCase()))];
+export const hostsOf = (urls: (string | undefined)[]): string[] => [
+  ...new Set(urls.filter((u): u is string => !!u).map((u) => new URL(u).host.toLowerCase())),
+];
 
-export const isLoopbackName = (host: string): boolean => host === 'localhost' || host === '[::1]' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+export const isLoopbackName = (host: string): boolean =>
+  host === 'localhost' || host === '[::1]' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 
 /** Addresses that are not the public internet; an IPv4 address inside an IPv6 one is judged as itself. */
 const PRIVATE = new BlockList();
 for (const [net, bits] of [
-  ['0.0.0.0', 8], ['10.0.0.0', 8], ['100.64.0.0', 10], ['127.0.0.0', 8], ['169.254.0.0', 16], ['172.16.0.0', 12], ['192.0.0.0', 24], ['192.168.0.0', 16], ['198.18.0.0', 15], ['224.0.0.0', 3],
-] as const) PRIVATE.addSubnet(net, bits, 'ipv4');
-for (const [net, bits] of [['::', 127], ['64:ff9b::', 96], ['fc00::', 7], ['fe80::', 10], ['ff00::', 8]] as const) PRIVATE.addSubnet(net, bits, 'ipv6');
+  ['0.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['172.16.0.0', 12],
+  ['192.0.0.0', 24],
+  ['192.168.0.0', 16],
+  ['198.18.0.0', 15],
+  ['224.0.0.0', 3],
+] as const)
+  PRIVATE.addSubnet(net, bits, 'ipv4');
+for (const [net, bits] of [
+  ['::', 127],
+  ['64:ff9b::', 96],
+  ['fc00::', 7],
+  ['fe80::', 10],
+  ['ff00::', 8],
+] as const)
+  PRIVATE.addSubnet(net, bits, 'ipv6');
 
 const isPrivate = (address: string): boolean => PRIVATE.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');

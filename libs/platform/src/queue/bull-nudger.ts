@@ -15,7 +15,11 @@ export class BullNudger implements Nudger {
   private failures = 0;
   private unsettled = 0;
 
-  constructor(redisUrl: string, private readonly logger: Logger, queueName = 'berth-tasks') {
+  constructor(
+    redisUrl: string,
+    private readonly logger: Logger,
+    queueName = 'berth-tasks',
+  ) {
     this.queue = new Bull(queueName, redisUrl, {
       defaultJobOptions: { removeOnComplete: true, removeOnFail: true, attempts: 1 },
       settings: { lockDuration: 30_000, maxStalledCount: 0 },

@@ -35,8 +35,14 @@ function redisSays(url: string, command: string): Promise<string> {
 }
 
 async function redisOnPort(port: number): Promise<ChildProcess> {
-  const child = spawn(findRedisServer()!, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: 'ignore' });
-  await eventually('Redis answers', () => redisSays(`redis://127.0.0.1:${port}`, 'PING').then((text) => text.includes('PONG')).catch(() => false));
+  const child = spawn(findRedisServer()!, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], {
+    stdio: 'ignore',
+  });
+  await eventually('Redis answers', () =>
+    redisSays(`redis://127.0.0.1:${port}`, 'PING')
+      .then((text) => text.includes('PONG'))
+      .catch(() => false),
+  );
   return child;
 }
 
@@ -101,7 +107,11 @@ describe.skipIf(MODE === 'on' && !findRedisServer())(`the dispatcher ${MODE === 
     db.ops((tx) => tasks.enqueue(tx, { lane: `lane:${n % 7}`, handler: 'note', payload: { n }, runAt }));
   const all = (count: number): string[] => Array.from({ length: count }, (_, n) => String(n)).sort();
   const killListeners = (): Promise<unknown> =>
-    db.ops((tx) => tx.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'berth-nudger' and datname = current_database()`));
+    db.ops((tx) =>
+      tx.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'berth-nudger' and datname = current_database()`,
+      ),
+    );
 
   it('starts work of its own process at once, long before the next poll', async () => {
     const tasks = await worker(A_LONG_POLL);
@@ -126,7 +136,10 @@ describe.skipIf(MODE === 'on' && !findRedisServer())(`the dispatcher ${MODE === 
 
   it('finds a task that was enqueued without any nudge at the next poll', async () => {
     await worker(200);
-    await enqueue(new Tasks(clock, { mode: 'poller', nudge: () => undefined, start: async () => undefined, stop: async () => undefined }), 0);
+    await enqueue(
+      new Tasks(clock, { mode: 'poller', nudge: () => undefined, start: async () => undefined, stop: async () => undefined }),
+      0,
+    );
     await eventually('the task ran', () => ran.length === 1);
   });
 
@@ -170,10 +183,14 @@ describe.skipIf(MODE === 'on' && !findRedisServer())(`the dispatcher ${MODE === 
       await eventually('Redis is gone', () => own.exitCode !== null || own.signalCode !== null);
       await enqueue(tasks, 1);
       own = await redisOnPort(port);
-      await eventually('the tasks ran', async () => {
-        if (ran.length < 2) await enqueue(tasks, 2);
-        return ran.length >= 2;
-      }, 20_000);
+      await eventually(
+        'the tasks ran',
+        async () => {
+          if (ran.length < 2) await enqueue(tasks, 2);
+          return ran.length >= 2;
+        },
+        20_000,
+      );
     } finally {
       for (const one of open.splice(0).reverse()) await one.stop();
       own.kill('SIGKILL');

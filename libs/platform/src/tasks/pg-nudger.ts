@@ -46,14 +46,25 @@ export class PgNudger implements Nudger {
   }
 
   private async dial(): Promise<pg.Client> {
-    const client = new pg.Client({ connectionString: this.url, application_name: 'berth-nudger', keepAlive: true, connectionTimeoutMillis: 5_000 });
+    const client = new pg.Client({
+      connectionString: this.url,
+      application_name: 'berth-nudger',
+      keepAlive: true,
+      connectionTimeoutMillis: 5_000,
+    });
     let lost = false;
     const again = (why: string): void => {
       if (lost || this.stopped) return;
       lost = true;
       this.connection = undefined;
       this.logger.warn({ err: why }, 'the listener lost its connection; polling goes on');
-      this.retry = setTimeout(() => void this.connect().then(() => this.wake()).catch(() => undefined), RETRY_MS).unref();
+      this.retry = setTimeout(
+        () =>
+          void this.connect()
+            .then(() => this.wake())
+            .catch(() => undefined),
+        RETRY_MS,
+      ).unref();
     };
     client.on('error', (error) => again(error.message));
     client.on('end', () => again('connection ended'));

@@ -13,7 +13,15 @@ class CountingNudger extends SilentNudger implements Nudger {
   }
 }
 
-interface TaskState { task_id: string; state: string; attempts: number; fence: string; last_error: string | null; next_run_at: Date; lease_until: Date | null }
+interface TaskState {
+  task_id: string;
+  state: string;
+  attempts: number;
+  fence: string;
+  last_error: string | null;
+  next_run_at: Date;
+  lease_until: Date | null;
+}
 
 describe('the task runner', () => {
   let base: TestDatabase;
@@ -96,7 +104,9 @@ describe('the task runner', () => {
         reported.push(`${task.lane} ${task.handler} ${row!.state}: ${task.error}`);
       },
     });
-    r.register('poison', async () => { throw new PermanentTaskError('no such purchase'); });
+    r.register('poison', async () => {
+      throw new PermanentTaskError('no such purchase');
+    });
     r.register('note', async (_payload, context) => void ran.push(context.lane));
     const head = await enqueue({ handler: 'poison', lane: 'lane:a' });
     await enqueue({ handler: 'note', lane: 'lane:a' });
@@ -108,8 +118,14 @@ describe('the task runner', () => {
   });
 
   it('parks nothing when the report cannot be written', async () => {
-    const r = runner({ onParked: async () => { throw new Error('no place for a finding'); } });
-    r.register('poison', async () => { throw new PermanentTaskError('broken'); });
+    const r = runner({
+      onParked: async () => {
+        throw new Error('no place for a finding');
+      },
+    });
+    r.register('poison', async () => {
+      throw new PermanentTaskError('broken');
+    });
     const head = await enqueue({ handler: 'poison' });
     const run = r.drain();
     await eventually('the claim was made', async () => (await state(head)).attempts === 1);
@@ -122,7 +138,9 @@ describe('the task runner', () => {
     const reported: string[] = [];
     const r = runner({ maxAttempts: 3, onParked: async (_tx, task) => void reported.push(task.error) });
     let attempts = 0;
-    r.register('fail', async () => { throw new Error(`attempt ${++attempts}`); });
+    r.register('fail', async () => {
+      throw new Error(`attempt ${++attempts}`);
+    });
     const id = await enqueue({ handler: 'fail' });
     for (let i = 0; i < 6; i++) {
       await r.drain();
@@ -140,7 +158,9 @@ describe('the task runner', () => {
     r.register('kill', async () => void (ran += 1));
     const id = await enqueue({ handler: 'kill' });
     // What three dead workers leave behind: a claim whose lease has run out.
-    await db.ops((tx) => tx.query(`update tasks set state = 'running', attempts = 3, lease_until = now() - interval '1 minute' where task_id = $1`, [id]));
+    await db.ops((tx) =>
+      tx.query(`update tasks set state = 'running', attempts = 3, lease_until = now() - interval '1 minute' where task_id = $1`, [id]),
+    );
     await r.drain();
     expect(ran).toBe(0);
     expect(reported).toHaveLength(1);
@@ -214,7 +234,9 @@ describe('the task runner', () => {
       await held.opened;
       await db
         .ops(async (tx) => {
-          await tx.query(`insert into tasks (task_id, lane, handler, payload_ref, next_run_at, created_at) values (gen_random_uuid(), 'effect', 'none', '{}', now(), now())`);
+          await tx.query(
+            `insert into tasks (task_id, lane, handler, payload_ref, next_run_at, created_at) values (gen_random_uuid(), 'effect', 'none', '{}', now(), now())`,
+          );
           await context.completeIn(tx);
         })
         .catch((error: Error) => {
@@ -379,7 +401,9 @@ describe('the task runner', () => {
   it('counts what a clock made as work, and a clock that fails hinders no other', async () => {
     const r = runner();
     const made = [1, 0];
-    r.addClock(async () => { throw new Error('broken clock'); });
+    r.addClock(async () => {
+      throw new Error('broken clock');
+    });
     r.addClock(async () => made.shift() ?? 0);
     expect(await r.drain()).toBe(true);
     expect(made).toEqual([]);

@@ -16,7 +16,10 @@ export interface TaskContext {
 
 /** Run again at a business instant without counting as a failure (an awaited fact is not there yet). */
 export class RunAgainAt extends Error {
-  constructor(readonly at: Date, readonly reason: string) {
+  constructor(
+    readonly at: Date,
+    readonly reason: string,
+  ) {
     super(`run again at ${at.toISOString()}: ${reason}`);
   }
 }
@@ -26,7 +29,14 @@ export class PermanentTaskError extends Error {}
 
 export type TaskHandler = (payload: PayloadRef, context: TaskContext) => Promise<void>;
 
-interface TaskRow { task_id: string; lane: string; handler: string; payload_ref: PayloadRef; attempts: number; fence: string }
+interface TaskRow {
+  task_id: string;
+  lane: string;
+  handler: string;
+  payload_ref: PayloadRef;
+  attempts: number;
+  fence: string;
+}
 
 export interface TaskRunnerOptions {
   concurrency?: number;
@@ -82,9 +92,11 @@ export class TaskRunner {
     await this.nudger.start(() => void this.pump());
     const loop = (): void => {
       if (this.stopped) return;
-      void this.tickClocks().then(() => this.pump()).finally(() => {
-        if (!this.stopped) this.timer = setTimeout(loop, this.options.pollMs);
-      });
+      void this.tickClocks()
+        .then(() => this.pump())
+        .finally(() => {
+          if (!this.stopped) this.timer = setTimeout(loop, this.options.pollMs);
+        });
     };
     loop();
   }
@@ -129,7 +141,10 @@ export class TaskRunner {
   /** Somebody works on a task, or its lease has just run out and we may take it. */
   private async dueElsewhere(): Promise<boolean> {
     const rows = await this.db.ops((tx) =>
-      tx.query(`select 1 from tasks where state = 'running' and (lease_until > $1 or handler = any($2::text[])) limit 1`, [realNow(), [...this.handlers.keys()]]),
+      tx.query(`select 1 from tasks where state = 'running' and (lease_until > $1 or handler = any($2::text[])) limit 1`, [
+        realNow(),
+        [...this.handlers.keys()],
+      ]),
     );
     return rows.length > 0;
   }
@@ -216,12 +231,15 @@ export class TaskRunner {
       const handler = this.handlers.get(task.handler);
       if (!handler) throw new PermanentTaskError(`no handler is called ${task.handler}`);
       // Every earlier claim ended without an outcome: whoever ran it died of it, and so would we.
-      if (task.attempts > this.options.maxAttempts) throw new PermanentTaskError(`given up after ${task.attempts - 1} runs that never ended`);
+      if (task.attempts > this.options.maxAttempts)
+        throw new PermanentTaskError(`given up after ${task.attempts - 1} runs that never ended`);
       await handler(task.payload_ref, context);
       if (!completed) await this.db.ops((tx) => this.finish(tx, task));
     } catch (error) {
       if (completed) return;
-      await this.failed(task, error).catch((e: unknown) => this.logger.error({ err: errorText(e), task: task.task_id }, 'a failed task could not be recorded; its lease will run out'));
+      await this.failed(task, error).catch((e: unknown) =>
+        this.logger.error({ err: errorText(e), task: task.task_id }, 'a failed task could not be recorded; its lease will run out'),
+      );
     }
   }
 
@@ -255,7 +273,10 @@ export class TaskRunner {
     // Capped exponential back-off with full jitter: a fleet that failed together must not return together.
     const cap = Math.min(300_000, 500 * 2 ** task.attempts);
     const delay = Math.round(cap / 4 + Math.random() * cap);
-    this.logger.warn({ task: task.task_id, handler: task.handler, attempt: task.attempts, retryInMs: delay, err: text }, 'task failed; it will be retried');
+    this.logger.warn(
+      { task: task.task_id, handler: task.handler, attempt: task.attempts, retryInMs: delay, err: text },
+      'task failed; it will be retried',
+    );
     await this.reschedule(task, new Date(now.getTime() + delay), text, false);
   }
 

@@ -5,7 +5,14 @@ export type { EngineTimes, ProvisioningEventType } from './application/context.j
 export type { Wish } from './application/change-placement.js';
 export type { PlacementRequest } from './application/request-placement.js';
 export type {
-  ClusterView, Credentials, OperationView, Page, Paging, PlacementView, Progress, StepView,
+  ClusterView,
+  Credentials,
+  OperationView,
+  Page,
+  Paging,
+  PlacementView,
+  Progress,
+  StepView,
 } from './application/read-models.js';
 export { clusterTransitions, nextCluster } from './domain/cluster-states.js';
 export type { ClusterEvent, ClusterPhase } from './domain/cluster-states.js';

@@ -8,7 +8,13 @@ const SHAPE = /^(bop|bte|bce)_([a-z0-9]{16})_([A-Za-z0-9_-]{43})([0-9a-f]{8})$/;
 
 const checksum = (text: string): string => crc32(text).toString(16).padStart(8, '0');
 
-export interface NewKey { kind: PrincipalKind; name: string; tenantId?: string; clusterId?: string; expiresAt?: Date }
+export interface NewKey {
+  kind: PrincipalKind;
+  name: string;
+  tenantId?: string;
+  clusterId?: string;
+  expiresAt?: Date;
+}
 
 /**
  * API keys: `<kind>_<id>_<secret><checksum>`. The secret has 256 random bits and is stored as SHA-256 only; it is shown
@@ -30,13 +36,22 @@ export class Keys {
 
   /** The principal of a presented key, or a 401 that does not say which part was wrong. Runs under the ops role. */
   async authenticate(tx: Tx, presented: string): Promise<Principal> {
-    const refused = new ProblemError('unauthenticated', 'auth.key_invalid', 'The API key is missing, wrong, expired or revoked. Send it as "Authorization: Bearer <key>".');
+    const refused = new ProblemError(
+      'unauthenticated',
+      'auth.key_invalid',
+      'The API key is missing, wrong, expired or revoked. Send it as "Authorization: Bearer <key>".',
+    );
     const m = SHAPE.exec(presented);
     if (!m || checksum(presented.slice(0, -8)) !== m[4]) throw refused;
-    const [row] = await tx.query<{ kind: PrincipalKind; tenant_id: string | null; cluster_id: string | null; name: string; secret_hash: string; expires_at: Date | null; revoked_at: Date | null }>(
-      'select kind, tenant_id, cluster_id, name, secret_hash, expires_at, revoked_at from api_keys where key_id = $1',
-      [m[2]],
-    );
+    const [row] = await tx.query<{
+      kind: PrincipalKind;
+      tenant_id: string | null;
+      cluster_id: string | null;
+      name: string;
+      secret_hash: string;
+      expires_at: Date | null;
+      revoked_at: Date | null;
+    }>('select kind, tenant_id, cluster_id, name, secret_hash, expires_at, revoked_at from api_keys where key_id = $1', [m[2]]);
     if (!row || !sameSecret(row.secret_hash, sha256Hex(m[3]!)) || row.revoked_at || PREFIX[row.kind] !== m[1]) throw refused;
     if (row.expires_at && row.expires_at <= realNow()) throw refused;
     const base = { keyId: m[2]!, name: row.name };

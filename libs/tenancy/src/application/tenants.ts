@@ -1,23 +1,54 @@
 import { ProblemError, type Clock, type Sealer, type Tx, uuidv5, uuidv7 } from '#platform';
 import { makeSlug } from '../domain/slug.js';
 
-export interface Contact { name: string; email: string }
-export interface Tenant { tenantId: string; slug: string; displayName: string; region: string; state: 'active' | 'closed'; createdAt: Date; updatedAt: Date }
+export interface Contact {
+  name: string;
+  email: string;
+}
+export interface Tenant {
+  tenantId: string;
+  slug: string;
+  displayName: string;
+  region: string;
+  state: 'active' | 'closed';
+  createdAt: Date;
+  updatedAt: Date;
+}
 
-interface TenantRow { tenant_id: string; slug: string; display_name: string; region: string; state: 'active' | 'closed'; created_at: Date; updated_at: Date }
+interface TenantRow {
+  tenant_id: string;
+  slug: string;
+  display_name: string;
+  region: string;
+  state: 'active' | 'closed';
+  created_at: Date;
+  updated_at: Date;
+}
 
 const toTenant = (r: TenantRow): Tenant => ({
-  tenantId: r.tenant_id, slug: r.slug, displayName: r.display_name, region: r.region, state: r.state, createdAt: r.created_at, updatedAt: r.updated_at,
+  tenantId: r.tenant_id,
+  slug: r.slug,
+  displayName: r.display_name,
+  region: r.region,
+  state: r.state,
+  createdAt: r.created_at,
+  updatedAt: r.updated_at,
 });
 
 const COLUMNS = 'tenant_id, slug, display_name, region, state, created_at, updated_at';
 
 /** Tenants: our unit of isolation. The id comes from the purchase that made it, so racing makers are an upsert. */
 export class Tenants {
-  constructor(private readonly clock: Clock, private readonly sealer: Sealer) {}
+  constructor(
+    private readonly clock: Clock,
+    private readonly sealer: Sealer,
+  ) {}
 
   /** Makes the tenant of a purchase, or answers the one that exists. A later landing changes name and contact only. */
-  async ensureForPurchase(tx: Tx, input: { purchaseId: string; displayName: string; region: string; contact: Contact | null }): Promise<Tenant> {
+  async ensureForPurchase(
+    tx: Tx,
+    input: { purchaseId: string; displayName: string; region: string; contact: Contact | null },
+  ): Promise<Tenant> {
     const now = this.clock.now();
     const sealed = input.contact ? this.seal(input.contact) : null;
     const [row] = await tx.query<TenantRow>(
@@ -60,14 +91,21 @@ export class Tenants {
   }
 }
 
-export interface AuditEntry { tenantId: string | null; actor: string; action: string; subject: string; detail?: Record<string, unknown> }
+export interface AuditEntry {
+  tenantId: string | null;
+  actor: string;
+  action: string;
+  subject: string;
+  detail?: Record<string, unknown>;
+}
 
 /** Append-only: serving roles may insert and read, never change. */
 export class Audit {
   constructor(private readonly clock: Clock) {}
   async record(tx: Tx, entry: AuditEntry): Promise<void> {
-    await tx.query('insert into audit_events (audit_event_id, tenant_id, at, actor, action, subject, detail) values ($1, $2, $3, $4, $5, $6, $7)', [
-      uuidv7(), entry.tenantId, this.clock.now(), entry.actor, entry.action, entry.subject, JSON.stringify(entry.detail ?? {}),
-    ]);
+    await tx.query(
+      'insert into audit_events (audit_event_id, tenant_id, at, actor, action, subject, detail) values ($1, $2, $3, $4, $5, $6, $7)',
+      [uuidv7(), entry.tenantId, this.clock.now(), entry.actor, entry.action, entry.subject, JSON.stringify(entry.detail ?? {})],
+    );
   }
 }

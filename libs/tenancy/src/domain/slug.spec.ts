@@ -5,12 +5,20 @@ import { makeSlug, SLUG } from './slug.js';
 describe('a tenant slug', () => {
   it('is a DNS label for any display name in any script', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string({ unit: 'grapheme' }), fc.string({ unit: fc.constantFrom(...'abz 09-'), maxLength: 120, size: 'max' }), fc.string({ unit: 'binary', maxLength: 300 })), fc.uuid(), (name, purchase) => {
-        const slug = makeSlug(name, purchase);
-        expect(slug).toMatch(SLUG);
-        expect(slug.length).toBeLessThanOrEqual(63);
-        expect(slug).not.toContain('--');
-      }),
+      fc.property(
+        fc.oneof(
+          fc.string({ unit: 'grapheme' }),
+          fc.string({ unit: fc.constantFrom(...'abz 09-'), maxLength: 120, size: 'max' }),
+          fc.string({ unit: 'binary', maxLength: 300 }),
+        ),
+        fc.uuid(),
+        (name, purchase) => {
+          const slug = makeSlug(name, purchase);
+          expect(slug).toMatch(SLUG);
+          expect(slug.length).toBeLessThanOrEqual(63);
+          expect(slug).not.toContain('--');
+        },
+      ),
       { numRuns: 500 },
     );
   });

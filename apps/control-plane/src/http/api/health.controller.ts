@@ -26,17 +26,31 @@ export class HealthController {
   @Get('readyz')
   @Open('readiness, says only the modes')
   async readyz(@Res({ passthrough: true }) reply: FastifyReply): Promise<Record<string, unknown>> {
-    const database = await this.db.ops((tx) => tx.query('select 1')).then(() => 'ok', () => 'not answering');
+    const database = await this.db
+      .ops((tx) => tx.query('select 1'))
+      .then(
+        () => 'ok',
+        () => 'not answering',
+      );
     const ready = this.runtime.state === 'ready' && database === 'ok';
     reply.status(ready ? 200 : 503);
-    return { status: ready ? 'ready' : this.runtime.state, role: this.runtime.role, ...this.runtime.modes, databaseAnswer: database, businessTime: this.clock.now().toISOString() };
+    return {
+      status: ready ? 'ready' : this.runtime.state,
+      role: this.runtime.role,
+      ...this.runtime.modes,
+      databaseAnswer: database,
+      businessTime: this.clock.now().toISOString(),
+    };
   }
 
   @Get('metrics')
   @Open('numbers without names of tenants; keep it inside your network')
   async read(@Res() reply: FastifyReply): Promise<void> {
     const due = await this.db.ops((tx) =>
-      tx.query<{ due: string; parked: string }>(`select count(*) filter (where state in ('queued', 'running') and next_run_at <= $1) as due, count(*) filter (where state = 'parked') as parked from tasks where state <> 'done'`, [this.clock.now()]),
+      tx.query<{ due: string; parked: string }>(
+        `select count(*) filter (where state in ('queued', 'running') and next_run_at <= $1) as due, count(*) filter (where state = 'parked') as parked from tasks where state <> 'done'`,
+        [this.clock.now()],
+      ),
     );
     this.metrics.gauge('berth_tasks_due', 'Tasks that are due and not finished').set(Number(due[0]?.due ?? 0));
     this.metrics.gauge('berth_tasks_parked', 'Lanes that stand still until a person looks').set(Number(due[0]?.parked ?? 0));

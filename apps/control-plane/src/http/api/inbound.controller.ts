@@ -39,6 +39,12 @@ export class InboundController {
       ),
     );
     const items = rows.slice(0, q.limit);
-    return pageOf({ items, nextCursor: rows.length > q.limit ? items.at(-1)!.refusal_id : null }, (r) => ({ id: r.refusal_id, source: r.source, code: r.code, detail: r.detail, refusedAt: r.refused_at.toISOString() }));
+    return pageOf({ items, nextCursor: rows.length > q.limit ? items.at(-1)!.refusal_id : null }, (r) => ({
+      id: r.refusal_id,
+      source: r.source,
+      code: r.code,
+      detail: r.detail,
+      refusedAt: r.refused_at.toISOString(),
+    }));
   }
 }

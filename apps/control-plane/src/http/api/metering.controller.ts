@@ -59,7 +59,9 @@ export class MeteringController {
   @Allow('operator', 'tenant')
   @ApiOperation({ operationId: 'listSubmissions', summary: 'Wire items with every attempt and its outcome' })
   async listSubmissions(@Caller() caller: Principal, @Query() query: Record<string, string>): Promise<unknown> {
-    const page = await scoped(this.db, caller, (tx) => listSubmissions(tx, { ...readForeignPage(query), ...ofSubscription(query), ...(query['state'] ? { state: query['state'] } : {}) }));
+    const page = await scoped(this.db, caller, (tx) =>
+      listSubmissions(tx, { ...readForeignPage(query), ...ofSubscription(query), ...(query['state'] ? { state: query['state'] } : {}) }),
+    );
     return { items: page.items.map(submissionView), nextCursor: page.nextCursor };
   }
 
@@ -67,9 +69,14 @@ export class MeteringController {
   @Allow('operator')
   @ApiOperation({ operationId: 'listFindings', summary: 'Named differences with amount, evidence and settlement' })
   async listFindings(@Query() query: Record<string, string>): Promise<unknown> {
-    const page = await this.db.ops((tx) => listFindings(tx, {
-      ...readForeignPage(query), ...ofSubscription(query), ...(query['kind'] ? { kind: query['kind'] } : {}), ...(query['open'] ? { open: query['open'] === 'true' } : {}),
-    }));
+    const page = await this.db.ops((tx) =>
+      listFindings(tx, {
+        ...readForeignPage(query),
+        ...ofSubscription(query),
+        ...(query['kind'] ? { kind: query['kind'] } : {}),
+        ...(query['open'] ? { open: query['open'] === 'true' } : {}),
+      }),
+    );
     return { items: page.items.map(findingView), nextCursor: page.nextCursor };
   }
 
@@ -82,7 +89,13 @@ export class MeteringController {
     const wanted = parse(settlement, body);
     return this.db.ops(async (tx) => {
       await this.metering.settleFinding(tx, { findingId, settlement: wanted.settlement, actor: caller.keyId, reason: wanted.reason });
-      await this.audit.record(tx, { tenantId: null, actor: `${caller.kind}:${caller.keyId}`, action: 'finding.settled', subject: `finding:${findingId}`, detail: wanted });
+      await this.audit.record(tx, {
+        tenantId: null,
+        actor: `${caller.kind}:${caller.keyId}`,
+        action: 'finding.settled',
+        subject: `finding:${findingId}`,
+        detail: wanted,
+      });
       const [row] = (await listFindings(tx, { limit: 1, findingId })).items;
       return row ? findingView(row) : null;
     });
@@ -94,7 +107,8 @@ export class MeteringController {
   async getSumLaw(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
     const subscriptionId = fromPublicId('sub', id);
     const rows = await scoped(this.db, caller, async (tx) => {
-      if (!(await getSubscription(tx, subscriptionId))) throw new ProblemError('not_found', 'subscription.not_found', 'There is no such subscription, or it is not yours.');
+      if (!(await getSubscription(tx, subscriptionId)))
+        throw new ProblemError('not_found', 'subscription.not_found', 'There is no such subscription, or it is not yours.');
       return sumLawTable(tx, { subscriptionId });
     });
     return { items: rows.map(sumLawView), nextCursor: null };
@@ -107,7 +121,12 @@ export class MeteringController {
     const result = await this.db.ops((tx) => this.metering.checkSumLaw(tx));
     return {
       ok: result.ok,
-      items: result.series.map((s) => ({ subscriptionId: toPublicId('sub', s.subscriptionId), meter: s.meter, difference: s.difference.toString(), missing: s.missing })),
+      items: result.series.map((s) => ({
+        subscriptionId: toPublicId('sub', s.subscriptionId),
+        meter: s.meter,
+        difference: s.difference.toString(),
+        missing: s.missing,
+      })),
       nextCursor: null,
     };
   }
@@ -136,7 +155,12 @@ export class MeteringController {
   async startReconciliation(@Caller() caller: Principal, @Body() body: unknown): Promise<unknown> {
     const wanted = parse(newReconciliation, body);
     return this.db.ops(async (tx) => {
-      const id = await this.metering.requestReconciliation(tx, { marketplace: wanted.marketplace, from: new Date(wanted.from), to: new Date(wanted.to), requestedBy: caller.keyId });
+      const id = await this.metering.requestReconciliation(tx, {
+        marketplace: wanted.marketplace,
+        from: new Date(wanted.from),
+        to: new Date(wanted.to),
+        requestedBy: caller.keyId,
+      });
       return reconciliationView((await getReconciliation(tx, id))!);
     });
   }

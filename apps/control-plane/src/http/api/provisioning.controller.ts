@@ -9,11 +9,19 @@ import { pageOf, readPage } from '../support/validate.js';
 
 const clusterView = ({ clusterId, ...c }: ClusterView): Record<string, unknown> => ({ id: toPublicId('clu', clusterId), ...c });
 const placementView = ({ placementId, tenantId, subscriptionId, clusterId, ...p }: PlacementView): Record<string, unknown> => ({
-  id: toPublicId('pla', placementId), tenantId: toPublicId('ten', tenantId), subscriptionId: toPublicId('sub', subscriptionId), clusterId: toPublicId('clu', clusterId), ...p,
+  id: toPublicId('pla', placementId),
+  tenantId: toPublicId('ten', tenantId),
+  subscriptionId: toPublicId('sub', subscriptionId),
+  clusterId: toPublicId('clu', clusterId),
+  ...p,
 });
 const operationView = ({ operationId, tenantId, subscriptionId, clusterId, subjectId, ...o }: OperationView): Record<string, unknown> => ({
-  id: toPublicId('op', operationId), tenantId: tenantId ? toPublicId('ten', tenantId) : null, subscriptionId: subscriptionId ? toPublicId('sub', subscriptionId) : null,
-  clusterId: toPublicId('clu', clusterId), subjectId: toPublicId(o.subjectKind === 'cluster' ? 'clu' : 'pla', subjectId), ...o,
+  id: toPublicId('op', operationId),
+  tenantId: tenantId ? toPublicId('ten', tenantId) : null,
+  subscriptionId: subscriptionId ? toPublicId('sub', subscriptionId) : null,
+  clusterId: toPublicId('clu', clusterId),
+  subjectId: toPublicId(o.subjectKind === 'cluster' ? 'clu' : 'pla', subjectId),
+  ...o,
 });
 
 @ApiTags('provisioning')
@@ -58,9 +66,18 @@ export class ProvisioningController {
     const placementId = fromPublicId('pla', id);
     const shown = await scoped(this.db, caller, (tx) => this.engine.credentials(tx, placementId));
     await this.db.ops((tx) =>
-      this.audit.record(tx, { tenantId: caller.kind === 'tenant' ? caller.tenantId : null, actor: `${caller.kind}:${caller.keyId}`, action: 'credentials.shown', subject: `placement:${placementId}` }),
+      this.audit.record(tx, {
+        tenantId: caller.kind === 'tenant' ? caller.tenantId : null,
+        actor: `${caller.kind}:${caller.keyId}`,
+        action: 'credentials.shown',
+        subject: `placement:${placementId}`,
+      }),
     );
-    return { endpoint: shown.endpoint, accountName: shown.accountName, keys: shown.keys.map((k) => ({ id: k.id, secret: k.secretBase64 })) };
+    return {
+      endpoint: shown.endpoint,
+      accountName: shown.accountName,
+      keys: shown.keys.map((k) => ({ id: k.id, secret: k.secretBase64 })),
+    };
   }
 
   @Get('operations')
@@ -86,7 +103,12 @@ export class ProvisioningController {
     const operationId = fromPublicId('op', id);
     return this.db.ops(async (tx) => {
       await this.engine.retryOperation(tx, operationId);
-      await this.audit.record(tx, { tenantId: null, actor: `${caller.kind}:${caller.keyId}`, action: 'operation.retried', subject: `operation:${operationId}` });
+      await this.audit.record(tx, {
+        tenantId: null,
+        actor: `${caller.kind}:${caller.keyId}`,
+        action: 'operation.retried',
+        subject: `operation:${operationId}`,
+      });
       return operationView(await this.engine.getOperation(tx, operationId));
     });
   }
@@ -96,4 +118,7 @@ const paging = (query: unknown): { limit: number; after?: string } => {
   const { limit, after } = readPage(query);
   return after ? { limit, after } : { limit };
 };
-const mutable = <T>(p: { items: readonly T[]; nextCursor: string | null }): { items: T[]; nextCursor: string | null } => ({ items: [...p.items], nextCursor: p.nextCursor });
+const mutable = <T>(p: { items: readonly T[]; nextCursor: string | null }): { items: T[]; nextCursor: string | null } => ({
+  items: [...p.items],
+  nextCursor: p.nextCursor,
+});

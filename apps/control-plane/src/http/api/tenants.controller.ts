@@ -49,7 +49,12 @@ export class TenantsController {
     return this.db.ops(async (tx) => {
       await this.tenants.get(tx, tenantId);
       const issued = await this.keys.issue(tx, { kind: 'tenant', name, tenantId });
-      await this.audit.record(tx, { tenantId, actor: `${caller.kind}:${caller.keyId}`, action: 'key.issued', subject: `key:${issued.keyId}` });
+      await this.audit.record(tx, {
+        tenantId,
+        actor: `${caller.kind}:${caller.keyId}`,
+        action: 'key.issued',
+        subject: `key:${issued.keyId}`,
+      });
       return { id: issued.keyId, tenantId: toPublicId('ten', tenantId), name, key: issued.key };
     });
   }

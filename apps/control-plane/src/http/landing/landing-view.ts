@@ -9,8 +9,13 @@ export interface LandingView {
   marketplace: string;
   state: 'needs_details' | 'provisioning' | 'activating' | 'ready' | 'suspended' | 'ended' | 'failed' | 'awaiting_marketplace';
   purchase: {
-    offerName: string; planName: string; subscriptionName: string; quantity: number | null;
-    term: { startsAt: string | null; endsAt: string | null; unit: string | null } | null; beneficiaryEmail: string | null; purchaserEmail: string | null;
+    offerName: string;
+    planName: string;
+    subscriptionName: string;
+    quantity: number | null;
+    term: { startsAt: string | null; endsAt: string | null; unit: string | null } | null;
+    beneficiaryEmail: string | null;
+    purchaserEmail: string | null;
   };
   includes: { label: string; value: string }[];
   regions: { id: string; name: string }[];
@@ -35,24 +40,59 @@ export async function landingView(p: ProcessContext, tx: Tx, sessionId: string, 
   const shows = serving && state === 'ready';
   const credentials = shows ? await p.engine.credentials(tx, placement.placementId) : null;
   return {
-    sessionId, marketplace: s.marketplace, state,
+    sessionId,
+    marketplace: s.marketplace,
+    state,
     purchase: {
-      offerName: plan.offerName, planName: plan.planName, subscriptionName: s.name ?? plan.offerName, quantity: s.quantity,
-      term: s.termStartsAt || s.termEndsAt ? { startsAt: s.termStartsAt?.toISOString() ?? null, endsAt: s.termEndsAt?.toISOString() ?? null, unit: s.termUnit } : null,
-      beneficiaryEmail: s.truth.beneficiary?.email ?? null, purchaserEmail: s.truth.purchaser?.email ?? null,
+      offerName: plan.offerName,
+      planName: plan.planName,
+      subscriptionName: s.name ?? plan.offerName,
+      quantity: s.quantity,
+      term:
+        s.termStartsAt || s.termEndsAt
+          ? { startsAt: s.termStartsAt?.toISOString() ?? null, endsAt: s.termEndsAt?.toISOString() ?? null, unit: s.termUnit }
+          : null,
+      beneficiaryEmail: s.truth.beneficiary?.email ?? null,
+      purchaserEmail: s.truth.purchaser?.email ?? null,
     },
     includes: includesOf(plan, s),
     regions: plan.regions,
-    defaults: { organisation: session.details?.organisation ?? '', region: session.details?.region ?? plan.defaultRegion, contactName: session.details?.contactName ?? '', contactEmail: session.details?.contactEmail ?? s.truth.beneficiary?.email ?? '' },
-    progress: progress && ['provisioning', 'activating', 'failed'].includes(state)
-      ? { phase: progress.phase, step: progress.step, steps: progress.steps, awaited: progress.awaited ?? null, message: progress.message, since: (session.completedAt ?? s.createdAt).toISOString() }
-      : null,
+    defaults: {
+      organisation: session.details?.organisation ?? '',
+      region: session.details?.region ?? plan.defaultRegion,
+      contactName: session.details?.contactName ?? '',
+      contactEmail: session.details?.contactEmail ?? s.truth.beneficiary?.email ?? '',
+    },
+    progress:
+      progress && ['provisioning', 'activating', 'failed'].includes(state)
+        ? {
+            phase: progress.phase,
+            step: progress.step,
+            steps: progress.steps,
+            awaited: progress.awaited ?? null,
+            message: progress.message,
+            since: (session.completedAt ?? s.createdAt).toISOString(),
+          }
+        : null,
     endpoint: credentials
-      ? { url: credentials.endpoint, accountName: credentials.accountName, keys: session.completedAt ? credentials.keys.map((k) => ({ id: k.id, secret: k.secretBase64 })) : null, keysShownOnce: true }
+      ? {
+          url: credentials.endpoint,
+          accountName: credentials.accountName,
+          keys: session.completedAt ? credentials.keys.map((k) => ({ id: k.id, secret: k.secretBase64 })) : null,
+          keysShownOnce: true,
+        }
       : null,
     tenant: tenant ? { slug: tenant.slug, displayName: tenant.displayName } : null,
     apiKey: null,
-    problem: state === 'failed' ? { code: 'landing.setup_stopped', detail: 'Setting up your storage has stopped and needs a person.', remedy: 'Nothing is lost and nothing is charged while it waits. Our operators have been told; write to support if it is urgent.' } : null,
+    problem:
+      state === 'failed'
+        ? {
+            code: 'landing.setup_stopped',
+            detail: 'Setting up your storage has stopped and needs a person.',
+            remedy:
+              'Nothing is lost and nothing is charged while it waits. Our operators have been told; write to support if it is urgent.',
+          }
+        : null,
     support: { email: 'support@harbor-storage.example' },
   };
 }
@@ -69,12 +109,22 @@ function stateOf(s: SubscriptionRecord, session: LandingSession, serving: boolea
 
 function includesOf(plan: PlanVersion, s: SubscriptionRecord): { label: string; value: string }[] {
   const quotas = plan.quotas.map((q) => ({ label: 'Storage limit', value: bytes(quotaLimit(q, s.quantity)) }));
-  const included = plan.meters.filter((m) => m.included).map((m) => ({ label: labelOf(m), value: `${m.included!.quantity} ${m.listedUnit} included per ${m.included!.period}` }));
-  const metered = plan.meters.filter((m) => !m.included && m.emission === 'live').map((m) => ({ label: labelOf(m), value: `metered per ${m.listedUnit}` }));
+  const included = plan.meters
+    .filter((m) => m.included)
+    .map((m) => ({ label: labelOf(m), value: `${m.included!.quantity} ${m.listedUnit} included per ${m.included!.period}` }));
+  const metered = plan.meters
+    .filter((m) => !m.included && m.emission === 'live')
+    .map((m) => ({ label: labelOf(m), value: `metered per ${m.listedUnit}` }));
   return [...quotas, ...included, ...metered];
 }
 
-const LABELS: Record<string, string> = { stored_bytes: 'Data stored', egress_bytes: 'Data read out', provisioned_bytes: 'Capacity reserved', ingress_bytes: 'Data written', requests: 'Requests' };
+const LABELS: Record<string, string> = {
+  stored_bytes: 'Data stored',
+  egress_bytes: 'Data read out',
+  provisioned_bytes: 'Capacity reserved',
+  ingress_bytes: 'Data written',
+  requests: 'Requests',
+};
 const labelOf = (m: MeterTerms): string => LABELS[m.metric] ?? m.meter;
 
 function bytes(n: bigint): string {

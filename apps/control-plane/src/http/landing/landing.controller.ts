@@ -14,22 +14,37 @@ const TOKEN_FIELD: Record<Marketplace, string> = { azure: 'token', gcp: 'x-gcp-m
 @ApiTags('landing')
 @Controller('landing')
 export class LandingController {
-  constructor(@Inject(ProcessContext) private readonly processes: ProcessContext, @Inject(Sealer) private readonly sealer: Sealer) {}
+  constructor(
+    @Inject(ProcessContext) private readonly processes: ProcessContext,
+    @Inject(Sealer) private readonly sealer: Sealer,
+  ) {}
 
   @Get('api/sessions/:sessionId')
   @Open('the unguessable session id of a resolved landing token is the proof')
   view(@Param('sessionId') sessionId: string, @Res({ passthrough: true }) reply: FastifyReply): Promise<LandingView> {
     reply.header('cache-control', 'no-store');
-    return this.processes.db.ops(async (tx) => landingView(this.processes, tx, sessionId, await this.processes.landings.find(tx, sessionId)));
+    return this.processes.db.ops(async (tx) =>
+      landingView(this.processes, tx, sessionId, await this.processes.landings.find(tx, sessionId)),
+    );
   }
 
   @Post('api/sessions/:sessionId/details')
   @HttpCode(202)
   @Open('the unguessable session id of a resolved landing token is the proof')
-  async complete(@Param('sessionId') sessionId: string, @Body() body: unknown, @Req() request: FastifyRequest, @Res({ passthrough: true }) reply: FastifyReply): Promise<LandingView | string> {
+  async complete(
+    @Param('sessionId') sessionId: string,
+    @Body() body: unknown,
+    @Req() request: FastifyRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<LandingView | string> {
     const view = await this.processes.db.ops(async (tx) => {
       const done = await this.processes.landings.complete(tx, sessionId, body);
-      await this.processes.audit.record(tx, { tenantId: done.tenantId, actor: 'landing visitor', action: 'landing.completed', subject: `subscription:${done.subscriptionId}` });
+      await this.processes.audit.record(tx, {
+        tenantId: done.tenantId,
+        actor: 'landing visitor',
+        action: 'landing.completed',
+        subject: `subscription:${done.subscriptionId}`,
+      });
       return landingView(this.processes, tx, sessionId, await this.processes.landings.find(tx, sessionId));
     });
     // A plain form (no script) goes back to its page; a client gets the view.
@@ -43,22 +58,34 @@ export class LandingController {
 
   @Get(':marketplace')
   @Open('a buyer arrives with a landing token')
-  async arrive(@Param('marketplace') marketplace: string, @Query() query: Record<string, string>, @Res() reply: FastifyReply): Promise<void> {
-    if (marketplace !== 'azure') throw new ProblemError('not_found', 'request.no_such_route', 'Buyers of this marketplace arrive by a form post.');
+  async arrive(
+    @Param('marketplace') marketplace: string,
+    @Query() query: Record<string, string>,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    if (marketplace !== 'azure')
+      throw new ProblemError('not_found', 'request.no_such_route', 'Buyers of this marketplace arrive by a form post.');
     await this.open('azure', query, reply);
   }
 
   @Post(':marketplace')
   @Open('a buyer arrives with a landing token in a form posted from the marketplace')
-  async arriveByForm(@Param('marketplace') marketplace: string, @Body() body: Record<string, string>, @Res() reply: FastifyReply): Promise<void> {
-    if (!(MARKETPLACES as readonly string[]).includes(marketplace)) throw new ProblemError('not_found', 'request.no_such_route', 'There is nothing at this address.');
+  async arriveByForm(
+    @Param('marketplace') marketplace: string,
+    @Body() body: Record<string, string>,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    if (!(MARKETPLACES as readonly string[]).includes(marketplace))
+      throw new ProblemError('not_found', 'request.no_such_route', 'There is nothing at this address.');
     await this.open(marketplace as Marketplace, body ?? {}, reply);
   }
 
   private async open(marketplace: Marketplace, fields: Record<string, string>, reply: FastifyReply): Promise<void> {
     const texts = Object.fromEntries(Object.entries(fields).filter((e): e is [string, string] => typeof e[1] === 'string'));
     const opened = await openLanding(this.processes, this.sealer, marketplace, TOKEN_FIELD[marketplace], texts);
-    const to = opened.ok ? `/landing/s/${opened.sessionId}` : `/landing/problem?code=${encodeURIComponent(opened.code)}&marketplace=${marketplace}`;
+    const to = opened.ok
+      ? `/landing/s/${opened.sessionId}`
+      : `/landing/problem?code=${encodeURIComponent(opened.code)}&marketplace=${marketplace}`;
     // 303: the follow-up is a GET without the token in its address.
     await reply.status(303).header('location', to).header('cache-control', 'no-store').send('');
   }

@@ -6,7 +6,14 @@ import { basename, extname, join } from 'node:path';
 import { ProblemError, projectRoot } from '#platform';
 import { Open } from '../support/auth.guard.js';
 
-const TYPES: Record<string, string> = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.html': 'text/html; charset=utf-8', '.woff2': 'font/woff2', '.map': 'application/json' };
+const TYPES: Record<string, string> = {
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+  '.html': 'text/html; charset=utf-8',
+  '.woff2': 'font/woff2',
+  '.map': 'application/json',
+};
 
 /** The built portal. Assets carry their hash in the name and never change; the page itself is never cached. */
 @ApiExcludeController()
@@ -32,6 +39,9 @@ export class PortalController {
   private send(reply: FastifyReply, name: string, cache: string): void {
     const file = join(this.folder, name);
     if (!existsSync(file)) throw new ProblemError('not_found', 'portal.not_built', 'The portal is not built. Run: npm run build');
-    void reply.header('cache-control', cache).type(TYPES[extname(file)] ?? 'application/octet-stream').send(createReadStream(file));
+    void reply
+      .header('cache-control', cache)
+      .type(TYPES[extname(file)] ?? 'application/octet-stream')
+      .send(createReadStream(file));
   }
 }

@@ -30,7 +30,11 @@ export class AuthGuard implements CanActivate {
     const presented = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
     const principal = await this.db.ops((tx) => this.keys.authenticate(tx, presented));
     if (!access.kinds.includes(principal.kind)) {
-      throw new ProblemError('forbidden', 'auth.kind_not_allowed', `A ${principal.kind} key may not call this route; it needs: ${access.kinds.join(' or ')}.`);
+      throw new ProblemError(
+        'forbidden',
+        'auth.kind_not_allowed',
+        `A ${principal.kind} key may not call this route; it needs: ${access.kinds.join(' or ')}.`,
+      );
     }
     request.principal = principal;
     return true;

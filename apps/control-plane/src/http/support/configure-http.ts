@@ -18,7 +18,10 @@ export async function configureHttp(app: NestFastifyApplication, logger: Logger)
   fastify.removeAllContentTypeParsers();
   // Webhooks keep their bytes: a signature or a stored original must not depend on our reading of them.
   fastify.addContentTypeParser('*', { parseAs: 'buffer' }, (request: RawRequest, body: Buffer, done) => {
-    read(request, body).then((value) => done(null, value), (error: Error) => done(error));
+    read(request, body).then(
+      (value) => done(null, value),
+      (error: Error) => done(error),
+    );
   });
   fastify.addHook('onRequest', (request, reply, done) => {
     const given = request.headers['x-request-id'];
@@ -28,12 +31,17 @@ export async function configureHttp(app: NestFastifyApplication, logger: Logger)
       'x-content-type-options': 'nosniff',
       'referrer-policy': 'no-referrer',
       'x-frame-options': 'DENY',
-      'content-security-policy': "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
+      'content-security-policy':
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
     });
     done();
   });
   app.useGlobalFilters(new ProblemFilter(logger));
-  SwaggerModule.setup('docs', app, describeApi(app), { jsonDocumentUrl: 'openapi.json', yamlDocumentUrl: 'openapi.yaml', customSiteTitle: 'Berth API' });
+  SwaggerModule.setup('docs', app, describeApi(app), {
+    jsonDocumentUrl: 'openapi.json',
+    yamlDocumentUrl: 'openapi.yaml',
+    customSiteTitle: 'Berth API',
+  });
   await app.init();
   await fastify.ready();
 }
@@ -41,7 +49,9 @@ export async function configureHttp(app: NestFastifyApplication, logger: Logger)
 export function describeApi(app: NestFastifyApplication): ReturnType<typeof SwaggerModule.createDocument> {
   const config = new DocumentBuilder()
     .setTitle('Berth control plane')
-    .setDescription('Tenants, subscriptions, placements, usage and billing records. Errors are problem documents (RFC 9457) with a stable `code`; lists are pages of `{items, nextCursor}`; quantities and base amounts are decimal text.')
+    .setDescription(
+      'Tenants, subscriptions, placements, usage and billing records. Errors are problem documents (RFC 9457) with a stable `code`; lists are pages of `{items, nextCursor}`; quantities and base amounts are decimal text.',
+    )
     .setVersion('1')
     .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'An operator, tenant or cell key' })
     .addServer('/')

@@ -12,12 +12,22 @@ export class ProblemFilter implements ExceptionFilter {
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     const problem = toProblem(error);
     const instance = `urn:request:${request.id}`;
-    if (problem.status >= 500) this.logger.error({ err: errorText(error), stack: (error as Error)?.stack, instance, url: request.url.split('?')[0] }, 'request failed');
+    if (problem.status >= 500)
+      this.logger.error(
+        { err: errorText(error), stack: (error as Error)?.stack, instance, url: request.url.split('?')[0] },
+        'request failed',
+      );
     if (reply.sent) return;
     void reply
       .status(problem.status)
       .header('content-type', 'application/problem+json')
-      .headers(problem.kind === 'unauthenticated' ? { 'www-authenticate': 'Bearer' } : problem.kind === 'unavailable' || problem.kind === 'too_many' ? { 'retry-after': '5' } : {})
+      .headers(
+        problem.kind === 'unauthenticated'
+          ? { 'www-authenticate': 'Bearer' }
+          : problem.kind === 'unavailable' || problem.kind === 'too_many'
+            ? { 'retry-after': '5' }
+            : {},
+      )
       .send(JSON.stringify(problem.toDocument(instance)));
   }
 }
@@ -25,11 +35,19 @@ export class ProblemFilter implements ExceptionFilter {
 export function toProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error;
   const e = error as { code?: string; statusCode?: number };
-  if (e.code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new ProblemError('too_large', 'request.too_large', 'The body is larger than this route takes.');
-  if (e.code?.startsWith('FST_ERR_CTP')) return new ProblemError('validation', 'request.body_unreadable', 'The body could not be read as its content type says.');
-  if (e.code === '22P05' || e.code === '22021') return new ProblemError('validation', 'request.invalid_text', 'The request contains a character that cannot be stored.');
+  if (e.code === 'FST_ERR_CTP_BODY_TOO_LARGE')
+    return new ProblemError('too_large', 'request.too_large', 'The body is larger than this route takes.');
+  if (e.code?.startsWith('FST_ERR_CTP'))
+    return new ProblemError('validation', 'request.body_unreadable', 'The body could not be read as its content type says.');
+  if (e.code === '22P05' || e.code === '22021')
+    return new ProblemError('validation', 'request.invalid_text', 'The request contains a character that cannot be stored.');
   const status = error instanceof HttpException ? error.getStatus() : (e.statusCode ?? 500);
-  if (status === 404) return new ProblemError('not_found', 'request.no_such_route', 'There is nothing at this address. The API is described at /docs.');
+  if (status === 404)
+    return new ProblemError('not_found', 'request.no_such_route', 'There is nothing at this address. The API is described at /docs.');
   if (status >= 400 && status < 500) return new ProblemError('validation', 'request.invalid', errorText(error));
-  return new ProblemError('internal', 'internal', 'Something failed on our side. Nothing was lost; support can find it by the instance of this problem.');
+  return new ProblemError(
+    'internal',
+    'internal',
+    'Something failed on our side. Nothing was lost; support can find it by the instance of this problem.',
+  );
 }

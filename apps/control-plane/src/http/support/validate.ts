@@ -22,11 +22,19 @@ export function readPage(query: unknown): { limit: number; after: string | null 
   const q = parse(pageQuery.loose(), query);
   if (!q.cursor) return { limit: q.limit, after: null };
   const after = Buffer.from(q.cursor, 'base64url').toString('utf8');
-  if (!after || encode(after) !== q.cursor || /[^\x20-\x7e]/.test(after)) throw new ProblemError('validation', 'request.cursor_invalid', 'This cursor was not issued by this API. Leave it out to start at the beginning.');
+  if (!after || encode(after) !== q.cursor || /[^\x20-\x7e]/.test(after))
+    throw new ProblemError(
+      'validation',
+      'request.cursor_invalid',
+      'This cursor was not issued by this API. Leave it out to start at the beginning.',
+    );
   return { limit: q.limit, after };
 }
 
-export const pageOf = <R, T>(page: { items: R[]; nextCursor: string | null }, map: (row: R) => T): { items: T[]; nextCursor: string | null } => ({
+export const pageOf = <R, T>(
+  page: { items: R[]; nextCursor: string | null },
+  map: (row: R) => T,
+): { items: T[]; nextCursor: string | null } => ({
   items: page.items.map(map),
   nextCursor: page.nextCursor === null ? null : encode(page.nextCursor),
 });

@@ -17,15 +17,30 @@ export class UsageController {
   @Post()
   @HttpCode(200)
   @Allow('cell', 'operator')
-  @ApiOperation({ summary: 'Post usage events', description: 'Each item is answered: accepted, duplicate, conflict or rejected with a code. Repeating a batch is safe.' })
+  @ApiOperation({
+    summary: 'Post usage events',
+    description: 'Each item is answered: accepted, duplicate, conflict or rejected with a code. Repeating a batch is safe.',
+  })
   @ApiConsumes('application/cloudevents+json', 'application/cloudevents-batch+json', 'application/json')
-  @ApiBody({ schema: { oneOf: [{ type: 'object', additionalProperties: true }, { type: 'array', maxItems: MAX_EVENTS, items: { type: 'object', additionalProperties: true } }] } })
+  @ApiBody({
+    schema: {
+      oneOf: [
+        { type: 'object', additionalProperties: true },
+        { type: 'array', maxItems: MAX_EVENTS, items: { type: 'object', additionalProperties: true } },
+      ],
+    },
+  })
   async post(@Caller() caller: Principal, @Body() body: unknown): Promise<unknown> {
     const events = Array.isArray(body) ? body : [body];
-    if (body === undefined || typeof body === 'string' || events.length === 0) throw new ProblemError('validation', 'usage.no_events', 'Send one CloudEvent or an array of them as JSON.');
-    if (events.length > MAX_EVENTS) throw new ProblemError('too_large', 'usage.batch_too_large', `A batch may hold at most ${MAX_EVENTS} events.`);
+    if (body === undefined || typeof body === 'string' || events.length === 0)
+      throw new ProblemError('validation', 'usage.no_events', 'Send one CloudEvent or an array of them as JSON.');
+    if (events.length > MAX_EVENTS)
+      throw new ProblemError('too_large', 'usage.batch_too_large', `A batch may hold at most ${MAX_EVENTS} events.`);
     // A cell speaks for the source /cells/<cluster name>; its key carries that name.
-    const principal = caller.kind === 'cell' ? { kind: caller.kind, keyId: caller.keyId, clusterId: caller.name } : { kind: caller.kind, keyId: caller.keyId };
+    const principal =
+      caller.kind === 'cell'
+        ? { kind: caller.kind, keyId: caller.keyId, clusterId: caller.name }
+        : { kind: caller.kind, keyId: caller.keyId };
     return this.metering.ingest(principal, events);
   }
 }

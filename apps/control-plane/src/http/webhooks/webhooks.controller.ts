@@ -19,16 +19,29 @@ export class WebhooksController {
   @Post([':marketplace', ':marketplace/eventbridge'])
   @HttpCode(200)
   @Open('the marketplace proves itself: Entra JWT, OIDC token or shared secret')
-  async receive(@Param('marketplace') marketplace: string, @Req() request: RawRequest, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
-    if (!(MARKETPLACES as readonly string[]).includes(marketplace)) throw new ProblemError('not_found', 'request.no_such_route', 'There is nothing at this address.');
+  async receive(
+    @Param('marketplace') marketplace: string,
+    @Req() request: RawRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<unknown> {
+    if (!(MARKETPLACES as readonly string[]).includes(marketplace))
+      throw new ProblemError('not_found', 'request.no_such_route', 'There is nothing at this address.');
     const body = request.rawBody ?? Buffer.alloc(0);
     const headers = flat(request.headers);
     if (body.length > MAX_BODY) {
-      await this.processes.inbox.refuse(`${marketplace}.webhook`, 'webhook.too_large', `${body.length} bytes`, headers, body.subarray(0, 4_000).toString('utf8'));
+      await this.processes.inbox.refuse(
+        `${marketplace}.webhook`,
+        'webhook.too_large',
+        `${body.length} bytes`,
+        headers,
+        body.subarray(0, 4_000).toString('utf8'),
+      );
       throw new ProblemError('too_large', 'webhook.too_large', `A notification may have at most ${MAX_BODY} bytes.`);
     }
     const answer = await receiveWebhook(this.processes, marketplace as Marketplace, {
-      headers, query: flat(request.query as Record<string, unknown>), body: body.toString('utf8'),
+      headers,
+      query: flat(request.query as Record<string, unknown>),
+      body: body.toString('utf8'),
     });
     reply.status(answer.status);
     return answer.body ?? '';
@@ -36,4 +49,6 @@ export class WebhooksController {
 }
 
 const flat = (values: Record<string, unknown>): Record<string, string> =>
-  Object.fromEntries(Object.entries(values).flatMap(([k, v]) => (v === undefined ? [] : [[k.toLowerCase(), Array.isArray(v) ? v.join(', ') : String(v)]])));
+  Object.fromEntries(
+    Object.entries(values).flatMap(([k, v]) => (v === undefined ? [] : [[k.toLowerCase(), Array.isArray(v) ? v.join(', ') : String(v)]])),
+  );

@@ -8,7 +8,11 @@ import type { InboundRequest, StoredInbound } from '#marketplaces/core';
 import { GuardedHttp, hostsOf, type Logger, OffsetClock, projectRoot } from '#platform';
 import { createAzureAdapter, type AzureAdapter, type AzureSettingsInput } from '../../src/index.js';
 
-export interface Captured { request: InboundRequest; stored: StoredInbound; body: Record<string, unknown> }
+export interface Captured {
+  request: InboundRequest;
+  stored: StoredInbound;
+  body: Record<string, unknown>;
+}
 
 /** The sandbox as a process of its own, a webhook receiver, and an adapter that talks to it over real sockets. */
 export class AzureSandbox {
@@ -19,7 +23,11 @@ export class AzureSandbox {
   readonly http: GuardedHttp;
   readonly adapter: AzureAdapter;
 
-  private constructor(readonly url: string, private readonly process: ChildProcess, private readonly receiver: Server) {
+  private constructor(
+    readonly url: string,
+    private readonly process: ChildProcess,
+    private readonly receiver: Server,
+  ) {
     this.http = new GuardedHttp({ allow: hostsOf([url]) });
     this.adapter = this.adapterWith({});
   }
@@ -50,22 +58,31 @@ export class AzureSandbox {
     await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve));
     const sandbox = new AzureSandbox(url, child, receiver);
     sandbox.receive();
-    await sandbox.control('PUT', '/settings', { azure: { ...azure, webhookUrl: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/azure/webhook` } });
+    await sandbox.control('PUT', '/settings', {
+      azure: { ...azure, webhookUrl: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/azure/webhook` },
+    });
     return sandbox;
   }
 
   adapterWith(settings: Partial<AzureSettingsInput>, logger?: Logger): AzureAdapter {
     return createAzureAdapter(
       {
-        apiUrl: `${this.url}/azure/api`, authorityUrl: `${this.url}/azure/login`, tenantId: '7b1d2c54-3a0e-4f6b-9c11-5f0e8a4d2b90',
-        clientId: 'c2a5e0f3-64b7-4d19-8e2a-1b9f7c3d5a68', clientSecret: 'right-secret', ...settings,
+        apiUrl: `${this.url}/azure/api`,
+        authorityUrl: `${this.url}/azure/login`,
+        tenantId: '7b1d2c54-3a0e-4f6b-9c11-5f0e8a4d2b90',
+        clientId: 'c2a5e0f3-64b7-4d19-8e2a-1b9f7c3d5a68',
+        clientSecret: 'right-secret',
+        ...settings,
       },
       { http: this.http, clock: this.clock, logger },
     );
   }
 
   async control<T = Record<string, unknown>>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<T> {
-    const answer = await fetch(`${this.url}/sandbox${path}`, { method, ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }) });
+    const answer = await fetch(`${this.url}/sandbox${path}`, {
+      method,
+      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+    });
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
     return (text ? JSON.parse(text) : {}) as T;
@@ -96,7 +113,7 @@ export class AzureSandbox {
   }
 
   async until<T>(look: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
-    for (const end = performance.now() + 10_000; performance.now() < end; ) {
+    for (const end = performance.now() + 10_000; performance.now() < end;) {
       const found = await look();
       if (found) return found;
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -105,7 +122,10 @@ export class AzureSandbox {
   }
 
   async advance(seconds: number): Promise<void> {
-    const { offsetMs, generation } = await this.control<{ offsetMs: number; generation: number }>('POST', '/clock/advance', { seconds, stepSeconds: seconds });
+    const { offsetMs, generation } = await this.control<{ offsetMs: number; generation: number }>('POST', '/clock/advance', {
+      seconds,
+      stepSeconds: seconds,
+    });
     this.clock.apply(offsetMs, generation);
   }
 

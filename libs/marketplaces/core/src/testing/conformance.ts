@@ -1,7 +1,15 @@
 /** The suite that each marketplace adapter passes, the in-memory fake too. For tests only. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { equalDecimals, MarketplaceBusy, type MarketplaceAdapter, type SubscriptionTruth, sumDecimals, type UsageItemOutcome, type UsageWireItem } from '../index.js';
+import {
+  equalDecimals,
+  MarketplaceBusy,
+  type MarketplaceAdapter,
+  type SubscriptionTruth,
+  sumDecimals,
+  type UsageItemOutcome,
+  type UsageWireItem,
+} from '../index.js';
 import type { MarketplaceHarness, TestPurchase } from './harness.js';
 
 const HOUR = 3_600_000;
@@ -33,8 +41,15 @@ export function describeMarketplaceConformance(name: string, makeHarness: () => 
     const item = (purchase: TestPurchase, hour: number, amount: string, dimension = 0, itemId: string = randomUUID()): UsageWireItem => {
       const hourStart = h.closedHour(purchase, hour);
       return adapter.buildUsageItem({
-        itemId, externalSubscriptionId: purchase.externalSubscriptionId, externalPlanId: purchase.externalPlanId, dimension: purchase.dimensions[dimension]!,
-        hourStart, startsAt: hourStart, endsAt: new Date(hourStart.getTime() + HOUR), quantity: amount, refs: purchase.refs,
+        itemId,
+        externalSubscriptionId: purchase.externalSubscriptionId,
+        externalPlanId: purchase.externalPlanId,
+        dimension: purchase.dimensions[dimension]!,
+        hourStart,
+        startsAt: hourStart,
+        endsAt: new Date(hourStart.getTime() + HOUR),
+        quantity: amount,
+        refs: purchase.refs,
       });
     };
     const send = async (...items: UsageWireItem[]): Promise<UsageItemOutcome[]> => {
@@ -69,8 +84,17 @@ export function describeMarketplaceConformance(name: string, makeHarness: () => 
       it('reads as its marketplace sees it, and as null where there is none', async () => {
         const purchase = await h.purchase();
         const truth = await truthOf(purchase);
-        expect(truth).toMatchObject({ marketplace: adapter.marketplace, externalSubscriptionId: purchase.externalSubscriptionId, externalPlanId: purchase.externalPlanId });
-        expect(await adapter.readTruth(purchase.externalSubscriptionId.replace(/[0-9a-f]{6}$/, (end) => (end === '000000' ? '000001' : '000000')), {})).toBeNull();
+        expect(truth).toMatchObject({
+          marketplace: adapter.marketplace,
+          externalSubscriptionId: purchase.externalSubscriptionId,
+          externalPlanId: purchase.externalPlanId,
+        });
+        expect(
+          await adapter.readTruth(
+            purchase.externalSubscriptionId.replace(/[0-9a-f]{6}$/, (end) => (end === '000000' ? '000001' : '000000')),
+            {},
+          ),
+        ).toBeNull();
       });
 
       it('is active after being acknowledged, and a second time changes nothing', async () => {
@@ -89,7 +113,9 @@ export function describeMarketplaceConformance(name: string, makeHarness: () => 
         const purchase = await active();
         const listed: SubscriptionTruth[] = [];
         for await (const truth of adapter.listAll()) listed.push(truth);
-        expect(listed.filter((t) => t.externalSubscriptionId === purchase.externalSubscriptionId)).toMatchObject([{ state: 'active', externalPlanId: purchase.externalPlanId }]);
+        expect(listed.filter((t) => t.externalSubscriptionId === purchase.externalSubscriptionId)).toMatchObject([
+          { state: 'active', externalPlanId: purchase.externalPlanId },
+        ]);
       });
     });
 
@@ -130,7 +156,8 @@ export function describeMarketplaceConformance(name: string, makeHarness: () => 
         const ended = first.find((e) => e.kind === 'ended');
         expect(ended).toMatchObject({ externalSubscriptionId: purchase.externalSubscriptionId, marketplace: adapter.marketplace });
         expect(ended?.effectiveAt).toBeInstanceOf(Date);
-        const timeless = (events: typeof first): unknown => events.map((e) => ({ ...e, truth: e.truth && { ...e.truth, observedAt: null } }));
+        const timeless = (events: typeof first): unknown =>
+          events.map((e) => ({ ...e, truth: e.truth && { ...e.truth, observedAt: null } }));
         expect(timeless(second)).toEqual(timeless(first));
       });
     });
@@ -141,7 +168,8 @@ export function describeMarketplaceConformance(name: string, makeHarness: () => 
           if (!h.requestPlan || !adapter.answerChange) return;
           const purchase = await active();
           const { message, toExternalPlanId } = await h.requestPlan(purchase);
-          if (message.request && adapter.verifyInbound) expect(await adapter.verifyInbound(message.request)).toMatchObject({ ok: true, decisionWanted: true });
+          if (message.request && adapter.verifyInbound)
+            expect(await adapter.verifyInbound(message.request)).toMatchObject({ ok: true, decisionWanted: true });
           const [event] = await adapter.normalise(message.stored);
           expect(event).toMatchObject({ kind: 'change_requested', change: { kind: 'plan', toExternalPlanId, requestedByUs: false } });
           for (let i = 0; i < 2; i += 1) await adapter.answerChange(event!.truth!, event!.change!, { accept, reason: 'for a test' });
@@ -221,14 +249,21 @@ export function describeMarketplaceConformance(name: string, makeHarness: () => 
         const purchase = await active();
         const [early] = [item(purchase, 3, quantity(1))];
         await send(early!);
-        const items = [item(purchase, 4, quantity(40)), item(purchase, 3, quantity(1), 1), item(purchase, 5, quantity(50)), ...(adapter.usage.safeResend ? [early!] : [])];
+        const items = [
+          item(purchase, 4, quantity(40)),
+          item(purchase, 3, quantity(1), 1),
+          item(purchase, 5, quantity(50)),
+          ...(adapter.usage.safeResend ? [early!] : []),
+        ];
         for (const order of [items, [...items].reverse()]) {
           const outcomes = await send(...order);
           if (order === items) expect(outcomes.slice(0, 3).map((o) => o.outcome)).toEqual(['accepted', 'accepted', 'accepted']);
           for (const [i, outcome] of outcomes.entries()) {
             if (!SETTLED.includes(outcome.outcome)) continue;
             const sent = { 3: quantity(1), 4: quantity(40), 5: quantity(50) } as Record<number, string>;
-            const hour = [3, 4, 5].find((n) => [0, 1].some((d) => item(purchase, n, sent[n]!, d, order[i]!.itemId).body === order[i]!.body));
+            const hour = [3, 4, 5].find((n) =>
+              [0, 1].some((d) => item(purchase, n, sent[n]!, d, order[i]!.itemId).body === order[i]!.body),
+            );
             expect(equalDecimals((outcome as { acceptedQuantity: string }).acceptedQuantity, sent[hour!]!)).toBe(true);
           }
           if (!adapter.usage.safeResend) break;
@@ -248,13 +283,24 @@ export function describeMarketplaceConformance(name: string, makeHarness: () => 
       it('reads back as the sum of what was accepted', async () => {
         if (!adapter.readBack) return;
         const purchase = await active();
-        const outcomes = await send(item(purchase, 1, quantity(1)), item(purchase, 2, quantity(2)), item(purchase, 3, quantity(3)), item(purchase, 1, quantity(9), 1));
+        const outcomes = await send(
+          item(purchase, 1, quantity(1)),
+          item(purchase, 2, quantity(2)),
+          item(purchase, 3, quantity(3)),
+          item(purchase, 1, quantity(9), 1),
+        );
         expect(outcomes.map((o) => o.outcome)).toEqual(Array(4).fill('accepted'));
-        const lines = await adapter.readBack({ from: h.closedHour(purchase, 3), to: h.clock.now(), externalSubscriptionId: purchase.externalSubscriptionId });
+        const lines = await adapter.readBack({
+          from: h.closedHour(purchase, 3),
+          to: h.clock.now(),
+          externalSubscriptionId: purchase.externalSubscriptionId,
+        });
         const sum = (dimension: string): string => sumDecimals(lines.filter((l) => l.dimension === dimension).map((l) => l.quantity));
         expect(sum(purchase.dimensions[0])).toBe(sumDecimals([quantity(1), quantity(2), quantity(3)]));
         expect(sum(purchase.dimensions[1])).toBe(sumDecimals([quantity(9)]));
-        expect(lines.every((l) => l.externalSubscriptionId === purchase.externalSubscriptionId && l.externalPlanId === purchase.externalPlanId)).toBe(true);
+        expect(
+          lines.every((l) => l.externalSubscriptionId === purchase.externalSubscriptionId && l.externalPlanId === purchase.externalPlanId),
+        ).toBe(true);
       });
 
       it('has a target that is not after its last moment, and a last moment after the hour', () => {

@@ -21,8 +21,12 @@ describeMarketplaceConformance('in-memory fake', async () => {
     end: async (p) => told(fake.setState(p.externalSubscriptionId, 'ended')),
     unknownMessage: async (p) => told(fake.message(p.externalSubscriptionId, 'transfer')),
     forgeries: async (p) => [{ what: 'no secret', request: { ...fake.message(p.externalSubscriptionId, 'ended'), headers: {} } }],
-    requestPlan: async (p) => ({ message: told(fake.requestChange(p.externalSubscriptionId, { externalPlanId: 'premium' }).message), toExternalPlanId: 'premium' }),
-    billed: async (p) => fake.billed(p.externalSubscriptionId).map((b) => ({ dimension: b.dimension, quantity: b.quantity, hourStart: new Date(b.hour) })),
+    requestPlan: async (p) => ({
+      message: told(fake.requestChange(p.externalSubscriptionId, { externalPlanId: 'premium' }).message),
+      toExternalPlanId: 'premium',
+    }),
+    billed: async (p) =>
+      fake.billed(p.externalSubscriptionId).map((b) => ({ dimension: b.dimension, quantity: b.quantity, hourStart: new Date(b.hour) })),
     loseUsageAnswer: async () => fake.failNext('submitUsage', 'lost'),
     throttleUsage: async () => fake.failNext('submitUsage', 'busy'),
     dispose: async () => undefined,

@@ -1,6 +1,30 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '#platform';
-import { type Deadlines, equalDecimals, type FulfillmentEvent, type InboundRequest, type InboundVerdict, type LandingResolution, type Marketplace, type MarketplaceAdapter, MarketplaceBusy, MarketplaceRefusal, type MarketplaceState, MarketplaceUnknown, type Party, type ReadBackLine, type ReadBackQuery, type RequestedChange, type StoredInbound, type SubscriptionTruth, sumDecimals, type UsageItemInput, type UsageItemOutcome, type UsageTraits, type UsageWireItem } from '../index.js';
+import {
+  type Deadlines,
+  equalDecimals,
+  type FulfillmentEvent,
+  type InboundRequest,
+  type InboundVerdict,
+  type LandingResolution,
+  type Marketplace,
+  type MarketplaceAdapter,
+  MarketplaceBusy,
+  MarketplaceRefusal,
+  type MarketplaceState,
+  MarketplaceUnknown,
+  type Party,
+  type ReadBackLine,
+  type ReadBackQuery,
+  type RequestedChange,
+  type StoredInbound,
+  type SubscriptionTruth,
+  sumDecimals,
+  type UsageItemInput,
+  type UsageItemOutcome,
+  type UsageTraits,
+  type UsageWireItem,
+} from '../index.js';
 import { isKnownKind, KIND_OF, type Message, parseMessage, SECRET } from './fake-message.js';
 
 const HOUR = 3_600_000;
@@ -21,12 +45,32 @@ export interface FakePurchaseInput {
 
 /** `lost`: done, but the answer never arrives. The others happen before anything is done. */
 export type FakeFault = 'lost' | 'busy' | 'refused' | 'unknown';
-export type FakeOperation = 'normalise' | 'readTruth' | 'resolveLanding' | 'acknowledge' | 'answerChange' | 'submitUsage' | 'readBack' | 'listAll';
+export type FakeOperation =
+  'normalise' | 'readTruth' | 'resolveLanding' | 'acknowledge' | 'answerChange' | 'submitUsage' | 'readBack' | 'listAll';
 
-export interface FakeBilled { externalSubscriptionId: string; externalPlanId: string; dimension: string; hour: string; quantity: string; receipt: string; acceptedAt: Date }
-export interface FakeChange extends RequestedChange { status: 'pending' | 'succeeded' | 'failed' }
+export interface FakeBilled {
+  externalSubscriptionId: string;
+  externalPlanId: string;
+  dimension: string;
+  hour: string;
+  quantity: string;
+  receipt: string;
+  acceptedAt: Date;
+}
+export interface FakeChange extends RequestedChange {
+  status: 'pending' | 'succeeded' | 'failed';
+}
 
-const TRAITS: UsageTraits = { hourKey: 'one_per_hour', zeroWanted: false, maxQuantity: null, maxDecimals: 6, batchSize: 25, holdLimitMinutes: 360, finalHoldMinutes: 30, safeResend: true };
+const TRAITS: UsageTraits = {
+  hourKey: 'one_per_hour',
+  zeroWanted: false,
+  maxQuantity: null,
+  maxDecimals: 6,
+  batchSize: 25,
+  holdLimitMinutes: 360,
+  finalHoldMinutes: 30,
+  safeResend: true,
+};
 /** A marketplace in memory: the adapter, and the controls of the other side of the counter. For tests of other libs. */
 export class FakeMarketplace implements MarketplaceAdapter {
   readonly marketplace: Marketplace;
@@ -40,7 +84,10 @@ export class FakeMarketplace implements MarketplaceAdapter {
   private readonly faults: { operation: FakeOperation; fault: FakeFault; retryAfterMs: number | null }[] = [];
   private sequence = 0;
 
-  constructor(private readonly clock: Clock, options: { marketplace?: Marketplace; usage?: Partial<UsageTraits> } = {}) {
+  constructor(
+    private readonly clock: Clock,
+    options: { marketplace?: Marketplace; usage?: Partial<UsageTraits> } = {},
+  ) {
     this.marketplace = options.marketplace ?? 'azure';
     this.usage = { ...TRAITS, ...options.usage };
   }
@@ -51,11 +98,24 @@ export class FakeMarketplace implements MarketplaceAdapter {
     const id = input.externalSubscriptionId ?? randomUUID();
     const now = this.clock.now();
     this.truths.set(id, {
-      marketplace: this.marketplace, externalSubscriptionId: id, aliases: [], state: input.state ?? 'pending_fulfillment', name: input.name ?? 'A purchase',
-      externalOfferId: input.externalOfferId ?? 'object-cells', externalPlanId: input.externalPlanId ?? 'standard', quantity: input.quantity ?? null,
-      term: input.term ?? { unit: 'P1M', startsAt: now, endsAt: new Date(now.getTime() + 30 * DAY) }, endsAt: null,
-      purchaser: input.beneficiary ?? null, beneficiary: input.beneficiary ?? null, readOnly: input.readOnly ?? false, isTest: input.isTest ?? false, isFreeTrial: false,
-      refs: { fake: true }, observedAt: now, version: this.version(),
+      marketplace: this.marketplace,
+      externalSubscriptionId: id,
+      aliases: [],
+      state: input.state ?? 'pending_fulfillment',
+      name: input.name ?? 'A purchase',
+      externalOfferId: input.externalOfferId ?? 'object-cells',
+      externalPlanId: input.externalPlanId ?? 'standard',
+      quantity: input.quantity ?? null,
+      term: input.term ?? { unit: 'P1M', startsAt: now, endsAt: new Date(now.getTime() + 30 * DAY) },
+      endsAt: null,
+      purchaser: input.beneficiary ?? null,
+      beneficiary: input.beneficiary ?? null,
+      readOnly: input.readOnly ?? false,
+      isTest: input.isTest ?? false,
+      isFreeTrial: false,
+      refs: { fake: true },
+      observedAt: now,
+      version: this.version(),
     });
     const token = `fake+token/${randomUUID()}=`;
     this.tokens.set(token, id);
@@ -74,14 +134,24 @@ export class FakeMarketplace implements MarketplaceAdapter {
     this.truths.set(id, { ...this.truthOf(id), ...change, version: this.version() });
   }
 
-  requestChange(id: string, to: { externalPlanId?: string; quantity?: number; requestedByUs?: boolean }): { changeId: string; message: InboundRequest } {
+  requestChange(
+    id: string,
+    to: { externalPlanId?: string; quantity?: number; requestedByUs?: boolean },
+  ): { changeId: string; message: InboundRequest } {
     const changeId = randomUUID();
     const truth = this.truthOf(id);
     const kind = to.externalPlanId === undefined ? 'quantity' : 'plan';
     const isRevert = kind === 'plan' ? to.externalPlanId === truth.externalPlanId : to.quantity === truth.quantity;
     this.changes.set(changeId, {
-      externalSubscriptionId: id, externalOperationId: changeId, kind, toExternalPlanId: to.externalPlanId ?? null, toQuantity: to.quantity ?? null,
-      answerBefore: null, requestedByUs: to.requestedByUs ?? false, ...(isRevert ? { isRevert } : {}), status: 'pending',
+      externalSubscriptionId: id,
+      externalOperationId: changeId,
+      kind,
+      toExternalPlanId: to.externalPlanId ?? null,
+      toQuantity: to.quantity ?? null,
+      answerBefore: null,
+      requestedByUs: to.requestedByUs ?? false,
+      ...(isRevert ? { isRevert } : {}),
+      status: 'pending',
     });
     return { changeId, message: this.message(id, 'change', changeId) };
   }
@@ -91,22 +161,40 @@ export class FakeMarketplace implements MarketplaceAdapter {
     const change = this.changes.get(changeId);
     if (!change) throw new Error(`no change ${changeId}`);
     change.status = accept ? 'succeeded' : 'failed';
-    if (accept) this.patch(change.externalSubscriptionId, change.kind === 'plan' ? { externalPlanId: change.toExternalPlanId! } : { quantity: change.toQuantity });
+    if (accept)
+      this.patch(
+        change.externalSubscriptionId,
+        change.kind === 'plan' ? { externalPlanId: change.toExternalPlanId! } : { quantity: change.toQuantity },
+      );
   }
 
   /** A pushed message; a kind that is not known is sent as it is. */
   message(id: string, kind: string, changeId?: string): InboundRequest {
-    const message: Message = { id: randomUUID(), subscriptionId: id, kind, at: this.clock.now().toISOString(), ...(changeId ? { changeId } : {}) };
+    const message: Message = {
+      id: randomUUID(),
+      subscriptionId: id,
+      kind,
+      at: this.clock.now().toISOString(),
+      ...(changeId ? { changeId } : {}),
+    };
     return { headers: { 'x-fake-secret': SECRET, 'content-type': 'application/json' }, query: {}, body: JSON.stringify(message) };
   }
 
   /** As the inbox would give it back. */
   stored(request: InboundRequest): StoredInbound {
-    return { source: this.source, naturalKey: (JSON.parse(request.body) as Message).id, headers: {}, body: request.body, receivedAt: this.clock.now() };
+    return {
+      source: this.source,
+      naturalKey: (JSON.parse(request.body) as Message).id,
+      headers: {},
+      body: request.body,
+      receivedAt: this.clock.now(),
+    };
   }
 
   billed(externalSubscriptionId?: string): FakeBilled[] {
-    return [...this.accepted.values()].filter((one) => externalSubscriptionId === undefined || one.externalSubscriptionId === externalSubscriptionId);
+    return [...this.accepted.values()].filter(
+      (one) => externalSubscriptionId === undefined || one.externalSubscriptionId === externalSubscriptionId,
+    );
   }
 
   /** The purchase is gone, as after a deletion. */
@@ -121,26 +209,48 @@ export class FakeMarketplace implements MarketplaceAdapter {
   // The port.
 
   async verifyInbound(request: InboundRequest): Promise<InboundVerdict> {
-    if (request.headers['x-fake-secret'] !== SECRET) return { ok: false, status: 401, code: 'fake.secret_wrong', detail: 'the sender is not the marketplace' };
+    if (request.headers['x-fake-secret'] !== SECRET)
+      return { ok: false, status: 401, code: 'fake.secret_wrong', detail: 'the sender is not the marketplace' };
     const message = parseMessage(request.body);
     if (!message) return { ok: false, status: 400, code: 'fake.body_not_object', detail: 'the body is no message' };
     const change = this.changes.get(message.changeId ?? '');
-    return { ok: true, source: this.source, naturalKey: message.id, principal: 'fake', decisionWanted: message.kind === 'change' && change?.status === 'pending' && !change.requestedByUs };
+    return {
+      ok: true,
+      source: this.source,
+      naturalKey: message.id,
+      principal: 'fake',
+      decisionWanted: message.kind === 'change' && change?.status === 'pending' && !change.requestedByUs,
+    };
   }
 
   async normalise(stored: StoredInbound): Promise<FulfillmentEvent[]> {
     const message = parseMessage(stored.body);
     if (!message) return [];
     return this.around('normalise', message.subscriptionId, () => {
-      const event: FulfillmentEvent = { kind: 'noted', marketplace: this.marketplace, externalSubscriptionId: message.subscriptionId, occurredAt: new Date(message.at), truth: this.seen(message.subscriptionId), note: message.kind };
+      const event: FulfillmentEvent = {
+        kind: 'noted',
+        marketplace: this.marketplace,
+        externalSubscriptionId: message.subscriptionId,
+        occurredAt: new Date(message.at),
+        truth: this.seen(message.subscriptionId),
+        note: message.kind,
+      };
       const found = this.changes.get(message.changeId ?? '');
       if (message.kind === 'change' && found) {
         const { status, externalSubscriptionId: _id, ...change } = found;
-        return [{ ...event, kind: status === 'pending' ? 'change_requested' : status === 'succeeded' ? 'changed' : 'change_dropped', change }];
+        return [
+          { ...event, kind: status === 'pending' ? 'change_requested' : status === 'succeeded' ? 'changed' : 'change_dropped', change },
+        ];
       }
       if (!isKnownKind(message.kind)) return [event];
       const kind = message.kind;
-      return [{ ...event, kind, ...(kind === 'ended' || kind === 'end_scheduled' ? { effectiveAt: event.truth?.endsAt ?? event.occurredAt } : {}) }];
+      return [
+        {
+          ...event,
+          kind,
+          ...(kind === 'ended' || kind === 'end_scheduled' ? { effectiveAt: event.truth?.endsAt ?? event.occurredAt } : {}),
+        },
+      ];
     });
   }
 
@@ -153,7 +263,9 @@ export class FakeMarketplace implements MarketplaceAdapter {
     if (token === '') return { ok: false, code: 'landing.token_missing', detail: 'a token is needed' };
     return this.around('resolveLanding', 'landing', () => {
       const truth = this.seen(this.tokens.get(token) ?? '');
-      return truth ? { ok: true as const, truth, buyerAccountId: truth.beneficiary?.directoryId ?? null } : { ok: false as const, code: 'landing.token_invalid' as const, detail: 'the token is not known' };
+      return truth
+        ? { ok: true as const, truth, buyerAccountId: truth.beneficiary?.directoryId ?? null }
+        : { ok: false as const, code: 'landing.token_invalid' as const, detail: 'the token is not known' };
     });
   }
 
@@ -161,7 +273,8 @@ export class FakeMarketplace implements MarketplaceAdapter {
     const id = truth.externalSubscriptionId;
     await this.around('acknowledge', id, () => {
       const state = this.seen(id)?.state;
-      if (!state || state === 'ended' || state === 'voided') throw new MarketplaceRefusal('fake.subscription_ended', 'it cannot be activated');
+      if (!state || state === 'ended' || state === 'voided')
+        throw new MarketplaceRefusal('fake.subscription_ended', 'it cannot be activated');
       if (state !== 'suspended' && state !== 'active') this.patch(id, { state: 'active' });
     });
   }
@@ -173,7 +286,11 @@ export class FakeMarketplace implements MarketplaceAdapter {
       if (known.status === 'pending') this.settleChange(change.externalOperationId, answer.accept);
       else if (known.status === 'failed' && answer.accept) throw new MarketplaceRefusal('fake.change_dropped', 'the change is off');
       // A refusal must hold: what silence accepted is taken back.
-      else if (known.status === 'succeeded' && !answer.accept) this.patch(truth.externalSubscriptionId, change.kind === 'plan' ? { externalPlanId: truth.externalPlanId } : { quantity: truth.quantity });
+      else if (known.status === 'succeeded' && !answer.accept)
+        this.patch(
+          truth.externalSubscriptionId,
+          change.kind === 'plan' ? { externalPlanId: truth.externalPlanId } : { quantity: truth.quantity },
+        );
     });
   }
 
@@ -183,13 +300,21 @@ export class FakeMarketplace implements MarketplaceAdapter {
 
   buildUsageItem(input: UsageItemInput): UsageWireItem {
     const number = /^(?:0|[1-9]\d*)(?:\.(\d+))?$/.exec(input.quantity);
-    if (!number || (number[1] ?? '').length > this.usage.maxDecimals) throw new MarketplaceRefusal('fake.invalid_quantity', 'not a quantity this marketplace takes');
-    if (!this.usage.zeroWanted && equalDecimals(input.quantity, '0')) throw new MarketplaceRefusal('fake.invalid_quantity', 'zero is not taken');
+    if (!number || (number[1] ?? '').length > this.usage.maxDecimals)
+      throw new MarketplaceRefusal('fake.invalid_quantity', 'not a quantity this marketplace takes');
+    if (!this.usage.zeroWanted && equalDecimals(input.quantity, '0'))
+      throw new MarketplaceRefusal('fake.invalid_quantity', 'zero is not taken');
     const hour = new Date(Math.floor(input.hourStart.getTime() / HOUR) * HOUR).toISOString();
     return {
       itemId: input.itemId,
       wireKey: `${input.externalSubscriptionId}|${input.dimension}|${hour}${this.usage.hourKey === 'one_per_hour' ? '' : `|${input.itemId}`}`,
-      body: JSON.stringify({ id: input.externalSubscriptionId, plan: input.externalPlanId, dimension: input.dimension, hour, quantity: input.quantity }),
+      body: JSON.stringify({
+        id: input.externalSubscriptionId,
+        plan: input.externalPlanId,
+        dimension: input.dimension,
+        hour,
+        quantity: input.quantity,
+      }),
       route: {},
     };
   }
@@ -226,7 +351,16 @@ export class FakeMarketplace implements MarketplaceAdapter {
       return [...groups.values()].map((group) => {
         const { hour, externalSubscriptionId, externalPlanId, dimension } = group[0]!;
         const day = Math.floor(Date.parse(hour) / DAY) * DAY;
-        return { periodStart: new Date(day), periodEnd: new Date(day + DAY), externalSubscriptionId, externalPlanId, dimension, quantity: sumDecimals(group.map((g) => g.quantity)), count: group.length, provisional: false };
+        return {
+          periodStart: new Date(day),
+          periodEnd: new Date(day + DAY),
+          externalSubscriptionId,
+          externalPlanId,
+          dimension,
+          quantity: sumDecimals(group.map((g) => g.quantity)),
+          count: group.length,
+          provisional: false,
+        };
       });
     });
   }
@@ -245,18 +379,38 @@ export class FakeMarketplace implements MarketplaceAdapter {
 
   private take(item: UsageWireItem): UsageItemOutcome {
     const { itemId } = item;
-    const { id, plan, dimension, hour, quantity } = JSON.parse(item.body) as { id: string; plan: string; dimension: string; hour: string; quantity: string };
+    const { id, plan, dimension, hour, quantity } = JSON.parse(item.body) as {
+      id: string;
+      plan: string;
+      dimension: string;
+      hour: string;
+      quantity: string;
+    };
     const truth = this.truths.get(id);
     if (!truth) return { itemId, outcome: 'rejected', code: 'fake.resource_not_found', detail: 'no such purchase' };
     const earlier = this.accepted.get(item.wireKey);
     if (earlier) {
       const same = equalDecimals(earlier.quantity, quantity) && earlier.externalPlanId === plan;
-      return { itemId, outcome: same ? 'duplicate_equal' : 'duplicate_conflict', receipt: earlier.receipt, acceptedQuantity: earlier.quantity };
+      return {
+        itemId,
+        outcome: same ? 'duplicate_equal' : 'duplicate_conflict',
+        receipt: earlier.receipt,
+        acceptedQuantity: earlier.quantity,
+      };
     }
-    if (truth.state !== 'active' && truth.state !== 'ended') return { itemId, outcome: 'deferred', code: 'fake.resource_not_active', detail: `it is ${truth.state}`, retryAfterMs: 900_000 };
+    if (truth.state !== 'active' && truth.state !== 'ended')
+      return { itemId, outcome: 'deferred', code: 'fake.resource_not_active', detail: `it is ${truth.state}`, retryAfterMs: 900_000 };
     const now = this.clock.now();
     if (now.getTime() - Date.parse(hour) > DAY) return { itemId, outcome: 'expired', detail: 'more than 24 hours ago' };
-    const billed: FakeBilled = { externalSubscriptionId: id, externalPlanId: plan, dimension, hour, quantity, receipt: randomUUID(), acceptedAt: now };
+    const billed: FakeBilled = {
+      externalSubscriptionId: id,
+      externalPlanId: plan,
+      dimension,
+      hour,
+      quantity,
+      receipt: randomUUID(),
+      acceptedAt: now,
+    };
     this.accepted.set(item.wireKey, billed);
     return { itemId, outcome: 'accepted', receipt: billed.receipt, acceptedQuantity: quantity, at: now };
   }

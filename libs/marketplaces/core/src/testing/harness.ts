@@ -12,9 +12,16 @@ export interface TestPurchase {
 }
 
 /** A message of the marketplace: `request` where it is pushed, `stored` as the inbox gives it back. */
-export interface TestMessage { request: InboundRequest | null; stored: StoredInbound }
+export interface TestMessage {
+  request: InboundRequest | null;
+  stored: StoredInbound;
+}
 
-export interface TestBilled { dimension: string; quantity: string; /** Null where the marketplace does not tell. */ hourStart: Date | null }
+export interface TestBilled {
+  dimension: string;
+  quantity: string;
+  /** Null where the marketplace does not tell. */ hourStart: Date | null;
+}
 
 /** What an adapter brings to be judged: the adapter, and the other side of the counter. */
 export interface MarketplaceHarness {

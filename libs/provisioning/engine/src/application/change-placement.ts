@@ -9,7 +9,9 @@ import { addKey } from './credentials.js';
 import { raiseGeneration } from './generation.js';
 
 /** `operationId` is null when there was nothing to do. */
-export interface Wish { readonly operationId: string | null }
+export interface Wish {
+  readonly operationId: string | null;
+}
 const NOTHING: Wish = { operationId: null };
 
 /** Locks in the engine's order: cluster, then placement. */
@@ -22,7 +24,11 @@ async function lock(tx: Tx, placementId: string): Promise<{ cluster: ClusterRow;
 }
 
 async function wish(
-  ctx: EngineContext, tx: Tx, at: { cluster: ClusterRow; placement: PlacementRow }, kind: PlacementOperationKind, message: string,
+  ctx: EngineContext,
+  tx: Tx,
+  at: { cluster: ClusterRow; placement: PlacementRow },
+  kind: PlacementOperationKind,
+  message: string,
   change: { desired?: DesiredState; event?: PlacementEvent },
 ): Promise<Wish> {
   const now = ctx.clock.now();
@@ -40,19 +46,32 @@ function assertChangeable(p: PlacementRow, what: string): void {
     throw new ProblemError('conflict', 'placement.in_state', `A placement that is ${p.phase} takes no ${what}.`, { phase: p.phase });
 }
 
-export async function setLimits(ctx: EngineContext, tx: Tx, placementId: string, limits: { readonly hardQuotaBytes: bigint | null }): Promise<Wish> {
+export async function setLimits(
+  ctx: EngineContext,
+  tx: Tx,
+  placementId: string,
+  limits: { readonly hardQuotaBytes: bigint | null },
+): Promise<Wish> {
   const at = await lock(tx, placementId);
   assertChangeable(at.placement, 'new limits');
   const hardQuotaBytes = limits.hardQuotaBytes?.toString() ?? null;
   if (at.placement.desired.limits.hardQuotaBytes === hardQuotaBytes) return NOTHING;
-  return wish(ctx, tx, at, 'set_limits', 'New limits were requested.', { desired: { ...at.placement.desired, limits: { hardQuotaBytes } } });
+  return wish(ctx, tx, at, 'set_limits', 'New limits were requested.', {
+    desired: { ...at.placement.desired, limits: { hardQuotaBytes } },
+  });
 }
 
-export async function suspend(ctx: EngineContext, tx: Tx, placementId: string, why: { readonly reason: string; readonly at: Date }): Promise<Wish> {
+export async function suspend(
+  ctx: EngineContext,
+  tx: Tx,
+  placementId: string,
+  why: { readonly reason: string; readonly at: Date },
+): Promise<Wish> {
   const at = await lock(tx, placementId);
   if (at.placement.phase === 'suspending' || at.placement.phase === 'suspended') return NOTHING;
   const made = await wish(ctx, tx, at, 'suspend', 'Access shall be suspended.', {
-    event: 'suspend', desired: { ...at.placement.desired, state: 'suspended', reason: why.reason, at: why.at.toISOString() },
+    event: 'suspend',
+    desired: { ...at.placement.desired, state: 'suspended', reason: why.reason, at: why.at.toISOString() },
   });
   await supersede(ctx, tx, placementId, ['provision', 'resume'], 'Access was suspended meanwhile.');
   return made;
@@ -62,7 +81,8 @@ export async function resume(ctx: EngineContext, tx: Tx, placementId: string): P
   const at = await lock(tx, placementId);
   if (at.placement.phase === 'active' || at.placement.phase === 'resuming') return NOTHING;
   const made = await wish(ctx, tx, at, 'resume', 'Access shall be resumed.', {
-    event: 'resume', desired: { state: 'active', limits: at.placement.desired.limits },
+    event: 'resume',
+    desired: { state: 'active', limits: at.placement.desired.limits },
   });
   await supersede(ctx, tx, placementId, ['suspend'], 'Access was resumed meanwhile.');
   return made;
@@ -79,12 +99,23 @@ export async function endAccess(ctx: EngineContext, tx: Tx, placementId: string,
 }
 
 /** Nothing stands there that could give access: there is no driver to call and no last sample to wait for. */
-async function endUnbuilt(ctx: EngineContext, tx: Tx, at: { cluster: ClusterRow; placement: PlacementRow }, desired: DesiredState): Promise<Wish> {
+async function endUnbuilt(
+  ctx: EngineContext,
+  tx: Tx,
+  at: { cluster: ClusterRow; placement: PlacementRow },
+  desired: DesiredState,
+): Promise<Wish> {
   const now = ctx.clock.now();
   const { placement } = at;
   const phase = nextPlacement(nextPlacement(placement.phase, 'end'), 'ended');
   await updatePlacement(tx, placement.placement_id, { phase, desired, access_ended_at: now }, now);
-  const operationId = await startOperation(tx, now, 'end_access', { clusterId: at.cluster.cluster_id, generation: at.cluster.generation, placement }, 'Access shall end.');
+  const operationId = await startOperation(
+    tx,
+    now,
+    'end_access',
+    { clusterId: at.cluster.cluster_id, generation: at.cluster.generation, placement },
+    'Access shall end.',
+  );
   await finishWishes(tx, now, placement.placement_id, ['end_access'], 'succeeded', 'Nothing had been built.');
   await publish(ctx, tx, 'placement.access_ended', placement);
   return { operationId };
@@ -94,17 +125,26 @@ async function endUnbuilt(ctx: EngineContext, tx: Tx, at: { cluster: ClusterRow;
 export async function purge(ctx: EngineContext, tx: Tx, placementId: string): Promise<Wish> {
   const at = await lock(tx, placementId);
   if (at.placement.phase === 'purging' || at.placement.phase === 'purged') return NOTHING;
-  return wish(ctx, tx, at, 'purge', 'The data shall be deleted.', { event: 'purge', desired: { ...at.placement.desired, state: 'purged' } });
+  return wish(ctx, tx, at, 'purge', 'The data shall be deleted.', {
+    event: 'purge',
+    desired: { ...at.placement.desired, state: 'purged' },
+  });
 }
 
 /** Adds a key and keeps the newest two: the one before goes on working until the next rotation. */
 export async function rotateKey(ctx: EngineContext, tx: Tx, placementId: string): Promise<Wish & { readonly keyId: string }> {
   const at = await lock(tx, placementId);
   assertChangeable(at.placement, 'new key');
-  const keys = await tx.query<{ key_id: string }>(`select key_id from placement_credentials where placement_id = $1 order by substr(key_id, 2)::integer desc`, [placementId]);
+  const keys = await tx.query<{ key_id: string }>(
+    `select key_id from placement_credentials where placement_id = $1 order by substr(key_id, 2)::integer desc`,
+    [placementId],
+  );
   const keyId = `k${Number(keys[0]?.key_id.slice(1) ?? '0') + 1}`;
   await addKey(ctx, tx, { placementId, tenantId: at.placement.tenant_id, keyId, now: ctx.clock.now() });
-  await tx.query('delete from placement_credentials where placement_id = $1 and key_id = any($2)', [placementId, keys.slice(1).map((k) => k.key_id)]);
+  await tx.query('delete from placement_credentials where placement_id = $1 and key_id = any($2)', [
+    placementId,
+    keys.slice(1).map((k) => k.key_id),
+  ]);
   return { ...(await wish(ctx, tx, at, 'rotate_key', 'A new key was made.', {})), keyId };
 }
 
@@ -112,7 +152,10 @@ export async function rotateKey(ctx: EngineContext, tx: Tx, placementId: string)
 export async function retryOperation(ctx: EngineContext, tx: Tx, operationId: string): Promise<void> {
   const [op] = await tx.query<OperationRow>('select * from operations where operation_id = $1', [operationId]);
   if (!op) throw new ProblemError('not_found', 'operation.unknown', `There is no operation ${operationId}.`);
-  if (op.state !== 'failed') throw new ProblemError('conflict', 'operation.in_state', `An operation that is ${op.state} cannot be tried again.`, { state: op.state });
+  if (op.state !== 'failed')
+    throw new ProblemError('conflict', 'operation.in_state', `An operation that is ${op.state} cannot be tried again.`, {
+      state: op.state,
+    });
   const now = ctx.clock.now();
   const cluster = (await loadCluster(tx, op.cluster_id, true))!;
   const generation = await raiseGeneration(tx, cluster, now);
@@ -125,7 +168,13 @@ export async function retryOperation(ctx: EngineContext, tx: Tx, operationId: st
     const phase = p.phase === 'failed' ? nextPlacement(p.phase, 'retry') : p.phase;
     await updatePlacement(tx, p.placement_id, { phase, generation }, now);
     await supersede(ctx, tx, p.placement_id, Object.values(kinds), 'It was tried again.');
-    await startOperation(tx, now, kinds[p.phase as keyof typeof kinds], { clusterId: cluster.cluster_id, generation, placement: p }, 'It is tried again.');
+    await startOperation(
+      tx,
+      now,
+      kinds[p.phase as keyof typeof kinds],
+      { clusterId: cluster.cluster_id, generation, placement: p },
+      'It is tried again.',
+    );
   }
   if (op.kind === 'set_limits' || op.kind === 'rotate_key') {
     const [placement] = await tx.query<PlacementRow>('select * from placements where placement_id = $1', [op.subject_id]);
@@ -134,6 +183,12 @@ export async function retryOperation(ctx: EngineContext, tx: Tx, operationId: st
   await enqueueReconcile(ctx, tx, cluster.cluster_id);
 }
 
-async function supersede(ctx: EngineContext, tx: Tx, placementId: string, kinds: readonly PlacementOperationKind[], message: string): Promise<void> {
+async function supersede(
+  ctx: EngineContext,
+  tx: Tx,
+  placementId: string,
+  kinds: readonly PlacementOperationKind[],
+  message: string,
+): Promise<void> {
   await finishWishes(tx, ctx.clock.now(), placementId, kinds, 'cancelled', message);
 }

@@ -8,8 +8,13 @@ import type { ClusterRow, PlacementRow } from '../infra/rows.js';
 export const RECONCILE = 'engine.reconcile';
 
 export type ProvisioningEventType =
-  | 'placement.active' | 'placement.suspended' | 'placement.resumed' | 'placement.access_ended' | 'placement.limits_changed'
-  | 'placement.failed' | 'placement.purged';
+  | 'placement.active'
+  | 'placement.suspended'
+  | 'placement.resumed'
+  | 'placement.access_ended'
+  | 'placement.limits_changed'
+  | 'placement.failed'
+  | 'placement.purged';
 
 /** All in real milliseconds. */
 export interface EngineTimes {
@@ -30,8 +35,13 @@ export interface EngineTimes {
 }
 
 export const DEFAULT_TIMES: EngineTimes = {
-  patienceMs: 2_000, callTimeoutMs: 30_000, stepTimeoutMs: 15 * 60_000, leaseMs: 60_000, superviseMs: 5_000,
-  acknowledgePollMs: 2_000, acknowledgeWithinMs: 3_600_000,
+  patienceMs: 2_000,
+  callTimeoutMs: 30_000,
+  stepTimeoutMs: 15 * 60_000,
+  leaseMs: 60_000,
+  superviseMs: 5_000,
+  acknowledgePollMs: 2_000,
+  acknowledgeWithinMs: 3_600_000,
 };
 
 export const DEFAULT_RETRY: RetryLimits = { attempts: 20, baseDelayMs: 500, maxDelayMs: 30_000 };
@@ -65,7 +75,10 @@ export async function enqueueReconcile(ctx: EngineContext, tx: Tx, clusterId: st
 
 /** In the transaction of the state it tells of. */
 export async function publish(
-  ctx: EngineContext, tx: Tx, type: ProvisioningEventType, p: Pick<PlacementRow, 'placement_id' | 'subscription_id' | 'tenant_id' | 'cluster_id'>,
+  ctx: EngineContext,
+  tx: Tx,
+  type: ProvisioningEventType,
+  p: Pick<PlacementRow, 'placement_id' | 'subscription_id' | 'tenant_id' | 'cluster_id'>,
 ): Promise<void> {
   ctx.logger.info({ event: type, placement: p.placement_id, subscription: p.subscription_id, tenant: p.tenant_id }, 'placement changed');
   await ctx.tasks.publish(tx, {
@@ -82,4 +95,5 @@ export const stepPurpose = (stepId: string): string => `step-intent/${stepId}`;
 /** True once a build has ended: then there is something to configure. */
 export const isBuilt = (c: ClusterRow): boolean => c.recorded.stateSerial !== undefined;
 
-export const placementUnknown = (id: string): ProblemError => new ProblemError('not_found', 'placement.unknown', `There is no placement ${id}.`);
+export const placementUnknown = (id: string): ProblemError =>
+  new ProblemError('not_found', 'placement.unknown', `There is no placement ${id}.`);

@@ -3,18 +3,22 @@ import { DriverError } from '#provisioning/core';
 import { engineHarness, runOnce, START, type Harness } from '../testing/engine-harness.js';
 
 let h: Harness;
-beforeEach(async () => { h = await engineHarness(); });
+beforeEach(async () => {
+  h = await engineHarness();
+});
 afterEach(() => h?.close());
 
 const placement = (id: string) => h.ops((tx) => h.engine.getPlacement(tx, id));
 const eventsOf = (id: string): string[] => h.events.filter((e) => e.placementId === id).map((e) => e.type);
-const lastOperation = async (subjectId: string) => (await h.ops((tx) => h.engine.listOperations(tx, { limit: 1 }, { subjectId }))).items[0]!;
+const lastOperation = async (subjectId: string) =>
+  (await h.ops((tx) => h.engine.listOperations(tx, { limit: 1 }, { subjectId }))).items[0]!;
 const serving = async () => {
   const made = await h.request();
   await h.settle();
   return { ...made, ...(await h.clusterOf(made.placementId)) };
 };
-const expireLease = (clusterId: string) => h.ops((tx) => tx.query(`update clusters set lease_until = now() - interval '1 second' where cluster_id = $1`, [clusterId]));
+const expireLease = (clusterId: string) =>
+  h.ops((tx) => tx.query(`update clusters set lease_until = now() - interval '1 second' where cluster_id = $1`, [clusterId]));
 
 /** The first call of a method takes effect and then hangs, as a worker that dies inside it. */
 function hangAfter(method: 'preflight' | 'plan' | 'apply' | 'configure' | 'validate'): { reached: Promise<void>; release: () => void } {
@@ -34,33 +38,36 @@ function hangAfter(method: 'preflight' | 'plan' | 'apply' | 'configure' | 'valid
 }
 
 describe('a worker that dies', () => {
-  it.each(['preflight', 'plan', 'apply', 'configure', 'validate'] as const)('inside %s is followed by one that looks first and makes nothing twice', async (method) => {
-    const made = await h.request();
-    const { clusterId, name } = await h.clusterOf(made.placementId);
-    const hang = hangAfter(method);
-    const dying = runOnce(h.engine, clusterId);
-    await hang.reached;
-    await expireLease(clusterId);
-    const next = h.another();
-    expect(await runOnce(next, clusterId)).toBeUndefined();
+  it.each(['preflight', 'plan', 'apply', 'configure', 'validate'] as const)(
+    'inside %s is followed by one that looks first and makes nothing twice',
+    async (method) => {
+      const made = await h.request();
+      const { clusterId, name } = await h.clusterOf(made.placementId);
+      const hang = hangAfter(method);
+      const dying = runOnce(h.engine, clusterId);
+      await hang.reached;
+      await expireLease(clusterId);
+      const next = h.another();
+      expect(await runOnce(next, clusterId)).toBeUndefined();
 
-    // What only reads is asked again; what changes something is looked at first.
-    expect(h.driver.count('observe')).toBe(method === 'apply' || method === 'configure' ? 1 : 0);
-    if (method === 'apply') expect(h.driver.count('apply')).toBe(1);
-    expect(h.driver.fake.clusters.get(name)!.serial).toBe(1);
-    // A plan rests on checks: those are made anew, and so is the plan. All else is asked under the id of its intent.
-    if (method !== 'plan') expect(new Set(h.driver.of(method).map((c) => c.operationId)).size).toBe(1);
-    expect(Math.max(...h.driver.calls.map((c) => c.fencingToken))).toBe(2);
-    const before = await placement(made.placementId);
-    expect(before.phase).toBe('active');
+      // What only reads is asked again; what changes something is looked at first.
+      expect(h.driver.count('observe')).toBe(method === 'apply' || method === 'configure' ? 1 : 0);
+      if (method === 'apply') expect(h.driver.count('apply')).toBe(1);
+      expect(h.driver.fake.clusters.get(name)!.serial).toBe(1);
+      // A plan rests on checks: those are made anew, and so is the plan. All else is asked under the id of its intent.
+      if (method !== 'plan') expect(new Set(h.driver.of(method).map((c) => c.operationId)).size).toBe(1);
+      expect(Math.max(...h.driver.calls.map((c) => c.fencingToken))).toBe(2);
+      const before = await placement(made.placementId);
+      expect(before.phase).toBe('active');
 
-    // The dead one was only slow: what it learned is void, and it writes nothing.
-    hang.release();
-    expect((await dying)?.reason).toContain('taken over');
-    expect(await placement(made.placementId)).toEqual(before);
-    await h.settle();
-    expect(eventsOf(made.placementId)).toEqual(['placement.active']);
-  });
+      // The dead one was only slow: what it learned is void, and it writes nothing.
+      hang.release();
+      expect((await dying)?.reason).toContain('taken over');
+      expect(await placement(made.placementId)).toEqual(before);
+      await h.settle();
+      expect(eventsOf(made.placementId)).toEqual(['placement.active']);
+    },
+  );
 
   it('does not lose the last sample that the driver had already taken, even when another wish came meanwhile', async () => {
     const made = await serving();
@@ -76,13 +83,16 @@ describe('a worker that dies', () => {
     hang.release();
     await dying;
     expect(h.driver.of('configure').map((c) => c.operationId)).toHaveLength(3);
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'ended', lastSample: { sequence: expect.any(String), acknowledged: true } });
+    expect(await placement(made.placementId)).toMatchObject({
+      phase: 'ended',
+      lastSample: { sequence: expect.any(String), acknowledged: true },
+    });
     expect(h.driver.fake.clusters.get(made.name)!.placements.get(other.placementId)!.limits).toEqual({ hardQuotaBytes: '7' });
   });
 });
 
 describe('one writer per cluster', () => {
-  it('lets a second worker wait while the first one\'s lease holds', async () => {
+  it("lets a second worker wait while the first one's lease holds", async () => {
     const made = await h.request();
     const { clusterId } = await h.clusterOf(made.placementId);
     const hang = hangAfter('apply');
@@ -147,7 +157,9 @@ describe('a driver that fails', () => {
   });
 
   it('over a permission stops at once, says why, and goes on when a person has retried', async () => {
-    h.driver.on('configure', async () => { throw new DriverError('permission', 'cloud.denied', 'Role x lacks right y.'); });
+    h.driver.on('configure', async () => {
+      throw new DriverError('permission', 'cloud.denied', 'Role x lacks right y.');
+    });
     const made = await serving();
     expect(h.driver.count('configure')).toBe(1);
     expect(await placement(made.placementId)).toMatchObject({ phase: 'failed', activatedAt: null });
@@ -157,7 +169,10 @@ describe('a driver that fails', () => {
     // What a driver says is for operators.
     expect(JSON.stringify(failed)).not.toContain('Role x');
     expect((await lastOperation(made.clusterId)).error?.detail).toBe('Role x lacks right y.');
-    expect(await h.ops((tx) => h.engine.getCluster(tx, made.clusterId))).toMatchObject({ phase: 'failed', error: { code: 'cloud.denied' } });
+    expect(await h.ops((tx) => h.engine.getCluster(tx, made.clusterId))).toMatchObject({
+      phase: 'failed',
+      error: { code: 'cloud.denied' },
+    });
     await h.settle();
     expect(h.driver.count('configure')).toBe(1);
 
@@ -172,7 +187,9 @@ describe('a driver that fails', () => {
   });
 
   it('before anything was built leaves a placement that can be ended without it', async () => {
-    h.driver.on('preflight', async () => { throw new DriverError('quota', 'cloud.quota', 'No machines.'); });
+    h.driver.on('preflight', async () => {
+      throw new DriverError('quota', 'cloud.quota', 'No machines.');
+    });
     const made = await serving();
     expect((await placement(made.placementId)).phase).toBe('failed');
     await h.ops((tx) => h.engine.endAccess(tx, made.placementId, { at: h.clock.now() }));
@@ -185,7 +202,12 @@ describe('a driver that fails', () => {
     const slow = h.another({ times: { stepTimeoutMs: 60, patienceMs: 1_000 } });
     const made = await h.request();
     const { clusterId } = await h.clusterOf(made.placementId);
-    h.driver.on('apply', async () => ({ handle: 'h1', phase: 'running', progress: [{ step: 'boot', state: 'running', at: START, detail: 'node 1' }], retryAfterMs: 20 }));
+    h.driver.on('apply', async () => ({
+      handle: 'h1',
+      phase: 'running',
+      progress: [{ step: 'boot', state: 'running', at: START, detail: 'node 1' }],
+      retryAfterMs: 20,
+    }));
     h.driver.on('cancel', async () => ({ handle: 'h1', phase: 'cancelled', progress: [] }));
     await runOnce(slow, clusterId);
     expect(h.driver.count('cancel')).toBe(1);
@@ -203,7 +225,8 @@ describe('a driver that fails', () => {
 });
 
 describe('the proof', () => {
-  const say = (result: 'unknown' | 'fail') => h.driver.on('validate', async () => ({ handle: 'v', phase: 'succeeded', progress: [], output: { result, evidence: [] } }));
+  const say = (result: 'unknown' | 'fail') =>
+    h.driver.on('validate', async () => ({ handle: 'v', phase: 'succeeded', progress: [], output: { result, evidence: [] } }));
 
   it.each(['unknown', 'fail'] as const)('that says %s never promotes', async (result) => {
     say(result);
@@ -232,15 +255,28 @@ describe('the proof', () => {
 });
 
 describe('work that takes long', () => {
-  it('shows step, what is awaited and the driver\'s words while it runs', async () => {
+  it("shows step, what is awaited and the driver's words while it runs", async () => {
     const made = await h.request();
     const { clusterId } = await h.clusterOf(made.placementId);
     let ready = false;
     h.driver.on('apply', async (run) =>
-      ready ? run() : { handle: 'h1', phase: 'running', progress: [{ step: 'boot', state: 'running', at: START, detail: 'node 1 of 1' }], retryAfterMs: 60_000 });
+      ready
+        ? run()
+        : {
+            handle: 'h1',
+            phase: 'running',
+            progress: [{ step: 'boot', state: 'running', at: START, detail: 'node 1 of 1' }],
+            retryAfterMs: 60_000,
+          },
+    );
     await h.drain();
     expect(await h.db.tenant(made.tenantId, (tx) => h.engine.progress(tx, made.subscriptionId))).toMatchObject({
-      state: 'running', phase: 'provisioning', step: 3, steps: 5, awaited: 'the cluster to be built', message: 'Step apply begins.',
+      state: 'running',
+      phase: 'provisioning',
+      step: 3,
+      steps: 5,
+      awaited: 'the cluster to be built',
+      message: 'Step apply begins.',
     });
     expect((await lastOperation(clusterId)).log.at(-1)).toEqual({ at: START, phase: 'provisioning', message: 'boot: node 1 of 1' });
     ready = true;
@@ -279,7 +315,10 @@ describe('supervision', () => {
     expect(await h.engine.supervise({ force: true })).toBe(1);
     await h.settle();
     expect(h.driver.count('apply')).toBe(applied);
-    expect(await h.ops((tx) => h.engine.getCluster(tx, made.clusterId))).toMatchObject({ phase: 'failed', error: { code: 'cluster.lost' } });
+    expect(await h.ops((tx) => h.engine.getCluster(tx, made.clusterId))).toMatchObject({
+      phase: 'failed',
+      error: { code: 'cluster.lost' },
+    });
   });
 
   it('binds living cells again after the control plane was killed, and fences the dead one out', async () => {

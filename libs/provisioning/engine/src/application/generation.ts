@@ -7,7 +7,10 @@ import { isBuilt } from './context.js';
 export async function raiseGeneration(tx: Tx, cluster: ClusterRow, now: Date): Promise<string> {
   const generation = (BigInt(cluster.generation) + 1n).toString();
   const phase = cluster.phase === 'failed' ? nextCluster('failed', isBuilt(cluster) ? 'reconfigure' : 'rebuild') : cluster.phase;
-  const recorded = cluster.phase === 'failed' ? { ...cluster.recorded, operationId: undefined, plan: null, unproved: 0, unchecked: 0, replans: 0, error: null } : undefined;
+  const recorded =
+    cluster.phase === 'failed'
+      ? { ...cluster.recorded, operationId: undefined, plan: null, unproved: 0, unchecked: 0, replans: 0, error: null }
+      : undefined;
   await updateCluster(tx, cluster.cluster_id, { generation, phase, recorded }, now);
   return generation;
 }

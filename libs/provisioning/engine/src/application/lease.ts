@@ -42,7 +42,9 @@ export class Lease {
   }
 
   async release(): Promise<void> {
-    await this.ctx.db.ops((tx) => tx.query('update clusters set lease_until = null where cluster_id = $1 and fence = $2', [this.clusterId, this.fence]));
+    await this.ctx.db.ops((tx) =>
+      tx.query('update clusters set lease_until = null where cluster_id = $1 and fence = $2', [this.clusterId, this.fence]),
+    );
   }
 
   private static until(ctx: EngineContext): Date {

@@ -3,9 +3,13 @@ import { uuidv7 } from '#platform';
 import { engineHarness, START, type Harness } from '../testing/engine-harness.js';
 
 let h: Harness;
-beforeAll(async () => { h = await engineHarness(); });
+beforeAll(async () => {
+  h = await engineHarness();
+});
 afterAll(() => h?.close());
-afterEach(() => { h.events.length = 0; });
+afterEach(() => {
+  h.events.length = 0;
+});
 
 const placement = (id: string) => h.ops((tx) => h.engine.getPlacement(tx, id));
 const eventsOf = (id: string): string[] => h.events.filter((e) => e.placementId === id).map((e) => e.type);
@@ -15,7 +19,7 @@ const serving = async () => {
   return { ...made, ...(await h.clusterOf(made.placementId)) };
 };
 
-describe('a placement\'s life', () => {
+describe("a placement's life", () => {
   it('goes from the request to an endpoint that serves, with a proof in between', async () => {
     const made = await h.request();
     const before = await h.ops((tx) => h.engine.progress(tx, made.subscriptionId));
@@ -26,13 +30,25 @@ describe('a placement\'s life', () => {
     expect(p).toMatchObject({ phase: 'active', activatedAt: new Date(START), accessEndedAt: null });
     expect(p.endpoint).toBe(`fake://${(await h.clusterOf(made.placementId)).name}/${p.accountName}`);
     expect(eventsOf(made.placementId)).toEqual(['placement.active']);
-    expect(await h.ops((tx) => h.engine.progress(tx, made.subscriptionId))).toMatchObject({ state: 'succeeded', step: 5, steps: 5, awaited: null, message: 'The endpoint serves.' });
+    expect(await h.ops((tx) => h.engine.progress(tx, made.subscriptionId))).toMatchObject({
+      state: 'succeeded',
+      step: 5,
+      steps: 5,
+      awaited: null,
+      message: 'The endpoint serves.',
+    });
     const cluster = await h.ops((tx) => h.engine.getCluster(tx, p.clusterId));
     expect(cluster).toMatchObject({ phase: 'active', generation: '1', observedGeneration: '1', placements: 1, error: null });
     const [operation] = (await h.ops((tx) => h.engine.listOperations(tx, { limit: 10 }, { subjectId: p.clusterId }))).items;
     expect(operation).toMatchObject({ kind: 'create_cluster', state: 'succeeded', tenantId: null });
     const steps = await h.ops((tx) => h.engine.listSteps(tx, operation!.operationId));
-    expect(steps.map((s) => [s.name, s.state])).toEqual([['preflight', 'ok'], ['plan', 'ok'], ['apply', 'ok'], ['configure', 'ok'], ['validate', 'ok']]);
+    expect(steps.map((s) => [s.name, s.state])).toEqual([
+      ['preflight', 'ok'],
+      ['plan', 'ok'],
+      ['apply', 'ok'],
+      ['configure', 'ok'],
+      ['validate', 'ok'],
+    ]);
   });
 
   it('makes one placement of two requests for one subscription at the same moment', async () => {
@@ -52,9 +68,14 @@ describe('a placement\'s life', () => {
     expect(row.sealed).not.toContain(own.keys[0]!.secretBase64);
     const leaks = await h.one<{ n: number }>(`select count(*)::int as n from operation_steps where intent ? 'sealed'`);
     expect(leaks.n).toBe(0);
-    await expect(h.db.tenant(uuidv7(), (tx) => h.engine.credentials(tx, made.placementId))).rejects.toMatchObject({ code: 'placement.unknown' });
+    await expect(h.db.tenant(uuidv7(), (tx) => h.engine.credentials(tx, made.placementId))).rejects.toMatchObject({
+      code: 'placement.unknown',
+    });
     await expect(h.db.tenant(uuidv7(), (tx) => tx.query('select * from placement_credentials'))).resolves.toEqual([]);
-    await expect(h.db.tenant(made.tenantId, (tx) => h.engine.listPlacements(tx, { limit: 10 }))).resolves.toMatchObject({ items: [{ placementId: made.placementId }], nextCursor: null });
+    await expect(h.db.tenant(made.tenantId, (tx) => h.engine.listPlacements(tx, { limit: 10 }))).resolves.toMatchObject({
+      items: [{ placementId: made.placementId }],
+      nextCursor: null,
+    });
     await expect(h.db.tenant(made.tenantId, (tx) => tx.query('select * from clusters'))).rejects.toThrow('permission denied');
   });
 
@@ -65,7 +86,9 @@ describe('a placement\'s life', () => {
     await h.settle();
     expect(await placement(made.placementId)).toMatchObject({ phase: 'suspended', lastSample: { acknowledged: true } });
     expect(() => h.driver.fake.read(made.name, made.placementId, 'a')).toThrow('403');
-    expect(await h.ops((tx) => h.engine.suspend(tx, made.placementId, { reason: 'unpaid', at: h.clock.now() }))).toEqual({ operationId: null });
+    expect(await h.ops((tx) => h.engine.suspend(tx, made.placementId, { reason: 'unpaid', at: h.clock.now() }))).toEqual({
+      operationId: null,
+    });
 
     await h.ops((tx) => h.engine.resume(tx, made.placementId));
     await h.settle();
@@ -86,7 +109,11 @@ describe('a placement\'s life', () => {
 
   it('keeps the old key working beside the new one, and drops the third', async () => {
     const made = await serving();
-    const sent = () => h.driver.fake.clusters.get(made.name)!.placements.get(made.placementId)!.keys.map((k) => k.id);
+    const sent = () =>
+      h.driver.fake.clusters
+        .get(made.name)!
+        .placements.get(made.placementId)!
+        .keys.map((k) => k.id);
     await h.ops((tx) => h.engine.rotateKey(tx, made.placementId));
     await h.settle();
     expect(sent()).toEqual(['k1', 'k2']);
@@ -101,16 +128,42 @@ describe('a placement\'s life', () => {
     let backlog = 3;
     h.driver.on('configure', async (run) => {
       const r = (await run()) as unknown as { output?: { lastSamples: { acknowledged: boolean }[] } };
-      return r.output ? { ...r, output: { ...r.output, lastSamples: r.output.lastSamples.map((s) => ({ ...s, acknowledged: false })) } } : r;
+      return r.output
+        ? { ...r, output: { ...r.output, lastSamples: r.output.lastSamples.map((s) => ({ ...s, acknowledged: false })) } }
+        : r;
     });
     h.driver.on('observe', async (run) => {
       const r = (await run()) as unknown as { output: object };
-      return { ...r, output: { ...r.output, metering: { epoch: 'e', sequence: '9', backlog, oldestBacklogAt: backlog ? START : null, refused: 0, dropped: 0, lastSampleAt: null, lastError: null } } };
+      return {
+        ...r,
+        output: {
+          ...r.output,
+          metering: {
+            epoch: 'e',
+            sequence: '9',
+            backlog,
+            oldestBacklogAt: backlog ? START : null,
+            refused: 0,
+            dropped: 0,
+            lastSampleAt: null,
+            lastError: null,
+          },
+        },
+      };
     });
     await h.ops((tx) => h.engine.endAccess(tx, made.placementId, { at: h.clock.now() }));
     await h.settle(10_000);
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'ending', accessEndedAt: expect.any(Date), lastSample: { acknowledged: false } });
-    expect(await h.ops((tx) => h.engine.progress(tx, made.subscriptionId))).toMatchObject({ kind: 'end_access', step: 2, steps: 2, awaited: 'the acknowledgement of the last sample' });
+    expect(await placement(made.placementId)).toMatchObject({
+      phase: 'ending',
+      accessEndedAt: expect.any(Date),
+      lastSample: { acknowledged: false },
+    });
+    expect(await h.ops((tx) => h.engine.progress(tx, made.subscriptionId))).toMatchObject({
+      kind: 'end_access',
+      step: 2,
+      steps: 2,
+      awaited: 'the acknowledgement of the last sample',
+    });
     expect(eventsOf(made.placementId)).toEqual(['placement.active']);
     await expect(h.ops((tx) => h.engine.purge(tx, made.placementId))).rejects.toMatchObject({ code: 'placement.in_state' });
 
@@ -118,7 +171,10 @@ describe('a placement\'s life', () => {
     await h.settle();
     h.driver.off('configure');
     h.driver.off('observe');
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'ended', lastSample: { acknowledged: true, sequence: expect.any(String) } });
+    expect(await placement(made.placementId)).toMatchObject({
+      phase: 'ended',
+      lastSample: { acknowledged: true, sequence: expect.any(String) },
+    });
     expect(eventsOf(made.placementId)).toEqual(['placement.active', 'placement.access_ended']);
     expect(h.driver.fake.clusters.get(made.name)!.data.get(made.placementId)?.get('a')).toBe('kept');
     await expect(h.ops((tx) => h.engine.resume(tx, made.placementId))).rejects.toMatchObject({ code: 'placement.in_state' });
@@ -140,13 +196,17 @@ describe('a placement\'s life', () => {
     await h.settle();
     expect(await placement(made.placementId)).toMatchObject({ phase: 'ended', lastSample: { acknowledged: true } });
     const { items } = await h.ops((tx) => h.engine.listOperations(tx, { limit: 10 }, { subjectId: made.placementId }));
-    expect(items.map((o) => [o.kind, o.state])).toEqual([['end_access', 'succeeded'], ['suspend', 'cancelled'], ['provision', 'succeeded']]);
+    expect(items.map((o) => [o.kind, o.state])).toEqual([
+      ['end_access', 'succeeded'],
+      ['suspend', 'cancelled'],
+      ['provision', 'succeeded'],
+    ]);
   });
 
   it('pages lists by a cursor, newest first, without a gap', async () => {
     const all = await h.ops((tx) => h.engine.listPlacements(tx, { limit: 500 }));
     const seen: string[] = [];
-    for (let after: string | undefined; ; ) {
+    for (let after: string | undefined; ;) {
       const page = await h.ops((tx) => h.engine.listPlacements(tx, { limit: 2, after }));
       seen.push(...page.items.map((p) => p.placementId));
       if (!page.nextCursor) break;

@@ -4,12 +4,30 @@ import type { ClusterObservation, ConfigureOutcome, LastSample } from '#provisio
 import type { OperationKind } from '../domain/operation-kinds.js';
 import { nextPlacement } from '../domain/placement-states.js';
 import { finishOperation, finishWishes, runningOn } from '../infra/operations.js';
-import { placementsOn, updatePlacement, type ClusterRow, type PlacementChange, type PlacementRow, type StoredError, type StoredSample } from '../infra/rows.js';
+import {
+  placementsOn,
+  updatePlacement,
+  type ClusterRow,
+  type PlacementChange,
+  type PlacementRow,
+  type StoredError,
+  type StoredSample,
+} from '../infra/rows.js';
 import { isBuilt, publish, type EngineContext } from './context.js';
 
-interface Sent { readonly sent: Record<string, 'active' | 'suspended'>; readonly purge: readonly string[] }
+interface Sent {
+  readonly sent: Record<string, 'active' | 'suspended'>;
+  readonly purge: readonly string[];
+}
 
-export async function applyConfigured(ctx: EngineContext, tx: Tx, cluster: ClusterRow, generation: bigint, sent: Sent, outcome: ConfigureOutcome): Promise<void> {
+export async function applyConfigured(
+  ctx: EngineContext,
+  tx: Tx,
+  cluster: ClusterRow,
+  generation: bigint,
+  sent: Sent,
+  outcome: ConfigureOutcome,
+): Promise<void> {
   const endpoints = new Map(outcome.endpoints.map((e) => [e.placementId, e.endpoint]));
   const samples = new Map(outcome.lastSamples.map((s) => [s.placementId, s]));
   for (const p of await placementsOn(tx, cluster.cluster_id, true)) {
@@ -24,10 +42,19 @@ export async function applyConfigured(ctx: EngineContext, tx: Tx, cluster: Clust
   }
 }
 
-async function settle(ctx: EngineContext, tx: Tx, p: PlacementRow, generation: bigint, { sent, purge }: Sent, change: PlacementChange, outcome: ConfigureOutcome): Promise<void> {
+async function settle(
+  ctx: EngineContext,
+  tx: Tx,
+  p: PlacementRow,
+  generation: bigint,
+  { sent, purge }: Sent,
+  change: PlacementChange,
+  outcome: ConfigureOutcome,
+): Promise<void> {
   const now = ctx.clock.now();
   const id = p.placement_id;
-  const done = (kinds: readonly OperationKind[], message: string): Promise<number> => finishWishes(tx, now, id, kinds, 'succeeded', message, generation);
+  const done = (kinds: readonly OperationKind[], message: string): Promise<number> =>
+    finishWishes(tx, now, id, kinds, 'succeeded', message, generation);
   const put = (more: PlacementChange): Promise<void> => updatePlacement(tx, id, { ...change, ...more }, now);
   const state = sent[id];
 
@@ -60,7 +87,10 @@ async function settle(ctx: EngineContext, tx: Tx, p: PlacementRow, generation: b
 
 /** True when a placement is configured and must not serve before the data path is proved. */
 export async function waitsForProof(tx: Tx, clusterId: string): Promise<boolean> {
-  const rows = await tx.query(`select 1 from placements where cluster_id = $1 and phase in ('validating', 'resuming') and observed_generation >= generation limit 1`, [clusterId]);
+  const rows = await tx.query(
+    `select 1 from placements where cluster_id = $1 and phase in ('validating', 'resuming') and observed_generation >= generation limit 1`,
+    [clusterId],
+  );
   return rows.length > 0;
 }
 
@@ -71,8 +101,21 @@ export async function promoteProved(ctx: EngineContext, tx: Tx, cluster: Cluster
     if ((p.phase !== 'validating' && p.phase !== 'resuming') || BigInt(p.observed_generation) < BigInt(p.generation)) continue;
     const first = p.activated_at === null;
     // A sample taken at a suspension is no longer the last one.
-    await updatePlacement(tx, p.placement_id, { phase: nextPlacement(p.phase, 'validated'), activated_at: p.activated_at ?? now, last_sample: null }, now);
-    await finishWishes(tx, now, p.placement_id, ['provision', 'resume'], 'succeeded', 'The endpoint serves.', BigInt(cluster.observed_generation));
+    await updatePlacement(
+      tx,
+      p.placement_id,
+      { phase: nextPlacement(p.phase, 'validated'), activated_at: p.activated_at ?? now, last_sample: null },
+      now,
+    );
+    await finishWishes(
+      tx,
+      now,
+      p.placement_id,
+      ['provision', 'resume'],
+      'succeeded',
+      'The endpoint serves.',
+      BigInt(cluster.observed_generation),
+    );
     await publish(ctx, tx, first ? 'placement.active' : 'placement.resumed', p);
   }
 }
@@ -109,8 +152,19 @@ async function concludeEnd(ctx: EngineContext, tx: Tx, p: PlacementRow): Promise
   const now = ctx.clock.now();
   await updatePlacement(tx, p.placement_id, { phase: nextPlacement(p.phase, 'ended') }, now);
   const lost = p.last_sample !== null && p.last_sample.sequence !== null && !p.last_sample.acknowledged;
-  if (lost) ctx.logger.error({ placement: p.placement_id, subscription: p.subscription_id, sequence: p.last_sample!.sequence }, 'access ended, but the last sample was not acknowledged in time');
-  await finishWishes(tx, now, p.placement_id, ['end_access'], 'succeeded', lost ? 'Access is ended; the last sample is not acknowledged.' : 'Access is ended; the data is kept.');
+  if (lost)
+    ctx.logger.error(
+      { placement: p.placement_id, subscription: p.subscription_id, sequence: p.last_sample!.sequence },
+      'access ended, but the last sample was not acknowledged in time',
+    );
+  await finishWishes(
+    tx,
+    now,
+    p.placement_id,
+    ['end_access'],
+    'succeeded',
+    lost ? 'Access is ended; the last sample is not acknowledged.' : 'Access is ended; the data is kept.',
+  );
   await publish(ctx, tx, 'placement.access_ended', p);
 }
 
@@ -130,7 +184,14 @@ export async function failPlacements(ctx: EngineContext, tx: Tx, cluster: Cluste
   }
   const told: StoredError = { ...error, detail: tenantWords(error) };
   for (const op of await runningOn(tx, cluster.cluster_id))
-    await finishOperation(tx, now, op, 'failed', `It stopped at step ${error.step}: ${error.code}.`, op.subject_kind === 'cluster' ? error : told);
+    await finishOperation(
+      tx,
+      now,
+      op,
+      'failed',
+      `It stopped at step ${error.step}: ${error.code}.`,
+      op.subject_kind === 'cluster' ? error : told,
+    );
 }
 
 /** A driver's detail is for operators; a tenant is told the class. */

@@ -49,13 +49,17 @@ export class ProvisioningEngine {
   }
 
   // Wishes.
-  requestPlacement = (tx: Tx, request: PlacementRequest): Promise<{ placementId: string; operationId: string }> => requestPlacement(this.ctx, tx, request);
-  setLimits = (tx: Tx, placementId: string, limits: { hardQuotaBytes: bigint | null }): Promise<change.Wish> => change.setLimits(this.ctx, tx, placementId, limits);
-  suspend = (tx: Tx, placementId: string, why: { reason: string; at: Date }): Promise<change.Wish> => change.suspend(this.ctx, tx, placementId, why);
+  requestPlacement = (tx: Tx, request: PlacementRequest): Promise<{ placementId: string; operationId: string }> =>
+    requestPlacement(this.ctx, tx, request);
+  setLimits = (tx: Tx, placementId: string, limits: { hardQuotaBytes: bigint | null }): Promise<change.Wish> =>
+    change.setLimits(this.ctx, tx, placementId, limits);
+  suspend = (tx: Tx, placementId: string, why: { reason: string; at: Date }): Promise<change.Wish> =>
+    change.suspend(this.ctx, tx, placementId, why);
   resume = (tx: Tx, placementId: string): Promise<change.Wish> => change.resume(this.ctx, tx, placementId);
   endAccess = (tx: Tx, placementId: string, end: { at: Date }): Promise<change.Wish> => change.endAccess(this.ctx, tx, placementId, end);
   purge = (tx: Tx, placementId: string): Promise<change.Wish> => change.purge(this.ctx, tx, placementId);
-  rotateKey = (tx: Tx, placementId: string): Promise<change.Wish & { readonly keyId: string }> => change.rotateKey(this.ctx, tx, placementId);
+  rotateKey = (tx: Tx, placementId: string): Promise<change.Wish & { readonly keyId: string }> =>
+    change.rotateKey(this.ctx, tx, placementId);
   /** For an operator who has removed the cause of a failure. */
   retryOperation = (tx: Tx, operationId: string): Promise<void> => change.retryOperation(this.ctx, tx, operationId);
 
@@ -78,7 +82,9 @@ export class ProvisioningEngine {
   async usageTarget(clusterRef: string): Promise<{ url: string; key: string } | null> {
     const url = this.ctx.ingestUrl();
     const [row] = await this.ctx.db.ops((tx) =>
-      tx.query<{ cluster_id: string; cell_key_sealed: string | null }>('select cluster_id, cell_key_sealed from clusters where name = $1', [clusterRef]),
+      tx.query<{ cluster_id: string; cell_key_sealed: string | null }>('select cluster_id, cell_key_sealed from clusters where name = $1', [
+        clusterRef,
+      ]),
     );
     if (!url || !row?.cell_key_sealed) return null;
     return { url, key: this.ctx.sealer.open(row.cell_key_sealed, cellKeyPurpose(row.cluster_id)) };

@@ -7,47 +7,115 @@ import type { ClusterRow, LogLine, OperationRow, PlacementRow, StepRow, StoredEr
 import { placementUnknown, type EngineContext } from './context.js';
 import { openKeys } from './credentials.js';
 
-export interface Paging { readonly limit: number; readonly after?: string }
-export interface Page<T> { readonly items: readonly T[]; readonly nextCursor: string | null }
+export interface Paging {
+  readonly limit: number;
+  readonly after?: string;
+}
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly nextCursor: string | null;
+}
 
 export interface ClusterView {
-  readonly clusterId: string; readonly name: string; readonly driver: string; readonly variant: string; readonly region: string; readonly shape: string;
-  readonly phase: ClusterPhase; readonly placements: number; readonly generation: string; readonly observedGeneration: string;
-  readonly observed: Record<string, unknown> | null; readonly error: StoredError | null; readonly createdAt: Date; readonly updatedAt: Date;
+  readonly clusterId: string;
+  readonly name: string;
+  readonly driver: string;
+  readonly variant: string;
+  readonly region: string;
+  readonly shape: string;
+  readonly phase: ClusterPhase;
+  readonly placements: number;
+  readonly generation: string;
+  readonly observedGeneration: string;
+  readonly observed: Record<string, unknown> | null;
+  readonly error: StoredError | null;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
 }
 
 export interface PlacementView {
-  readonly placementId: string; readonly tenantId: string; readonly subscriptionId: string; readonly clusterId: string; readonly accountName: string;
-  readonly phase: PlacementPhase; readonly desired: DesiredState; readonly generation: string; readonly observedGeneration: string;
-  readonly endpoint: string | null; readonly region: string; readonly activatedAt: Date | null; readonly accessEndedAt: Date | null;
-  readonly lastSample: StoredSample | null; readonly purgedAt: Date | null; readonly version: number; readonly createdAt: Date; readonly updatedAt: Date;
+  readonly placementId: string;
+  readonly tenantId: string;
+  readonly subscriptionId: string;
+  readonly clusterId: string;
+  readonly accountName: string;
+  readonly phase: PlacementPhase;
+  readonly desired: DesiredState;
+  readonly generation: string;
+  readonly observedGeneration: string;
+  readonly endpoint: string | null;
+  readonly region: string;
+  readonly activatedAt: Date | null;
+  readonly accessEndedAt: Date | null;
+  readonly lastSample: StoredSample | null;
+  readonly purgedAt: Date | null;
+  readonly version: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
 }
 
 export interface OperationView {
-  readonly operationId: string; readonly tenantId: string | null; readonly kind: OperationKind; readonly subjectKind: 'cluster' | 'placement';
-  readonly subjectId: string; readonly clusterId: string; readonly subscriptionId: string | null; readonly phase: string; readonly step: number;
-  readonly steps: number; readonly awaited: string | null; readonly state: OperationState; readonly log: readonly LogLine[];
-  readonly error: StoredError | null; readonly createdAt: Date; readonly updatedAt: Date; readonly finishedAt: Date | null;
+  readonly operationId: string;
+  readonly tenantId: string | null;
+  readonly kind: OperationKind;
+  readonly subjectKind: 'cluster' | 'placement';
+  readonly subjectId: string;
+  readonly clusterId: string;
+  readonly subscriptionId: string | null;
+  readonly phase: string;
+  readonly step: number;
+  readonly steps: number;
+  readonly awaited: string | null;
+  readonly state: OperationState;
+  readonly log: readonly LogLine[];
+  readonly error: StoredError | null;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  readonly finishedAt: Date | null;
 }
 
 export interface StepView {
-  readonly stepNo: number; readonly stepId: string; readonly name: string; readonly state: StepRow['state']; readonly attempts: number;
-  readonly intentAt: Date; readonly outcomeAt: Date | null; readonly outcome: unknown;
+  readonly stepNo: number;
+  readonly stepId: string;
+  readonly name: string;
+  readonly state: StepRow['state'];
+  readonly attempts: number;
+  readonly intentAt: Date;
+  readonly outcomeAt: Date | null;
+  readonly outcome: unknown;
 }
 
 export interface Progress {
-  readonly placementId: string; readonly operationId: string; readonly kind: OperationKind;
-  readonly phase: string; readonly step: number; readonly steps: number; readonly awaited: string | null; readonly message: string; readonly state: OperationState;
+  readonly placementId: string;
+  readonly operationId: string;
+  readonly kind: OperationKind;
+  readonly phase: string;
+  readonly step: number;
+  readonly steps: number;
+  readonly awaited: string | null;
+  readonly message: string;
+  readonly state: OperationState;
 }
 
 export interface Credentials {
-  readonly placementId: string; readonly endpoint: string; readonly accountName: string;
+  readonly placementId: string;
+  readonly endpoint: string;
+  readonly accountName: string;
   readonly keys: readonly { readonly id: string; readonly secretBase64: string }[];
 }
 
 /** Newest first; ids are made in the order of time. */
-async function page<R, V>(tx: Tx, sql: { from: string; id: string; where: readonly [string, unknown][]; select?: string }, paging: Paging, view: (row: R) => V, idOf: (row: R) => string): Promise<Page<V>> {
-  const wheres = [...sql.where.filter(([, value]) => value !== undefined), ...(paging.after ? [[`${sql.id} < `, paging.after] as [string, unknown]] : [])];
+async function page<R, V>(
+  tx: Tx,
+  sql: { from: string; id: string; where: readonly [string, unknown][]; select?: string },
+  paging: Paging,
+  view: (row: R) => V,
+  idOf: (row: R) => string,
+): Promise<Page<V>> {
+  const wheres = [
+    ...sql.where.filter(([, value]) => value !== undefined),
+    ...(paging.after ? [[`${sql.id} < `, paging.after] as [string, unknown]] : []),
+  ];
   const limit = Math.min(Math.max(1, Math.trunc(paging.limit)), 500);
   const rows = await tx.query<R>(
     `select ${sql.select ?? '*'} from ${sql.from}${wheres.length > 0 ? ` where ${wheres.map(([w], i) => `${w}$${i + 1}`).join(' and ')}` : ''} order by ${sql.id} desc limit ${limit + 1}`,
@@ -63,7 +131,19 @@ const COUNTED = `clusters.*, (select count(*) from placements p where p.cluster_
 /** Operators only: clusters have no tenant. */
 export function listClusters(tx: Tx, paging: Paging, filter: { region?: string; phase?: ClusterPhase } = {}): Promise<Page<ClusterView>> {
   return page<CountedCluster, ClusterView>(
-    tx, { from: 'clusters', id: 'cluster_id', select: COUNTED, where: [['region = ', filter.region], ['phase = ', filter.phase]] }, paging, clusterView, (r) => r.cluster_id,
+    tx,
+    {
+      from: 'clusters',
+      id: 'cluster_id',
+      select: COUNTED,
+      where: [
+        ['region = ', filter.region],
+        ['phase = ', filter.phase],
+      ],
+    },
+    paging,
+    clusterView,
+    (r) => r.cluster_id,
   );
 }
 
@@ -73,9 +153,24 @@ export async function getCluster(tx: Tx, clusterId: string): Promise<ClusterView
   return clusterView(row);
 }
 
-export function listPlacements(tx: Tx, paging: Paging, filter: { tenantId?: string; subscriptionId?: string; clusterId?: string; phase?: PlacementPhase } = {}): Promise<Page<PlacementView>> {
-  const where: [string, unknown][] = [['tenant_id = ', filter.tenantId], ['subscription_id = ', filter.subscriptionId], ['cluster_id = ', filter.clusterId], ['phase = ', filter.phase]];
-  return page<PlacementRow, PlacementView>(tx, { from: 'placements', id: 'placement_id', where }, paging, placementView, (r) => r.placement_id);
+export function listPlacements(
+  tx: Tx,
+  paging: Paging,
+  filter: { tenantId?: string; subscriptionId?: string; clusterId?: string; phase?: PlacementPhase } = {},
+): Promise<Page<PlacementView>> {
+  const where: [string, unknown][] = [
+    ['tenant_id = ', filter.tenantId],
+    ['subscription_id = ', filter.subscriptionId],
+    ['cluster_id = ', filter.clusterId],
+    ['phase = ', filter.phase],
+  ];
+  return page<PlacementRow, PlacementView>(
+    tx,
+    { from: 'placements', id: 'placement_id', where },
+    paging,
+    placementView,
+    (r) => r.placement_id,
+  );
 }
 
 export async function getPlacement(tx: Tx, placementId: string): Promise<PlacementView> {
@@ -86,17 +181,31 @@ export async function getPlacement(tx: Tx, placementId: string): Promise<Placeme
 
 /** The live one, else the last one there was. */
 export async function placementOfSubscription(tx: Tx, subscriptionId: string): Promise<PlacementView | null> {
-  const [row] = await tx.query<PlacementRow>('select * from placements where subscription_id = $1 order by placement_id desc limit 1', [subscriptionId]);
+  const [row] = await tx.query<PlacementRow>('select * from placements where subscription_id = $1 order by placement_id desc limit 1', [
+    subscriptionId,
+  ]);
   return row ? placementView(row) : null;
 }
 
 export function listOperations(
-  tx: Tx, paging: Paging, filter: { tenantId?: string; subscriptionId?: string; subjectId?: string; clusterId?: string; state?: OperationState } = {},
+  tx: Tx,
+  paging: Paging,
+  filter: { tenantId?: string; subscriptionId?: string; subjectId?: string; clusterId?: string; state?: OperationState } = {},
 ): Promise<Page<OperationView>> {
   const where: [string, unknown][] = [
-    ['tenant_id = ', filter.tenantId], ['subscription_id = ', filter.subscriptionId], ['subject_id = ', filter.subjectId], ['cluster_id = ', filter.clusterId], ['state = ', filter.state],
+    ['tenant_id = ', filter.tenantId],
+    ['subscription_id = ', filter.subscriptionId],
+    ['subject_id = ', filter.subjectId],
+    ['cluster_id = ', filter.clusterId],
+    ['state = ', filter.state],
   ];
-  return page<OperationRow, OperationView>(tx, { from: 'operations', id: 'operation_id', where }, paging, operationView, (r) => r.operation_id);
+  return page<OperationRow, OperationView>(
+    tx,
+    { from: 'operations', id: 'operation_id', where },
+    paging,
+    operationView,
+    (r) => r.operation_id,
+  );
 }
 
 export async function getOperation(tx: Tx, operationId: string): Promise<OperationView> {
@@ -108,7 +217,16 @@ export async function getOperation(tx: Tx, operationId: string): Promise<Operati
 /** Operators only. */
 export async function listSteps(tx: Tx, operationId: string): Promise<StepView[]> {
   const rows = await tx.query<StepRow>('select * from operation_steps where operation_id = $1 order by step_no', [operationId]);
-  return rows.map((r) => ({ stepNo: r.step_no, stepId: r.step_id, name: r.name, state: r.state, attempts: r.attempts, intentAt: r.intent_at, outcomeAt: r.outcome_at, outcome: r.outcome }));
+  return rows.map((r) => ({
+    stepNo: r.step_no,
+    stepId: r.step_id,
+    name: r.name,
+    state: r.state,
+    attempts: r.attempts,
+    intentAt: r.intent_at,
+    outcomeAt: r.outcome_at,
+    outcome: r.outcome,
+  }));
 }
 
 /** Secrets: for the owner's eyes, asked for on purpose. */
@@ -116,8 +234,15 @@ export async function credentials(ctx: Pick<EngineContext, 'sealer'>, tx: Tx, pl
   const p = await getPlacement(tx, placementId);
   const hidden: readonly PlacementPhase[] = ['ending', 'ended', 'purging', 'purged'];
   if (p.activatedAt === null || p.endpoint === null || hidden.includes(p.phase))
-    throw new ProblemError('conflict', 'placement.in_state', `A placement that is ${p.phase} has no credentials to show.`, { phase: p.phase });
-  return { placementId, endpoint: p.endpoint, accountName: p.accountName, keys: (await openKeys(ctx, tx, [placementId])).get(placementId) ?? [] };
+    throw new ProblemError('conflict', 'placement.in_state', `A placement that is ${p.phase} has no credentials to show.`, {
+      phase: p.phase,
+    });
+  return {
+    placementId,
+    endpoint: p.endpoint,
+    accountName: p.accountName,
+    keys: (await openKeys(ctx, tx, [placementId])).get(placementId) ?? [],
+  };
 }
 
 /** What the buyer waits for: until it first serves the provisioning, later the latest wish. */
@@ -125,28 +250,77 @@ export async function progress(tx: Tx, subscriptionId: string): Promise<Progress
   const p = await placementOfSubscription(tx, subscriptionId);
   if (!p) return null;
   const [op] = await tx.query<OperationRow>(
-    `select * from operations where subject_id = $1 and ($2 or kind = 'provision') order by operation_id desc limit 1`, [p.placementId, p.activatedAt !== null],
+    `select * from operations where subject_id = $1 and ($2 or kind = 'provision') order by operation_id desc limit 1`,
+    [p.placementId, p.activatedAt !== null],
   );
   if (!op) return null;
   return {
-    placementId: p.placementId, operationId: op.operation_id, kind: op.kind, phase: op.phase, step: op.step, steps: op.steps, awaited: op.awaited,
-    message: op.log.at(-1)?.message ?? '', state: op.state,
+    placementId: p.placementId,
+    operationId: op.operation_id,
+    kind: op.kind,
+    phase: op.phase,
+    step: op.step,
+    steps: op.steps,
+    awaited: op.awaited,
+    message: op.log.at(-1)?.message ?? '',
+    state: op.state,
   };
 }
 
 const clusterView = (r: CountedCluster): ClusterView => ({
-  clusterId: r.cluster_id, name: r.name, driver: r.driver, variant: r.variant, region: r.region, shape: r.shape, phase: r.phase, placements: Number(r.placements),
-  generation: r.generation, observedGeneration: r.observed_generation, observed: r.observed, error: r.recorded.error ?? null, createdAt: r.created_at, updatedAt: r.updated_at,
+  clusterId: r.cluster_id,
+  name: r.name,
+  driver: r.driver,
+  variant: r.variant,
+  region: r.region,
+  shape: r.shape,
+  phase: r.phase,
+  placements: Number(r.placements),
+  generation: r.generation,
+  observedGeneration: r.observed_generation,
+  observed: r.observed,
+  error: r.recorded.error ?? null,
+  createdAt: r.created_at,
+  updatedAt: r.updated_at,
 });
 
 const placementView = (r: PlacementRow): PlacementView => ({
-  placementId: r.placement_id, tenantId: r.tenant_id, subscriptionId: r.subscription_id, clusterId: r.cluster_id, accountName: r.account_name, phase: r.phase,
-  desired: r.desired, generation: r.generation, observedGeneration: r.observed_generation, endpoint: r.endpoint, region: r.region, activatedAt: r.activated_at,
-  accessEndedAt: r.access_ended_at, lastSample: r.last_sample, purgedAt: r.purged_at, version: r.version, createdAt: r.created_at, updatedAt: r.updated_at,
+  placementId: r.placement_id,
+  tenantId: r.tenant_id,
+  subscriptionId: r.subscription_id,
+  clusterId: r.cluster_id,
+  accountName: r.account_name,
+  phase: r.phase,
+  desired: r.desired,
+  generation: r.generation,
+  observedGeneration: r.observed_generation,
+  endpoint: r.endpoint,
+  region: r.region,
+  activatedAt: r.activated_at,
+  accessEndedAt: r.access_ended_at,
+  lastSample: r.last_sample,
+  purgedAt: r.purged_at,
+  version: r.version,
+  createdAt: r.created_at,
+  updatedAt: r.updated_at,
 });
 
 const operationView = (r: OperationRow): OperationView => ({
-  operationId: r.operation_id, tenantId: r.tenant_id, kind: r.kind, subjectKind: r.subject_kind, subjectId: r.subject_id, clusterId: r.cluster_id,
-  subscriptionId: r.subscription_id, phase: r.phase, step: r.step, steps: r.steps, awaited: r.awaited, state: r.state, log: r.log, error: r.error,
-  createdAt: r.created_at, updatedAt: r.updated_at, finishedAt: r.finished_at,
+  operationId: r.operation_id,
+  tenantId: r.tenant_id,
+  kind: r.kind,
+  subjectKind: r.subject_kind,
+  subjectId: r.subject_id,
+  clusterId: r.cluster_id,
+  subscriptionId: r.subscription_id,
+  phase: r.phase,
+  step: r.step,
+  steps: r.steps,
+  awaited: r.awaited,
+  state: r.state,
+  log: r.log,
+  error: r.error,
+  createdAt: r.created_at,
+  updatedAt: r.updated_at,
+  finishedAt: r.finished_at,
 });

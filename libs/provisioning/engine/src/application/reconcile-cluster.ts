@@ -16,7 +16,10 @@ const MAX_REPLANS = 5;
 
 /** Brings one cluster, with all its placements, to the desired state. Safe to run at any time and as often as one likes. */
 export class Reconciler {
-  constructor(private readonly ctx: EngineContext, private readonly ledger: StepLedger) {}
+  constructor(
+    private readonly ctx: EngineContext,
+    private readonly ledger: StepLedger,
+  ) {}
 
   async run(clusterId: string): Promise<void> {
     if (!(await this.hasWork(clusterId))) return;
@@ -39,7 +42,10 @@ export class Reconciler {
       const cluster = await loadCluster(tx, clusterId);
       if (!cluster || cluster.phase === 'failed') return false;
       if (cluster.phase !== 'active' || cluster.generation !== cluster.observed_generation) return true;
-      const open = await tx.query(`select 1 from operations where cluster_id = $1 and subject_kind = 'cluster' and state = 'running' limit 1`, [clusterId]);
+      const open = await tx.query(
+        `select 1 from operations where cluster_id = $1 and subject_kind = 'cluster' and state = 'running' limit 1`,
+        [clusterId],
+      );
       return open.length > 0 || (await unacknowledged(tx, clusterId)).length > 0;
     });
   }
@@ -83,9 +89,11 @@ export class Reconciler {
     const { report } = seen;
     if (report && !report.ok) {
       const failed = report.checks.filter((c) => c.result === 'fail');
-      if (failed.length > 0) this.stop('validation', 'preflight.failed', failed.map((c) => `${c.name}: ${c.detail}`).join(' '), 'preflight');
+      if (failed.length > 0)
+        this.stop('validation', 'preflight.failed', failed.map((c) => `${c.name}: ${c.detail}`).join(' '), 'preflight');
       const { recorded } = (await this.ctx.db.ops((tx) => loadCluster(tx, lease.clusterId)))!;
-      if ((recorded.unchecked ?? 0) >= this.ctx.retry.attempts) this.stop('unknown', 'preflight.unknown', 'The checks could not be judged.', 'preflight');
+      if ((recorded.unchecked ?? 0) >= this.ctx.retry.attempts)
+        this.stop('unknown', 'preflight.unknown', 'The checks could not be judged.', 'preflight');
       throw this.later(backoff(recorded.unchecked ?? 0, this.ctx.retry, Math.random()), 'preflight.unknown');
     }
     await this.ledger.run(lease, planStep(this.ctx));
@@ -97,10 +105,13 @@ export class Reconciler {
     const refused = await lease.write(async (tx, cluster) => {
       const { plan } = cluster.recorded;
       if (!plan) throw new Error(`cluster ${cluster.name} is planned without a plan`);
-      if (plan.destructive || plan.destroys.length > 0) return { code: 'plan.not_approved', detail: `The plan destroys ${plan.destroys.join(', ')}.` };
+      if (plan.destructive || plan.destroys.length > 0)
+        return { code: 'plan.not_approved', detail: `The plan destroys ${plan.destroys.join(', ')}.` };
       // "Not found" is not believed (contract provisioning §3.4): an empty cluster in the old one's place would hide the loss.
-      if (isBuilt(cluster) && plan.create > 0) return { code: 'cluster.lost', detail: 'The driver does not find what was built. Restore or import it.' };
-      if (plan.create + plan.update + plan.replace + plan.delete === 0) await move(this.ctx, tx, cluster, 'unchanged', { plan: null, stateSerial: plan.stateSerial, validated: false });
+      if (isBuilt(cluster) && plan.create > 0)
+        return { code: 'cluster.lost', detail: 'The driver does not find what was built. Restore or import it.' };
+      if (plan.create + plan.update + plan.replace + plan.delete === 0)
+        await move(this.ctx, tx, cluster, 'unchanged', { plan: null, stateSerial: plan.stateSerial, validated: false });
       else await move(this.ctx, tx, cluster, 'apply');
       return undefined;
     });

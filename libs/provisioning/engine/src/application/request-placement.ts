@@ -17,7 +17,11 @@ export interface PlacementRequest {
 }
 
 /** One live placement per subscription: a repeat, also at the same moment, gets the first one's ids. */
-export async function requestPlacement(ctx: EngineContext, tx: Tx, request: PlacementRequest): Promise<{ placementId: string; operationId: string }> {
+export async function requestPlacement(
+  ctx: EngineContext,
+  tx: Tx,
+  request: PlacementRequest,
+): Promise<{ placementId: string; operationId: string }> {
   await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`placement-of:${request.subscriptionId}`]);
   const [known] = await tx.query<{ placement_id: string; operation_id: string }>(
     `select p.placement_id, (select o.operation_id from operations o where o.subject_id = p.placement_id and o.kind = 'provision' order by o.operation_id desc limit 1) as operation_id
@@ -35,10 +39,26 @@ export async function requestPlacement(ctx: EngineContext, tx: Tx, request: Plac
   await tx.query(
     `insert into placements (placement_id, tenant_id, subscription_id, cluster_id, account_name, phase, desired, generation, region, created_at, updated_at)
      values ($1, $2, $3, $4, $5, 'requested', $6, $7, $8, $9, $9)`,
-    [placementId, request.tenantId, request.subscriptionId, cluster.cluster_id, newAccountName(), JSON.stringify(desired), generation, request.region, now],
+    [
+      placementId,
+      request.tenantId,
+      request.subscriptionId,
+      cluster.cluster_id,
+      newAccountName(),
+      JSON.stringify(desired),
+      generation,
+      request.region,
+      now,
+    ],
   );
   await addKey(ctx, tx, { placementId, tenantId: request.tenantId, keyId: 'k1', now });
-  const operationId = await startOperation(tx, now, 'provision', { clusterId: cluster.cluster_id, generation, placement }, 'The placement was requested.');
+  const operationId = await startOperation(
+    tx,
+    now,
+    'provision',
+    { clusterId: cluster.cluster_id, generation, placement },
+    'The placement was requested.',
+  );
   await enqueueReconcile(ctx, tx, cluster.cluster_id);
   return { placementId, operationId };
 }
@@ -47,20 +67,44 @@ export async function requestPlacement(ctx: EngineContext, tx: Tx, request: Plac
 async function roomFor(ctx: EngineContext, tx: Tx, request: PlacementRequest, now: Date): Promise<ClusterRow> {
   // One chooser at a time: two requests may neither overfill a cell nor make two where one is enough.
   await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', ['placement-choice']);
-  const rows = await tx.query<{ cluster_id: string; name: string; driver: string; region: string; shape: string; phase: ClusterRoom['phase']; occupied: string }>(
+  const rows = await tx.query<{
+    cluster_id: string;
+    name: string;
+    driver: string;
+    region: string;
+    shape: string;
+    phase: ClusterRoom['phase'];
+    occupied: string;
+  }>(
     `select c.cluster_id, c.name, c.driver, c.region, c.shape, c.phase,
             (select count(*) from placements p where p.cluster_id = c.cluster_id and p.phase <> 'purged') as occupied
        from clusters c where c.region = $1 and c.shape = $2 and c.variant = 'shared' and c.deleted_at is null`,
     [request.region, request.shape],
   );
-  const rooms = rows.map((r): ClusterRoom => ({ clusterId: r.cluster_id, name: r.name, driver: r.driver, region: r.region, shape: r.shape, phase: r.phase, occupied: Number(r.occupied) }));
-  const choice = choosePlacement(request, [...ctx.drivers.values()].map((d) => d.capabilities()), rooms, ctx.policy);
+  const rooms = rows.map((r): ClusterRoom => ({
+    clusterId: r.cluster_id,
+    name: r.name,
+    driver: r.driver,
+    region: r.region,
+    shape: r.shape,
+    phase: r.phase,
+    occupied: Number(r.occupied),
+  }));
+  const choice = choosePlacement(
+    request,
+    [...ctx.drivers.values()].map((d) => d.capabilities()),
+    rooms,
+    ctx.policy,
+  );
   const clusterId = 'use' in choice ? choice.use : await createCluster(ctx, tx, choice.create, now);
   return (await loadCluster(tx, clusterId, true))!;
 }
 
 async function createCluster(
-  ctx: EngineContext, tx: Tx, create: { readonly driver: string; readonly spec: ClusterRow['desired'] }, now: Date,
+  ctx: EngineContext,
+  tx: Tx,
+  create: { readonly driver: string; readonly spec: ClusterRow['desired'] },
+  now: Date,
 ): Promise<string> {
   const clusterId = uuidv7();
   const name = newClusterName(create.spec.region);
@@ -71,6 +115,9 @@ async function createCluster(
     [clusterId, name, create.driver, create.spec.region, create.spec.shape, JSON.stringify(desired), now],
   );
   const key = await ctx.issueCellKey(tx, clusterId);
-  await tx.query('update clusters set cell_key_sealed = $2 where cluster_id = $1', [clusterId, ctx.sealer.seal(key, cellKeyPurpose(clusterId))]);
+  await tx.query('update clusters set cell_key_sealed = $2 where cluster_id = $1', [
+    clusterId,
+    ctx.sealer.seal(key, cellKeyPurpose(clusterId)),
+  ]);
   return clusterId;
 }

@@ -1,6 +1,12 @@
 import { realNow, RunAgainAt, uuidv7, type Tx } from '#platform';
 import {
-  DriverError, toDriverError, type ClusterObservation, type DriverCall, type DriverErrorShape, type DriverResult, type ProvisioningDriver,
+  DriverError,
+  toDriverError,
+  type ClusterObservation,
+  type DriverCall,
+  type DriverErrorShape,
+  type DriverResult,
+  type ProvisioningDriver,
 } from '#provisioning/core';
 import { reactionTo, type StepName } from '../domain/retry.js';
 import { noteProgress } from '../infra/operations.js';
@@ -10,7 +16,10 @@ import { Fenced, type Lease } from './lease.js';
 
 /** Stopped: only a person can help. Becomes the operation's error. */
 export class StopForPerson extends Error {
-  constructor(readonly error: DriverErrorShape, readonly step: string) {
+  constructor(
+    readonly error: DriverErrorShape,
+    readonly step: string,
+  ) {
     super(`${error.code}: ${error.detail}`);
   }
 }
@@ -36,7 +45,13 @@ export interface Step<T> {
   record?(output: T): unknown;
 }
 
-interface Open { readonly row: StepRow; readonly generation: number; readonly ref: string; readonly driver: ProvisioningDriver; readonly deadline: Date }
+interface Open {
+  readonly row: StepRow;
+  readonly generation: number;
+  readonly ref: string;
+  readonly driver: ProvisioningDriver;
+  readonly deadline: Date;
+}
 
 /** Intent before, outcome after (contract provisioning §4.3). An intent without an outcome is looked at before it is asked again. */
 export class StepLedger {
@@ -51,14 +66,30 @@ export class StepLedger {
     if (step.changes && !this.asked.has(id) && open.row.attempts > 0) {
       const observation = await this.observe(open, lease);
       const output = step.seen?.(observation, open.row.intent);
-      this.ctx.logger.warn({ cluster: open.ref, step: step.name, stepId: id, exists: observation.exists, serial: observation.stateSerial, seen: output !== undefined }, 'an intent without an outcome was looked at');
+      this.ctx.logger.warn(
+        {
+          cluster: open.ref,
+          step: step.name,
+          stepId: id,
+          exists: observation.exists,
+          serial: observation.stateSerial,
+          seen: output !== undefined,
+        },
+        'an intent without an outcome was looked at',
+      );
       if (output !== undefined) return this.commit(lease, step, open, output, { seen: true });
     }
     const patience = performance.now() + this.ctx.times.patienceMs;
     for (;;) {
       const result = await this.ask(lease, step, open);
       if (result.phase === 'succeeded') return this.commit(lease, step, open, result.output as T, step.record?.(result.output as T) ?? {});
-      if (result.phase !== 'running') return this.refused(lease, step, open, result.error ?? { class: 'conflict', code: 'operation.cancelled', detail: 'The driver stopped the work.' });
+      if (result.phase !== 'running')
+        return this.refused(
+          lease,
+          step,
+          open,
+          result.error ?? { class: 'conflict', code: 'operation.cancelled', detail: 'The driver stopped the work.' },
+        );
       await this.progress(lease, step, open, result);
       if (realNow() > open.deadline) return this.timedOut(lease, step, open, result.handle);
       const wait = result.retryAfterMs ?? 200;
@@ -69,14 +100,30 @@ export class StepLedger {
 
   /** Read-only and unfenced; safe at any time. */
   async observeCluster(cluster: Pick<ClusterRow, 'name' | 'driver' | 'generation' | 'fence'>): Promise<ClusterObservation> {
-    const call = this.call(uuidv7(), cluster.name, Number(cluster.generation), Number(cluster.fence), new Date(realNow().getTime() + this.ctx.times.callTimeoutMs));
+    const call = this.call(
+      uuidv7(),
+      cluster.name,
+      Number(cluster.generation),
+      Number(cluster.fence),
+      new Date(realNow().getTime() + this.ctx.times.callTimeoutMs),
+    );
     const result = await this.timed(driverOf(this.ctx, cluster.driver).observe(call));
-    if (!result.output) throw new DriverError(result.error?.class ?? 'unknown', result.error?.code ?? 'observe.no_answer', result.error?.detail ?? 'The driver gave no observation.');
+    if (!result.output)
+      throw new DriverError(
+        result.error?.class ?? 'unknown',
+        result.error?.code ?? 'observe.no_answer',
+        result.error?.detail ?? 'The driver gave no observation.',
+      );
     return result.output;
   }
 
   private observe(open: Open, lease: Lease): Promise<ClusterObservation> {
-    return this.observeCluster({ name: open.ref, driver: open.driver.capabilities().driver, generation: String(open.generation), fence: String(lease.fence) });
+    return this.observeCluster({
+      name: open.ref,
+      driver: open.driver.capabilities().driver,
+      generation: String(open.generation),
+      fence: String(lease.fence),
+    });
   }
 
   /** The open step of this name, or a new one; committed before anything is called. */
@@ -85,36 +132,69 @@ export class StepLedger {
       const operationId = cluster.recorded.operationId;
       if (!operationId) throw new Error(`cluster ${cluster.name} has no operation to keep a ledger in`);
       const now = this.ctx.clock.now();
-      const [last] = await tx.query<StepRow>('select * from operation_steps where operation_id = $1 order by step_no desc limit 1', [operationId]);
+      const [last] = await tx.query<StepRow>('select * from operation_steps where operation_id = $1 order by step_no desc limit 1', [
+        operationId,
+      ]);
       let row = last && !last.outcome_at && last.name === step.name ? last : undefined;
       if (last && !last.outcome_at && !row) await this.close(tx, last, 'abandoned', { reason: `overtaken by ${step.name}` });
       // A step of an earlier process gets time anew: its deadline ran while nobody was there.
-      const deadline = row && this.asked.has(row.step_id) ? new Date(row.intent['deadline'] as string) : new Date(realNow().getTime() + this.ctx.times.stepTimeoutMs);
+      const deadline =
+        row && this.asked.has(row.step_id)
+          ? new Date(row.intent['deadline'] as string)
+          : new Date(realNow().getTime() + this.ctx.times.stepTimeoutMs);
       if (!row) {
         const stepId = uuidv7();
-        const intent = { ...(await step.intent(tx, cluster, stepId)), generation: Number(cluster.generation), deadline: deadline.toISOString() };
+        const intent = {
+          ...(await step.intent(tx, cluster, stepId)),
+          generation: Number(cluster.generation),
+          deadline: deadline.toISOString(),
+        };
         [row] = await tx.query<StepRow>(
           `insert into operation_steps (operation_id, step_no, step_id, name, intent_at, intent, attempts, state) values ($1, $2, $3, $4, $5, $6, $7, 'intent') returning *`,
           // Tries add up over renewed steps, or a conflict that stays would never reach a person.
-          [operationId, (last?.step_no ?? 0) + 1, stepId, step.name, now, JSON.stringify(intent), last?.name === step.name && last.state === 'abandoned' ? last.attempts : 0],
+          [
+            operationId,
+            (last?.step_no ?? 0) + 1,
+            stepId,
+            step.name,
+            now,
+            JSON.stringify(intent),
+            last?.name === step.name && last.state === 'abandoned' ? last.attempts : 0,
+          ],
         );
       }
-      await noteProgress(tx, now, cluster.cluster_id, { phase: cluster.phase, awaited: step.awaited, message: `Step ${step.name} begins.` });
-      return { row: row!, generation: Number(row!.intent['generation']), ref: cluster.name, driver: driverOf(this.ctx, cluster.driver), deadline };
+      await noteProgress(tx, now, cluster.cluster_id, {
+        phase: cluster.phase,
+        awaited: step.awaited,
+        message: `Step ${step.name} begins.`,
+      });
+      return {
+        row: row!,
+        generation: Number(row!.intent['generation']),
+        ref: cluster.name,
+        driver: driverOf(this.ctx, cluster.driver),
+        deadline,
+      };
     });
   }
 
   private async ask<T>(lease: Lease, step: Step<T>, open: Open): Promise<DriverResult<T>> {
     if (!this.asked.has(open.row.step_id)) {
       // Counted before the call: a crash inside it leaves a step that is known to have been asked.
-      await lease.write((tx) => tx.query('update operation_steps set attempts = attempts + 1, intent = intent || $3 where operation_id = $1 and step_no = $2', [
-        open.row.operation_id, open.row.step_no, JSON.stringify({ deadline: open.deadline.toISOString() }),
-      ]));
+      await lease.write((tx) =>
+        tx.query('update operation_steps set attempts = attempts + 1, intent = intent || $3 where operation_id = $1 and step_no = $2', [
+          open.row.operation_id,
+          open.row.step_no,
+          JSON.stringify({ deadline: open.deadline.toISOString() }),
+        ]),
+      );
       open.row.attempts += 1;
       this.asked.add(open.row.step_id);
     }
     try {
-      return await this.timed(step.ask(open.driver, this.call(open.row.step_id, open.ref, open.generation, lease.fence, open.deadline), open.row.intent));
+      return await this.timed(
+        step.ask(open.driver, this.call(open.row.step_id, open.ref, open.generation, lease.fence, open.deadline), open.row.intent),
+      );
     } catch (thrown) {
       return { handle: open.row.step_id, phase: 'failed', progress: [], error: toDriverError(thrown).toShape() };
     }
@@ -131,23 +211,39 @@ export class StepLedger {
   private async refused<T>(lease: Lease, step: Step<T>, open: Open, error: DriverErrorShape): Promise<never> {
     const { retry } = this.ctx;
     const reaction = reactionTo(error, step.name, open.row.attempts, retry, Math.random());
-    this.ctx.logger.warn({ cluster: open.ref, step: step.name, code: error.code, class: error.class, reaction: reaction.do, attempt: open.row.attempts }, 'a driver call failed');
+    this.ctx.logger.warn(
+      { cluster: open.ref, step: step.name, code: error.code, class: error.class, reaction: reaction.do, attempt: open.row.attempts },
+      'a driver call failed',
+    );
     this.asked.delete(open.row.step_id);
-    const note = (awaited: string) => async (tx: Tx, cluster: ClusterRow): Promise<void> =>
-      noteProgress(tx, this.ctx.clock.now(), cluster.cluster_id, { phase: cluster.phase, awaited, message: `Step ${step.name}: ${error.code}.`, detail: error.detail });
+    const note =
+      (awaited: string) =>
+      async (tx: Tx, cluster: ClusterRow): Promise<void> =>
+        noteProgress(tx, this.ctx.clock.now(), cluster.cluster_id, {
+          phase: cluster.phase,
+          awaited,
+          message: `Step ${step.name}: ${error.code}.`,
+          detail: error.detail,
+        });
     switch (reaction.do) {
       case 'yield':
         throw new Fenced(lease.clusterId);
       case 'repeat':
         this.asked.add(open.row.step_id); // a refusal to take the call: nothing has happened that must be looked at
         await lease.write(async (tx, cluster) => {
-          await tx.query('update operation_steps set attempts = attempts + 1 where operation_id = $1 and step_no = $2', [open.row.operation_id, open.row.step_no]);
+          await tx.query('update operation_steps set attempts = attempts + 1 where operation_id = $1 and step_no = $2', [
+            open.row.operation_id,
+            open.row.step_no,
+          ]);
           await note('a busy driver')(tx, cluster);
         });
         throw this.later(reaction.delayMs, error.code);
       case 'observe':
         await lease.write(async (tx, cluster) => {
-          await tx.query(`update operation_steps set state = 'unknown' where operation_id = $1 and step_no = $2`, [open.row.operation_id, open.row.step_no]);
+          await tx.query(`update operation_steps set state = 'unknown' where operation_id = $1 and step_no = $2`, [
+            open.row.operation_id,
+            open.row.step_no,
+          ]);
           await note('a look at what has happened')(tx, cluster);
         });
         throw this.later(reaction.delayMs, error.code);
@@ -178,7 +274,11 @@ export class StepLedger {
   private async timedOut<T>(lease: Lease, step: Step<T>, open: Open, handle: string): Promise<never> {
     const call = this.call(uuidv7(), open.ref, open.generation, lease.fence, new Date(realNow().getTime() + this.ctx.times.callTimeoutMs));
     if (open.driver.capabilities().cancel) await this.timed(open.driver.cancel(call, handle)).catch(() => undefined);
-    const error: DriverErrorShape = { class: 'unknown', code: 'step.timed_out', detail: `Step ${step.name} did not end in time. What is done was not undone.` };
+    const error: DriverErrorShape = {
+      class: 'unknown',
+      code: 'step.timed_out',
+      detail: `Step ${step.name} did not end in time. What is done was not undone.`,
+    };
     await lease.write((tx) => this.close(tx, open.row, 'abandoned', error));
     this.asked.delete(open.row.step_id);
     throw new StopForPerson(error, step.name);
@@ -212,7 +312,10 @@ export class StepLedger {
   private async timed<T>(call: Promise<T>): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new DriverError('unknown', 'driver.call_timeout', 'The driver did not answer in time.')), this.ctx.times.callTimeoutMs);
+      timer = setTimeout(
+        () => reject(new DriverError('unknown', 'driver.call_timeout', 'The driver did not answer in time.')),
+        this.ctx.times.callTimeoutMs,
+      );
     });
     try {
       return await Promise.race([call, late]);

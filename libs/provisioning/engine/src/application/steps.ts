@@ -1,6 +1,14 @@
 /** The five calls of a reconciliation: what is asked, and which state follows from the answer. */
 import { realNow, type Tx } from '#platform';
-import { DriverError, type ApplyOutcome, type ConfigureOutcome, type DesiredConfiguration, type DriverPlan, type PreflightReport, type ValidationReport } from '#provisioning/core';
+import {
+  DriverError,
+  type ApplyOutcome,
+  type ConfigureOutcome,
+  type DesiredConfiguration,
+  type DriverPlan,
+  type PreflightReport,
+  type ValidationReport,
+} from '#provisioning/core';
 import { nextCluster, type ClusterEvent } from '../domain/cluster-states.js';
 import { placementsOn, updateCluster, type ClusterRow, type Recorded } from '../infra/rows.js';
 import { stepPurpose, type EngineContext } from './context.js';
@@ -9,9 +17,21 @@ import { applyConfigured, promoteProved, waitsForProof } from './placement-outco
 import type { Step } from './step-ledger.js';
 
 /** Moves a locked cluster, in the transaction of the cause. */
-export async function move(ctx: EngineContext, tx: Tx, cluster: ClusterRow, event: ClusterEvent, recorded: Partial<Recorded> = {}, more: { observedGeneration?: string } = {}): Promise<void> {
+export async function move(
+  ctx: EngineContext,
+  tx: Tx,
+  cluster: ClusterRow,
+  event: ClusterEvent,
+  recorded: Partial<Recorded> = {},
+  more: { observedGeneration?: string } = {},
+): Promise<void> {
   const phase = nextCluster(cluster.phase, event);
-  await updateCluster(tx, cluster.cluster_id, { phase, recorded: { ...cluster.recorded, ...recorded }, observed_generation: more.observedGeneration }, ctx.clock.now());
+  await updateCluster(
+    tx,
+    cluster.cluster_id,
+    { phase, recorded: { ...cluster.recorded, ...recorded }, observed_generation: more.observedGeneration },
+    ctx.clock.now(),
+  );
 }
 
 export function preflightStep(ctx: EngineContext): Step<PreflightReport> {
@@ -24,7 +44,12 @@ export function preflightStep(ctx: EngineContext): Step<PreflightReport> {
     async done(tx, cluster, report) {
       // Tri-state: `unknown` is neither a pass nor a fail (contract provisioning §3.4).
       const unknown = !report.ok && report.checks.every((c) => c.result !== 'fail');
-      await updateCluster(tx, cluster.cluster_id, { recorded: { ...cluster.recorded, unchecked: unknown ? (cluster.recorded.unchecked ?? 0) + 1 : 0 } }, ctx.clock.now());
+      await updateCluster(
+        tx,
+        cluster.cluster_id,
+        { recorded: { ...cluster.recorded, unchecked: unknown ? (cluster.recorded.unchecked ?? 0) + 1 : 0 } },
+        ctx.clock.now(),
+      );
     },
   };
 }
@@ -48,9 +73,13 @@ export function applyStep(ctx: EngineContext): Step<ApplyOutcome> {
     intent: async (_tx, cluster) => ({ plan: cluster.recorded.plan }),
     ask: (driver, call, intent) => driver.apply(call, { plan: intent['plan'] as DriverPlan }),
     // The serial moves with each apply, and we are the one writer: a higher one is our own effect.
-    seen: (o, intent) => (o.exists && o.stateSerial > (intent['plan'] as DriverPlan).stateSerial ? { stateSerial: o.stateSerial, nodes: o.nodes.map((n) => n.name) } : undefined),
+    seen: (o, intent) =>
+      o.exists && o.stateSerial > (intent['plan'] as DriverPlan).stateSerial
+        ? { stateSerial: o.stateSerial, nodes: o.nodes.map((n) => n.name) }
+        : undefined,
     record: (outcome) => outcome,
-    done: (tx, cluster, outcome) => move(ctx, tx, cluster, 'applied', { plan: null, stateSerial: outcome.stateSerial, validated: false, replans: 0 }),
+    done: (tx, cluster, outcome) =>
+      move(ctx, tx, cluster, 'applied', { plan: null, stateSerial: outcome.stateSerial, validated: false, replans: 0 }),
   };
 }
 
@@ -66,15 +95,24 @@ export function configureStep(ctx: EngineContext): Step<ConfigureOutcome> {
     intent: async (tx, cluster, stepId) => {
       const list = await desiredConfiguration(ctx, tx, cluster.cluster_id);
       return {
-        stepId, sealed: ctx.sealer.seal(JSON.stringify(list), stepPurpose(stepId)),
-        sent: Object.fromEntries(list.placements.map((p) => [p.placementId, p.state])), purge: list.purge,
+        stepId,
+        sealed: ctx.sealer.seal(JSON.stringify(list), stepPurpose(stepId)),
+        sent: Object.fromEntries(list.placements.map((p) => [p.placementId, p.state])),
+        purge: list.purge,
       };
     },
     ask: (driver, call, intent) => driver.configure(call, desiredOf(intent, intent['stepId'] as string)),
     record: (outcome) => outcome,
     async done(tx, cluster, outcome, intent) {
       const generation = BigInt(intent['generation'] as number);
-      await applyConfigured(ctx, tx, cluster, generation, { sent: intent['sent'] as Record<string, 'active' | 'suspended'>, purge: intent['purge'] as string[] }, outcome);
+      await applyConfigured(
+        ctx,
+        tx,
+        cluster,
+        generation,
+        { sent: intent['sent'] as Record<string, 'active' | 'suspended'>, purge: intent['purge'] as string[] },
+        outcome,
+      );
       const prove = cluster.recorded.validated !== true || (await waitsForProof(tx, cluster.cluster_id));
       await move(ctx, tx, cluster, prove ? 'configured' : 'settled', {}, { observedGeneration: generation.toString() });
     },
@@ -91,7 +129,12 @@ export function validateStep(ctx: EngineContext): Step<ValidationReport> {
     async done(tx, cluster, report) {
       if (report.result !== 'pass') {
         // Neither `fail` nor `unknown` promotes; a cluster may need minutes until it serves (contract provisioning §3.4).
-        await updateCluster(tx, cluster.cluster_id, { recorded: { ...cluster.recorded, validated: false, unproved: (cluster.recorded.unproved ?? 0) + 1 } }, ctx.clock.now());
+        await updateCluster(
+          tx,
+          cluster.cluster_id,
+          { recorded: { ...cluster.recorded, validated: false, unproved: (cluster.recorded.unproved ?? 0) + 1 } },
+          ctx.clock.now(),
+        );
         return;
       }
       await promoteProved(ctx, tx, cluster);
@@ -104,13 +147,20 @@ export function validateStep(ctx: EngineContext): Step<ValidationReport> {
 async function desiredConfiguration(ctx: EngineContext, tx: Tx, clusterId: string): Promise<DesiredConfiguration> {
   const rows = await placementsOn(tx, clusterId, true);
   const listed = rows.filter((p) => p.phase !== 'failed' && (p.desired.state === 'active' || p.desired.state === 'suspended'));
-  const keys = await openKeys(ctx, tx, listed.map((p) => p.placement_id));
+  const keys = await openKeys(
+    ctx,
+    tx,
+    listed.map((p) => p.placement_id),
+  );
   return {
     placements: listed.map((p) => {
       const own = keys.get(p.placement_id);
       if (!own) throw new DriverError('validation', 'placement.without_key', `Placement ${p.placement_id} has no key.`);
       return {
-        placementId: p.placement_id, accountName: p.account_name, keys: own, state: p.desired.state as 'active' | 'suspended',
+        placementId: p.placement_id,
+        accountName: p.account_name,
+        keys: own,
+        state: p.desired.state as 'active' | 'suspended',
         limits: { hardQuotaBytes: p.desired.limits.hardQuotaBytes },
       };
     }),

@@ -11,14 +11,19 @@ import { move } from './steps.js';
 export class Supervisor {
   private nextAt = 0;
 
-  constructor(private readonly ctx: EngineContext, private readonly ledger: StepLedger) {}
+  constructor(
+    private readonly ctx: EngineContext,
+    private readonly ledger: StepLedger,
+  ) {}
 
   /** Returns how many repairs it started. Called as often as one likes: between two looks it does nothing. */
   async look(force = false): Promise<number> {
     const now = realNow().getTime();
     if (!force && now < this.nextAt) return 0;
     this.nextAt = now + this.ctx.times.superviseMs;
-    const clusters = await this.ctx.db.ops((tx) => tx.query<ClusterRow>(`select * from clusters where phase = 'active' and deleted_at is null order by cluster_id`));
+    const clusters = await this.ctx.db.ops((tx) =>
+      tx.query<ClusterRow>(`select * from clusters where phase = 'active' and deleted_at is null order by cluster_id`),
+    );
     const started = await Promise.all(clusters.map((c) => this.lookAt(c)));
     return started.filter(Boolean).length;
   }
@@ -34,7 +39,12 @@ export class Supervisor {
     return this.ctx.db.ops(async (tx) => {
       const cluster = (await loadCluster(tx, seen.cluster_id, true))!;
       const { health, reasons, observedAt, observedGeneration, version, nodes, metering, exists } = observation;
-      await updateCluster(tx, cluster.cluster_id, { observed: { health, reasons, observedAt, observedGeneration, version, nodes, metering, exists } }, this.ctx.clock.now());
+      await updateCluster(
+        tx,
+        cluster.cluster_id,
+        { observed: { health, reasons, observedAt, observedGeneration, version, nodes, metering, exists } },
+        this.ctx.clock.now(),
+      );
       // Between two changes only: while one is in work, what is seen may already be past.
       if (cluster.phase !== 'active' || cluster.generation !== cluster.observed_generation) return false;
       if (health === 'down' || !exists) {
@@ -43,7 +53,8 @@ export class Supervisor {
         await enqueueReconcile(this.ctx, tx, cluster.cluster_id);
         return true;
       }
-      if (metering?.backlog === 0 && (await unacknowledged(tx, cluster.cluster_id)).length > 0) await enqueueReconcile(this.ctx, tx, cluster.cluster_id);
+      if (metering?.backlog === 0 && (await unacknowledged(tx, cluster.cluster_id)).length > 0)
+        await enqueueReconcile(this.ctx, tx, cluster.cluster_id);
       return false;
     });
   }

@@ -1,6 +1,6 @@
 /** A cluster's life as data (contract provisioning §4.2). An event that stands in no row is a defect, not a no-op. */
 export type ClusterPhase =
-  | 'requested' | 'preflight' | 'planned' | 'provisioning' | 'configuring' | 'validating' | 'active' | 'degraded' | 'failed';
+  'requested' | 'preflight' | 'planned' | 'provisioning' | 'configuring' | 'validating' | 'active' | 'degraded' | 'failed';
 
 export type ClusterEvent =
   /** Work begins: checks and a plan are made. */

@@ -11,9 +11,15 @@ const PROVE: readonly ClusterPhase[] = ['configuring', 'validating'];
 const SEND: readonly ClusterPhase[] = ['configuring'];
 
 const STEPS: Record<OperationKind, readonly ClusterPhase[]> = {
-  provision: BUILD, create_cluster: BUILD, repair_cluster: BUILD,
-  resume: PROVE, configure_cluster: PROVE,
-  set_limits: SEND, rotate_key: SEND, suspend: SEND, purge: SEND,
+  provision: BUILD,
+  create_cluster: BUILD,
+  repair_cluster: BUILD,
+  resume: PROVE,
+  configure_cluster: PROVE,
+  set_limits: SEND,
+  rotate_key: SEND,
+  suspend: SEND,
+  purge: SEND,
   // The second step is the usage intake's acknowledgement of the last sample, once the cluster is at rest.
   end_access: ['configuring', 'active'],
 };

@@ -3,22 +3,46 @@ import type { DriverCapabilities } from '#provisioning/core';
 import { choosePlacement, newAccountName, newClusterName, newKeySecret, type ClusterRoom } from './placement-choice.js';
 
 const offer = (change: Partial<DriverCapabilities> = {}): DriverCapabilities => ({
-  driver: 'local', regions: ['here', 'there'], shapes: [{ name: 'small', minNodes: 1, maxNodes: 1 }], versions: [], resizeUp: false, resizeDown: false,
-  upgrade: false, importExisting: false, cancel: true, suspendKinds: ['access'], protocols: [], maxPlacements: null, keyRotation: true, hardQuota: true, ...change,
+  driver: 'local',
+  regions: ['here', 'there'],
+  shapes: [{ name: 'small', minNodes: 1, maxNodes: 1 }],
+  versions: [],
+  resizeUp: false,
+  resizeDown: false,
+  upgrade: false,
+  importExisting: false,
+  cancel: true,
+  suspendKinds: ['access'],
+  protocols: [],
+  maxPlacements: null,
+  keyRotation: true,
+  hardQuota: true,
+  ...change,
 });
 const room = (clusterId: string, change: Partial<ClusterRoom> = {}): ClusterRoom => ({
-  clusterId, name: clusterId, driver: 'local', region: 'here', shape: 'small', phase: 'active', occupied: 0, ...change,
+  clusterId,
+  name: clusterId,
+  driver: 'local',
+  region: 'here',
+  shape: 'small',
+  phase: 'active',
+  occupied: 0,
+  ...change,
 });
 const wish = { region: 'here', shape: 'small' };
 const policy = { cellCapacity: 8, maxClusters: null };
 
 describe('the choice of a cluster', () => {
   it('refuses a shape that no driver offers before any cost', () => {
-    expect(() => choosePlacement({ ...wish, shape: 'tiny' }, [offer()], [], policy)).toThrow(expect.objectContaining({ code: 'placement.shape_unknown' }));
+    expect(() => choosePlacement({ ...wish, shape: 'tiny' }, [offer()], [], policy)).toThrow(
+      expect.objectContaining({ code: 'placement.shape_unknown' }),
+    );
   });
 
   it('refuses a region in which the shape is not offered', () => {
-    expect(() => choosePlacement({ ...wish, region: 'moon' }, [offer()], [], policy)).toThrow(expect.objectContaining({ code: 'placement.region_unknown' }));
+    expect(() => choosePlacement({ ...wish, region: 'moon' }, [offer()], [], policy)).toThrow(
+      expect.objectContaining({ code: 'placement.region_unknown' }),
+    );
   });
 
   it('fills the fullest cluster that has room', () => {
@@ -36,10 +60,12 @@ describe('the choice of a cluster', () => {
     ['of another driver', { driver: 'other' }],
     ['full', { occupied: 8 }],
   ])('makes a new cluster when the only one is %s', (_case, change) => {
-    expect(choosePlacement(wish, [offer()], [room('a', change)], policy)).toMatchObject({ create: { driver: 'local', spec: { region: 'here', shape: 'small', nodes: 1 } } });
+    expect(choosePlacement(wish, [offer()], [room('a', change)], policy)).toMatchObject({
+      create: { driver: 'local', spec: { region: 'here', shape: 'small', nodes: 1 } },
+    });
   });
 
-  it('counts the driver\'s own limit too', () => {
+  it("counts the driver's own limit too", () => {
     expect(choosePlacement(wish, [offer({ maxPlacements: 2 })], [room('a', { occupied: 2 })], policy)).toHaveProperty('create');
   });
 

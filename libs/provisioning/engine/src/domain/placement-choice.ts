@@ -34,9 +34,15 @@ export function choosePlacement(
   policy: PlacementPolicy,
 ): PlacementChoice {
   const shaped = offers.filter((o) => o.shapes.some((s) => s.name === wish.shape));
-  if (shaped.length === 0) throw new ProblemError('unprocessable', 'placement.shape_unknown', `No driver offers the shape "${wish.shape}".`);
+  if (shaped.length === 0)
+    throw new ProblemError('unprocessable', 'placement.shape_unknown', `No driver offers the shape "${wish.shape}".`);
   const offer = shaped.find((o) => o.regions.includes(wish.region));
-  if (!offer) throw new ProblemError('unprocessable', 'placement.region_unknown', `The shape "${wish.shape}" is not offered in region "${wish.region}".`);
+  if (!offer)
+    throw new ProblemError(
+      'unprocessable',
+      'placement.region_unknown',
+      `The shape "${wish.shape}" is not offered in region "${wish.region}".`,
+    );
 
   const here = clusters.filter((c) => c.driver === offer.driver && c.region === wish.region && c.shape === wish.shape);
   const capacity = Math.min(policy.cellCapacity, offer.maxPlacements ?? Infinity);
@@ -46,7 +52,11 @@ export function choosePlacement(
     .sort((a, b) => b.occupied - a.occupied || (a.name < b.name ? -1 : 1));
   if (best) return { use: best.clusterId };
   if (policy.maxClusters !== null && here.length >= policy.maxClusters)
-    throw new ProblemError('unavailable', 'placement.no_capacity', `No room for another placement of shape "${wish.shape}" in region "${wish.region}".`);
+    throw new ProblemError(
+      'unavailable',
+      'placement.no_capacity',
+      `No room for another placement of shape "${wish.shape}" in region "${wish.region}".`,
+    );
 
   const shape = offer.shapes.find((s) => s.name === wish.shape)!;
   return {
@@ -66,7 +76,11 @@ export function newAccountName(): string {
 
 /** A cluster's name, by which drivers know it. */
 export function newClusterName(region: string): string {
-  const place = region.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').replaceAll(/^-+|-+$/g, '').slice(0, 30);
+  const place = region
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .replaceAll(/^-+|-+$/g, '')
+    .slice(0, 30);
   return ['cell', place, randomBytes(4).toString('hex')].filter(Boolean).join('-');
 }
 

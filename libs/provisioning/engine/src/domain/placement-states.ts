@@ -2,13 +2,22 @@ import { ProblemError } from '#platform';
 
 /** A placement's life as data. What is asked of it in a phase that has no such row is refused with `placement.in_state`. */
 export type PlacementPhase =
-  | 'requested' | 'validating' | 'active' | 'suspending' | 'suspended' | 'resuming' | 'ending' | 'ended' | 'purging' | 'purged' | 'failed';
+  'requested' | 'validating' | 'active' | 'suspending' | 'suspended' | 'resuming' | 'ending' | 'ended' | 'purging' | 'purged' | 'failed';
 
 export type PlacementEvent =
   // wishes
-  | 'suspend' | 'resume' | 'end' | 'purge' | 'retry'
+  | 'suspend'
+  | 'resume'
+  | 'end'
+  | 'purge'
+  | 'retry'
   // facts
-  | 'configured' | 'validated' | 'suspended' | 'ended' | 'purged' | 'fail';
+  | 'configured'
+  | 'validated'
+  | 'suspended'
+  | 'ended'
+  | 'purged'
+  | 'fail';
 
 export const placementTransitions = {
   requested: { configured: 'validating', suspend: 'suspending', end: 'ending', fail: 'failed' },

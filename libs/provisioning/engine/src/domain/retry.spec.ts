@@ -28,6 +28,8 @@ describe('what follows a failed driver call', () => {
   });
 
   it('backs off up to the cap, spread over half of it', () => {
-    expect([backoff(0, limits, 0), backoff(0, limits, 1), backoff(1, limits, 1), backoff(30, limits, 0), backoff(30, limits, 1)]).toEqual([50, 100, 200, 500, 1_000]);
+    expect([backoff(0, limits, 0), backoff(0, limits, 1), backoff(1, limits, 1), backoff(30, limits, 0), backoff(30, limits, 1)]).toEqual([
+      50, 100, 200, 500, 1_000,
+    ]);
   });
 });

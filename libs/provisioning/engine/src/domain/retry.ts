@@ -8,7 +8,8 @@ export type StepName = 'preflight' | 'plan' | 'apply' | 'configure' | 'validate'
  * void; `renew`: the step is void, a new one is made; `regenerate`: the driver is ahead of our generation; `yield`: another
  * worker has taken over; `stop`: a person is needed.
  */
-export type Reaction = { readonly do: 'repeat' | 'observe' | 'renew'; readonly delayMs: number } | { readonly do: 'replan' | 'regenerate' | 'yield' | 'stop' };
+export type Reaction =
+  { readonly do: 'repeat' | 'observe' | 'renew'; readonly delayMs: number } | { readonly do: 'replan' | 'regenerate' | 'yield' | 'stop' };
 
 export interface RetryLimits {
   /** Pauses of one step before a person is asked. */

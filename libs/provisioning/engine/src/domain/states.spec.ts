@@ -18,7 +18,11 @@ describe('the states of clusters and placements', () => {
   });
 
   it('lets no cluster become active but from a proof or from a list that needs none', () => {
-    const ways = Object.entries(clusterTransitions).flatMap(([from, row]) => Object.entries(row).filter(([, to]) => to === 'active').map(([event]) => `${from}:${event}`));
+    const ways = Object.entries(clusterTransitions).flatMap(([from, row]) =>
+      Object.entries(row)
+        .filter(([, to]) => to === 'active')
+        .map(([event]) => `${from}:${event}`),
+    );
     expect(ways.sort()).toEqual(['configuring:settled', 'validating:validated']);
   });
 
@@ -32,7 +36,11 @@ describe('the states of clusters and placements', () => {
   });
 
   it('lets a placement become active through a proof only', () => {
-    const ways = Object.entries(placementTransitions).flatMap(([from, row]) => Object.entries(row).filter(([, to]) => to === 'active').map(([event]) => `${from}:${event}`));
+    const ways = Object.entries(placementTransitions).flatMap(([from, row]) =>
+      Object.entries(row)
+        .filter(([, to]) => to === 'active')
+        .map(([event]) => `${from}:${event}`),
+    );
     expect(ways.sort()).toEqual(['resuming:validated', 'validating:validated']);
   });
 
@@ -43,7 +51,9 @@ describe('the states of clusters and placements', () => {
   });
 
   it('deletes data of an ended placement only', () => {
-    const from = Object.entries(placementTransitions).filter(([, row]) => 'purge' in row).map(([phase]) => phase);
+    const from = Object.entries(placementTransitions)
+      .filter(([, row]) => 'purge' in row)
+      .map(([phase]) => phase);
     expect(from).toEqual(['ended']);
     expect(() => nextPlacement('active', 'purge')).toThrow(expect.objectContaining({ code: 'placement.in_state', kind: 'conflict' }));
   });

@@ -18,14 +18,27 @@ export async function startOperation(
   await tx.query(
     `insert into operations (operation_id, tenant_id, kind, subject_kind, subject_id, cluster_id, subscription_id, generation, phase, step, steps, awaited, state, log, created_at, updated_at)
      values ($1, $2, $3, $4, $5, $6, $7, $8, 'requested', 0, $9, 'its turn', 'running', $10, $11, $11)`,
-    [id, on.placement?.tenant_id ?? null, kind, on.placement ? 'placement' : 'cluster', on.placement?.placement_id ?? on.clusterId, on.clusterId,
-     on.placement?.subscription_id ?? null, on.generation, stepsOf(kind), JSON.stringify(log), now],
+    [
+      id,
+      on.placement?.tenant_id ?? null,
+      kind,
+      on.placement ? 'placement' : 'cluster',
+      on.placement?.placement_id ?? on.clusterId,
+      on.clusterId,
+      on.placement?.subscription_id ?? null,
+      on.generation,
+      stepsOf(kind),
+      JSON.stringify(log),
+      now,
+    ],
   );
   return id;
 }
 
 export function runningOn(tx: Tx, clusterId: string): Promise<OperationRow[]> {
-  return tx.query<OperationRow>(`select * from operations where cluster_id = $1 and state = 'running' order by operation_id for update`, [clusterId]);
+  return tx.query<OperationRow>(`select * from operations where cluster_id = $1 and state = 'running' order by operation_id for update`, [
+    clusterId,
+  ]);
 }
 
 /**
@@ -44,10 +57,14 @@ export async function noteProgress(
     const seen = new Set(op.log.filter((l) => l.phase === at.phase).map((l) => l.message));
     const fresh = lines.filter((m) => !seen.has(m)).map((message): LogLine => ({ at: now.toISOString(), phase: at.phase, message }));
     if (fresh.length === 0 && step === op.step && op.phase === at.phase && op.awaited === at.awaited) continue;
-    await tx.query(
-      `update operations set phase = $2, step = $3, awaited = $4, log = $5, updated_at = $6 where operation_id = $1`,
-      [op.operation_id, at.phase, step, at.awaited, JSON.stringify([...op.log, ...fresh].slice(-LOG_LINES)), now],
-    );
+    await tx.query(`update operations set phase = $2, step = $3, awaited = $4, log = $5, updated_at = $6 where operation_id = $1`, [
+      op.operation_id,
+      at.phase,
+      step,
+      at.awaited,
+      JSON.stringify([...op.log, ...fresh].slice(-LOG_LINES)),
+      now,
+    ]);
   }
 }
 

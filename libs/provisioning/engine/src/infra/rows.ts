@@ -26,31 +26,93 @@ export interface Recorded {
 export type StoredError = DriverErrorShape & { readonly step: string };
 
 export interface ClusterRow {
-  cluster_id: string; name: string; driver: string; variant: string; region: string; shape: string; phase: ClusterPhase;
-  desired: ClusterSpec; recorded: Recorded; observed: Record<string, unknown> | null; generation: string; observed_generation: string;
-  fence: string; lease_until: Date | null; handle: string | null; cell_key_sealed: string | null; created_at: Date; updated_at: Date; deleted_at: Date | null;
+  cluster_id: string;
+  name: string;
+  driver: string;
+  variant: string;
+  region: string;
+  shape: string;
+  phase: ClusterPhase;
+  desired: ClusterSpec;
+  recorded: Recorded;
+  observed: Record<string, unknown> | null;
+  generation: string;
+  observed_generation: string;
+  fence: string;
+  lease_until: Date | null;
+  handle: string | null;
+  cell_key_sealed: string | null;
+  created_at: Date;
+  updated_at: Date;
+  deleted_at: Date | null;
 }
 
 /** The end of a placement's usage, as the cluster reported it. */
-export interface StoredSample { readonly at: string; readonly sequence: string | null; readonly acknowledged: boolean }
-
-export interface PlacementRow {
-  placement_id: string; tenant_id: string; subscription_id: string; cluster_id: string; account_name: string; phase: PlacementPhase;
-  desired: DesiredState; generation: string; observed_generation: string; endpoint: string | null; region: string; activated_at: Date | null;
-  access_ended_at: Date | null; last_sample: StoredSample | null; purged_at: Date | null; version: number; created_at: Date; updated_at: Date;
+export interface StoredSample {
+  readonly at: string;
+  readonly sequence: string | null;
+  readonly acknowledged: boolean;
 }
 
-export interface LogLine { readonly at: string; readonly phase: string; readonly message: string }
+export interface PlacementRow {
+  placement_id: string;
+  tenant_id: string;
+  subscription_id: string;
+  cluster_id: string;
+  account_name: string;
+  phase: PlacementPhase;
+  desired: DesiredState;
+  generation: string;
+  observed_generation: string;
+  endpoint: string | null;
+  region: string;
+  activated_at: Date | null;
+  access_ended_at: Date | null;
+  last_sample: StoredSample | null;
+  purged_at: Date | null;
+  version: number;
+  created_at: Date;
+  updated_at: Date;
+}
+
+export interface LogLine {
+  readonly at: string;
+  readonly phase: string;
+  readonly message: string;
+}
 
 export interface OperationRow {
-  operation_id: string; tenant_id: string | null; kind: OperationKind; subject_kind: 'cluster' | 'placement'; subject_id: string; cluster_id: string;
-  subscription_id: string | null; generation: string; phase: string; step: number; steps: number; awaited: string | null; state: OperationState;
-  log: LogLine[]; error: StoredError | null; created_at: Date; updated_at: Date; finished_at: Date | null;
+  operation_id: string;
+  tenant_id: string | null;
+  kind: OperationKind;
+  subject_kind: 'cluster' | 'placement';
+  subject_id: string;
+  cluster_id: string;
+  subscription_id: string | null;
+  generation: string;
+  phase: string;
+  step: number;
+  steps: number;
+  awaited: string | null;
+  state: OperationState;
+  log: LogLine[];
+  error: StoredError | null;
+  created_at: Date;
+  updated_at: Date;
+  finished_at: Date | null;
 }
 
 export interface StepRow {
-  operation_id: string; step_no: number; step_id: string; name: string; intent_at: Date; intent: Record<string, unknown>; attempts: number;
-  outcome_at: Date | null; outcome: unknown; state: 'intent' | 'unknown' | 'ok' | 'refused' | 'abandoned';
+  operation_id: string;
+  step_no: number;
+  step_id: string;
+  name: string;
+  intent_at: Date;
+  intent: Record<string, unknown>;
+  attempts: number;
+  outcome_at: Date | null;
+  outcome: unknown;
+  state: 'intent' | 'unknown' | 'ok' | 'refused' | 'abandoned';
 }
 
 export async function loadCluster(tx: Tx, clusterId: string, lock = false): Promise<ClusterRow | undefined> {
@@ -61,12 +123,25 @@ export async function loadCluster(tx: Tx, clusterId: string, lock = false): Prom
 /** Everything on the cluster that is not purged, oldest first. */
 export function placementsOn(tx: Tx, clusterId: string, lock = false): Promise<PlacementRow[]> {
   return tx.query<PlacementRow>(
-    `select * from placements where cluster_id = $1 and phase <> 'purged' order by placement_id${lock ? ' for update' : ''}`, [clusterId],
+    `select * from placements where cluster_id = $1 and phase <> 'purged' order by placement_id${lock ? ' for update' : ''}`,
+    [clusterId],
   );
 }
 
-export type PlacementChange = Partial<Pick<PlacementRow,
-  'phase' | 'desired' | 'generation' | 'observed_generation' | 'endpoint' | 'activated_at' | 'access_ended_at' | 'last_sample' | 'purged_at'>>;
+export type PlacementChange = Partial<
+  Pick<
+    PlacementRow,
+    | 'phase'
+    | 'desired'
+    | 'generation'
+    | 'observed_generation'
+    | 'endpoint'
+    | 'activated_at'
+    | 'access_ended_at'
+    | 'last_sample'
+    | 'purged_at'
+  >
+>;
 export type ClusterChange = Partial<Pick<ClusterRow, 'phase' | 'recorded' | 'observed' | 'generation' | 'observed_generation' | 'handle'>>;
 
 const JSON_COLUMNS: ReadonlySet<string> = new Set(['desired', 'recorded', 'observed', 'last_sample']);
@@ -81,7 +156,11 @@ const assignments = (change: object, first: number): { sql: string; values: unkn
 /** Column names come from the type above, never from outside. */
 export async function updatePlacement(tx: Tx, placementId: string, change: PlacementChange, now: Date): Promise<void> {
   const { sql, values } = assignments(change, 3);
-  await tx.query(`update placements set version = version + 1, updated_at = $2${sql ? `, ${sql}` : ''} where placement_id = $1`, [placementId, now, ...values]);
+  await tx.query(`update placements set version = version + 1, updated_at = $2${sql ? `, ${sql}` : ''} where placement_id = $1`, [
+    placementId,
+    now,
+    ...values,
+  ]);
 }
 
 /** For a caller that holds the row's lock. */

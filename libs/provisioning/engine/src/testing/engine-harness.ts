@@ -35,10 +35,18 @@ export class ScriptedDriver {
     }) as unknown as ProvisioningDriver;
   }
 
-  on(method: Method, hook: Hook): void { this.hooks.set(method, hook); }
-  off(method: Method): void { this.hooks.delete(method); }
-  count(method: string): number { return this.calls.filter((c) => c.method === method).length; }
-  of(method: string): { operationId: string; fencingToken: number }[] { return this.calls.filter((c) => c.method === method); }
+  on(method: Method, hook: Hook): void {
+    this.hooks.set(method, hook);
+  }
+  off(method: Method): void {
+    this.hooks.delete(method);
+  }
+  count(method: string): number {
+    return this.calls.filter((c) => c.method === method).length;
+  }
+  of(method: string): { operationId: string; fencingToken: number }[] {
+    return this.calls.filter((c) => c.method === method);
+  }
 }
 
 export interface Harness {
@@ -51,7 +59,12 @@ export interface Harness {
   readonly events: { type: string; placementId: string }[];
   /** Another worker on the same database and driver. */
   another(options?: Partial<ProvisioningEngineOptions>): ProvisioningEngine;
-  request(change?: { subscriptionId?: string; tenantId?: string; shape?: string; region?: string }): Promise<{ placementId: string; operationId: string; subscriptionId: string; tenantId: string }>;
+  request(change?: {
+    subscriptionId?: string;
+    tenantId?: string;
+    shape?: string;
+    region?: string;
+  }): Promise<{ placementId: string; operationId: string; subscriptionId: string; tenantId: string }>;
   /** Runs everything due, moves the clock to what comes next, until nothing is left or `maxMs` of business time is over. */
   settle(maxMs?: number): Promise<void>;
   drain(): Promise<void>;
@@ -70,26 +83,52 @@ export async function engineHarness(options: Partial<ProvisioningEngineOptions> 
   const driver = new ScriptedDriver(clock);
   const another = (more: Partial<ProvisioningEngineOptions> = {}): ProvisioningEngine =>
     new ProvisioningEngine({
-      db, tasks, clock, sealer: new Sealer('test'), drivers: new Map([['fake', driver.port]]), logger, issueCellKey: async (_tx, id) => `cell-key-of-${id}`,
-      ingestUrl: () => 'http://ingest.test/usage', retry: { attempts: 6, baseDelayMs: 100, maxDelayMs: 5_000 }, ...options, ...more,
+      db,
+      tasks,
+      clock,
+      sealer: new Sealer('test'),
+      drivers: new Map([['fake', driver.port]]),
+      logger,
+      issueCellKey: async (_tx, id) => `cell-key-of-${id}`,
+      ingestUrl: () => 'http://ingest.test/usage',
+      retry: { attempts: 6, baseDelayMs: 100, maxDelayMs: 5_000 },
+      ...options,
+      ...more,
     });
   const engine = another();
   const events: Harness['events'] = [];
-  for (const type of ['active', 'suspended', 'resumed', 'access_ended', 'limits_changed', 'failed', 'purged']) tasks.subscribe(`placement.${type}`, 'test.events');
+  for (const type of ['active', 'suspended', 'resumed', 'access_ended', 'limits_changed', 'failed', 'purged'])
+    tasks.subscribe(`placement.${type}`, 'test.events');
   const runner = new TaskRunner(db, clock, new SilentNudger(), logger);
   registerProvisioningHandlers(runner, engine);
   runner.register('test.events', async (p) => void events.push({ type: String(p['eventType']), placementId: String(p['placementId']) }));
 
   const one = async <T>(sql: string, parameters?: unknown[]): Promise<T> => (await db.ops((tx) => tx.query<T>(sql, parameters)))[0]!;
   return {
-    db, clock, driver, engine, tasks, events, another, one,
+    db,
+    clock,
+    driver,
+    engine,
+    tasks,
+    events,
+    another,
+    one,
     ops: (work) => db.ops(work),
     async request(change = {}) {
       const ids = { subscriptionId: change.subscriptionId ?? uuidv7(), tenantId: change.tenantId ?? uuidv7() };
-      const made = await db.ops((tx) => engine.requestPlacement(tx, { ...ids, region: change.region ?? 'here', shape: change.shape ?? 'small', limits: { hardQuotaBytes: 1_000_000n } }));
+      const made = await db.ops((tx) =>
+        engine.requestPlacement(tx, {
+          ...ids,
+          region: change.region ?? 'here',
+          shape: change.shape ?? 'small',
+          limits: { hardQuotaBytes: 1_000_000n },
+        }),
+      );
       return { ...made, ...ids };
     },
-    async drain() { await runner.drain(); },
+    async drain() {
+      await runner.drain();
+    },
     async settle(maxMs = 3_600_000) {
       const end = clock.now().getTime() + maxMs;
       for (;;) {
@@ -102,7 +141,10 @@ export async function engineHarness(options: Partial<ProvisioningEngineOptions> 
       }
     },
     async clusterOf(placementId) {
-      const row = await one<{ cluster_id: string; name: string }>('select c.cluster_id, c.name from placements p join clusters c using (cluster_id) where placement_id = $1', [placementId]);
+      const row = await one<{ cluster_id: string; name: string }>(
+        'select c.cluster_id, c.name from placements p join clusters c using (cluster_id) where placement_id = $1',
+        [placementId],
+      );
       return { clusterId: row.cluster_id, name: row.name };
     },
     async close() {

@@ -1,0 +1,89 @@
+import { BatchMeterUsageCommand, type BatchMeterUsageCommandOutput, MarketplaceMeteringClient, ResolveCustomerCommand, type ResolveCustomerCommandOutput, type UsageRecord } from '@aws-sdk/client-marketplace-metering';
+import type { Logger } from '#platform';
+import { fieldsOf, textOf } from './liberal.js';
+import type { AwsSettings } from './settings.js';
+
+/** What went wrong, sorted by what it means for the effect of the call. */
+export interface Failure {
+  sort:
+    /** Nothing happened; later may be better. */
+    | 'busy'
+    /** Nothing happened; our key, permission or region is at fault, not what was sent. */
+    | 'us'
+    /** Nothing happened; what was sent is at fault. */
+    | 'refused'
+    /** The effect is not known. */
+    | 'unknown';
+  /** AWS's own name of the error, for example `TimestampOutOfBoundsException`. */
+  name: string;
+  message: string;
+}
+
+const THROTTLED = new Set(['ThrottlingException', 'Throttling', 'ThrottledException', 'TooManyRequestsException', 'RequestLimitExceeded', 'SlowDown']);
+const OURS = new Set([
+  'AccessDeniedException', 'AccessDenied', 'UnrecognizedClientException', 'InvalidSignatureException', 'SignatureDoesNotMatch', 'IncompleteSignatureException', 'MissingAuthenticationTokenException',
+  'InvalidClientTokenId', 'RequestExpired', 'RequestTimeTooSkewed', 'OptInRequired', 'NotAuthorized', 'DisabledApiException', 'UnknownOperationException', 'CredentialsProviderError',
+]);
+/** The connection never stood, so nothing was sent. */
+const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
+
+/** Sorts whatever the SDK throws: modelled errors, others of AWS, and what is no error of AWS at all (contract aws §6). */
+export function failureOf(error: unknown): Failure {
+  const fields = fieldsOf(error);
+  const name = textOf(fields['name']) ?? 'Error';
+  const message = (error instanceof Error ? error.message : String(error)).slice(0, 500);
+  const status = fieldsOf(fields['$metadata'])['httpStatusCode'];
+  const failed = (sort: Failure['sort']): Failure => ({ sort, name, message });
+  if (THROTTLED.has(name) || status === 429) return failed('busy');
+  if (OURS.has(name) || status === 401 || status === 403) return failed('us');
+  if (NEVER_SENT.has(textOf(fields['code']) ?? '')) return failed('busy');
+  // A 4xx is an answer only with a name of AWS's; a proxy's page says nothing about the effect.
+  if (fields['$fault'] === 'client' && typeof status === 'number' && status >= 400 && status < 500) return failed('refused');
+  return failed('unknown');
+}
+
+/** `TimestampOutOfBoundsException` is `aws.timestamp_out_of_bounds`. */
+export const codeOf = (name: string): string => `aws.${name.replace(/Exception$/, '').replace(/(?<=[a-z0-9])(?=[A-Z])/g, '_').toLowerCase()}`;
+
+/** The two calls of the metering service. One attempt each: the queue repeats, with its own intent and outcome. */
+export class AwsApi {
+  private readonly client: MarketplaceMeteringClient;
+
+  constructor(private readonly settings: AwsSettings, private readonly logger?: Logger) {
+    this.client = new MarketplaceMeteringClient({
+      region: settings.region,
+      maxAttempts: 1,
+      requestHandler: { connectionTimeout: settings.timeoutsMs.connect },
+      ...(settings.endpoint ? { endpoint: settings.endpoint } : {}),
+      ...(settings.credentials ? { credentials: settings.credentials } : {}),
+    });
+  }
+
+  resolveCustomer(token: string): Promise<ResolveCustomerCommandOutput> {
+    return this.timed('resolveCustomer', this.settings.timeoutsMs.resolve, (abortSignal) => this.client.send(new ResolveCustomerCommand({ RegistrationToken: token }), { abortSignal }));
+  }
+
+  /** Never with a ProductCode: sending both keys bills twice (contract aws §0.3). */
+  batchMeterUsage(records: UsageRecord[]): Promise<BatchMeterUsageCommandOutput> {
+    return this.timed('batchMeterUsage', this.settings.timeoutsMs.usage, (abortSignal) => this.client.send(new BatchMeterUsageCommand({ UsageRecords: records }), { abortSignal }));
+  }
+
+  /** Throws where the chain finds no credentials. */
+  async checkCredentials(): Promise<void> {
+    await this.client.config.credentials();
+  }
+
+  private async timed<T>(operation: string, timeoutMs: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const started = performance.now();
+    const log = (more: Record<string, unknown>): void => this.logger?.info({ marketplace: 'aws', operation, ms: Math.round(performance.now() - started), ...more }, 'aws call');
+    try {
+      const answer = await call(AbortSignal.timeout(timeoutMs));
+      log({ result: 'ok' });
+      return answer;
+    } catch (error) {
+      const { sort, name } = failureOf(error);
+      log({ result: sort, error: name });
+      throw error;
+    }
+  }
+}

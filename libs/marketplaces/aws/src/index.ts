@@ -1,0 +1,5 @@
+export { createAwsAdapter, type AwsAdapter, type AwsAdapterDeps } from './aws-adapter.js';
+export { awsSettingsSchema, EVENT_SOURCE, SECRET_HEADER, type AwsSettings, type AwsSettingsInput } from './settings.js';
+export { AWS_PLAN, awsRefsSchema, type AwsRefs } from './refs.js';
+export { TOKEN_FIELD } from './landing.js';
+export { EVENTBRIDGE_SOURCE } from './inbound.js';

@@ -1,0 +1,67 @@
+import { type Deadlines, MarketplaceRefusal, type UsageItemInput, type UsageTraits, type UsageWireItem } from '#marketplaces/core';
+import { licenceIdOf } from './liberal.js';
+import { readRefs } from './refs.js';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+
+/**
+ * How AWS takes usage (contract aws §5). The dedupe key is licence, dimension and hour: it holds no plan, and all segments of
+ * a purchase are of one licence. Two records of one hour would collide and the second would never be billed, so the second
+ * segment of an hour waits for the next one. A renewal is a licence, and here a purchase, of its own: both go.
+ */
+export const AWS_USAGE: UsageTraits = {
+  hourKey: 'one_per_hour',
+  zeroWanted: true,
+  maxQuantity: 2_147_483_647n,
+  maxDecimals: 0,
+  batchSize: 25,
+  holdLimitMinutes: 360,
+  finalHoldMinutes: 30,
+  safeResend: true,
+};
+
+const WHOLE = /^(0|[1-9]\d{0,9})$/;
+
+export const usageKey = (licenseId: string, dimension: string, hourMs: number): string => `${licenseId}|${dimension}|${new Date(Math.floor(hourMs / HOUR) * HOUR).toISOString().slice(0, 13)}`;
+
+/** The SDK checks nothing before it sends (contract aws §0.6), so this does. */
+export function buildUsageItem(input: UsageItemInput, region: string): UsageWireItem {
+  const wrong = (code: string, detail: string): never => { throw new MarketplaceRefusal(code, detail); };
+  const refs = readRefs(input.refs);
+  const licenseId = licenceIdOf(input.externalSubscriptionId);
+  if (!licenseId) return wrong('aws.invalid_license', 'the purchase is no licence');
+  // Only ResolveCustomer tells the spelling that calls take; without a landing there is none yet (contract aws §2).
+  if (!refs?.licenseArn || licenceIdOf(refs.licenseArn) !== licenseId) return wrong('aws.license_unresolved', 'the buyer has not come to the landing page: the spelling of the licence is not known');
+  if (!refs.accountId || !/^\d+$/.test(refs.accountId)) return wrong('aws.account_missing', 'the buyer account is not known');
+  if (!refs.productCode) return wrong('aws.product_missing', 'the product is not known');
+  if (input.dimension === '' || input.dimension.length > 255) return wrong('aws.invalid_usage_dimension', 'a dimension has 1 to 255 characters');
+  const hourMs = input.hourStart.getTime();
+  if (hourMs % HOUR !== 0) return wrong('aws.timestamp_out_of_bounds', 'the hour must start on the hour');
+  if (!WHOLE.test(input.quantity) || BigInt(input.quantity) > AWS_USAGE.maxQuantity!) return wrong('aws.invalid_quantity', `the quantity ${input.quantity.slice(0, 60)} is no whole number up to ${String(AWS_USAGE.maxQuantity)}`);
+  const text = (value: string): string => JSON.stringify(value);
+  return {
+    itemId: input.itemId,
+    wireKey: usageKey(licenseId, input.dimension, hourMs),
+    body: `{"Timestamp":${hourMs / 1000},"CustomerAWSAccountId":${text(refs.accountId)},"LicenseArn":${text(refs.licenseArn)},"Dimension":${text(input.dimension)},"Quantity":${input.quantity}}`,
+    route: { productCode: refs.productCode, region, month: input.hourStart.toISOString().slice(0, 7), ...(refs.endedAt === null ? {} : { endedAt: refs.endedAt }) },
+  };
+}
+
+/** Licences of two products in one call refuse all of it; months close at different times (contract aws §5.1, money.md "Month end"). */
+export const batchKey = ({ route }: UsageWireItem): string => `${route['productCode']}|${route['region']}|${route['month']}`;
+
+/** For the way there and for clocks that differ. */
+const SAFETY_MS = 5 * MINUTE;
+const ALARM_MS = 12 * HOUR;
+
+/** `endedAt` is the first ending event: from then on there is one hour (contract aws §4.3). */
+export function deadlines({ hourStart, hourEnd, endedAt }: { hourStart: Date; hourEnd: Date; endedAt: Date | null }): Deadlines {
+  // The time stamp is the hour's start, and the 24 h count from it (contract aws §5.2).
+  const window = hourStart.getTime() + 24 * HOUR;
+  const monthClose = Date.UTC(hourStart.getUTCFullYear(), hourStart.getUTCMonth() + 1, 1, 6);
+  const final = endedAt ? endedAt.getTime() + HOUR : Infinity;
+  const hard = Math.min(window, monthClose, final) - SAFETY_MS;
+  const warning = endedAt ? 15 * MINUTE : HOUR;
+  return { target: new Date(Math.min(hourEnd.getTime() + ALARM_MS, hard - warning)), hard: new Date(hard) };
+}
