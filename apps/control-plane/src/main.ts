@@ -25,18 +25,22 @@ async function main(): Promise<void> {
   }
   const logger = createLogger('berth', config.logLevel);
   try {
-    const running = await startControlPlane(config, logger);
+    // Installed before the start: a signal in the middle of it must not leave the embedded servers behind.
+    const started = startControlPlane(config, logger);
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {
         logger.info({ signal }, 'stopping');
         // A second signal or a hung close must not leave the process behind.
-        setTimeout(() => process.exit(1), 15_000).unref();
-        running.stop().then(
-          () => process.exit(0),
-          () => process.exit(1),
-        );
+        setTimeout(() => process.exit(1), 30_000).unref();
+        void started
+          .then((running) => running.stop())
+          .then(
+            () => process.exit(0),
+            () => process.exit(1),
+          );
       });
     }
+    const running = await started;
     process.stdout.write(`${JSON.stringify({ ready: true, ...running.banner })}\n`);
   } catch (error) {
     logger.debug({ err: error }, 'start failed');

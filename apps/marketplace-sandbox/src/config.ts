@@ -37,7 +37,8 @@ function findDemoSettings(): string {
     const candidate = join(folder, DEMO_SETTINGS);
     if (existsSync(candidate)) return candidate;
     const parent = dirname(folder);
-    if (parent === folder) throw new StartUpError(`${DEMO_SETTINGS} was not found above the program; set SANDBOX_SETTINGS to a settings file`);
+    if (parent === folder)
+      throw new StartUpError(`${DEMO_SETTINGS} was not found above the program; set SANDBOX_SETTINGS to a settings file`);
     folder = parent;
   }
 }

@@ -27,6 +27,7 @@ main().catch((error: NodeJS.ErrnoException) => {
 function explain(error: NodeJS.ErrnoException): string {
   if (error instanceof StartUpError) return error.message;
   if (error.code === 'EADDRINUSE') return 'the port is in use; stop the other process or set SANDBOX_PORT (0 takes a free one)';
-  if (error.code === 'EACCES' || error.code === 'ENOTDIR' || error.code === 'EROFS') return `${error.message}; set SANDBOX_DATA to a folder this user can write`;
+  if (error.code === 'EACCES' || error.code === 'ENOTDIR' || error.code === 'EROFS')
+    return `${error.message}; set SANDBOX_DATA to a folder this user can write`;
   return error.message.split('\n')[0] ?? 'unknown fault';
 }

@@ -46,8 +46,24 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
     azure.tick();
     aws.tick();
   };
-  const azure = await AzureMarketplace.open({ store, clock, calls, faults, billed, settings: () => settings.current.azure, kick: () => setImmediate(tick) });
-  const aws = new AwsMarketplace({ store, clock, calls, faults, billed, settings: () => settings.current.aws, kick: () => setImmediate(tick) });
+  const azure = await AzureMarketplace.open({
+    store,
+    clock,
+    calls,
+    faults,
+    billed,
+    settings: () => settings.current.azure,
+    kick: () => setImmediate(tick),
+  });
+  const aws = new AwsMarketplace({
+    store,
+    clock,
+    calls,
+    faults,
+    billed,
+    settings: () => settings.current.aws,
+    kick: () => setImmediate(tick),
+  });
 
   const app = Fastify({ routerOptions: { ignoreTrailingSlash: true, maxParamLength: 500 }, forceCloseConnections: true });
   acceptJson(app);

@@ -9,7 +9,8 @@ beforeAll(async () => {
   sandbox = await startSandbox({ settleLimitMs: 700 });
 });
 afterEach(async () => {
-  for (const { name } of (await sandbox.control('/clock')).json.participants) await sandbox.control(`/clock/participants/${name}`, { method: 'DELETE' });
+  for (const { name } of (await sandbox.control('/clock')).json.participants)
+    await sandbox.control(`/clock/participants/${name}`, { method: 'DELETE' });
   await Promise.all(opened.splice(0).map((one) => one.stop()));
   order.length = 0;
 });
@@ -29,7 +30,9 @@ async function join(name: string, rank: number, worked: (round: number) => boole
     const answer = worked(round);
     return answer === undefined ? {} : { status: 200, body: { worked: answer } };
   };
-  const answer = await sandbox.control('/clock/participants', { body: { name, url: `${await receiver.start()}/dev/clock`, token: `secret-of-${name}`, order: rank } });
+  const answer = await sandbox.control('/clock/participants', {
+    body: { name, url: `${await receiver.start()}/dev/clock`, token: `secret-of-${name}`, order: rank },
+  });
   expect(answer.status).toBe(200);
   expect(answer.json).toEqual({ offsetMs: expect.any(Number), generation: expect.any(Number) });
   return receiver;
@@ -44,7 +47,10 @@ describe('the clock protocol (docs/guides/clock-protocol.md)', () => {
     expect(answer.json).toMatchObject({ offsetMs: before.offsetMs + 700_000, generation: before.generation + 3, steps: 3, lost: [] });
     const perStep = ['set', 'set', 'cell:settle', 'plane:settle', 'cell:settle', 'plane:settle'];
     expect(order.map((one) => (one.endsWith(':set') ? 'set' : one))).toEqual([...perStep, ...perStep, ...perStep]);
-    expect(plane.received[0]).toMatchObject({ headers: { authorization: 'Bearer secret-of-plane' }, body: { phase: 'set', offsetMs: before.offsetMs + 300_000, generation: before.generation + 1 } });
+    expect(plane.received[0]).toMatchObject({
+      headers: { authorization: 'Bearer secret-of-plane' },
+      body: { phase: 'set', offsetMs: before.offsetMs + 300_000, generation: before.generation + 1 },
+    });
     expect(plane.received[1]?.body).toEqual({ phase: 'settle', generation: before.generation + 1 });
   });
 
@@ -103,7 +109,9 @@ describe('the clock protocol (docs/guides/clock-protocol.md)', () => {
 
   it('only goes forward, only to loopback, and never shows in the Date header', async () => {
     expect((await sandbox.control('/clock/advance', { body: { seconds: -5 } })).status).toBe(400);
-    const foreign = await sandbox.control('/clock/participants', { body: { name: 'x', url: 'http://192.0.2.1/dev/clock', token: 't', order: 1 } });
+    const foreign = await sandbox.control('/clock/participants', {
+      body: { name: 'x', url: 'http://192.0.2.1/dev/clock', token: 't', order: 1 },
+    });
     expect(foreign.status).toBe(400);
     await sandbox.advance(86_400);
     const answer = await call(`${sandbox.url}/sandbox/clock`);

@@ -30,7 +30,13 @@ describe('Entra (contract azure §1)', () => {
 
   it.each([
     ['a wrong secret', { client_secret: 'guess' }, 401, 'invalid_client', 7000215],
-    ['an expired secret', { client_id: 'e4c70215-86d9-4f3b-a04c-3db19e5f7c8a', client_secret: 'old-secret' }, 401, 'invalid_client', 7000222],
+    [
+      'an expired secret',
+      { client_id: 'e4c70215-86d9-4f3b-a04c-3db19e5f7c8a', client_secret: 'old-secret' },
+      401,
+      'invalid_client',
+      7000222,
+    ],
     ['an unknown app', { client_id: '00000000-0000-4000-8000-000000000000' }, 400, 'unauthorized_client', 700016],
     ['a scope without /.default', { scope: MARKETPLACE }, 400, 'invalid_scope', 1002012],
     ['an unknown resource', { scope: 'api://nobody/.default' }, 400, 'invalid_resource', 500011],

@@ -2,9 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { type ExactNumber, parseExact, stringifyExact, sumDecimals } from '../src/shared/exact-json.js';
 
 describe('exact JSON', () => {
-  it.each(['{"a":0.187500,"b":[1,-2.50,3e2],"c":"4.10 \\"5\\" \\\\","d":null,"e":true}', '[1E-7]', '0.30', '"1.0"', '{"1.50":2.0}'])('writes %s as it was read', (text) => {
-    expect(stringifyExact(parseExact(text))).toBe(text);
-  });
+  it.each(['{"a":0.187500,"b":[1,-2.50,3e2],"c":"4.10 \\"5\\" \\\\","d":null,"e":true}', '[1E-7]', '0.30', '"1.0"', '{"1.50":2.0}'])(
+    'writes %s as it was read',
+    (text) => {
+      expect(stringifyExact(parseExact(text))).toBe(text);
+    },
+  );
 
   it('gives numbers as their text and their value', () => {
     const { q } = parseExact('{"q":0.10}') as { q: ExactNumber };

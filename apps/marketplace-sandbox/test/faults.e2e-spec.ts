@@ -119,7 +119,11 @@ describe('the calls log', () => {
     await sandbox.api('/saas/subscriptions/resolve', { method: 'POST', headers: { 'x-ms-marketplace-token': bought.token }, token });
     await sandbox.api('/batchUsageEvent', { text: '{"request":[{"quantity":0.10}]}', token });
     const answer = await sandbox.control(`/calls?since=${before}&marketplace=azure`);
-    expect(answer.json.items.map((one: { operation: string; status: number }) => [one.operation, one.status])).toEqual([['token', 200], ['resolve', 200], ['batchUsageEvent', 200]]);
+    expect(answer.json.items.map((one: { operation: string; status: number }) => [one.operation, one.status])).toEqual([
+      ['token', 200],
+      ['resolve', 200],
+      ['batchUsageEvent', 200],
+    ]);
     expect(answer.json.items[2].request.body).toBe('{"request":[{"quantity":0.10}]}');
     expect(JSON.parse(answer.json.items[2].response).result[0].status).toBe('BadArgument');
     for (const secret of [token, token.split('.')[2] ?? '', bought.token, 'right-secret']) expect(answer.text).not.toContain(secret);

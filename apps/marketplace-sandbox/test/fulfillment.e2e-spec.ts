@@ -24,7 +24,12 @@ describe('Resolve (contract azure §2, §3)', () => {
       offerId: 'object-cells',
       planId: 'standard',
       quantity: '',
-      subscription: { saasSubscriptionStatus: 'PendingFulfillmentStart', quantity: null, lastModified: '0001-01-01T00:00:00', allowedCustomerOperations: ['Delete', 'Update', 'Read'] },
+      subscription: {
+        saasSubscriptionStatus: 'PendingFulfillmentStart',
+        quantity: null,
+        lastModified: '0001-01-01T00:00:00',
+        allowedCustomerOperations: ['Delete', 'Update', 'Read'],
+      },
     });
     expect((await resolve(bought.token)).text).toBe(first.text);
   });
@@ -116,7 +121,9 @@ describe('List, Get and Plans (contract azure §3)', () => {
       next = page.json['@nextLink'];
     }
     await sandbox.settings({ pageSize: 100 });
-    const all = (await sandbox.control('/azure/subscriptions')).json.items.filter((one: { publisherId: string }) => one.publisherId === 'harbor-storage');
+    const all = (await sandbox.control('/azure/subscriptions')).json.items.filter(
+      (one: { publisherId: string }) => one.publisherId === 'harbor-storage',
+    );
     expect(seen.sort()).toEqual(all.map((one: { id: string }) => one.id).sort());
   });
 
@@ -131,7 +138,9 @@ describe('List, Get and Plans (contract azure §3)', () => {
     const { subscriptionId: id } = await sandbox.purchase();
     const { plans } = (await sandbox.api(path(id, '/listAvailablePlans'))).json;
     expect(plans.map((plan: { planId: string }) => plan.planId)).toEqual(['standard', 'premium']);
-    expect(plans[0].planComponents.recurrentBillingTerms[0].meteredQuantityIncluded).toEqual([{ dimensionId: 'gib_hours_stored', units: '100' }]);
+    expect(plans[0].planComponents.recurrentBillingTerms[0].meteredQuantityIncluded).toEqual([
+      { dimensionId: 'gib_hours_stored', units: '100' },
+    ]);
     expect(plans[0].planComponents.meteringDimensions[0]).toMatchObject({ id: 'gib_hours_stored', unitOfMeasure: 'per GiB-hour' });
     expect((await sandbox.api(path(id, '/listAvailablePlans?planId=premium'))).json.plans).toHaveLength(1);
     const guest = await sandbox.purchase({ planId: 'for-one', beneficiary: { tenantId: '11111111-2222-4333-8444-555555555555' } });
@@ -151,7 +160,13 @@ describe('Change and cancel by the publisher (contract azure §3)', () => {
     expect([answer.status, answer.text]).toEqual([202, '']);
     const location = answer.headers.get('operation-location') ?? '';
     const operation = await call(location, { headers: { authorization: `Bearer ${await sandbox.token()}` } });
-    expect(operation.json).toMatchObject({ subscriptionId: id, action: 'ChangePlan', planId: 'premium', status: 'InProgress', quantity: '' });
+    expect(operation.json).toMatchObject({
+      subscriptionId: id,
+      action: 'ChangePlan',
+      planId: 'premium',
+      status: 'InProgress',
+      quantity: '',
+    });
     expect((await sandbox.api(path(id, '/operations'))).json.operations).toHaveLength(1);
   });
 
@@ -189,7 +204,8 @@ describe('Change and cancel by the publisher (contract azure §3)', () => {
     const answer = await sandbox.api(path(id), { method: 'DELETE' });
     expect(answer.status).toBe(202);
     const bearer = await sandbox.token();
-    const poll = async (): Promise<string> => (await call(answer.headers.get('operation-location') ?? '', { headers: { authorization: `Bearer ${bearer}` } })).json.status;
+    const poll = async (): Promise<string> =>
+      (await call(answer.headers.get('operation-location') ?? '', { headers: { authorization: `Bearer ${bearer}` } })).json.status;
     expect(await poll()).toBe('InProgress');
     await sandbox.advance(2);
     expect(await poll()).toBe('Succeeded');

@@ -20,7 +20,13 @@ describe('one usage event (contract azure §6)', () => {
     const item = sandbox.usage(id, now - HOUR);
     const answer = await sandbox.api('/usageEvent', { text: JSON.stringify(item).replace('"quantity":5', '"quantity":0.187500') });
     expect(answer.status).toBe(200);
-    expect(answer.json).toMatchObject({ status: 'Accepted', resourceId: id, dimension: 'gib_hours_stored', planId: 'standard', quantity: 0.1875 });
+    expect(answer.json).toMatchObject({
+      status: 'Accepted',
+      resourceId: id,
+      dimension: 'gib_hours_stored',
+      planId: 'standard',
+      quantity: 0.1875,
+    });
     expect(answer.text).toContain('"quantity":0.187500');
     const [line] = await billed(id);
     expect(line).toEqual({
@@ -37,7 +43,9 @@ describe('one usage event (contract azure §6)', () => {
 
   it('keeps digits that a double would lose', async () => {
     const id = await sandbox.subscribed();
-    await sandbox.api('/usageEvent', { text: JSON.stringify(sandbox.usage(id, now - HOUR)).replace('"quantity":5', '"quantity":9007199254740993.000000001') });
+    await sandbox.api('/usageEvent', {
+      text: JSON.stringify(sandbox.usage(id, now - HOUR)).replace('"quantity":5', '"quantity":9007199254740993.000000001'),
+    });
     expect((await billed(id))[0].quantity).toBe('9007199254740993.000000001');
   });
 
@@ -74,7 +82,10 @@ describe('one usage event (contract azure §6)', () => {
     });
     const other = await sandbox.token('f5d81326-97ea-404c-b15d-4ec2af608d9b', 'other-secret', '1f2e3d4c-5b6a-4978-8695-a4b3c2d1e0f0');
     const foreign = await sandbox.api('/usageEvent', { body: sandbox.usage(id, now - HOUR), token: other });
-    expect([foreign.status, foreign.json]).toEqual([403, { message: 'Client is not authorized for this usage resource.', code: 'Forbidden' }]);
+    expect([foreign.status, foreign.json]).toEqual([
+      403,
+      { message: 'Client is not authorized for this usage resource.', code: 'Forbidden' },
+    ]);
   });
 
   it('takes a time without a zone for UTC', async () => {
@@ -149,7 +160,9 @@ describe('the status of a batch item (contract azure §6, status table)', () => 
 describe('a batch (contract azure §6)', () => {
   it('of 25 is taken and of 26 refused whole', async () => {
     const id = await sandbox.subscribed();
-    const items = Array.from({ length: 26 }, (_, index) => sandbox.usage(id, now - (index % 23) * HOUR - 1, { dimension: index < 23 ? 'gib_hours_stored' : 'mib_egress' }));
+    const items = Array.from({ length: 26 }, (_, index) =>
+      sandbox.usage(id, now - (index % 23) * HOUR - 1, { dimension: index < 23 ? 'gib_hours_stored' : 'mib_egress' }),
+    );
     const tooMany = await batch(items);
     expect([tooMany.status, tooMany.json.code]).toEqual([400, 'BadArgument']);
     expect(await billed(id)).toEqual([]);
@@ -253,7 +266,8 @@ describe('the daily read-back (contract azure §6, Reconciliation)', () => {
       submittedCount: 2,
     });
     const azureId = mine[0].azureSubscriptionId;
-    const rows = async (query: string): Promise<number> => (await sandbox.api(`/usageEvents?usageStartDate=2020-01-01&azureSubscriptionId=${azureId}${query}`)).json.length;
+    const rows = async (query: string): Promise<number> =>
+      (await sandbox.api(`/usageEvents?usageStartDate=2020-01-01&azureSubscriptionId=${azureId}${query}`)).json.length;
     expect(await rows('')).toBe(3);
     expect(await rows('&dimension=mib_egress')).toBe(1);
     expect(await rows('&planId=premium')).toBe(0);

@@ -94,7 +94,9 @@ describe('kill -9 and a new start on the same folder', () => {
     expect((await after.control('/faults')).json.items).toHaveLength(1);
     const answer = await after.api(`/saas/subscriptions/${id}/operations/${operationId}`, { token: bearer });
     expect(answer.json).toMatchObject({ id: operationId, status: 'InProgress', planId: 'premium' });
-    expect((await after.api('/saas/subscriptions/resolve', { method: 'POST', headers: { 'x-ms-marketplace-token': landing.token } })).json.id).toBe(landing.subscriptionId);
+    expect(
+      (await after.api('/saas/subscriptions/resolve', { method: 'POST', headers: { 'x-ms-marketplace-token': landing.token } })).json.id,
+    ).toBe(landing.subscriptionId);
     const repeat = await after.api('/usageEvent', { body: item });
     expect([repeat.status, repeat.json.additionalInfo.acceptedMessage.usageEventId]).toEqual([409, receipt]);
     expect((await after.control(`/billed?externalId=${id}`)).json.items).toMatchObject([{ quantity: '0.25', receipt }]);

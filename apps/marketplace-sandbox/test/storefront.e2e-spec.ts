@@ -9,13 +9,21 @@ beforeAll(async () => {
 afterAll(() => sandbox.stop());
 
 function form(path: string, fields: Record<string, string>, headers: Record<string, string> = {}): ReturnType<typeof call> {
-  return call(`${sandbox.url}${path}`, { text: new URLSearchParams(fields).toString(), headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers } });
+  return call(`${sandbox.url}${path}`, {
+    text: new URLSearchParams(fields).toString(),
+    headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+  });
 }
 const home = async (): Promise<string> => (await call(`${sandbox.url}/`)).text;
 
 describe('the storefront', () => {
   it('sells a plan with a form and leads to the landing page with a token that resolves', async () => {
-    const page = await form('/storefront/purchases', { offerId: 'object-cells', planId: 'premium', buyer: '0', subscriptionName: 'Bought by hand' });
+    const page = await form('/storefront/purchases', {
+      offerId: 'object-cells',
+      planId: 'premium',
+      buyer: '0',
+      subscriptionName: 'Bought by hand',
+    });
     expect(page.status).toBe(200);
     const link = /href="(http:[^"]+)"[^>]*>Configure account</.exec(page.text)?.[1] ?? '';
     const token = new URL(link.replaceAll('&amp;', '&')).searchParams.get('token') ?? '';
@@ -77,7 +85,8 @@ describe('the control surface', () => {
   });
 
   it('refuses purchases that the marketplace would not sell (contract azure §3, §6)', async () => {
-    const refusal = async (extra: object): Promise<number> => (await sandbox.control('/azure/purchases', { body: { offerId: 'object-cells', planId: 'standard', ...extra } })).status;
+    const refusal = async (extra: object): Promise<number> =>
+      (await sandbox.control('/azure/purchases', { body: { offerId: 'object-cells', planId: 'standard', ...extra } })).status;
     expect(await refusal({ offerId: 'nothing' })).toBe(404);
     expect(await refusal({ planId: 'for-one' })).toBe(404);
     expect(await refusal({ quantity: 3 })).toBe(400);

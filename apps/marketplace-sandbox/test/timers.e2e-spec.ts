@@ -37,7 +37,10 @@ describe('what time alone does (contract azure §5)', () => {
     expect(await stateOf(id)).toBe('Suspended');
     await sandbox.advance(120);
     expect(await stateOf(id)).toBe('Unsubscribed');
-    expect(receiver.received.map(({ body }) => [body.subscriptionId, body.action])).toEqual([[id, 'Suspend'], [id, 'Unsubscribe']]);
+    expect(receiver.received.map(({ body }) => [body.subscriptionId, body.action])).toEqual([
+      [id, 'Suspend'],
+      [id, 'Unsubscribe'],
+    ]);
   });
 
   it('renews on the day after the last day of the term, once for each term', async () => {
@@ -50,7 +53,11 @@ describe('what time alone does (contract azure §5)', () => {
     expect(receiver.of('Renew')).toHaveLength(1);
     const after = (await sandbox.view(id)).term;
     expect(Date.parse(after.startDate)).toBe(renewal);
-    expect(receiver.of('Renew')[0]?.body.subscription.term).toMatchObject({ startDate: after.startDate, endDate: after.endDate, termUnit: 'P1M' });
+    expect(receiver.of('Renew')[0]?.body.subscription.term).toMatchObject({
+      startDate: after.startDate,
+      endDate: after.endDate,
+      termUnit: 'P1M',
+    });
     await sandbox.act(id, 'unsubscribe');
   });
 

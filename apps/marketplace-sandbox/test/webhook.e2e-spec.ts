@@ -18,7 +18,8 @@ beforeEach(() => {
   receiver.answering = () => ({ status: 200 });
 });
 
-const operation = async (id: string, operationId: string): Promise<any> => (await sandbox.api(`/saas/subscriptions/${id}/operations/${operationId}`)).json;
+const operation = async (id: string, operationId: string): Promise<any> =>
+  (await sandbox.api(`/saas/subscriptions/${id}/operations/${operationId}`)).json;
 const patch = (id: string, operationId: string, status: string): ReturnType<Running['api']> =>
   sandbox.api(`/saas/subscriptions/${id}/operations/${operationId}`, { method: 'PATCH', body: { status } });
 const planOf = async (id: string): Promise<string> => (await sandbox.api(`/saas/subscriptions/${id}`)).json.planId;
@@ -42,7 +43,10 @@ describe('the token of a webhook (contract azure §4, JWT validation)', () => {
     const keys = createRemoteJWKSet(new URL(`${sandbox.url}/azure/login/${TENANT}/discovery/v2.0/keys`));
     const issuers = new Set<string>();
     for (const { headers } of receiver.received) {
-      const { payload, protectedHeader } = await jwtVerify((headers.authorization ?? '').replace('Bearer ', ''), keys, { audience: CLIENT, algorithms: ['RS256'] });
+      const { payload, protectedHeader } = await jwtVerify((headers.authorization ?? '').replace('Bearer ', ''), keys, {
+        audience: CLIENT,
+        algorithms: ['RS256'],
+      });
       expect(protectedHeader.kid).toBeTruthy();
       expect(payload['tid']).toBe(TENANT);
       expect(payload['appid'] ?? payload['azp']).toBe(MARKETPLACE);
@@ -71,7 +75,15 @@ describe('the token of a webhook (contract azure §4, JWT validation)', () => {
     for (const forge of ['none', 'wrong_key', 'wrong_audience', 'wrong_appid', 'wrong_tenant', 'expired', 'no_token']) {
       answers[forge] = (await sandbox.control('/azure/webhooks', { body: { body: { action: 'Suspend' }, forge } })).json.status;
     }
-    expect(answers).toEqual({ none: 200, wrong_key: 401, wrong_audience: 401, wrong_appid: 401, wrong_tenant: 401, expired: 401, no_token: 401 });
+    expect(answers).toEqual({
+      none: 200,
+      wrong_key: 401,
+      wrong_audience: 401,
+      wrong_appid: 401,
+      wrong_tenant: 401,
+      expired: 401,
+      no_token: 401,
+    });
     expect(decodeJwt((receiver.received[1]?.headers.authorization ?? '').replace('Bearer ', '')).aud).toBe(CLIENT);
   });
 });
@@ -114,14 +126,24 @@ describe('the body of a webhook (contract azure §4)', () => {
     await sandbox.purchase();
     const { subscriptionId } = await sandbox.purchase({ autoActivate: true });
     await eventually(() => receiver.received.length === 1);
-    expect(receiver.received[0]?.body).toMatchObject({ action: 'Subscribe', status: 'Succeeded', subscriptionId, subscription: { saasSubscriptionStatus: 'Subscribed' } });
+    expect(receiver.received[0]?.body).toMatchObject({
+      action: 'Subscribe',
+      status: 'Succeeded',
+      subscriptionId,
+      subscription: { saasSubscriptionStatus: 'Subscribed' },
+    });
   });
 
   it('of our own change comes back as Partner', async () => {
     const id = await sandbox.subscribed({ offerId: 'seats', planId: 'team', quantity: 5 });
     await sandbox.api(`/saas/subscriptions/${id}`, { method: 'PATCH', body: { quantity: 9 } });
     await eventually(() => receiver.received.length === 1);
-    expect(receiver.received[0]?.body).toMatchObject({ action: 'ChangeQuantity', quantity: 9, operationRequestSource: 'Partner', subscription: { quantity: 5 } });
+    expect(receiver.received[0]?.body).toMatchObject({
+      action: 'ChangeQuantity',
+      quantity: 9,
+      operationRequestSource: 'Partner',
+      subscription: { quantity: 5 },
+    });
   });
 });
 
@@ -183,7 +205,11 @@ describe('how a change is decided (contract azure §0.4, §4)', () => {
     const newer = (await sandbox.act(id, 'change-quantity', { quantity: 7 })).json.operationId;
     await patch(id, newer, 'Success');
     const requestId = '0a1b2c3d-0000-4000-8000-000000000002';
-    const late = await sandbox.api(`/saas/subscriptions/${id}/operations/${older}`, { method: 'PATCH', body: { status: 'Success' }, headers: { 'x-ms-requestid': requestId } });
+    const late = await sandbox.api(`/saas/subscriptions/${id}/operations/${older}`, {
+      method: 'PATCH',
+      body: { status: 'Success' },
+      headers: { 'x-ms-requestid': requestId },
+    });
     expect([late.status, late.json.message]).toEqual([409, requestId]);
     expect((await patch(id, older, 'Failure')).status).toBe(409);
     expect(await operation(id, older)).toMatchObject({ status: 'Conflict' });

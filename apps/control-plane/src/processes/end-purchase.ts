@@ -14,7 +14,11 @@ export async function followSuspension(
     const placement = await p.engine.placementOfSubscription(tx, payload.subscriptionId);
     if (placement && payload.eventType === 'subscription.suspended')
       await p.engine.suspend(tx, placement.placementId, { reason: 'marketplace', at: p.clock.now() });
-    if (placement && payload.eventType === 'subscription.reinstated') await p.engine.resume(tx, placement.placementId);
+    if (payload.eventType === 'subscription.reinstated') {
+      if (placement) await p.engine.resume(tx, placement.placementId);
+      // Suspended before it was ever served: the placement is wanted now.
+      else await p.tasks.enqueue(tx, { lane: task.lane, handler: 'placement.request', payload: { subscriptionId: payload.subscriptionId } });
+    }
     await task.completeIn(tx);
   });
 }

@@ -24,7 +24,8 @@ export async function makeTenantForActivation(p: ProcessContext, payload: { subs
 export async function requestPlacement(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
   await p.db.ops(async (tx) => {
     const subscription = await p.subscriptions.get(tx, payload.subscriptionId);
-    const live = ['pending_fulfillment', 'active', 'suspended'].includes(subscription.state);
+    // A suspended purchase gets its placement when it is reinstated, not a serving endpoint now.
+    const live = ['pending_fulfillment', 'active'].includes(subscription.state);
     if (live && subscription.tenantId) {
       const plan = await p.catalog.get(tx, subscription.planVersionId!);
       const tenant = await p.tenants.get(tx, subscription.tenantId);

@@ -14,6 +14,7 @@ export async function postLanding(url: string, fields: Record<string, string>): 
 export async function sessionOf(answer: Response): Promise<string> {
   const location = answer.headers.get('location') ?? '';
   const session = /^\/landing\/s\/([^/?#]+)$/.exec(location)?.[1];
-  if (answer.status !== 303 || !session) throw new Error(`the landing page answered ${answer.status} ${location} ${(await answer.text()).slice(0, 200)}`);
+  if (answer.status !== 303 || !session)
+    throw new Error(`the landing page answered ${answer.status} ${location} ${(await answer.text()).slice(0, 200)}`);
   return session;
 }

@@ -27,7 +27,11 @@ export async function authenticate(request: FastifyRequest, keys: EntraKeys, set
   const token = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
   if (!token) throw refuse('The authorization token is missing.');
   try {
-    const { payload } = await jwtVerify(token, await keys.verificationKey(), { audience: MARKETPLACE_APP_ID, algorithms: ['RS256'], requiredClaims: ['exp', 'tid'] });
+    const { payload } = await jwtVerify(token, await keys.verificationKey(), {
+      audience: MARKETPLACE_APP_ID,
+      algorithms: ['RS256'],
+      requiredClaims: ['exp', 'tid'],
+    });
     const clientId = payload['appid'] ?? payload['azp'];
     // A webhook token of ours has the same signer but another audience; an app's own token names the app.
     if (typeof clientId !== 'string' || typeof payload['tid'] !== 'string') throw refuse('The authorization token names no application.');

@@ -19,7 +19,12 @@ const purchaseBody = z.strictObject({
   isFreeTrial: z.boolean().optional(),
   csp: z.boolean().optional(),
 });
-const adjustBody = z.strictObject({ externalId: z.guid(), dimension: z.string(), hour: z.iso.datetime(), by: z.string().regex(/^-?\d+(\.\d+)?$/) });
+const adjustBody = z.strictObject({
+  externalId: z.guid(),
+  dimension: z.string(),
+  hour: z.iso.datetime(),
+  by: z.string().regex(/^-?\d+(\.\d+)?$/),
+});
 const webhookBody = z.strictObject({
   body: z.unknown(),
   forge: z.enum(forgeries).default('none'),

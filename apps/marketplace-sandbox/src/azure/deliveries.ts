@@ -108,7 +108,13 @@ export class Deliveries {
 
   private settle(delivery: AzureDelivery, answer: WebhookAnswer, sentAtMs: number): void {
     const { state, clock } = this.context;
-    const attempt = { at: new Date(sentAtMs).toISOString(), status: answer.status, answer: answer.body, error: answer.error, tookMs: answer.tookMs };
+    const attempt = {
+      at: new Date(sentAtMs).toISOString(),
+      status: answer.status,
+      answer: answer.body,
+      error: answer.error,
+      tookMs: answer.tookMs,
+    };
     const next: AzureDelivery = {
       ...delivery,
       attempts: [...delivery.attempts, attempt].slice(-KEPT_ATTEMPTS),

@@ -59,7 +59,8 @@ export class AzureDesk {
     const plan = planOf(settings, offer.id, request.planId);
     const buyer = settings.buyers[0]?.beneficiary ?? ANONYMOUS;
     const beneficiary = { ...buyer, ...request.beneficiary };
-    if (!plan || !planVisibleTo(plan, beneficiary.tenantId)) throw new ControlError(404, 'plan.unknown', `The offer ${offer.id} has no plan ${request.planId} for this buyer.`);
+    if (!plan || !planVisibleTo(plan, beneficiary.tenantId))
+      throw new ControlError(404, 'plan.unknown', `The offer ${offer.id} has no plan ${request.planId} for this buyer.`);
     if (plan.isStopSell) throw new ControlError(409, 'plan.stop_sell', `The plan ${plan.id} is no longer sold.`);
     if (request.isFreeTrial && !plan.hasFreeTrials) throw new ControlError(400, 'plan.no_trial', `The plan ${plan.id} has no free trial.`);
     const fault = quantityFault(plan, request.quantity);
@@ -134,7 +135,12 @@ export class AzureDesk {
   }
 
   /** Sends a body of the caller's making, once, and tells what came back. */
-  async deliver(body: unknown, forge: Forgery, headers: Record<string, string> | undefined, offerId: string | undefined): Promise<WebhookAnswer> {
+  async deliver(
+    body: unknown,
+    forge: Forgery,
+    headers: Record<string, string> | undefined,
+    offerId: string | undefined,
+  ): Promise<WebhookAnswer> {
     const settings = this.context.settings();
     const named = offerId ?? (body as { offerId?: unknown } | null)?.offerId;
     const offer = (typeof named === 'string' ? offerOf(settings, named) : undefined) ?? settings.offers[0];

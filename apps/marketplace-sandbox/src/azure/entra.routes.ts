@@ -32,7 +32,12 @@ export function entraRoutes(scope: FastifyInstance, keys: EntraKeys, settings: (
     const form = request.body ?? {};
     const scopeText = required(form, 'scope');
     if (!scopeText.endsWith('/.default')) {
-      throw new EntraRefusal(400, 'invalid_scope', 1002012, `The provided value for scope ${scopeText} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).`);
+      throw new EntraRefusal(
+        400,
+        'invalid_scope',
+        1002012,
+        `The provided value for scope ${scopeText} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).`,
+      );
     }
     const token = await issue(keys, settings(), request.params.tenant, form, scopeText.slice(0, -'/.default'.length));
     return reply.header('cache-control', 'no-store').send({
@@ -105,28 +110,54 @@ async function issue(
   resource: string,
 ): Promise<{ text: string; lifetime: number; notBefore: number; expiresAt: number }> {
   const grant = required(form, 'grant_type');
-  if (grant !== 'client_credentials') throw new EntraRefusal(400, 'unsupported_grant_type', 70003, `The app requested an unsupported grant type '${grant}'.`);
+  if (grant !== 'client_credentials')
+    throw new EntraRefusal(400, 'unsupported_grant_type', 70003, `The app requested an unsupported grant type '${grant}'.`);
   const clientId = required(form, 'client_id');
   const publisher = settings.publishers.find((one) => one.tenantId === tenantId);
   if (!publisher) {
-    throw new EntraRefusal(400, 'invalid_request', 90002, `Tenant '${tenantId}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.`);
+    throw new EntraRefusal(
+      400,
+      'invalid_request',
+      90002,
+      `Tenant '${tenantId}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.`,
+    );
   }
   const app = publisher.apps.find((one) => one.clientId === clientId);
   if (!app) {
-    throw new EntraRefusal(400, 'unauthorized_client', 700016, `Application with identifier '${clientId}' was not found in the directory '${tenantId}'.`);
+    throw new EntraRefusal(
+      400,
+      'unauthorized_client',
+      700016,
+      `Application with identifier '${clientId}' was not found in the directory '${tenantId}'.`,
+    );
   }
   const secret = form['client_secret'];
   if (!secret) {
-    throw new EntraRefusal(401, 'invalid_client', 7000218, "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.");
+    throw new EntraRefusal(
+      401,
+      'invalid_client',
+      7000218,
+      "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+    );
   }
   if (secret !== app.clientSecret) {
-    throw new EntraRefusal(401, 'invalid_client', 7000215, `Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '${clientId}'.`);
+    throw new EntraRefusal(
+      401,
+      'invalid_client',
+      7000215,
+      `Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '${clientId}'.`,
+    );
   }
   if (app.secretExpiresAt && Date.parse(app.secretExpiresAt) <= Date.now()) {
     throw new EntraRefusal(401, 'invalid_client', 7000222, `The provided client secret keys for app '${clientId}' are expired.`);
   }
   if (!RESOURCES.has(resource)) {
-    throw new EntraRefusal(400, 'invalid_resource', 500011, `The resource principal named ${resource} was not found in the tenant named ${tenantId}.`);
+    throw new EntraRefusal(
+      400,
+      'invalid_resource',
+      500011,
+      `The resource principal named ${resource} was not found in the tenant named ${tenantId}.`,
+    );
   }
   const now = realSeconds();
   const lifetime = settings.tokenLifetimeSeconds;
@@ -147,7 +178,10 @@ async function issue(
 
 function sendRefusal(reply: FastifyReply, refusal: EntraRefusal): FastifyReply {
   const [trace, correlation] = [randomUUID(), randomUUID()];
-  const timestamp = new Date().toISOString().replace('T', ' ').replace(/\.\d+Z$/, 'Z');
+  const timestamp = new Date()
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, 'Z');
   return reply.code(refusal.statusCode).send({
     error: refusal.error,
     error_description: `AADSTS${refusal.aadsts}: ${refusal.message} Trace ID: ${trace} Correlation ID: ${correlation} Timestamp: ${timestamp}`,

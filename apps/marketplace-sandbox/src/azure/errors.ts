@@ -38,7 +38,10 @@ export function unauthorized(message: string): AzureError {
 }
 
 export function forbidden(): AzureError {
-  return new AzureError(403, 'The authorization token is invalid, expired, missing or was issued for another application than the offer names.');
+  return new AzureError(
+    403,
+    'The authorization token is invalid, expired, missing or was issued for another application than the offer names.',
+  );
 }
 
 export function conflict(requestId: string): AzureError {

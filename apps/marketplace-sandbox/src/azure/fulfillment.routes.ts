@@ -41,11 +41,14 @@ export function fulfillmentRoutes(scope: FastifyInstance, context: AzureContext,
   scope.post<IdParams>('/saas/subscriptions/:id/activate', { config: { operation: 'activate' } }, (request, reply) => {
     const { subscription } = find(request, request.params.id);
     if (subscription.status === 'Unsubscribed') throw notFound('subscription', subscription.id);
-    if (subscription.status !== 'PendingFulfillmentStart') throw badRequest('saasSubscriptionStatus', `The subscription is ${subscription.status} already.`);
+    if (subscription.status !== 'PendingFulfillmentStart')
+      throw badRequest('saasSubscriptionStatus', `The subscription is ${subscription.status} already.`);
     const body = fieldsOf(request);
     // The running service does not check planId.
-    if (settings().quirks === 'documented' && body['planId'] !== subscription.planId) throw badRequest('planId', 'The planId does not match the purchased plan.');
-    if (!quantityMatches(body['quantity'], subscription.quantity)) throw badRequest('quantity', 'The quantity does not match the purchased quantity.');
+    if (settings().quirks === 'documented' && body['planId'] !== subscription.planId)
+      throw badRequest('planId', 'The planId does not match the purchased plan.');
+    if (!quantityMatches(body['quantity'], subscription.quantity))
+      throw badRequest('quantity', 'The quantity does not match the purchased quantity.');
     lifecycle.activate(subscription);
     return reply.code(200).send();
   });
@@ -65,23 +68,31 @@ export function fulfillmentRoutes(scope: FastifyInstance, context: AzureContext,
     if (!last && settings().quirks === 'documented') return reply.code(200).send();
     const next =
       last && rest.length > page.length
-        ? { '@nextLink': `${baseOf(request)}/saas/subscriptions?continuationToken=${encodeURIComponent(Buffer.from(cursorOf(last)).toString('base64'))}&api-version=${API_VERSION}` }
+        ? {
+            '@nextLink': `${baseOf(request)}/saas/subscriptions?continuationToken=${encodeURIComponent(Buffer.from(cursorOf(last)).toString('base64'))}&api-version=${API_VERSION}`,
+          }
         : {};
     return reply.send({ subscriptions: page.map((one) => subscriptionWire(one, settings())), ...next });
   });
 
-  scope.get<IdParams>('/saas/subscriptions/:id', { config: { operation: 'get' } }, (request) => subscriptionWire(find(request, request.params.id).subscription, settings()));
+  scope.get<IdParams>('/saas/subscriptions/:id', { config: { operation: 'get' } }, (request) =>
+    subscriptionWire(find(request, request.params.id).subscription, settings()),
+  );
 
-  scope.get<IdParams & { Querystring: { planId?: string } }>('/saas/subscriptions/:id/listAvailablePlans', { config: { operation: 'plans' } }, (request, reply) => {
-    // Documented: an empty body for an unknown id; the OpenAPI file says 404.
-    if (!state.subscriptions.has(request.params.id) && settings().quirks === 'documented') return reply.code(200).send();
-    const { subscription, offer } = find(request, request.params.id);
-    const wanted = request.query.planId;
-    const plans = offer.plans
-      .filter((plan) => planVisibleTo(plan, subscription.beneficiary.tenantId) && (!plan.isStopSell || plan.id === subscription.planId))
-      .filter((plan) => wanted === undefined || plan.id === wanted);
-    return reply.send({ plans: plans.map((plan) => planWire(plan, offer)) });
-  });
+  scope.get<IdParams & { Querystring: { planId?: string } }>(
+    '/saas/subscriptions/:id/listAvailablePlans',
+    { config: { operation: 'plans' } },
+    (request, reply) => {
+      // Documented: an empty body for an unknown id; the OpenAPI file says 404.
+      if (!state.subscriptions.has(request.params.id) && settings().quirks === 'documented') return reply.code(200).send();
+      const { subscription, offer } = find(request, request.params.id);
+      const wanted = request.query.planId;
+      const plans = offer.plans
+        .filter((plan) => planVisibleTo(plan, subscription.beneficiary.tenantId) && (!plan.isStopSell || plan.id === subscription.planId))
+        .filter((plan) => wanted === undefined || plan.id === wanted);
+      return reply.send({ plans: plans.map((plan) => planWire(plan, offer)) });
+    },
+  );
 
   scope.patch<IdParams>('/saas/subscriptions/:id', { config: { operation: 'patch' } }, (request, reply) => {
     const { subscription } = find(request, request.params.id);
@@ -89,7 +100,8 @@ export function fulfillmentRoutes(scope: FastifyInstance, context: AzureContext,
     const body = fieldsOf(request);
     const fault = changeFault(subscription, settings(), { planId: body['planId'] ?? undefined, quantity: body['quantity'] ?? undefined });
     if (fault) throw badRequest(fault.target, fault.message);
-    const change = body['planId'] !== undefined && body['planId'] !== null ? { planId: String(body['planId']) } : { quantity: Number(body['quantity']) };
+    const change =
+      body['planId'] !== undefined && body['planId'] !== null ? { planId: String(body['planId']) } : { quantity: Number(body['quantity']) };
     return accepted(request, reply, lifecycle.requestChange(subscription, change, 'Partner'));
   });
 
@@ -134,4 +146,3 @@ function cursorFrom(token: string | undefined): string | undefined {
 export function baseOf(request: FastifyRequest): string {
   return `${request.protocol}://${request.host}/azure/api`;
 }
-

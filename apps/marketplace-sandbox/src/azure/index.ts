@@ -51,7 +51,12 @@ export class AzureMarketplace {
 
   static async open(parts: AzureParts): Promise<AzureMarketplace> {
     const keys = await EntraKeys.open(parts.store);
-    const context: AzureContext = { clock: parts.clock, faults: parts.faults, settings: parts.settings, state: new AzureState(parts.store) };
+    const context: AzureContext = {
+      clock: parts.clock,
+      faults: parts.faults,
+      settings: parts.settings,
+      state: new AzureState(parts.store),
+    };
     const tokens = new WebhookTokens(keys, parts.settings);
     const operations = new Operations(context, (refused) => lifecycle.revert(refused));
     const deliveries = new Deliveries(context, tokens, operations);
@@ -92,7 +97,16 @@ export class AzureMarketplace {
     const { calls, faults } = this.parts;
     void app.register(
       (scope, _options, done) => {
-        recordCalls(scope, { marketplace: 'azure', calls, faults, failureBody: (status) => ({ error: 'temporarily_unavailable', error_description: `AADSTS90033: A transient error has occurred (${status}).`, error_codes: [90033] }) });
+        recordCalls(scope, {
+          marketplace: 'azure',
+          calls,
+          faults,
+          failureBody: (status) => ({
+            error: 'temporarily_unavailable',
+            error_description: `AADSTS90033: A transient error has occurred (${status}).`,
+            error_codes: [90033],
+          }),
+        });
         entraRoutes(scope, this.keys, this.parts.settings);
         done();
       },
@@ -128,7 +142,9 @@ export class AzureMarketplace {
       }
       return reply.code(status).send(status >= 500 ? failureBody(status) : { code: 'BadArgument', message: error.message });
     });
-    scope.setNotFoundHandler((request, reply) => reply.code(404).send({ message: `No HTTP resource was found that matches the request URI '${request.url}'.` }));
+    scope.setNotFoundHandler((request, reply) =>
+      reply.code(404).send({ message: `No HTTP resource was found that matches the request URI '${request.url}'.` }),
+    );
     fulfillmentRoutes(scope, this.context, this.lifecycle);
     operationRoutes(scope, this.context, this.operations);
     meteringRoutes(scope, this.context);

@@ -91,7 +91,11 @@ export class Lifecycle {
   }
 
   /** Waits for the publisher's word; the subscription stays as it is until then. */
-  requestChange(subscription: AzureSubscription, requested: { planId?: string; quantity?: number }, source: AzureOperation['source']): AzureOperation {
+  requestChange(
+    subscription: AzureSubscription,
+    requested: { planId?: string; quantity?: number },
+    source: AzureOperation['source'],
+  ): AzureOperation {
     const action = requested.planId === undefined ? 'ChangeQuantity' : 'ChangePlan';
     return this.notify(subscription, action, source, 'InProgress', requested);
   }
@@ -142,7 +146,8 @@ export class Lifecycle {
     let moved = false;
     for (const one of this.context.state.subscriptions.values()) {
       if (one.status === 'PendingFulfillmentStart' && now >= Date.parse(one.createdAt) + ACTIVATE_WITHIN_MS) this.unsubscribe(one);
-      else if (one.status === 'Suspended' && one.suspendedAt && now >= Date.parse(one.suspendedAt) + SUSPENDED_FOR_MS) this.unsubscribe(one);
+      else if (one.status === 'Suspended' && one.suspendedAt && now >= Date.parse(one.suspendedAt) + SUSPENDED_FOR_MS)
+        this.unsubscribe(one);
       else if (one.status === 'Subscribed' && now >= renewalMs(one.term)) {
         if (one.autoRenew) this.renew(one);
         else this.unsubscribe(one);
@@ -153,7 +158,10 @@ export class Lifecycle {
   }
 
   private save(subscription: AzureSubscription): AzureSubscription {
-    return this.context.state.subscriptions.put(subscription.id, { ...subscription, lastModifiedAt: subscription.status === 'PendingFulfillmentStart' ? null : this.context.clock.now().toISOString() });
+    return this.context.state.subscriptions.put(subscription.id, {
+      ...subscription,
+      lastModifiedAt: subscription.status === 'PendingFulfillmentStart' ? null : this.context.clock.now().toISOString(),
+    });
   }
 
   private notify(

@@ -31,7 +31,8 @@ export function meteringRoutes(scope: FastifyInstance, context: AzureContext): v
     const body = parsed(request);
     const items = isItem(body) ? body['request'] : undefined;
     if (!Array.isArray(items) || items.length === 0) throw requestError('request', 'The request must hold at least one usage event.');
-    if (items.length > MAX_BATCH) throw requestError('request', `The request holds ${items.length} usage events; the maximum is ${MAX_BATCH}.`);
+    if (items.length > MAX_BATCH)
+      throw requestError('request', `The request holds ${items.length} usage events; the maximum is ${MAX_BATCH}.`);
     const caller = callerOf(request);
     const result = items.map((raw: unknown) => {
       const item = isItem(raw) ? raw : {};
@@ -40,8 +41,10 @@ export function meteringRoutes(scope: FastifyInstance, context: AzureContext): v
     return sendExact(reply, 200, { count: result.length, result });
   });
 
-  scope.get<{ Querystring: Record<string, string | undefined> }>('/usageEvents', { config: { operation: 'usageEvents' } }, (request, reply) =>
-    sendExact(reply, 200, readBack(context, callerOf(request), request.query)),
+  scope.get<{ Querystring: Record<string, string | undefined> }>(
+    '/usageEvents',
+    { config: { operation: 'usageEvents' } },
+    (request, reply) => sendExact(reply, 200, readBack(context, callerOf(request), request.query)),
   );
 }
 
@@ -71,7 +74,11 @@ function acceptedWire(usage: AcceptedUsage, status: 'Accepted' | 'Duplicate'): o
 }
 
 function conflictWire(first: AcceptedUsage): object {
-  return { additionalInfo: { acceptedMessage: acceptedWire(first, 'Duplicate') }, message: 'This usage event already exist.', code: 'Conflict' };
+  return {
+    additionalInfo: { acceptedMessage: acceptedWire(first, 'Duplicate') },
+    message: 'This usage event already exist.',
+    code: 'Conflict',
+  };
 }
 
 function itemWire(item: UsageItem, outcome: UsageOutcome): object {
@@ -91,5 +98,10 @@ function itemWire(item: UsageItem, outcome: UsageOutcome): object {
 }
 
 function requestError(target: string, message: string): AzureError {
-  return new AzureError(400, { message: 'One or more errors have occurred.', target, details: [{ message, target, code: 'BadArgument' }], code: 'BadArgument' });
+  return new AzureError(400, {
+    message: 'One or more errors have occurred.',
+    target,
+    details: [{ message, target, code: 'BadArgument' }],
+    code: 'BadArgument',
+  });
 }

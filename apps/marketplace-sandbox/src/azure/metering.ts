@@ -7,13 +7,7 @@ import { offerOf, planOf } from './settings.js';
 import type { AcceptedUsage, AzureSubscription } from './types.js';
 
 export type RefusalCode =
-  | 'BadArgument'
-  | 'ResourceNotFound'
-  | 'ResourceNotAuthorized'
-  | 'ResourceNotActive'
-  | 'InvalidDimension'
-  | 'InvalidQuantity'
-  | 'Expired';
+  'BadArgument' | 'ResourceNotFound' | 'ResourceNotAuthorized' | 'ResourceNotActive' | 'InvalidDimension' | 'InvalidQuantity' | 'Expired';
 
 /** An item as it was sent; every field may be missing or of another kind. */
 export type UsageItem = Record<string, unknown>;
@@ -43,9 +37,14 @@ export function takeUsage(context: AzureContext, caller: AzureCaller, item: Usag
   }
   if (!(quantity.value > 0)) return refused('InvalidQuantity', 'Quantity', 'The quantity must be greater than zero.');
   if (startMs > now) return refused('BadArgument', 'EffectiveStartTime', 'The effectiveStartTime is in the future.');
-  if (now - startMs > WINDOW_MS) return refused('Expired', 'EffectiveStartTime', 'The effectiveStartTime is more than 24 hours in the past.');
+  if (now - startMs > WINDOW_MS)
+    return refused('Expired', 'EffectiveStartTime', 'The effectiveStartTime is more than 24 hours in the past.');
   if (!isActiveFor(subscription, startMs)) {
-    return refused('ResourceNotActive', 'ResourceId', `The subscription is ${subscription.status}; usage is taken for Subscribed ones only.`);
+    return refused(
+      'ResourceNotActive',
+      'ResourceId',
+      `The subscription is ${subscription.status}; usage is taken for Subscribed ones only.`,
+    );
   }
   const hourMs = Math.floor(startMs / HOUR) * HOUR;
   if (!planInForce(subscription, planId, hourMs, settings.oldPlanUsage === 'accepted')) {
@@ -84,14 +83,20 @@ interface Shape {
 }
 
 function readShape(item: UsageItem): Shape | { code: RefusalCode; target: string; message: string } {
-  const bad = (target: string, message: string): { code: RefusalCode; target: string; message: string } => ({ code: 'BadArgument', target, message });
+  const bad = (target: string, message: string): { code: RefusalCode; target: string; message: string } => ({
+    code: 'BadArgument',
+    target,
+    message,
+  });
   const { resourceId, quantity, dimension, planId, effectiveStartTime } = item;
   if (typeof resourceId !== 'string' || !resourceId) return bad('ResourceId', 'The resourceId is required.');
   if (!GUID.test(resourceId)) return bad('ResourceId', 'The resourceId is not a GUID.');
-  if (!(quantity instanceof ExactNumber) || !Number.isFinite(quantity.value)) return bad('Quantity', 'The quantity is required and must be a number.');
+  if (!(quantity instanceof ExactNumber) || !Number.isFinite(quantity.value))
+    return bad('Quantity', 'The quantity is required and must be a number.');
   if (typeof dimension !== 'string' || !dimension) return bad('Dimension', 'The dimension is required.');
   if (typeof planId !== 'string' || !planId) return bad('PlanId', 'The planId is required.');
-  if (typeof effectiveStartTime !== 'string' || !INSTANT.test(effectiveStartTime)) return bad('EffectiveStartTime', 'The effectiveStartTime is required and must be an ISO 8601 time.');
+  if (typeof effectiveStartTime !== 'string' || !INSTANT.test(effectiveStartTime))
+    return bad('EffectiveStartTime', 'The effectiveStartTime is required and must be an ISO 8601 time.');
   // A time without a zone is UTC.
   const startMs = Date.parse(/(Z|[+-]\d{2}:\d{2})$/.test(effectiveStartTime) ? effectiveStartTime : `${effectiveStartTime}Z`);
   if (Number.isNaN(startMs)) return bad('EffectiveStartTime', 'The effectiveStartTime is not a time.');

@@ -49,10 +49,14 @@ export function operationRoutes(scope: FastifyInstance, context: AzureContext, o
     operationWire(findOperation(request, request.params)),
   );
 
-  scope.patch<OperationParams>('/saas/subscriptions/:id/operations/:operationId', { config: { operation: 'patchOperation' } }, (request, reply) => {
-    const operation = findOperation(request, request.params);
-    const status = (request.body as { status?: unknown } | undefined)?.status;
-    operations.patch(operation, status, String(reply.getHeader('x-ms-requestid')));
-    return reply.code(200).send();
-  });
+  scope.patch<OperationParams>(
+    '/saas/subscriptions/:id/operations/:operationId',
+    { config: { operation: 'patchOperation' } },
+    (request, reply) => {
+      const operation = findOperation(request, request.params);
+      const status = (request.body as { status?: unknown } | undefined)?.status;
+      operations.patch(operation, status, String(reply.getHeader('x-ms-requestid')));
+      return reply.code(200).send();
+    },
+  );
 }

@@ -89,12 +89,28 @@ export class Operations implements DeliveryOutcomes {
         planHistory: isOtherPlan ? [...subscription.planHistory, { planId: operation.planId, from: now }] : subscription.planHistory,
       });
     }
-    state.operations.put(operation.id, { ...operation, status: 'Succeeded', errorStatusCode: '', errorMessage: '', acceptAt: null, decidedBy: by, decidedAt: now });
+    state.operations.put(operation.id, {
+      ...operation,
+      status: 'Succeeded',
+      errorStatusCode: '',
+      errorMessage: '',
+      acceptAt: null,
+      decidedBy: by,
+      decidedAt: now,
+    });
   }
 
   fail(operation: AzureOperation, by: Decision, errorStatusCode: string, errorMessage: string): void {
     const { state, clock } = this.context;
-    state.operations.put(operation.id, { ...operation, status: 'Failed', errorStatusCode, errorMessage, acceptAt: null, decidedBy: by, decidedAt: clock.now().toISOString() });
+    state.operations.put(operation.id, {
+      ...operation,
+      status: 'Failed',
+      errorStatusCode,
+      errorMessage,
+      acceptAt: null,
+      decidedBy: by,
+      decidedAt: clock.now().toISOString(),
+    });
     if (by === 'webhook_refused' || by === 'patch') this.onRefused(operation);
   }
 
@@ -118,7 +134,13 @@ export class Operations implements DeliveryOutcomes {
     const { state, clock } = this.context;
     for (const operation of state.operationsOf(subscriptionId)) {
       if (this.pending(operation)) {
-        state.operations.put(operation.id, { ...operation, status: 'Conflict', acceptAt: null, decidedBy: 'newer_operation', decidedAt: clock.now().toISOString() });
+        state.operations.put(operation.id, {
+          ...operation,
+          status: 'Conflict',
+          acceptAt: null,
+          decidedBy: 'newer_operation',
+          decidedAt: clock.now().toISOString(),
+        });
       }
     }
   }

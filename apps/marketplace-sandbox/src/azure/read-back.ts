@@ -74,5 +74,10 @@ function dayOf(text: string | undefined, name: string): string | undefined {
 }
 
 function argumentError(target: string, message: string): AzureError {
-  return new AzureError(400, { message: 'One or more errors have occurred.', target, details: [{ message, target, code: 'BadArgument' }], code: 'BadArgument' });
+  return new AzureError(400, {
+    message: 'One or more errors have occurred.',
+    target,
+    details: [{ message, target, code: 'BadArgument' }],
+    code: 'BadArgument',
+  });
 }

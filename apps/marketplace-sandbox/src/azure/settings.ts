@@ -32,7 +32,9 @@ const planSchema = z.object({
   currency: z.string().default('USD'),
   price: z.number().nonnegative().default(0),
   /** Dimension id to price; only these dimensions may be metered on the plan. */
-  meters: z.record(z.string(), z.object({ pricePerUnit: z.number().nonnegative(), included: z.number().int().nonnegative().default(0) })).default({}),
+  meters: z
+    .record(z.string(), z.object({ pricePerUnit: z.number().nonnegative(), included: z.number().int().nonnegative().default(0) }))
+    .default({}),
   privateOfferIds: z.array(z.string()).default([]),
 });
 
@@ -44,7 +46,10 @@ const offerSchema = z.object({
   clientId: guid,
   landingUrl: landing.optional(),
   webhookUrl: localUrl.optional(),
-  dimensions: z.array(z.object({ id: z.string(), displayName: z.string(), unitOfMeasure: z.string() })).max(30).default([]),
+  dimensions: z
+    .array(z.object({ id: z.string(), displayName: z.string(), unitOfMeasure: z.string() }))
+    .max(30)
+    .default([]),
   plans: z.array(planSchema).min(1),
 });
 
@@ -82,7 +87,8 @@ export const azureSettingsSchema = z
   })
   .superRefine((settings, context) => {
     for (const offer of settings.offers) {
-      for (const message of offerFaults(offer, settings.publishers)) context.addIssue({ code: 'custom', path: ['offers', offer.id], message });
+      for (const message of offerFaults(offer, settings.publishers))
+        context.addIssue({ code: 'custom', path: ['offers', offer.id], message });
     }
   });
 
@@ -96,14 +102,16 @@ function offerFaults(offer: AzureOffer, publishers: { id: string; apps: { client
   const faults: string[] = [];
   const publisher = publishers.find((one) => one.id === offer.publisherId);
   if (!publisher) faults.push(`publisher ${offer.publisherId} is not listed`);
-  else if (!publisher.apps.some((app) => app.clientId === offer.clientId)) faults.push(`client ${offer.clientId} is not an app of ${publisher.id}`);
+  else if (!publisher.apps.some((app) => app.clientId === offer.clientId))
+    faults.push(`client ${offer.clientId} is not an app of ${publisher.id}`);
   if (new Set(offer.plans.map((plan) => plan.isPricePerSeat)).size > 1) faults.push('all plans of an offer share one pricing model');
   for (const plan of offer.plans) {
     const meters = Object.keys(plan.meters);
     if (plan.isPricePerSeat && meters.length) faults.push(`plan ${plan.id} is per seat and may not have meters`);
     if (plan.hasFreeTrials && meters.length) faults.push(`plan ${plan.id} has a free trial and may not have meters`);
     for (const meter of meters) {
-      if (!offer.dimensions.some((dimension) => dimension.id === meter)) faults.push(`plan ${plan.id} meters ${meter}, which the offer does not list`);
+      if (!offer.dimensions.some((dimension) => dimension.id === meter))
+        faults.push(`plan ${plan.id} meters ${meter}, which the offer does not list`);
     }
   }
   return faults;

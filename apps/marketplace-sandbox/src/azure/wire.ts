@@ -83,12 +83,20 @@ export function planWire(plan: AzurePlan, offer: AzureOffer): Record<string, unk
           price: plan.price,
           termUnit: plan.termUnit,
           termDescription: termDescription(plan.termUnit),
-          meteredQuantityIncluded: meters.filter(([, meter]) => meter.included > 0).map(([id, meter]) => ({ dimensionId: id, units: String(meter.included) })),
+          meteredQuantityIncluded: meters
+            .filter(([, meter]) => meter.included > 0)
+            .map(([id, meter]) => ({ dimensionId: id, units: String(meter.included) })),
         },
       ],
       meteringDimensions: meters.map(([id, meter]) => {
         const dimension = offer.dimensions.find((one) => one.id === id);
-        return { id, currency: plan.currency, pricePerUnit: meter.pricePerUnit, unitOfMeasure: dimension?.unitOfMeasure ?? '', displayName: dimension?.displayName ?? id };
+        return {
+          id,
+          currency: plan.currency,
+          pricePerUnit: meter.pricePerUnit,
+          unitOfMeasure: dimension?.unitOfMeasure ?? '',
+          displayName: dimension?.displayName ?? id,
+        };
       }),
     },
     sourceOffers: plan.privateOfferIds.map((externalId) => ({ externalId })),
@@ -128,7 +136,11 @@ export function webhookBody(operation: AzureOperation, nested: AzureSubscription
     status: WEBHOOK_STATUS[operation.action],
     [sourceField]: operation.source,
     // The official Suspend sample still reads Subscribed inside.
-    subscription: { ...inner, quantity: nested.quantity, ...(operation.action === 'Suspend' ? { saasSubscriptionStatus: 'Subscribed' } : {}) },
+    subscription: {
+      ...inner,
+      quantity: nested.quantity,
+      ...(operation.action === 'Suspend' ? { saasSubscriptionStatus: 'Subscribed' } : {}),
+    },
     purchaseToken: null,
   });
 }

@@ -28,10 +28,26 @@ export const invalid = (message: string): GcpError => new GcpError('INVALID_ARGU
 export const precondition = (): GcpError => new GcpError('FAILED_PRECONDITION', 'Precondition check failed.');
 export const notFound = (): GcpError => new GcpError('NOT_FOUND', 'Requested entity was not found.');
 
-const NAMES: Record<number, string> = { 400: 'INVALID_ARGUMENT', 401: 'UNAUTHENTICATED', 403: 'PERMISSION_DENIED', 404: 'NOT_FOUND', 409: 'ABORTED', 429: 'RESOURCE_EXHAUSTED', 500: 'INTERNAL', 503: 'UNAVAILABLE', 504: 'DEADLINE_EXCEEDED' };
+const NAMES: Record<number, string> = {
+  400: 'INVALID_ARGUMENT',
+  401: 'UNAUTHENTICATED',
+  403: 'PERMISSION_DENIED',
+  404: 'NOT_FOUND',
+  409: 'ABORTED',
+  429: 'RESOURCE_EXHAUSTED',
+  500: 'INTERNAL',
+  503: 'UNAVAILABLE',
+  504: 'DEADLINE_EXCEEDED',
+};
 
 export function failureBody(status: number): object {
-  return { error: { code: status, message: status === 429 ? 'Resource has been exhausted (e.g. check quota).' : 'The service is currently unavailable.', status: NAMES[status] ?? 'UNKNOWN' } };
+  return {
+    error: {
+      code: status,
+      message: status === 429 ? 'Resource has been exhausted (e.g. check quota).' : 'The service is currently unavailable.',
+      status: NAMES[status] ?? 'UNKNOWN',
+    },
+  };
 }
 
 export function otherBody(status: number, message: string): object {

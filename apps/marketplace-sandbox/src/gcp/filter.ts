@@ -5,7 +5,18 @@ export type Attributes = Record<string, string | undefined>;
 export type Predicate = (attributes: Attributes) => boolean;
 
 const KNOWN = new Set([
-  'account', 'customer_billing_account', 'product_external_name', 'quote_external_name', 'offer', 'new_pending_offer', 'plan', 'new_pending_plan', 'state', 'services', 'consumers.project', 'change_history.new_offer',
+  'account',
+  'customer_billing_account',
+  'product_external_name',
+  'quote_external_name',
+  'offer',
+  'new_pending_offer',
+  'plan',
+  'new_pending_plan',
+  'state',
+  'services',
+  'consumers.project',
+  'change_history.new_offer',
 ]);
 const TOKEN = /\s*(?:("(?:[^"\\]|\\.)*")|([A-Za-z0-9_.]+)|([=:()-])|(.))/gy;
 
@@ -14,7 +25,10 @@ type Token = { kind: 'quoted' | 'word' | 'sign'; text: string };
 function tokens(text: string): Token[] {
   const found: Token[] = [];
   for (const [, quoted, word, sign, other] of text.trimEnd().matchAll(TOKEN)) {
-    if (other !== undefined) throw invalid(`Invalid filter: unexpected '${other}'. Values with other characters than letters, digits and _ must be double-quoted.`);
+    if (other !== undefined)
+      throw invalid(
+        `Invalid filter: unexpected '${other}'. Values with other characters than letters, digits and _ must be double-quoted.`,
+      );
     if (quoted !== undefined) found.push({ kind: 'quoted', text: quoted.slice(1, -1).replace(/\\(.)/g, '$1') });
     else if (word !== undefined) found.push({ kind: 'word', text: word });
     else if (sign !== undefined) found.push({ kind: 'sign', text: sign });
@@ -67,10 +81,12 @@ export function parseFilter(text: string | undefined): Predicate {
     const attribute = list[at++];
     const sign = list[at++];
     const value = list[at++];
-    if (attribute?.kind !== 'word' || !KNOWN.has(attribute.text)) throw invalid(`Invalid filter: unknown attribute '${attribute?.text ?? ''}'.`);
+    if (attribute?.kind !== 'word' || !KNOWN.has(attribute.text))
+      throw invalid(`Invalid filter: unknown attribute '${attribute?.text ?? ''}'.`);
     const wanted = attribute.text === 'consumers.project' ? ':' : '=';
     if (sign?.kind !== 'sign' || sign.text !== wanted) throw invalid(`Invalid filter: '${attribute.text}' is compared with '${wanted}'.`);
-    if (!value || value.kind === 'sign' || (value.kind === 'word' && !/^\w+$/.test(value.text))) throw invalid(`Invalid filter: the value of '${attribute.text}' must be double-quoted.`);
+    if (!value || value.kind === 'sign' || (value.kind === 'word' && !/^\w+$/.test(value.text)))
+      throw invalid(`Invalid filter: the value of '${attribute.text}' must be double-quoted.`);
     return compare(attribute.text, value.text);
   }
 

@@ -47,16 +47,18 @@ export class GcpLifecycle {
       awaitsSignUp: options.landingFirst,
     };
     state.entitlements.put(id, entitlement);
-    if (!options.landingFirst) this.announcePurchase(entitlement, known === undefined, options.orderDelay);
+    if (!options.landingFirst) this.announcePurchase(entitlement, options.orderDelay);
     return entitlement;
   }
 
   /** ACCOUNT_ACTIVE for a new account, then the request; they share their eventId (contract gcp §3, Delivery). */
-  announcePurchase(entitlement: GcpEntitlement, newAccount: boolean, requestDelay: number, accountDelay = 0): void {
+  announcePurchase(entitlement: GcpEntitlement, requestDelay: number, accountDelay = 0): void {
     const { state } = this.context;
     const account = state.accounts.get(entitlement.accountId);
+    const isNew = !state.notifications.values().some((one) => one.accountId === entitlement.accountId && one.eventType === 'ACCOUNT_ACTIVE');
     const eventId = this.context.settings().sharedEventId ? entitlement.purchaseEventId : undefined;
-    if (newAccount && account) this.notifications.account(account, 'ACCOUNT_ACTIVE', entitlement.id, { eventId, delaySeconds: accountDelay });
+    if (isNew && account)
+      this.notifications.account(account, 'ACCOUNT_ACTIVE', entitlement.id, { eventId, delaySeconds: accountDelay });
     const extras = { newPendingOfferDuration: `P${entitlement.termMonths}M`, newOfferEndTime: '' };
     this.notifications.entitlement(entitlement, 'ENTITLEMENT_CREATION_REQUESTED', { eventId, extras, delaySeconds: requestDelay });
     if (entitlement.awaitsSignUp) state.entitlements.put(entitlement.id, { ...entitlement, awaitsSignUp: false });
@@ -67,12 +69,29 @@ export class GcpLifecycle {
     const now = state.stamp();
     const id = randomUUID();
     const userIdentity = `1${Array.from({ length: 20 }, () => randomInt(10)).join('')}`;
-    return state.accounts.put(id, { id, buyer, userIdentity, signUp: 'PENDING', reason: '', approvalUpdateTime: now, createTime: now, updateTime: now, properties: {} });
+    return state.accounts.put(id, {
+      id,
+      buyer,
+      userIdentity,
+      signUp: 'PENDING',
+      reason: '',
+      approvalUpdateTime: now,
+      createTime: now,
+      updateTime: now,
+      properties: {},
+    });
   }
 
   decideSignUp(account: GcpAccount, signUp: ApprovalState, reason: string, properties: Record<string, string> = {}): void {
     const now = this.context.state.stamp();
-    this.context.state.accounts.put(account.id, { ...account, signUp, reason, approvalUpdateTime: now, updateTime: now, properties: { ...account.properties, ...properties } });
+    this.context.state.accounts.put(account.id, {
+      ...account,
+      signUp,
+      reason,
+      approvalUpdateTime: now,
+      updateTime: now,
+      properties: { ...account.properties, ...properties },
+    });
   }
 
   /** Cancels everything and asks for sign-up again, without any message (contract gcp §1). */
@@ -97,12 +116,21 @@ export class GcpLifecycle {
       reportingIdShown: entitlement.reportingIdShown || late === 0,
       planHistory: [{ plan: entitlement.plan, from: now.toISOString() }],
     });
-    this.notifications.entitlement(active, 'ENTITLEMENT_ACTIVE', { eventId: this.context.settings().sharedEventId ? entitlement.purchaseEventId : undefined });
+    this.notifications.entitlement(active, 'ENTITLEMENT_ACTIVE', {
+      eventId: this.context.settings().sharedEventId ? entitlement.purchaseEventId : undefined,
+    });
   }
 
   requestPlanChange(entitlement: GcpEntitlement, plan: string, atTermEnd: boolean): void {
-    const asked = this.save({ ...entitlement, state: 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL', newPendingPlan: plan, changeAtTermEnd: atTermEnd });
-    this.notifications.entitlement(asked, 'ENTITLEMENT_PLAN_CHANGE_REQUESTED', { extras: { newPlan: plan, newPendingOfferDuration: `P${asked.termMonths}M` } });
+    const asked = this.save({
+      ...entitlement,
+      state: 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL',
+      newPendingPlan: plan,
+      changeAtTermEnd: atTermEnd,
+    });
+    this.notifications.entitlement(asked, 'ENTITLEMENT_PLAN_CHANGE_REQUESTED', {
+      extras: { newPlan: plan, newPendingOfferDuration: `P${asked.termMonths}M` },
+    });
   }
 
   approvePlanChange(entitlement: GcpEntitlement): void {
@@ -125,12 +153,21 @@ export class GcpLifecycle {
   }
 
   dropPlanChange(entitlement: GcpEntitlement): void {
-    const kept = this.save({ ...entitlement, state: 'ENTITLEMENT_ACTIVE', newPendingPlan: null, changeAtTermEnd: false, messageToUser: '' });
+    const kept = this.save({
+      ...entitlement,
+      state: 'ENTITLEMENT_ACTIVE',
+      newPendingPlan: null,
+      changeAtTermEnd: false,
+      messageToUser: '',
+    });
     this.notifications.entitlement(kept, 'ENTITLEMENT_PLAN_CHANGE_CANCELLED');
   }
 
   cancelAtTermEnd(entitlement: GcpEntitlement): void {
-    this.notifications.entitlement(this.save({ ...entitlement, state: 'ENTITLEMENT_PENDING_CANCELLATION' }), 'ENTITLEMENT_PENDING_CANCELLATION');
+    this.notifications.entitlement(
+      this.save({ ...entitlement, state: 'ENTITLEMENT_PENDING_CANCELLATION' }),
+      'ENTITLEMENT_PENDING_CANCELLATION',
+    );
   }
 
   revertCancellation(entitlement: GcpEntitlement): void {
@@ -146,7 +183,10 @@ export class GcpLifecycle {
   }
 
   renew(entitlement: GcpEntitlement): void {
-    const renewed = this.save({ ...entitlement, offerEndTime: addMonths(new Date(entitlement.offerEndTime ?? this.context.clock.now()), entitlement.termMonths) });
+    const renewed = this.save({
+      ...entitlement,
+      offerEndTime: addMonths(new Date(entitlement.offerEndTime ?? this.context.clock.now()), entitlement.termMonths),
+    });
     this.notifications.entitlement(renewed, 'ENTITLEMENT_RENEWED');
   }
 
@@ -171,7 +211,8 @@ export class GcpLifecycle {
       const termOver = one.offerEndTime !== null && now >= Date.parse(one.offerEndTime);
       if (!one.reportingIdShown && one.reportingIdAt && now >= Date.parse(one.reportingIdAt)) this.save({ ...one, reportingIdShown: true });
       else if (one.state === 'ENTITLEMENT_PENDING_CANCELLATION' && termOver) this.cancel(one, 'user-cancelled');
-      else if (one.state === 'ENTITLEMENT_PENDING_PLAN_CHANGE' && termOver) this.changePlan({ ...one, offerEndTime: addMonths(new Date(one.offerEndTime ?? now), one.termMonths) });
+      else if (one.state === 'ENTITLEMENT_PENDING_PLAN_CHANGE' && termOver)
+        this.changePlan({ ...one, offerEndTime: addMonths(new Date(one.offerEndTime ?? now), one.termMonths) });
       else if (one.state === 'ENTITLEMENT_ACTIVE' && termOver) this.renew(one);
       else if (one.cancelledAt && now >= Date.parse(one.cancelledAt) + this.context.settings().deleteAfterDays * DAY) this.delete(one);
       else continue;
@@ -186,7 +227,14 @@ export class GcpLifecycle {
 }
 
 function cancelled(entitlement: GcpEntitlement, reason: string): GcpEntitlement {
-  return { ...entitlement, state: 'ENTITLEMENT_CANCELLED', newPendingPlan: null, changeAtTermEnd: false, messageToUser: '', cancellationReason: reason };
+  return {
+    ...entitlement,
+    state: 'ENTITLEMENT_CANCELLED',
+    newPendingPlan: null,
+    changeAtTermEnd: false,
+    messageToUser: '',
+    cancellationReason: reason,
+  };
 }
 
 /** The same day of a later month, or its last day. */

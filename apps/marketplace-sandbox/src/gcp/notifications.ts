@@ -19,16 +19,32 @@ export class Notifications {
     private readonly broker: Broker,
   ) {}
 
-  account(account: GcpAccount, eventType: 'ACCOUNT_ACTIVE' | 'ACCOUNT_DELETED', entitlementId: string | null, options: NotifyOptions = {}): void {
+  account(
+    account: GcpAccount,
+    eventType: 'ACCOUNT_ACTIVE' | 'ACCOUNT_DELETED',
+    entitlementId: string | null,
+    options: NotifyOptions = {},
+  ): void {
     const settings = this.context.settings();
     const typed = settings.accountEventType ? { eventType } : {};
     const eventId = options.eventId ?? eventIdOf(eventType, account.id, account.updateTime);
-    this.enqueue(eventType, account.id, entitlementId, { eventId, ...typed, providerId: settings.providerId, account: { id: account.id, updateTime: account.updateTime } }, options);
+    this.enqueue(
+      eventType,
+      account.id,
+      entitlementId,
+      { eventId, ...typed, providerId: settings.providerId, account: { id: account.id, updateTime: account.updateTime } },
+      options,
+    );
   }
 
   entitlement(entitlement: GcpEntitlement, eventType: string, options: NotifyOptions = {}): void {
     const eventId = options.eventId ?? eventIdOf(eventType, entitlement.id, entitlement.updateTime);
-    const body = { eventId, eventType, providerId: this.context.settings().providerId, entitlement: { id: entitlement.id, updateTime: entitlement.updateTime, ...options.extras } };
+    const body = {
+      eventId,
+      eventType,
+      providerId: this.context.settings().providerId,
+      entitlement: { id: entitlement.id, updateTime: entitlement.updateTime, ...options.extras },
+    };
     this.enqueue(eventType, entitlement.accountId, entitlement.id, body, options);
   }
 

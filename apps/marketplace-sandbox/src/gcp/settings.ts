@@ -64,7 +64,8 @@ export const gcpSettingsSchema = z
   .superRefine((settings, context) => {
     for (const plan of settings.plans) {
       for (const metric of plan.metrics) {
-        if (!metric.id.startsWith(`${settings.serviceName}/`)) context.addIssue({ code: 'custom', path: ['plans', plan.id], message: `metric ${metric.id} is not of the service` });
+        if (!metric.id.startsWith(`${settings.serviceName}/`))
+          context.addIssue({ code: 'custom', path: ['plans', plan.id], message: `metric ${metric.id} is not of the service` });
       }
     }
   });

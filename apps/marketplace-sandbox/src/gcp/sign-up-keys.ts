@@ -58,7 +58,9 @@ export class SignUpKeys {
     const current = this.sorted().at(-1);
     if (!current) throw new Error('there is a signing key');
     // Our key id over a stranger's signature: passes everybody who reads claims and checks nothing.
-    const key = asStranger ? generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey : createPrivateKey({ key: current.privateJwk, format: 'jwk' });
+    const key = asStranger
+      ? generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey
+      : createPrivateKey({ key: current.privateJwk, format: 'jwk' });
     return new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: current.kid }).sign(key);
   }
 

@@ -21,7 +21,11 @@ export class SignUp {
   ) {}
 
   async form(account: GcpAccount, orders: string[], forge: Forgery = 'none'): Promise<SignUpForm> {
-    return { url: this.context.settings().signUpUrl, method: 'POST', fields: { 'x-gcp-marketplace-token': await this.token(account, orders, forge) } };
+    return {
+      url: this.context.settings().signUpUrl,
+      method: 'POST',
+      fields: { 'x-gcp-marketplace-token': await this.token(account, orders, forge) },
+    };
   }
 
   private async token(account: GcpAccount, orders: string[], forge: Forgery): Promise<string> {

@@ -45,7 +45,14 @@ export class CallsLog {
 
   begin(call: Pick<CallEntry, 'marketplace' | 'operation' | 'method' | 'path' | 'request'>): number {
     const sequence = ++this.last;
-    this.table.put(String(sequence), { sequence, at: this.clock.now().toISOString(), ...call, status: null, response: null, inFlight: true });
+    this.table.put(String(sequence), {
+      sequence,
+      at: this.clock.now().toISOString(),
+      ...call,
+      status: null,
+      response: null,
+      inFlight: true,
+    });
     if (this.table.size > KEPT) {
       const oldest = this.table.entries()[0];
       if (oldest) this.table.delete(oldest[0]);
@@ -70,7 +77,9 @@ export class CallsLog {
       .values()
       .filter((call) => filter.marketplace === undefined || call.marketplace === filter.marketplace)
       .filter((call) => filter.operation === undefined || call.operation === filter.operation)
-      .filter((call) => since === undefined || (/^\d+$/.test(since) ? call.sequence > Number(since) : Date.parse(call.at) >= Date.parse(since)))
+      .filter(
+        (call) => since === undefined || (/^\d+$/.test(since) ? call.sequence > Number(since) : Date.parse(call.at) >= Date.parse(since)),
+      )
       .sort((a, b) => a.sequence - b.sequence);
     return since === undefined ? found.slice(-limit) : found.slice(0, limit);
   }

@@ -19,7 +19,10 @@ export interface AdvanceResult {
 export class ClockBusyError extends Error {}
 
 export class ClockNotSettledError extends Error {
-  constructor(readonly stillWorking: string[], readonly lost: string[]) {
+  constructor(
+    readonly stillWorking: string[],
+    readonly lost: string[],
+  ) {
     super(`The clock has not settled: ${stillWorking.join(', ')} still worked when the time was up.`);
   }
 }
@@ -58,7 +61,13 @@ export class ClockAdvancer {
         left -= byMs;
         steps += 1;
       }
-      return { offsetMs: this.clock.offsetMs, generation: this.clock.generation, now: this.clock.now().toISOString(), steps, lost: [...lost] };
+      return {
+        offsetMs: this.clock.offsetMs,
+        generation: this.clock.generation,
+        now: this.clock.now().toISOString(),
+        steps,
+        lost: [...lost],
+      };
     } finally {
       this.busy = false;
     }

@@ -12,7 +12,10 @@ const participantBody = z.object({
   order: z.number().int(),
 });
 const advanceBody = z.object({
-  seconds: z.number().positive().max(400 * 86_400),
+  seconds: z
+    .number()
+    .positive()
+    .max(400 * 86_400),
   stepSeconds: z.number().positive().default(300),
 });
 
@@ -46,7 +49,9 @@ export function clockRoutes(scope: FastifyInstance, clock: VirtualClock, advance
     } catch (error) {
       if (error instanceof ClockBusyError) return reply.code(409).send({ code: 'clock.busy', message: error.message });
       if (error instanceof ClockNotSettledError) {
-        return reply.code(504).send({ code: 'clock.not_settled', message: error.message, stillWorking: error.stillWorking, lost: error.lost });
+        return reply
+          .code(504)
+          .send({ code: 'clock.not_settled', message: error.message, stillWorking: error.stillWorking, lost: error.lost });
       }
       throw error;
     }

@@ -15,7 +15,10 @@ const callsQuery = z.object({
 });
 
 /** The control surface that all marketplaces share. */
-export function controlRoutes(scope: FastifyInstance, parts: { settings: Settings; billed: BilledList; calls: CallsLog; faults: Faults }): void {
+export function controlRoutes(
+  scope: FastifyInstance,
+  parts: { settings: Settings; billed: BilledList; calls: CallsLog; faults: Faults },
+): void {
   const { settings, billed, calls, faults } = parts;
   scope.get('/healthz', () => ({ status: 'ok' }));
 

@@ -3,7 +3,14 @@ import { z } from 'zod';
 import type { Store, Table } from './store.js';
 
 export const callFaultKinds = [
-  'status', 'throttle', 'time_out_before', 'time_out_after', 'drop_before', 'drop_after', 'delay_before', 'delay_after',
+  'status',
+  'throttle',
+  'time_out_before',
+  'time_out_after',
+  'drop_before',
+  'drop_after',
+  'delay_before',
+  'delay_after',
 ] as const;
 export const webhookFaultKinds = ['duplicate_webhook', 'reorder_webhook', 'lose_webhook'] as const;
 /** Some records of a batch are left for later. */

@@ -49,7 +49,8 @@ export function refuseForeignPages(app: FastifyInstance): void {
   app.addHook('onRequest', (request, _reply, done) => {
     const origin = request.headers.origin;
     if (!isLoopbackHost(request.hostname)) return done(new ControlError(403, 'host.foreign', 'Call the sandbox by its loopback address.'));
-    if (origin !== undefined && !isLoopbackOrigin(origin)) return done(new ControlError(403, 'origin.foreign', 'A page of another site may not call the sandbox.'));
+    if (origin !== undefined && !isLoopbackOrigin(origin))
+      return done(new ControlError(403, 'origin.foreign', 'A page of another site may not call the sandbox.'));
     done();
   });
 }

@@ -30,7 +30,10 @@ const HELD_MS = 120_000;
 const SHOWN_CHARACTERS = 20_000;
 
 /** Every call in this scope is logged from the moment it arrives, and scripted faults strike here. */
-export function recordCalls(scope: FastifyInstance, { marketplace, calls, faults, failureBody, operationOf, throttleStatus = 429 }: RecordedScope): void {
+export function recordCalls(
+  scope: FastifyInstance,
+  { marketplace, calls, faults, failureBody, operationOf, throttleStatus = 429 }: RecordedScope,
+): void {
   const nameOf = (request: FastifyRequest): string => operationOf?.(request) ?? request.routeOptions.config.operation ?? 'unknown';
   scope.addHook('onRequest', (request, reply, done) => {
     const operation = nameOf(request);
@@ -48,7 +51,9 @@ export function recordCalls(scope: FastifyInstance, { marketplace, calls, faults
 
   scope.addHook('preHandler', async (request, reply) => {
     const sequence = request.callSequence ?? 0;
-    calls.update(sequence, { request: { headers: redactHeaders(request.headers), body: redact(request.bodyText ?? request.body ?? null) } });
+    calls.update(sequence, {
+      request: { headers: redactHeaders(request.headers), body: redact(request.bodyText ?? request.body ?? null) },
+    });
     const fault = faults.take(marketplace, nameOf(request), callFaultKinds);
     if (!fault) return;
     request.fault = fault;
@@ -74,7 +79,13 @@ export function recordCalls(scope: FastifyInstance, { marketplace, calls, faults
   });
 }
 
-async function strikeBefore(fault: Fault, request: FastifyRequest, reply: FastifyReply, failureBody: (status: number) => unknown, throttleStatus: number): Promise<void> {
+async function strikeBefore(
+  fault: Fault,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  failureBody: (status: number) => unknown,
+  throttleStatus: number,
+): Promise<void> {
   switch (fault.kind) {
     case 'status': {
       const status = fault.status ?? 500;
@@ -83,7 +94,10 @@ async function strikeBefore(fault: Fault, request: FastifyRequest, reply: Fastif
       return;
     }
     case 'throttle':
-      await reply.code(fault.status ?? throttleStatus).header('retry-after', String(fault.retryAfter ?? 5)).send(failureBody(fault.status ?? throttleStatus));
+      await reply
+        .code(fault.status ?? throttleStatus)
+        .header('retry-after', String(fault.retryAfter ?? 5))
+        .send(failureBody(fault.status ?? throttleStatus));
       return;
     case 'delay_before':
       await pause(fault.delayMs ?? 1000, reply);

@@ -1,7 +1,15 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
 const SECRET_HEADERS = new Set(['authorization', 'x-ms-marketplace-token', 'cookie']);
-const SECRET_FIELDS = new Set(['client_secret', 'client_assertion', 'access_token', 'refresh_token', 'id_token', 'token', 'RegistrationToken']);
+const SECRET_FIELDS = new Set([
+  'client_secret',
+  'client_assertion',
+  'access_token',
+  'refresh_token',
+  'id_token',
+  'token',
+  'RegistrationToken',
+]);
 const HIDDEN = '[redacted]';
 
 export function redactHeaders(headers: IncomingHttpHeaders): Record<string, unknown> {

@@ -23,7 +23,9 @@ export class Settings {
     try {
       this.base = parse(readFileSync(path, 'utf8')) as Tree;
     } catch (error) {
-      throw new StartUpError(`The settings file ${path} cannot be read (${(error as Error).message.split('\n')[0]}); correct SANDBOX_SETTINGS or the file`);
+      throw new StartUpError(
+        `The settings file ${path} cannot be read (${(error as Error).message.split('\n')[0]}); correct SANDBOX_SETTINGS or the file`,
+      );
     }
     const result = settingsSchema.safeParse(merge(this.base, this.overlay.get('overlay') ?? {}));
     if (!result.success) throw new StartUpError(`The settings file ${path} is not valid (${firstIssue(result.error)}); correct it`);

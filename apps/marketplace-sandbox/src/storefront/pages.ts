@@ -19,9 +19,20 @@ td.number{text-align:right;font-variant-numeric:tabular-nums}.wide{overflow-x:au
 
 export function page(title: string, body: Html, refreshSeconds?: number): string {
   return html`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-${refreshSeconds ? html`<meta http-equiv="refresh" content="${refreshSeconds};url=/">` : ''}<title>${title}</title><style>${new Html(CSS)}</style></head>
-<body>${body}</body></html>`.text;
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        ${refreshSeconds ? html`<meta http-equiv="refresh" content="${refreshSeconds};url=/" />` : ''}
+        <title>${title}</title>
+        <style>
+          ${new Html(CSS)}
+        </style>
+      </head>
+      <body>
+        ${body}
+      </body>
+    </html>`.text;
 }
 
 export interface HomeView {
@@ -38,67 +49,158 @@ export function homePage(view: HomeView): string {
   return page(
     'Marketplace sandbox',
     html`${clockHeader(view)}
-<main><h2>Buy</h2>${view.settings.offers.map((offer) => buyForm(view.settings, offer))}
-<h2>Purchases</h2>${view.subscriptions.length ? purchases(view) : html`<p class="quiet">Nothing has been bought yet.</p>`}
-${view.others}
-<h2>Accepted usage, to be billed</h2>${view.billed.length ? billedTable(view.billed) : html`<p class="quiet">No usage has been accepted yet.</p>`}</main>`,
+      <main>
+        <h2>Buy</h2>
+        ${view.settings.offers.map((offer) => buyForm(view.settings, offer))}
+        <h2>Purchases</h2>
+        ${view.subscriptions.length ? purchases(view) : html`<p class="quiet">Nothing has been bought yet.</p>`} ${view.others}
+        <h2>Accepted usage, to be billed</h2>
+        ${view.billed.length ? billedTable(view.billed) : html`<p class="quiet">No usage has been accepted yet.</p>`}
+      </main>`,
     view.advancing ? 2 : undefined,
   );
 }
 
 function clockHeader(view: HomeView): Html {
-  const steps: [string, number][] = [['1 h', 3600], ['3 h', 10_800], ['1 day', 86_400]];
-  return html`<header><h1>Marketplace sandbox</h1><div><time datetime="${view.now.toISOString()}">${view.now.toISOString().slice(0, 19)} UTC</time>
-${view.advancing ? html`<strong>moving on …</strong>` : steps.map(([label, seconds]) => html` <form method="post" action="/storefront/clock"><input type="hidden" name="seconds" value="${seconds}"><button>advance ${label}</button></form>`)}</div></header>`;
+  const steps: [string, number][] = [
+    ['1 h', 3600],
+    ['3 h', 10_800],
+    ['1 day', 86_400],
+  ];
+  return html`<header>
+    <h1>Marketplace sandbox</h1>
+    <div>
+      <time datetime="${view.now.toISOString()}">${view.now.toISOString().slice(0, 19)} UTC</time>
+      ${view.advancing ? html`<strong>moving on …</strong>` : steps.map(([label, seconds]) => html` <form method="post" action="/storefront/clock"><input type="hidden" name="seconds" value="${seconds}" /><button>advance ${label}</button></form>`)}
+    </div>
+  </header>`;
 }
 
 function buyForm(settings: AzureSettings, offer: AzureSettings['offers'][number]): Html {
   const perSeat = offer.plans.some((plan) => plan.isPricePerSeat);
   const field = (name: string): string => `${name}-${offer.id}`;
-  return html`<form class="sheet" method="post" action="/storefront/purchases"><input type="hidden" name="offerId" value="${offer.id}">
-<strong>Offer</strong><span>${offer.displayName} <span class="quiet">by ${offer.publisherId}</span></span>
-<label for="${field('plan')}">Plan</label><select id="${field('plan')}" name="planId">${offer.plans.map((plan) => html`<option value="${plan.id}">${plan.displayName}: ${plan.price} ${plan.currency} per ${plan.termUnit === 'P1M' ? 'month' : 'term'}</option>`)}</select>
-${perSeat ? html`<label for="${field('quantity')}">Seats</label><input id="${field('quantity')}" name="quantity" type="number" min="1" value="1">` : ''}
-<label for="${field('buyer')}">Buyer</label><select id="${field('buyer')}" name="buyer">${settings.buyers.map((buyer, index) => html`<option value="${index}">${buyer.name}</option>`)}</select>
-<label for="${field('name')}">Name</label><input id="${field('name')}" name="subscriptionName" placeholder="My subscription" maxlength="100">
-<span></span><span><button class="main">Buy</button></span></form>`;
+  return html`<form class="sheet" method="post" action="/storefront/purchases">
+    <input type="hidden" name="offerId" value="${offer.id}" /> <strong>Offer</strong
+    ><span>${offer.displayName} <span class="quiet">by ${offer.publisherId}</span></span> <label for="${field('plan')}">Plan</label
+    ><select id="${field('plan')}" name="planId">
+      ${offer.plans.map((plan) => html`<option value="${plan.id}">${plan.displayName}: ${plan.price} ${plan.currency} per ${plan.termUnit === 'P1M' ? 'month' : 'term'}</option>`)}
+    </select>
+    ${perSeat ? html`<label for="${field('quantity')}">Seats</label><input id="${field('quantity')}" name="quantity" type="number" min="1" value="1" />` : ''}
+    <label for="${field('buyer')}">Buyer</label
+    ><select id="${field('buyer')}" name="buyer">
+      ${settings.buyers.map((buyer, index) => html`<option value="${index}">${buyer.name}</option>`)}
+    </select>
+    <label for="${field('name')}">Name</label
+    ><input id="${field('name')}" name="subscriptionName" placeholder="My subscription" maxlength="100" /> <span></span
+    ><span><button class="main">Buy</button></span>
+  </form>`;
 }
 
 function purchases(view: HomeView): Html {
-  return html`<div class="wide"><table><thead><tr><th>Subscription</th><th>Plan</th><th>State</th><th>Buyer's actions</th></tr></thead><tbody>${view.subscriptions.map(
-    (one) => html`<tr><td>${one.name}<br><code>${one.id}</code></td><td>${one.planId}${one.quantity === null ? '' : ` × ${one.quantity}`}</td><td>${one.status}<br><span class="quiet">to ${one.term.endDate.slice(0, 10)}</span></td><td>${actions(view.settings, one)}</td></tr>`,
-  )}</tbody></table></div>`;
+  return html`<div class="wide">
+    <table>
+      <thead>
+        <tr>
+          <th>Subscription</th>
+          <th>Plan</th>
+          <th>State</th>
+          <th>Buyer's actions</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${view.subscriptions.map(
+          (one) =>
+            html`<tr>
+              <td>${one.name}<br /><code>${one.id}</code></td>
+              <td>${one.planId}${one.quantity === null ? '' : ` × ${one.quantity}`}</td>
+              <td>${one.status}<br /><span class="quiet">to ${one.term.endDate.slice(0, 10)}</span></td>
+              <td>${actions(view.settings, one)}</td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
 }
 
 function actions(settings: AzureSettings, one: AzureSubscription): Html {
   const plans = settings.offers.find((offer) => offer.id === one.offerId)?.plans ?? [];
   const to = (action: string): string => `/storefront/subscriptions/${one.id}/${action}`;
-  const button = (action: string, label: string): Html => html`<form method="post" action="${to(action)}"><button>${label}</button></form> `;
+  const button = (action: string, label: string): Html =>
+    html`<form method="post" action="${to(action)}"><button>${label}</button></form> `;
   const isSubscribed = one.status === 'Subscribed';
   const isLive = isSubscribed || one.status === 'Suspended' || one.status === 'PendingFulfillmentStart';
   const others = plans.filter((plan) => plan.id !== one.planId);
   return html`${button('manage', one.status === 'PendingFulfillmentStart' ? 'Configure account' : 'Manage account')}
-${isSubscribed && others.length ? html`<form method="post" action="${to('change-plan')}"><select name="planId" aria-label="New plan">${others.map((plan) => html`<option value="${plan.id}">${plan.displayName}</option>`)}</select><button>change plan</button></form> ` : ''}
-${isSubscribed && one.quantity !== null ? html`<form method="post" action="${to('change-quantity')}"><input name="quantity" type="number" min="1" value="${one.quantity}" aria-label="New quantity"><button>change quantity</button></form> ` : ''}
-${isSubscribed ? button('suspend', 'suspend') : ''}${one.status === 'Suspended' ? button('reinstate', 'reinstate') : ''}${isLive ? button('unsubscribe', 'unsubscribe') : ''}`;
+  ${
+    isSubscribed && others.length
+      ? html`<form method="post" action="${to('change-plan')}">
+          <select name="planId" aria-label="New plan">
+            ${others.map((plan) => html`<option value="${plan.id}">${plan.displayName}</option>`)}</select
+          ><button>change plan</button>
+        </form> `
+      : ''
+  }
+  ${isSubscribed && one.quantity !== null ? html`<form method="post" action="${to('change-quantity')}"><input name="quantity" type="number" min="1" value="${one.quantity}" aria-label="New quantity" /><button>change quantity</button></form> ` : ''}
+  ${isSubscribed ? button('suspend', 'suspend') : ''}${one.status === 'Suspended' ? button('reinstate', 'reinstate') : ''}${isLive ? button('unsubscribe', 'unsubscribe') : ''}`;
 }
 
 function billedTable(items: BilledItem[]): Html {
-  return html`<div class="wide"><table><thead><tr><th>Hour (UTC)</th><th>Subscription</th><th>Plan</th><th>Dimension</th><th>Quantity</th><th>Receipt</th></tr></thead><tbody>${items.map(
-    (item) => html`<tr><td>${item.hour.slice(0, 16).replace('T', ' ')}</td><td><code>${item.externalId}</code></td><td>${item.planId}</td><td>${item.dimension}</td><td class="number">${item.quantity}</td><td><code>${item.receipt}</code></td></tr>`,
-  )}</tbody></table></div>`;
+  return html`<div class="wide">
+    <table>
+      <thead>
+        <tr>
+          <th>Hour (UTC)</th>
+          <th>Subscription</th>
+          <th>Plan</th>
+          <th>Dimension</th>
+          <th>Quantity</th>
+          <th>Receipt</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${items.map(
+          (item) =>
+            html`<tr>
+              <td>${item.hour.slice(0, 16).replace('T', ' ')}</td>
+              <td><code>${item.externalId}</code></td>
+              <td>${item.planId}</td>
+              <td>${item.dimension}</td>
+              <td class="number">${item.quantity}</td>
+              <td><code>${item.receipt}</code></td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
 }
 
 export function landingPage(landing: Landing, bought: boolean): string {
   return page(
     'Configure account',
-    html`<header><h1>Marketplace sandbox</h1><a href="/">back to the shop</a></header>
-<main><h2>${bought ? 'Thank you for your purchase' : 'Manage your subscription'}</h2><p>Subscription <code>${landing.subscriptionId}</code></p>
-<p class="note">The publisher's page opens next. Its link is good until ${landing.tokenExpiresAt.slice(0, 19).replace('T', ' ')} UTC.</p>
-<p><a class="button main" href="${landing.landingUrl}" rel="noreferrer">${bought ? 'Configure account' : 'Open the account page'}</a></p></main>`,
+    html`<header>
+        <h1>Marketplace sandbox</h1>
+        <a href="/">back to the shop</a>
+      </header>
+      <main>
+        <h2>${bought ? 'Thank you for your purchase' : 'Manage your subscription'}</h2>
+        <p>Subscription <code>${landing.subscriptionId}</code></p>
+        <p class="note">
+          The publisher's page opens next. Its link is good until ${landing.tokenExpiresAt.slice(0, 19).replace('T', ' ')} UTC.
+        </p>
+        <p>
+          <a class="button main" href="${landing.landingUrl}" rel="noreferrer">${bought ? 'Configure account' : 'Open the account page'}</a>
+        </p>
+      </main>`,
   );
 }
 
 export function messagePage(message: string): string {
-  return page('Not done', html`<header><h1>Marketplace sandbox</h1><a href="/">back to the shop</a></header><p class="note" role="alert">${message}</p>`);
+  return page(
+    'Not done',
+    html`<header>
+        <h1>Marketplace sandbox</h1>
+        <a href="/">back to the shop</a>
+      </header>
+      <p class="note" role="alert">${message}</p>`,
+  );
 }

@@ -27,7 +27,9 @@ export function storefrontRoutes(
   let lastFault: string | undefined;
 
   void app.register((scope, _options, done) => {
-    scope.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) => sendPage(reply.code(error.statusCode ?? 500), messagePage(error.message)));
+    scope.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) =>
+      sendPage(reply.code(error.statusCode ?? 500), messagePage(error.message)),
+    );
 
     scope.get('/', (_request, reply) => {
       if (lastFault) {
@@ -37,13 +39,25 @@ export function storefrontRoutes(
       }
       const agreements = aws.list().reverse();
       const newestFirst = desk.list().sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1));
-      return sendPage(reply, homePage({ settings: settings.current.azure, subscriptions: newestFirst, billed: billed.list({}), now: clock.now(), advancing: advancer.advancing, others: [awsSection(settings.current.aws, agreements)] }));
+      return sendPage(
+        reply,
+        homePage({
+          settings: settings.current.azure,
+          subscriptions: newestFirst,
+          billed: billed.list({}),
+          now: clock.now(),
+          advancing: advancer.advancing,
+          others: [awsSection(settings.current.aws, agreements)],
+        }),
+      );
     });
 
     scope.post<{ Body: Form }>('/storefront/purchases', (request, reply) => {
       const form = request.body ?? {};
       const buyer = settings.current.azure.buyers[Number(form['buyer'])];
-      const isPerSeat = settings.current.azure.offers.some((offer) => offer.id === form['offerId'] && offer.plans.some((plan) => plan.id === form['planId'] && plan.isPricePerSeat));
+      const isPerSeat = settings.current.azure.offers.some(
+        (offer) => offer.id === form['offerId'] && offer.plans.some((plan) => plan.id === form['planId'] && plan.isPricePerSeat),
+      );
       const landing = desk.purchase({
         offerId: form['offerId'] ?? '',
         planId: form['planId'] ?? '',
@@ -67,7 +81,8 @@ export function storefrontRoutes(
       const seconds = Number(request.body?.['seconds']);
       if (![3600, 10_800, 86_400].includes(seconds)) throw new ControlError(400, 'clock.seconds', 'Choose 1 h, 3 h or 1 day.');
       const moving = advancer.advance(seconds, STEP_SECONDS).catch((error: Error) => {
-        lastFault = error instanceof ClockBusyError || error instanceof ClockNotSettledError ? error.message : 'The clock could not be moved.';
+        lastFault =
+          error instanceof ClockBusyError || error instanceof ClockNotSettledError ? error.message : 'The clock could not be moved.';
       });
       await Promise.race([moving, new Promise((resolve) => setTimeout(resolve, ANSWER_WITHIN_MS).unref())]);
       return reply.redirect('/', 303);

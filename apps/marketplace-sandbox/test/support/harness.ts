@@ -14,7 +14,7 @@ export interface Answer {
   status: number;
   headers: Headers;
   text: string;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- wire bodies are read as they come
+  // Wire bodies are read as they come.
   json: any;
 }
 
@@ -76,7 +76,10 @@ export class Wire {
   }
 
   async token(clientId = CLIENT, clientSecret = 'right-secret', tenant = TENANT): Promise<string> {
-    const answer = await this.tokenForm({ grant_type: 'client_credentials', client_id: clientId, client_secret: clientSecret, scope: `${MARKETPLACE}/.default` }, tenant);
+    const answer = await this.tokenForm(
+      { grant_type: 'client_credentials', client_id: clientId, client_secret: clientSecret, scope: `${MARKETPLACE}/.default` },
+      tenant,
+    );
     return answer.json.access_token as string;
   }
 
@@ -86,7 +89,10 @@ export class Wire {
     const token = options.token === undefined ? this.bearer : options.token;
     const version = options.version === undefined ? '2018-08-31' : options.version;
     const query = version === null ? '' : `${path.includes('?') ? '&' : '?'}api-version=${version}`;
-    return call(`${this.url}/azure/api${path}${query}`, { ...options, headers: { ...(token === null ? {} : { authorization: `Bearer ${token}` }), ...options.headers } });
+    return call(`${this.url}/azure/api${path}${query}`, {
+      ...options,
+      headers: { ...(token === null ? {} : { authorization: `Bearer ${token}` }), ...options.headers },
+    });
   }
 
   async purchase(extra: object = {}): Promise<{ subscriptionId: string; landingUrl: string; token: string; tokenExpiresAt: string }> {
@@ -98,7 +104,9 @@ export class Wire {
   /** Bought and activated by us. */
   async subscribed(extra: { planId?: string; offerId?: string; quantity?: number } = {}): Promise<string> {
     const { subscriptionId } = await this.purchase(extra);
-    const answer = await this.api(`/saas/subscriptions/${subscriptionId}/activate`, { body: { planId: extra.planId ?? 'standard', quantity: extra.quantity ?? '' } });
+    const answer = await this.api(`/saas/subscriptions/${subscriptionId}/activate`, {
+      body: { planId: extra.planId ?? 'standard', quantity: extra.quantity ?? '' },
+    });
     if (answer.status !== 200) throw new Error(`activate: ${answer.status} ${answer.text}`);
     return subscriptionId;
   }
@@ -125,7 +133,14 @@ export class Wire {
   }
 
   usage(resourceId: string, startMs: number, extra: object = {}): Record<string, unknown> {
-    return { resourceId, quantity: 5, dimension: 'gib_hours_stored', effectiveStartTime: new Date(startMs).toISOString(), planId: 'standard', ...extra };
+    return {
+      resourceId,
+      quantity: 5,
+      dimension: 'gib_hours_stored',
+      effectiveStartTime: new Date(startMs).toISOString(),
+      planId: 'standard',
+      ...extra,
+    };
   }
 }
 
@@ -135,7 +150,10 @@ export interface Running extends Wire {
 }
 
 export async function startSandbox(options: { dataFolder?: string; settingsPath?: string } & SandboxOptions = {}): Promise<Running> {
-  const sandbox = await buildSandbox({ host: '127.0.0.1', port: 0, settingsPath: options.settingsPath ?? SETTINGS_PATH, dataFolder: options.dataFolder }, options);
+  const sandbox = await buildSandbox(
+    { host: '127.0.0.1', port: 0, settingsPath: options.settingsPath ?? SETTINGS_PATH, dataFolder: options.dataFolder },
+    options,
+  );
   const wire = new Wire(await sandbox.listen());
   return Object.assign(wire, { sandbox, stop: () => sandbox.close() });
 }

@@ -5,12 +5,15 @@ export interface Received {
   path: string;
   headers: IncomingHttpHeaders;
   text: string;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- wire bodies are read as they come
+  // Wire bodies are read as they come.
   body: any;
 }
 
 /** What to answer; `undefined` status = never answer. */
-export type Answering = (received: Received, count: number) => { status?: number; body?: unknown } | Promise<{ status?: number; body?: unknown }>;
+export type Answering = (
+  received: Received,
+  count: number,
+) => { status?: number; body?: unknown } | Promise<{ status?: number; body?: unknown }>;
 
 /** Stands where the control plane would: a plain HTTP server that remembers and answers as told. */
 export class Receiver {

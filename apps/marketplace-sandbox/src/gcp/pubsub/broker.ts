@@ -69,7 +69,15 @@ export class Broker {
     const id = String(1_000_000_000_000 + sequence);
     for (const subscription of this.subscriptions.values()) {
       if (subscription.topic !== topic) continue;
-      this.messages.put(`${subscription.name}|${id}`, { id, sequence, subscription: subscription.name, data, attributes, orderingKey, publishedAtMs: Date.now() });
+      this.messages.put(`${subscription.name}|${id}`, {
+        id,
+        sequence,
+        subscription: subscription.name,
+        data,
+        attributes,
+        orderingKey,
+        publishedAtMs: Date.now(),
+      });
     }
     setImmediate(() => this.dispatch());
     return id;
@@ -129,7 +137,12 @@ export class Broker {
   /** True while a connected consumer has not yet answered a message it gets for the first time. */
   get busy(): boolean {
     const connected = new Set([...this.takers].map((taker) => taker.subscription));
-    return this.messages.entries().some(([key, message]) => connected.has(message.subscription) && (!this.seen.has(key) || (this.leasedKeys.has(key) && this.firstLease.has(key))));
+    return this.messages
+      .entries()
+      .some(
+        ([key, message]) =>
+          connected.has(message.subscription) && (!this.seen.has(key) || (this.leasedKeys.has(key) && this.firstLease.has(key))),
+      );
   }
 
   isLeased(ackId: string): boolean {

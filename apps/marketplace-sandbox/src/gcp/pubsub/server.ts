@@ -39,7 +39,8 @@ export class PubsubServer {
     this.server = server;
     const before = port === 0 ? ports.get('port') : undefined;
     const bound = await bind(server, this.host, before ?? port).catch((error: Error) => {
-      if (before === undefined) throw Object.assign(error, { message: `the Pub/Sub port ${port} cannot be used; set SANDBOX_PUBSUB_PORT (0 takes a free one)` });
+      if (before === undefined)
+        throw Object.assign(error, { message: `the Pub/Sub port ${port} cannot be used; set SANDBOX_PUBSUB_PORT (0 takes a free one)` });
       return bind(server, this.host, 0);
     });
     ports.put('port', bound);
@@ -62,9 +63,14 @@ export class PubsubServer {
         return { ...broker.topics.put(name, { name }) };
       }),
       GetTopic: unary((request) => ({ ...this.topic(request['topic']) })),
-      ListTopics: unary((request) => ({ topics: broker.topics.values().filter((one) => one.name.startsWith(`${String(request['project'])}/`)) })),
+      ListTopics: unary((request) => ({
+        topics: broker.topics.values().filter((one) => one.name.startsWith(`${String(request['project'])}/`)),
+      })),
       ListTopicSubscriptions: unary((request) => ({
-        subscriptions: broker.subscriptions.values().filter((one) => one.topic === request['topic']).map((one) => one.name),
+        subscriptions: broker.subscriptions
+          .values()
+          .filter((one) => one.topic === request['topic'])
+          .map((one) => one.name),
       })),
       DeleteTopic: unary((request) => {
         broker.topics.delete(this.topic(request['topic']).name);
@@ -74,7 +80,11 @@ export class PubsubServer {
         const topic = this.topic(request['topic']);
         const messages = request['messages'] as { data: Buffer; attributes: Record<string, string>; ordering_key: string }[];
         if (!messages.length) throw new PubsubError(status.INVALID_ARGUMENT, 'The value for message_count is too small.');
-        return { message_ids: messages.map((one) => broker.publish(topic.name, Buffer.from(one.data).toString('base64'), one.attributes, one.ordering_key)) };
+        return {
+          message_ids: messages.map((one) =>
+            broker.publish(topic.name, Buffer.from(one.data).toString('base64'), one.attributes, one.ordering_key),
+          ),
+        };
       }),
     };
   }
@@ -85,14 +95,19 @@ export class PubsubServer {
       CreateSubscription: unary((request) => {
         const name = checkedName(request['name'], 'subscriptions');
         const topic = this.topic(request['topic']).name;
-        if (broker.subscriptions.has(name)) throw new PubsubError(status.ALREADY_EXISTS, `Subscription already exists (resource=${short(name)}).`);
+        if (broker.subscriptions.has(name))
+          throw new PubsubError(status.ALREADY_EXISTS, `Subscription already exists (resource=${short(name)}).`);
         const seconds = Number(request['ack_deadline_seconds']) || DEFAULT_DEADLINE;
-        if (seconds < 10 || seconds > 600) throw new PubsubError(status.INVALID_ARGUMENT, 'Invalid ack deadline given: it must be between 10 and 600 seconds.');
+        if (seconds < 10 || seconds > 600)
+          throw new PubsubError(status.INVALID_ARGUMENT, 'Invalid ack deadline given: it must be between 10 and 600 seconds.');
         return subscriptionWire(broker.subscriptions.put(name, { name, topic, ackDeadlineSeconds: seconds }));
       }),
       GetSubscription: unary((request) => subscriptionWire(this.subscription(request['subscription']))),
       ListSubscriptions: unary((request) => ({
-        subscriptions: broker.subscriptions.values().filter((one) => one.name.startsWith(`${String(request['project'])}/`)).map(subscriptionWire),
+        subscriptions: broker.subscriptions
+          .values()
+          .filter((one) => one.name.startsWith(`${String(request['project'])}/`))
+          .map(subscriptionWire),
       })),
       DeleteSubscription: unary((request) => {
         broker.dropSubscription(this.subscription(request['subscription']).name);
@@ -150,7 +165,8 @@ export class PubsubServer {
   private openStream(call: ServerDuplexStream<Fields, Fields>, request: Fields): Taker & { held: Set<string> } {
     const subscription = this.subscription(request['subscription']);
     const seconds = Number(request['stream_ack_deadline_seconds']);
-    if (seconds < 10 || seconds > 600) throw new PubsubError(status.INVALID_ARGUMENT, 'stream_ack_deadline_seconds must be between 10 and 600.');
+    if (seconds < 10 || seconds > 600)
+      throw new PubsubError(status.INVALID_ARGUMENT, 'stream_ack_deadline_seconds must be between 10 and 600.');
     const most = Number(request['max_outstanding_messages']);
     const { broker } = this;
     const held = new Set<string>();
@@ -165,7 +181,10 @@ export class PubsubServer {
       },
       take: (deliveries: Delivery[]) => {
         for (const { ackId } of deliveries) held.add(ackId);
-        call.write({ received_messages: deliveries.map(messageWire), subscription_properties: { exactly_once_delivery_enabled: false, message_ordering_enabled: false } });
+        call.write({
+          received_messages: deliveries.map(messageWire),
+          subscription_properties: { exactly_once_delivery_enabled: false, message_ordering_enabled: false },
+        });
       },
     };
     broker.attach(taker);
@@ -208,13 +227,15 @@ function asServiceError(error: unknown): ServiceError {
 
 function checkedName(name: unknown, kind: 'topics' | 'subscriptions'): string {
   const match = NAME.exec(String(name));
-  if (match?.[1] !== kind || match[2]?.startsWith('goog')) throw new PubsubError(status.INVALID_ARGUMENT, `Invalid [${kind}] name: (name=${String(name)})`);
+  if (match?.[1] !== kind || match[2]?.startsWith('goog'))
+    throw new PubsubError(status.INVALID_ARGUMENT, `Invalid [${kind}] name: (name=${String(name)})`);
   return String(name);
 }
 
 function deadline(seconds: unknown): number {
   const value = Number(seconds);
-  if (!(value >= 0 && value <= 600)) throw new PubsubError(status.INVALID_ARGUMENT, 'Invalid ack deadline given: it must be between 0 and 600 seconds.');
+  if (!(value >= 0 && value <= 600))
+    throw new PubsubError(status.INVALID_ARGUMENT, 'Invalid ack deadline given: it must be between 0 and 600 seconds.');
   return value;
 }
 

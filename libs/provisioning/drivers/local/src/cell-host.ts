@@ -161,7 +161,7 @@ export class CellHost {
         detached: true,
         stdio: ['ignore', log, log],
         cwd: folder,
-        env: { TMPDIR: tmpdir(), TZ: 'UTC' },
+        env: { TMPDIR: tmpdir(), TZ: 'UTC', ...runMark() },
       });
       child.on('error', (error) => onEnd(error.message));
       child.on('exit', (code, sig) => onEnd(`exit ${code ?? sig}`));
@@ -230,4 +230,10 @@ async function waitUntil(condition: () => boolean, ms: number): Promise<boolean>
 
 function pause(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms));
+}
+
+/** The mark of the run that started us, where there is one: leftovers of a demo or a test are found by it. It is no secret. */
+function runMark(): Record<string, string> {
+  const mark = process.env['BERTH_RUN_ID'];
+  return mark ? { BERTH_RUN_ID: mark } : {};
 }
