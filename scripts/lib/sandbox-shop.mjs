@@ -2,13 +2,14 @@
 
 /** Environment of the control plane, read from the sandbox's own settings. */
 export async function sellerEnvironment(sandboxUrl) {
-  const { azure } = await settingsOf(sandboxUrl);
+  const { azure, aws } = await settingsOf(sandboxUrl);
   const env = {};
   const offer = azure?.offers?.[0];
   const publisher = azure?.publishers?.find((one) => one.id === offer?.publisherId);
   const app = publisher?.apps?.find((one) => one.clientId === offer?.clientId);
   if (app)
     Object.assign(env, { AZURE_TENANT_ID: publisher.tenantId, AZURE_CLIENT_ID: app.clientId, AZURE_CLIENT_SECRET: app.clientSecret });
+  if (aws) Object.assign(env, { AWS_PRODUCT_CODES: aws.products.map((one) => one.code).join(','), AWS_WEBHOOK_SECRET: aws.webhookSecret });
   return env;
 }
 
@@ -17,7 +18,10 @@ export async function connectSandbox(sandboxUrl, controlPlaneUrl) {
   const answer = await fetch(`${sandboxUrl}/sandbox/settings`, {
     method: 'PUT',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ azure: { landingUrl: `${controlPlaneUrl}/landing/azure`, webhookUrl: `${controlPlaneUrl}/webhooks/azure` } }),
+    body: JSON.stringify({
+      azure: { landingUrl: `${controlPlaneUrl}/landing/azure`, webhookUrl: `${controlPlaneUrl}/webhooks/azure` },
+      aws: { registrationUrl: `${controlPlaneUrl}/landing/aws`, webhookUrl: `${controlPlaneUrl}/webhooks/aws/eventbridge` },
+    }),
   });
   if (!answer.ok) throw new Error(`the sandbox refused the control plane's addresses: ${answer.status} ${await answer.text()}`);
 }

@@ -3,7 +3,7 @@ import { postLanding } from './arrive.js';
 import type { Buyer } from './buyer.js';
 
 interface AwsSettings {
-  aws: { webhookSecret: string; products?: { productCode: string }[]; productCode?: string };
+  aws: { webhookSecret: string; products: { code: string }[] };
 }
 
 interface Bought {
@@ -16,6 +16,10 @@ interface Bought {
 export class AwsBuyer implements Buyer {
   readonly marketplace = 'aws';
   readonly usageOperation = 'batchMeterUsage';
+  /** Zeros too: AWS wants a record for each hour of an active licence. */
+  readonly everyHour = ['mib_hours_stored', 'mib_hours_provisioned', 'mib_egress'];
+  readonly namesPurchases = false;
+  readonly readsBack = false;
   private readonly agreements = new Map<string, string>();
   private bought = 0;
 
@@ -23,8 +27,7 @@ export class AwsBuyer implements Buyer {
 
   async environment(): Promise<Record<string, string>> {
     const { aws } = await this.sandbox.settings<AwsSettings>();
-    const codes = aws.products?.map((p) => p.productCode) ?? [aws.productCode ?? ''];
-    return { AWS_PRODUCT_CODES: codes.join(','), AWS_WEBHOOK_SECRET: aws.webhookSecret };
+    return { AWS_PRODUCT_CODES: aws.products.map((p) => p.code).join(','), AWS_WEBHOOK_SECRET: aws.webhookSecret };
   }
 
   async connect(controlPlaneUrl: string): Promise<void> {

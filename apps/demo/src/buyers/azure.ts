@@ -13,6 +13,9 @@ interface AzureSettings {
 export class AzureBuyer implements Buyer {
   readonly marketplace = 'azure';
   readonly usageOperation = 'batchUsageEvent';
+  readonly everyHour = ['gib_hours_stored', 'gib_hours_provisioned'];
+  readonly namesPurchases = true;
+  readonly readsBack = true;
   private bought = 0;
 
   constructor(

@@ -33,6 +33,12 @@ export interface Purchase {
 /** A marketplace as its buyers use it. A module per marketplace; the chapters know only this. */
 export interface Buyer {
   readonly marketplace: string;
+  /** Dimensions that are reported for every hour of a purchase. */
+  readonly everyHour: readonly string[];
+  /** Buyers name their purchases here. */
+  readonly namesPurchases: boolean;
+  /** It tells what it has accepted. */
+  readonly readsBack: boolean;
   /** What the control plane must be told to sell here. */
   environment(): Promise<Record<string, string>>;
   /** Tells the marketplace where the control plane is. */

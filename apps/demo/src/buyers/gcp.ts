@@ -22,6 +22,9 @@ interface Bought {
 export class GcpBuyer implements Buyer {
   readonly marketplace = 'gcp';
   readonly usageOperation = 'report';
+  readonly everyHour: readonly string[] = [];
+  readonly namesPurchases = false;
+  readonly readsBack = false;
 
   constructor(private readonly sandbox: Sandbox) {}
 

@@ -92,6 +92,43 @@ async function partsOfTheHour(w: World, oldQuota: bigint, newQuota: bigint): Pro
   );
 }
 
+/** The AWS agreement ends inside hour 14: AWS gives one hour to report what is left. */
+export async function endAgreement(w: World): Promise<void> {
+  const purchase = w.purchases.find((p) => p.label === ORDERS.northfjord.label);
+  if (!purchase) return;
+  const { report } = w;
+  report.chapter('An AWS agreement ends');
+  await moveTo(w, '14:06');
+  await readSome(w, purchase, 1);
+  await w.buyerOf(purchase).cancel(purchase.externalId);
+  const name = [...purchase.blobs.keys()][0]!;
+  const { status, code } = await until(
+    'access to end',
+    async () => {
+      const answer = await refusalOf(purchase.storage.read(CONTAINER, name));
+      return answer.status !== 200 ? answer : undefined;
+    },
+    { everyMs: 100 },
+  );
+  report.expect('access ends at the cut', status === 403, `${status} ${code}`);
+  const ended = await until(
+    'its usage to be settled',
+    async () => {
+      const one = await w.controlPlane.subscription(purchase.subscriptionId);
+      return one.state === 'cancelled' ? one : undefined;
+    },
+    { seconds: 20 },
+  );
+  const final = (await w.controlPlane.submissions()).filter(
+    (s) => s.subscriptionId === purchase.subscriptionId && Date.parse(s.hour) === w.at('14:00').getTime(),
+  );
+  report.expect(
+    'the final hour was reported within the hour that AWS gives, and then the purchase was cancelled',
+    final.length === 3 && final.every((s) => s.state === 'accepted'),
+    `${final.map((s) => `${s.dimension} ${s.quantity}`).join(', ')}; ended ${ended.endedAt ?? '-'}`,
+  );
+}
+
 /** The purchase ends inside hour 14. */
 export async function endPurchase(w: World): Promise<void> {
   const { report } = w;

@@ -14,6 +14,7 @@ export async function useStorage(w: World): Promise<void> {
   const meridian = w.purchase(ORDERS.meridian.label);
   await writeAndReadBack(w, tidewater, 12, 4 * MIB);
   await writeAndReadBack(w, meridian, 6, 2 * MIB + 12_345);
+  for (const purchase of w.purchases) if (purchase !== tidewater && purchase !== meridian) await writeAndReadBack(w, purchase, 4, 3 * MIB);
   await foreignKey(w, tidewater, meridian);
   await overQuota(w, tidewater);
 }

@@ -1,3 +1,4 @@
+import { AwsBuyer } from '../buyers/aws.js';
 import { AzureBuyer } from '../buyers/azure.js';
 import { Sandbox } from '../sandbox.js';
 import { until } from '../support/wait.js';
@@ -9,12 +10,12 @@ const BEGINS_AT = '08:02';
 
 export async function start(w: World): Promise<void> {
   const { report } = w;
-  report.chapter('The marketplace and the control plane start');
+  report.chapter('The marketplaces and the control plane start');
   const sandboxProgram = await w.startSandbox();
   w.sandbox = new Sandbox(sandboxProgram.banner.url);
   report.fact(`sandbox (plays the marketplaces, owns the development clock): ${w.sandbox.http.base}`);
   await chooseDay(w);
-  w.buyers.push(new AzureBuyer(w.sandbox));
+  w.buyers.push(new AzureBuyer(w.sandbox), new AwsBuyer(w.sandbox));
   const program = await w.startControlPlane();
   const { url, database, queue, startMs } = program.banner;
   report.fact(`control plane: ${url} (database ${String(database)}, queue ${String(queue)}), ready ${String(startMs)} ms after its start`);

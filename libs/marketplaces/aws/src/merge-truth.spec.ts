@@ -142,7 +142,7 @@ describe('a message', () => {
 
   it('without a time happened when it was received', () => {
     const message = stored({ ...MESSAGES.licensed, time: at(5) });
-    const [event] = normalise({ ...message, body: message.body.replace(at(5), 'yesterday') });
+    const [event] = normalise({ ...message, body: message.body.replaceAll(at(5), 'yesterday') });
     expect(event?.occurredAt).toEqual(message.receivedAt);
   });
 

@@ -1,0 +1,104 @@
+import { MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, type UsageItemOutcome, type UsageWireItem } from '#marketplaces/core';
+import { realNow } from '#platform';
+import type { components } from '../../../../openapi/generated/gcp-servicecontrol.js';
+import { type ApiAnswer, type ApiClient, failureOf, isOk } from './api-client.js';
+import { jsonOf } from './liberal.js';
+import type { Procurement } from './procurement.js';
+import { type GcpSettings, TIMEOUTS_MS, withoutSlash } from './settings.js';
+import { OPERATION_NAME } from './usage-item.js';
+import { type Blocked, readCheckAnswer, readReportAnswer } from './usage-outcomes.js';
+
+type Schemas = components['schemas'];
+
+const BATCH_SIZE = 100;
+const CHECKS_AT_ONCE = 8;
+/** A clean check holds for a minute (contract gcp §4). */
+const CLEAN_MS = 60_000;
+const MAX_REMEMBERED = 10_000;
+
+/** Service Control: `check` for each consumer, then one `report` for those that pass. */
+export class GcpMetering {
+  private readonly cleanUntilMs = new Map<string, number>();
+
+  constructor(private readonly settings: GcpSettings, private readonly api: ApiClient, private readonly procurement: Procurement, private readonly realMs: () => number = () => realNow().getTime()) {}
+
+  async submit(items: UsageWireItem[]): Promise<UsageItemOutcome[]> {
+    if (items.length === 0) return [];
+    if (items.length > BATCH_SIZE) throw new MarketplaceRefusal('gcp.batch_too_large', `${items.length} operations; ${BATCH_SIZE} are sent at once`);
+    const blocked = await this.checkAll(items);
+    const outcomes: UsageItemOutcome[] = [];
+    const go: UsageWireItem[] = [];
+    for (const item of items) {
+      const why = blocked.get(purchaseKey(item));
+      if (why) outcomes.push({ itemId: item.itemId, outcome: 'deferred', code: why.code, detail: why.detail, retryAfterMs: why.retryAfterMs });
+      else go.push(item);
+    }
+    return go.length === 0 ? outcomes : [...outcomes, ...(await this.report(go))];
+  }
+
+  private async report(items: UsageWireItem[]): Promise<UsageItemOutcome[]> {
+    const lost = (detail: string): UsageItemOutcome[] => items.map(({ itemId }) => ({ itemId, outcome: 'unknown', detail }));
+    let answer: ApiAnswer;
+    try {
+      // Each operation's bytes as they were stored, so that a resend is the identical operation.
+      answer = await this.call('report', items[0]!, `{"operations":[${items.map((item) => item.body).join(',')}]}`, true);
+    } catch (error) {
+      if (error instanceof MarketplaceUnknown) return lost(error.message);
+      throw error;
+    }
+    if (isOk(answer)) return readReportAnswer(items, answer.text);
+    const failure = failureOf('report', answer, true);
+    // A failed request does not tell which operations were counted (contract gcp §4).
+    if (failure instanceof MarketplaceUnknown) return lost(failure.message);
+    // Refused as a whole: which operation is at fault is found by halving, which is the submitter's.
+    if (failure instanceof MarketplaceRefusal) throw new MarketplaceRefusal('gcp.batch_refused', failure.message, answer.status);
+    throw failure;
+  }
+
+  private async checkAll(items: readonly UsageWireItem[]): Promise<Map<string, Blocked>> {
+    const first = new Map<string, UsageWireItem>();
+    for (const item of items) if (item.route['ended'] !== 'true' && !first.has(purchaseKey(item))) first.set(purchaseKey(item), item);
+    const blocked = new Map<string, Blocked>();
+    const open = [...first].filter(([key]) => (this.cleanUntilMs.get(key) ?? 0) <= this.realMs());
+    for (let i = 0; i < open.length; i += CHECKS_AT_ONCE) {
+      await Promise.all(open.slice(i, i + CHECKS_AT_ONCE).map(async ([key, item]) => {
+        const why = await this.check(item);
+        if (why) blocked.set(key, why);
+        else this.remember(key);
+      }));
+    }
+    return blocked;
+  }
+
+  private remember(key: string): void {
+    if (this.cleanUntilMs.size >= MAX_REMEMBERED) this.cleanUntilMs.clear();
+    this.cleanUntilMs.set(key, this.realMs() + CLEAN_MS);
+  }
+
+  private async check(item: UsageWireItem): Promise<Blocked | null> {
+    const { operationId, consumerId, startTime } = jsonOf(item.body) as Schemas['Operation'];
+    const request: Schemas['CheckRequest'] = { operation: { operationId, operationName: OPERATION_NAME, consumerId, startTime } };
+    const answer = await this.call('check', item, JSON.stringify(request), false);
+    if (!isOk(answer)) throw failureOf('check', answer, false);
+    const why = readCheckAnswer(answer.text);
+    if (why === undefined) throw new MarketplaceBusy('check: the answer is not one of Service Control');
+    // After a cancellation the check says no, but usage from before it is still taken (contract gcp §4, deadlines).
+    if (why?.maybeEnded && (await this.hasEnded(item))) return null;
+    return why;
+  }
+
+  private async hasEnded(item: UsageWireItem): Promise<boolean> {
+    const entitlement = await this.procurement.entitlement(item.route['entitlementId'] ?? '');
+    return entitlement === null || entitlement.truth.state === 'ended';
+  }
+
+  private call(method: 'check' | 'report', item: UsageWireItem, body: string, changes: boolean): Promise<ApiAnswer> {
+    const service = encodeURIComponent(item.route['serviceName'] ?? this.settings.serviceName);
+    return this.api.call({
+      method: 'POST', url: `${withoutSlash(this.settings.serviceControlUrl)}/v1/services/${service}:${method}`, body,
+      timeoutMs: method === 'check' ? TIMEOUTS_MS.check : TIMEOUTS_MS.usage, changes, operation: method,
+    });
+  }
+}
+
+const purchaseKey = (item: UsageWireItem): string => `${item.route['consumerId'] ?? ''}|${item.route['entitlementId'] ?? ''}`;

@@ -1,0 +1,76 @@
+import { type Deadlines, MarketplaceRefusal, type UsageItemInput, type UsageTraits, type UsageWireItem } from '#marketplaces/core';
+import { uuidv5 } from '#platform';
+import type { components } from '../../../../openapi/generated/gcp-servicecontrol.js';
+import { billingMonthOf, monthCutOff } from './billing-month.js';
+import { instantOf, lastSegment, textOf } from './liberal.js';
+
+type Operation = components['schemas']['Operation'];
+
+const HOUR = 3_600_000;
+const MAX_INT64 = 2n ** 63n - 1n;
+export const OPERATION_NAME = 'hourly-usage';
+
+/** How Google takes usage (contract gcp §4; money.md "The hour"). */
+export const gcpUsage = (safeResend: boolean): UsageTraits => ({
+  hourKey: 'interval',
+  zeroWanted: false,
+  maxQuantity: MAX_INT64,
+  maxDecimals: 0,
+  // 100 operations are some 50 KB of the 1 MB a request may have.
+  batchSize: 100,
+  holdLimitMinutes: 40,
+  finalHoldMinutes: 30,
+  safeResend,
+});
+
+/** What the submitter needs beside the bytes. */
+export interface GcpRoute extends Record<string, string> { serviceName: string; consumerId: string; entitlementId: string; month: string; ended: 'true' | 'false' }
+
+/** Usage must lie before the cancellation: a second is what others leave (contract gcp §4, deadlines). */
+const BEFORE_END_MS = 1_000;
+
+/**
+ * One operation for one metric, so that a bad metric spoils no other. Its id is made of what it reports, as Google suggests
+ * where an idempotent id is wanted (contract gcp §4, dedupe).
+ */
+export function buildUsageItem(input: UsageItemInput, serviceName: string): UsageWireItem {
+  const wrong = (code: string, detail: string): never => { throw new MarketplaceRefusal(code, detail); };
+  const entitlementId = lastSegment(input.externalSubscriptionId);
+  if (!entitlementId) return wrong('gcp.entitlement_unknown', 'the entitlement id is not one');
+  if (!textOf(input.dimension)) return wrong('gcp.metric_unknown', 'a metric name is needed');
+  if (!(input.startsAt < input.endsAt)) return wrong('gcp.interval_invalid', 'the interval must have a start before its end');
+  if (!/^[1-9]\d{0,18}$/.test(input.quantity) || BigInt(input.quantity) > MAX_INT64) return wrong('gcp.quantity_invalid', `the quantity ${input.quantity.slice(0, 60)} is not a whole number from 1 to 2^63-1`);
+  const consumerId = textOf(input.refs['usageReportingId']);
+  // It may come only after the activation: the caller waits and builds again (money.md "Outcomes").
+  if (!consumerId) return wrong('gcp.usage_reporting_id_missing', 'the marketplace has not given the usage reporting id of the purchase yet');
+
+  const ended = input.refs['state'] === 'ENTITLEMENT_CANCELLED';
+  const last = ended ? (instantOf(input.refs['updateTime'])?.getTime() ?? Number.POSITIVE_INFINITY) - BEFORE_END_MS : Number.POSITIVE_INFINITY;
+  const endMs = Math.min(input.endsAt.getTime(), last);
+  const startMs = Math.min(input.startsAt.getTime(), endMs);
+  const [startTime, endTime] = [new Date(startMs).toISOString(), new Date(endMs).toISOString()];
+  const operation: Operation = {
+    // Of the true interval, so that it is the same whether the end was known when it was built or not.
+    operationId: uuidv5('gcp.operation', entitlementId, input.dimension, input.startsAt.toISOString(), input.endsAt.toISOString()),
+    operationName: OPERATION_NAME,
+    consumerId,
+    startTime,
+    endTime,
+    metricValueSets: [{ metricName: input.dimension, metricValues: [{ int64Value: input.quantity }] }],
+  };
+  const route: GcpRoute = { serviceName, consumerId, entitlementId, month: billingMonthOf(input.hourStart), ended: ended ? 'true' : 'false' };
+  return { itemId: input.itemId, wireKey: operation.operationId, body: JSON.stringify(operation), route };
+}
+
+/** Records of the month before go out in batches of their own (money.md "Month end"). */
+export const batchKey = (item: UsageWireItem): string => `gcp|${item.route['serviceName'] ?? ''}|${item.route['month'] ?? ''}`;
+
+/**
+ * Google wants usage within an hour. Later reports are taken, until 01:00 Pacific on the 1st puts them on another invoice, or
+ * until an hour after the cancellation (contract gcp §4, deadlines).
+ */
+export function deadlines(input: { hourStart: Date; hourEnd: Date; endedAt: Date | null }): Deadlines {
+  const cutOff = monthCutOff(input.hourStart).getTime();
+  const hard = input.endedAt ? Math.min(cutOff, input.endedAt.getTime() + HOUR) : cutOff;
+  return { target: new Date(Math.min(input.hourEnd.getTime() + HOUR, hard)), hard: new Date(hard) };
+}
