@@ -2,7 +2,7 @@
 
 /** Environment of the control plane, read from the sandbox's own settings. */
 export async function sellerEnvironment(sandboxUrl) {
-  const { azure, aws } = await settingsOf(sandboxUrl);
+  const { azure, aws, gcp } = await settingsOf(sandboxUrl);
   const env = {};
   const offer = azure?.offers?.[0];
   const publisher = azure?.publishers?.find((one) => one.id === offer?.publisherId);
@@ -10,6 +10,16 @@ export async function sellerEnvironment(sandboxUrl) {
   if (app)
     Object.assign(env, { AZURE_TENANT_ID: publisher.tenantId, AZURE_CLIENT_ID: app.clientId, AZURE_CLIENT_SECRET: app.clientSecret });
   if (aws) Object.assign(env, { AWS_PRODUCT_CODES: aws.products.map((one) => one.code).join(','), AWS_WEBHOOK_SECRET: aws.webhookSecret });
+  if (gcp) {
+    Object.assign(env, {
+      GCP_PROVIDER_ID: gcp.providerId,
+      GCP_PROJECT_ID: gcp.projectId,
+      GCP_SUBSCRIPTION: gcp.subscription,
+      GCP_SERVICE_NAME: gcp.serviceName,
+      GCP_AUDIENCES: gcp.audiences.join(','),
+      GCP_PUBSUB_ENDPOINT: gcp.pubsubHost,
+    });
+  }
   return env;
 }
 
@@ -20,6 +30,7 @@ export async function connectSandbox(sandboxUrl, controlPlaneUrl) {
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({
       azure: { landingUrl: `${controlPlaneUrl}/landing/azure`, webhookUrl: `${controlPlaneUrl}/webhooks/azure` },
+      gcp: { signUpUrl: `${controlPlaneUrl}/landing/gcp` },
       aws: { registrationUrl: `${controlPlaneUrl}/landing/aws`, webhookUrl: `${controlPlaneUrl}/webhooks/aws/eventbridge` },
     }),
   });

@@ -90,7 +90,16 @@ function providers(o: AppOptions): Provider[] {
     {
       provide: GuardedHttp,
       useFactory: () =>
-        new GuardedHttp({ allow: hostsOf([config.azure?.apiUrl, config.azure?.authorityUrl, config.sandboxUrl ?? undefined]) }),
+        new GuardedHttp({
+          allow: hostsOf([
+            config.azure?.apiUrl,
+            config.azure?.authorityUrl,
+            config.gcp?.procurementUrl,
+            config.gcp?.serviceControlUrl,
+            config.gcp?.signUpKeysUrl,
+            config.sandboxUrl ?? undefined,
+          ]),
+        }),
     },
     {
       provide: MARKETPLACE_REGISTRY,

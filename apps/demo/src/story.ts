@@ -1,5 +1,5 @@
 import { buy } from './chapters/buy.js';
-import { changePlan, endAgreement, endPurchase } from './chapters/change.js';
+import { changePlan, endElsewhere, endPurchase } from './chapters/change.js';
 import { useStorage } from './chapters/data.js';
 import { recordsAccepted, threeHours } from './chapters/hours.js';
 import { isolation } from './chapters/isolation.js';
@@ -19,7 +19,7 @@ export async function tell(w: World): Promise<void> {
   await isolation(w, true);
   await killInFlight(w);
   await changePlan(w);
-  await endAgreement(w);
+  await endElsewhere(w);
   await endPurchase(w);
   await reconcile(w);
   await billedByMarketplace(w);

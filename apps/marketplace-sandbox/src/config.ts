@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 export interface SandboxConfig {
   readonly host: string;
   readonly port: number;
+  /** Port of Pub/Sub (gRPC); 0, or unset, takes a free one. */
+  readonly pubsubPort?: number;
   readonly settingsPath: string;
   /** Folder for durable state; undefined keeps everything in memory. */
   readonly dataFolder?: string;
@@ -48,10 +50,16 @@ export function readConfig(env: NodeJS.ProcessEnv): SandboxConfig {
   if (!isLoopbackHost(host)) {
     throw new StartUpError(`SANDBOX_HOST=${host} is not a loopback address: the sandbox has no access control; use 127.0.0.1`);
   }
-  const portText = env['SANDBOX_PORT'] || '4010';
-  const port = Number(portText);
-  if (!/^\d+$/.test(portText) || port > 65535) {
-    throw new StartUpError(`SANDBOX_PORT=${portText} is not a port: use 0 (any free port) to 65535`);
+  const port = portOf(env, 'SANDBOX_PORT', '4010');
+  const pubsubPort = portOf(env, 'SANDBOX_PUBSUB_PORT', '0');
+  return { host, port, pubsubPort, settingsPath: env['SANDBOX_SETTINGS'] || findDemoSettings(), dataFolder: env['SANDBOX_DATA'] || undefined };
+}
+
+function portOf(env: NodeJS.ProcessEnv, name: string, preset: string): number {
+  const text = env[name] || preset;
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65535) {
+    throw new StartUpError(`${name}=${text} is not a port: use 0 (any free port) to 65535`);
   }
-  return { host, port, settingsPath: env['SANDBOX_SETTINGS'] || findDemoSettings(), dataFolder: env['SANDBOX_DATA'] || undefined };
+  return port;
 }

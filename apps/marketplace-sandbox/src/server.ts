@@ -5,6 +5,8 @@ import { AwsMarketplace } from './aws/index.js';
 import { azureControlRoutes } from './azure/control.routes.js';
 import { AzureMarketplace } from './azure/index.js';
 import type { SandboxConfig } from './config.js';
+import { gcpControlRoutes } from './gcp/control.routes.js';
+import { GcpMarketplace } from './gcp/index.js';
 import { BilledList } from './shared/billed.js';
 import { CallsLog } from './shared/calls-log.js';
 import { VirtualClock } from './shared/clock.js';
@@ -20,6 +22,8 @@ import { storefrontRoutes } from './storefront/storefront.routes.js';
 export interface Sandbox {
   readonly app: FastifyInstance;
   listen(): Promise<string>;
+  /** host:port of Pub/Sub, once it listens. */
+  pubsubHost(): string | undefined;
   close(): Promise<void>;
 }
 
@@ -37,7 +41,7 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
   const calls = new CallsLog(store, clock);
   const faults = new Faults(store);
   const billed = new BilledList();
-  const runDue = async (): Promise<boolean> => (await Promise.all([azure.runDue(), aws.runDue()])).some(Boolean);
+  const runDue = async (): Promise<boolean> => (await Promise.all([azure.runDue(), aws.runDue(), gcp?.runDue()])).some(Boolean);
   const advancer: ClockAdvancer = new ClockAdvancer(clock, store, runDue, options.settleLimitMs);
 
   // While the clock is moved, due work is done in its rounds only, so that a step ends with all of it done.
@@ -45,6 +49,7 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
     if (advancer.advancing) return;
     azure.tick();
     aws.tick();
+    gcp?.tick();
   };
   const azure = await AzureMarketplace.open({
     store,
@@ -65,13 +70,18 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
     kick: () => setImmediate(tick),
   });
 
+  // Only when the settings name a Google listing.
+  const listed = settings.current.gcp;
+  const gcp = listed && new GcpMarketplace({ store, clock, calls, faults, billed, settings: () => settings.current.gcp ?? listed, pubsubPort: config.pubsubPort ?? 0 });
+  let pubsubHost: string | undefined;
+
   const app = Fastify({ routerOptions: { ignoreTrailingSlash: true, maxParamLength: 500 }, forceCloseConnections: true });
   acceptJson(app);
   answerControlErrors(app);
   refuseForeignPages(app);
   await app.register(formbody);
   clockRoutes(app, clock, advancer);
-  controlRoutes(app, { settings, billed, calls, faults });
+  controlRoutes(app, { settings, billed, calls, faults, pubsubHost: () => pubsubHost });
   await app.register(
     (scope, _options, done) => {
       azureControlRoutes(scope, azure.desk);
@@ -86,20 +96,33 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
     },
     { prefix: '/sandbox/aws' },
   );
-  storefrontRoutes(app, { desk: azure.desk, aws: aws.desk, settings, billed, clock, advancer });
+  if (gcp) {
+    await app.register(
+      (scope, _options, done) => {
+        gcpControlRoutes(scope, gcp.desk);
+        done();
+      },
+      { prefix: '/sandbox/gcp' },
+    );
+  }
+  storefrontRoutes(app, { desk: azure.desk, aws: aws.desk, gcp: gcp?.desk, settings, billed, clock, advancer });
   azure.register(app);
   aws.register(app);
+  gcp?.register(app);
 
   let timer: NodeJS.Timeout | undefined;
   return {
     app,
+    pubsubHost: () => pubsubHost,
     async listen() {
+      pubsubHost = await gcp?.listen();
       const url = await app.listen({ host: config.host, port: config.port });
       timer = setInterval(tick, TICK_MS);
       return url;
     },
     async close() {
       clearInterval(timer);
+      gcp?.close();
       await app.close();
       store.close();
     },

@@ -17,7 +17,8 @@ export async function followSuspension(
     if (payload.eventType === 'subscription.reinstated') {
       if (placement) await p.engine.resume(tx, placement.placementId);
       // Suspended before it was ever served: the placement is wanted now.
-      else await p.tasks.enqueue(tx, { lane: task.lane, handler: 'placement.request', payload: { subscriptionId: payload.subscriptionId } });
+      else
+        await p.tasks.enqueue(tx, { lane: task.lane, handler: 'placement.request', payload: { subscriptionId: payload.subscriptionId } });
     }
     await task.completeIn(tx);
   });

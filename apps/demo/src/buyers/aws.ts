@@ -19,6 +19,7 @@ export class AwsBuyer implements Buyer {
   /** Zeros too: AWS wants a record for each hour of an active licence. */
   readonly everyHour = ['mib_hours_stored', 'mib_hours_provisioned', 'mib_egress'];
   readonly namesPurchases = false;
+  readonly freeEgressMiB = 10n;
   readonly readsBack = false;
   private readonly agreements = new Map<string, string>();
   private bought = 0;

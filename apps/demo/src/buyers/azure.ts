@@ -15,6 +15,7 @@ export class AzureBuyer implements Buyer {
   readonly usageOperation = 'batchUsageEvent';
   readonly everyHour = ['gib_hours_stored', 'gib_hours_provisioned'];
   readonly namesPurchases = true;
+  readonly freeEgressMiB = 10n;
   readonly readsBack = true;
   private bought = 0;
 

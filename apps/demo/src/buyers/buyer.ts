@@ -37,6 +37,8 @@ export interface Buyer {
   readonly everyHour: readonly string[];
   /** Buyers name their purchases here. */
   readonly namesPurchases: boolean;
+  /** Egress that the plan includes and we subtract; 0 where the marketplace does it. */
+  readonly freeEgressMiB: bigint;
   /** It tells what it has accepted. */
   readonly readsBack: boolean;
   /** What the control plane must be told to sell here. */

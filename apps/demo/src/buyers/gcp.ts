@@ -2,6 +2,9 @@ import type { Sandbox } from '../sandbox.js';
 import { postLanding } from './arrive.js';
 import type { Buyer, Order } from './buyer.js';
 
+/** The metrics' names begin with the listing's service name. */
+const SERVICE = 'object-cells.endpoints.harbor-storage-public.cloud.goog';
+
 interface GcpSettings {
   gcp: {
     providerId: string;
@@ -22,8 +25,9 @@ interface Bought {
 export class GcpBuyer implements Buyer {
   readonly marketplace = 'gcp';
   readonly usageOperation = 'report';
-  readonly everyHour: readonly string[] = [];
+  readonly everyHour = ['standard_mib_hours_stored', 'standard_mib_hours_provisioned'].map((metric) => `${SERVICE}/${metric}`);
   readonly namesPurchases = false;
+  readonly freeEgressMiB = 0n;
   readonly readsBack = false;
 
   constructor(private readonly sandbox: Sandbox) {}

@@ -37,6 +37,14 @@ export const ORDERS = {
     planId: 'standard',
     region: 'local',
   },
+  breakwater: {
+    label: 'Breakwater tiles',
+    organisation: 'Breakwater Maps',
+    contactName: 'Lena Aalto',
+    contactEmail: 'lena@breakwater.example',
+    planId: 'standard',
+    region: 'local',
+  },
   eastmoor: {
     label: 'Eastmoor footage',
     organisation: 'Eastmoor Media',
@@ -49,12 +57,15 @@ export const ORDERS = {
 
 const ORDERS_OF: Record<string, readonly Order[]> = {
   azure: [ORDERS.tidewater, ORDERS.meridian],
+  gcp: [ORDERS.breakwater],
   aws: [ORDERS.northfjord, ORDERS.eastmoor],
 };
 
 export async function buy(w: World): Promise<void> {
   for (const buyer of w.buyers) {
-    w.report.chapter(`Two buyers on ${buyer.marketplace} buy, land, and get a working endpoint`);
+    w.report.chapter(
+      `${(ORDERS_OF[buyer.marketplace] ?? []).length === 1 ? 'A buyer' : 'Two buyers'} on ${buyer.marketplace}: purchase, landing page, working endpoint`,
+    );
     for (const order of ORDERS_OF[buyer.marketplace] ?? []) {
       const purchase = await orderAndLand(w, buyer, order);
       await untilServing(w, purchase);

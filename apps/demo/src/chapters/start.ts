@@ -1,5 +1,6 @@
 import { AwsBuyer } from '../buyers/aws.js';
 import { AzureBuyer } from '../buyers/azure.js';
+import { GcpBuyer } from '../buyers/gcp.js';
 import { Sandbox } from '../sandbox.js';
 import { until } from '../support/wait.js';
 import type { World } from '../world.js';
@@ -15,7 +16,7 @@ export async function start(w: World): Promise<void> {
   w.sandbox = new Sandbox(sandboxProgram.banner.url);
   report.fact(`sandbox (plays the marketplaces, owns the development clock): ${w.sandbox.http.base}`);
   await chooseDay(w);
-  w.buyers.push(new AzureBuyer(w.sandbox), new AwsBuyer(w.sandbox));
+  w.buyers.push(new AzureBuyer(w.sandbox), new GcpBuyer(w.sandbox), new AwsBuyer(w.sandbox));
   const program = await w.startControlPlane();
   const { url, database, queue, startMs } = program.banner;
   report.fact(`control plane: ${url} (database ${String(database)}, queue ${String(queue)}), ready ${String(startMs)} ms after its start`);

@@ -40,6 +40,10 @@ export class GcpDesk {
     private readonly keys: SignUpKeys,
   ) {}
 
+  get seller(): string {
+    return this.context.settings().displayName;
+  }
+
   async purchase(request: GcpPurchaseRequest): Promise<GcpPurchase> {
     const { state, settings } = this.context;
     const plan = planOf(settings(), request.planId);

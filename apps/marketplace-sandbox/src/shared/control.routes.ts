@@ -4,7 +4,7 @@ import type { BilledList } from './billed.js';
 import type { CallsLog } from './calls-log.js';
 import { faultBody, type Faults } from './faults.js';
 import { parseBody } from './http.js';
-import type { Settings } from './settings.js';
+import type { SandboxSettings, Settings } from './settings.js';
 
 const billedQuery = z.object({ marketplace: z.string().optional(), externalId: z.string().optional() });
 const callsQuery = z.object({
@@ -17,13 +17,13 @@ const callsQuery = z.object({
 /** The control surface that all marketplaces share. */
 export function controlRoutes(
   scope: FastifyInstance,
-  parts: { settings: Settings; billed: BilledList; calls: CallsLog; faults: Faults },
+  parts: { settings: Settings; billed: BilledList; calls: CallsLog; faults: Faults; pubsubHost?: () => string | undefined },
 ): void {
-  const { settings, billed, calls, faults } = parts;
+  const { settings, billed, calls, faults, pubsubHost } = parts;
   scope.get('/healthz', () => ({ status: 'ok' }));
 
-  scope.get('/sandbox/settings', () => settings.current);
-  scope.put('/sandbox/settings', (request) => settings.put(request.body));
+  scope.get('/sandbox/settings', () => shown(settings.current, pubsubHost?.()));
+  scope.put('/sandbox/settings', (request) => shown(settings.put(request.body), pubsubHost?.()));
 
   scope.get('/sandbox/billed', (request) => ({ items: billed.list(parseBody(billedQuery, request.query)) }));
   scope.get('/sandbox/calls', (request) => ({ items: calls.list(parseBody(callsQuery, request.query)) }));
@@ -34,4 +34,9 @@ export function controlRoutes(
     faults.clear();
     return reply.code(204).send();
   });
+}
+
+/** The settings, with where Pub/Sub listens. */
+function shown(settings: SandboxSettings, pubsubHost: string | undefined): object {
+  return { ...settings, ...(settings.gcp ? { gcp: { ...settings.gcp, pubsubHost } } : {}) };
 }

@@ -15,6 +15,8 @@ export const callFaultKinds = [
 export const webhookFaultKinds = ['duplicate_webhook', 'reorder_webhook', 'lose_webhook'] as const;
 /** Some records of a batch are left for later. */
 export const recordFaultKinds = ['unprocessed'] as const;
+/** For messages of a topic; `operation` is their type. */
+export const eventFaultKinds = ['duplicate_event', 'reorder_event', 'hold_event'] as const;
 
 export type CallFaultKind = (typeof callFaultKinds)[number];
 export type WebhookFaultKind = (typeof webhookFaultKinds)[number];
@@ -23,7 +25,7 @@ export type WebhookFaultKind = (typeof webhookFaultKinds)[number];
 export const faultBody = z.object({
   marketplace: z.string().min(1),
   operation: z.string().min(1).default('*'),
-  kind: z.enum([...callFaultKinds, ...webhookFaultKinds, ...recordFaultKinds]),
+  kind: z.enum([...callFaultKinds, ...webhookFaultKinds, ...recordFaultKinds, ...eventFaultKinds]),
   times: z.number().int().positive().default(1),
   status: z.number().int().min(400).max(599).optional(),
   delayMs: z.number().int().nonnegative().optional(),

@@ -4,10 +4,11 @@ import { z } from 'zod';
 import { awsSettingsSchema } from '../aws/settings.js';
 import { azureSettingsSchema } from '../azure/settings.js';
 import { StartUpError } from '../config.js';
+import { gcpSettingsSchema } from '../gcp/settings.js';
 import { ControlError } from './http.js';
 import type { Store, Table } from './store.js';
 
-const settingsSchema = z.strictObject({ aws: awsSettingsSchema.prefault({}), azure: azureSettingsSchema });
+const settingsSchema = z.strictObject({ aws: awsSettingsSchema.prefault({}), azure: azureSettingsSchema, gcp: gcpSettingsSchema.optional() });
 export type SandboxSettings = z.output<typeof settingsSchema>;
 
 type Tree = Record<string, unknown>;

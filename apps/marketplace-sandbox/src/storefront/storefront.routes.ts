@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { AwsDesk } from '../aws/desk.js';
 import { act } from '../azure/control.routes.js';
 import type { AzureDesk } from '../azure/desk.js';
+import type { GcpDesk } from '../gcp/desk.js';
 import type { BilledList } from '../shared/billed.js';
 import type { VirtualClock } from '../shared/clock.js';
 import { type ClockAdvancer, ClockBusyError, ClockNotSettledError } from '../shared/clock-advance.js';
@@ -9,6 +10,8 @@ import { ControlError } from '../shared/http.js';
 import type { Settings } from '../shared/settings.js';
 import { awsSection } from './aws.pages.js';
 import { awsStorefrontRoutes } from './aws.routes.js';
+import { gcpSection } from './gcp.pages.js';
+import { gcpStorefrontRoutes } from './gcp.routes.js';
 import { homePage, landingPage, messagePage } from './pages.js';
 import { sendPage } from './send-page.js';
 
@@ -21,9 +24,9 @@ const ANSWER_WITHIN_MS = 1500;
 /** The shop window: plain pages and forms, no script. */
 export function storefrontRoutes(
   app: FastifyInstance,
-  parts: { desk: AzureDesk; aws: AwsDesk; settings: Settings; billed: BilledList; clock: VirtualClock; advancer: ClockAdvancer },
+  parts: { desk: AzureDesk; aws: AwsDesk; gcp: GcpDesk | undefined; settings: Settings; billed: BilledList; clock: VirtualClock; advancer: ClockAdvancer },
 ): void {
-  const { desk, aws, settings, billed, clock, advancer } = parts;
+  const { desk, aws, gcp, settings, billed, clock, advancer } = parts;
   let lastFault: string | undefined;
 
   void app.register((scope, _options, done) => {
@@ -47,7 +50,7 @@ export function storefrontRoutes(
           billed: billed.list({}),
           now: clock.now(),
           advancing: advancer.advancing,
-          others: [awsSection(settings.current.aws, agreements)],
+          others: [awsSection(settings.current.aws, agreements), gcp && gcpSection(settings.current.gcp, gcp)],
         }),
       );
     });
@@ -88,6 +91,7 @@ export function storefrontRoutes(
       return reply.redirect('/', 303);
     });
     awsStorefrontRoutes(scope, aws);
+    if (gcp) gcpStorefrontRoutes(scope, gcp);
     done();
   });
 }

@@ -1,4 +1,11 @@
-import { BatchMeterUsageCommand, type BatchMeterUsageCommandOutput, MarketplaceMeteringClient, ResolveCustomerCommand, type ResolveCustomerCommandOutput, type UsageRecord } from '@aws-sdk/client-marketplace-metering';
+import {
+  BatchMeterUsageCommand,
+  type BatchMeterUsageCommandOutput,
+  MarketplaceMeteringClient,
+  ResolveCustomerCommand,
+  type ResolveCustomerCommandOutput,
+  type UsageRecord,
+} from '@aws-sdk/client-marketplace-metering';
 import type { Logger } from '#platform';
 import { fieldsOf, textOf } from './liberal.js';
 import type { AwsSettings } from './settings.js';
@@ -19,10 +26,30 @@ export interface Failure {
   message: string;
 }
 
-const THROTTLED = new Set(['ThrottlingException', 'Throttling', 'ThrottledException', 'TooManyRequestsException', 'RequestLimitExceeded', 'SlowDown']);
+const THROTTLED = new Set([
+  'ThrottlingException',
+  'Throttling',
+  'ThrottledException',
+  'TooManyRequestsException',
+  'RequestLimitExceeded',
+  'SlowDown',
+]);
 const OURS = new Set([
-  'AccessDeniedException', 'AccessDenied', 'UnrecognizedClientException', 'InvalidSignatureException', 'SignatureDoesNotMatch', 'IncompleteSignatureException', 'MissingAuthenticationTokenException',
-  'InvalidClientTokenId', 'RequestExpired', 'RequestTimeTooSkewed', 'OptInRequired', 'NotAuthorized', 'DisabledApiException', 'UnknownOperationException', 'CredentialsProviderError',
+  'AccessDeniedException',
+  'AccessDenied',
+  'UnrecognizedClientException',
+  'InvalidSignatureException',
+  'SignatureDoesNotMatch',
+  'IncompleteSignatureException',
+  'MissingAuthenticationTokenException',
+  'InvalidClientTokenId',
+  'RequestExpired',
+  'RequestTimeTooSkewed',
+  'OptInRequired',
+  'NotAuthorized',
+  'DisabledApiException',
+  'UnknownOperationException',
+  'CredentialsProviderError',
 ]);
 /** The connection never stood, so nothing was sent. */
 const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
@@ -43,13 +70,20 @@ export function failureOf(error: unknown): Failure {
 }
 
 /** `TimestampOutOfBoundsException` is `aws.timestamp_out_of_bounds`. */
-export const codeOf = (name: string): string => `aws.${name.replace(/Exception$/, '').replace(/(?<=[a-z0-9])(?=[A-Z])/g, '_').toLowerCase()}`;
+export const codeOf = (name: string): string =>
+  `aws.${name
+    .replace(/Exception$/, '')
+    .replace(/(?<=[a-z0-9])(?=[A-Z])/g, '_')
+    .toLowerCase()}`;
 
 /** The two calls of the metering service. One attempt each: the queue repeats, with its own intent and outcome. */
 export class AwsApi {
   private readonly client: MarketplaceMeteringClient;
 
-  constructor(private readonly settings: AwsSettings, private readonly logger?: Logger) {
+  constructor(
+    private readonly settings: AwsSettings,
+    private readonly logger?: Logger,
+  ) {
     this.client = new MarketplaceMeteringClient({
       region: settings.region,
       maxAttempts: 1,
@@ -60,12 +94,16 @@ export class AwsApi {
   }
 
   resolveCustomer(token: string): Promise<ResolveCustomerCommandOutput> {
-    return this.timed('resolveCustomer', this.settings.timeoutsMs.resolve, (abortSignal) => this.client.send(new ResolveCustomerCommand({ RegistrationToken: token }), { abortSignal }));
+    return this.timed('resolveCustomer', this.settings.timeoutsMs.resolve, (abortSignal) =>
+      this.client.send(new ResolveCustomerCommand({ RegistrationToken: token }), { abortSignal }),
+    );
   }
 
   /** Never with a ProductCode: sending both keys bills twice (contract aws §0.3). */
   batchMeterUsage(records: UsageRecord[]): Promise<BatchMeterUsageCommandOutput> {
-    return this.timed('batchMeterUsage', this.settings.timeoutsMs.usage, (abortSignal) => this.client.send(new BatchMeterUsageCommand({ UsageRecords: records }), { abortSignal }));
+    return this.timed('batchMeterUsage', this.settings.timeoutsMs.usage, (abortSignal) =>
+      this.client.send(new BatchMeterUsageCommand({ UsageRecords: records }), { abortSignal }),
+    );
   }
 
   /** Throws where the chain finds no credentials. */
@@ -75,7 +113,8 @@ export class AwsApi {
 
   private async timed<T>(operation: string, timeoutMs: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const started = performance.now();
-    const log = (more: Record<string, unknown>): void => this.logger?.info({ marketplace: 'aws', operation, ms: Math.round(performance.now() - started), ...more }, 'aws call');
+    const log = (more: Record<string, unknown>): void =>
+      this.logger?.info({ marketplace: 'aws', operation, ms: Math.round(performance.now() - started), ...more }, 'aws call');
     try {
       const answer = await call(AbortSignal.timeout(timeoutMs));
       log({ result: 'ok' });

@@ -1,4 +1,16 @@
-import type { FulfillmentEvent, InboundRequest, InboundVerdict, LandingResolution, MarketplaceAdapter, MarketplaceRefs, StoredInbound, SubscriptionTruth, UsageItemInput, UsageItemOutcome, UsageWireItem } from '#marketplaces/core';
+import type {
+  FulfillmentEvent,
+  InboundRequest,
+  InboundVerdict,
+  LandingResolution,
+  MarketplaceAdapter,
+  MarketplaceRefs,
+  StoredInbound,
+  SubscriptionTruth,
+  UsageItemInput,
+  UsageItemOutcome,
+  UsageWireItem,
+} from '#marketplaces/core';
 import type { Clock, Logger } from '#platform';
 import { AwsApi } from './api.js';
 import { doctor } from './doctor.js';
@@ -30,7 +42,9 @@ export function createAwsAdapter(given: AwsSettingsInput, { clock, logger }: Aws
     normalise: (message: StoredInbound): Promise<FulfillmentEvent[]> => Promise.resolve(normalise(message)),
     readTruth: (externalSubscriptionId: string, raw?: MarketplaceRefs): Promise<SubscriptionTruth | null> => {
       const refs = readRefs(raw);
-      return Promise.resolve(refs?.licenseId === externalSubscriptionId && refs.productCode !== null ? truthOfRefs(refs, clock.now()) : null);
+      return Promise.resolve(
+        refs?.licenseId === externalSubscriptionId && refs.productCode !== null ? truthOfRefs(refs, clock.now()) : null,
+      );
     },
     mergeTruth,
     resolveLanding: (fields: Record<string, string>): Promise<LandingResolution> => resolveLanding(fields, settings, api, clock),

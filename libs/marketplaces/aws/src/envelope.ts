@@ -28,7 +28,12 @@ export function envelopeOf(body: string): Envelope | null {
   if (!id || !source || !detailType) return null;
   const detail = fieldsOf(raw['detail']);
   return {
-    id, source, detailType, eventName: detailType.replace(ROLE, ''), at: instantTextOf(raw['time']), detail,
+    id,
+    source,
+    detailType,
+    eventName: detailType.replace(ROLE, ''),
+    at: instantTextOf(raw['time']),
+    detail,
     licenseId: licenceIdOf(fieldsOf(detail['license'])['arn']),
     agreementId: textOf(fieldsOf(detail['agreement'])['id']),
   };

@@ -5,7 +5,13 @@ import { licenceIdOf } from './liberal.js';
 import { awsSettingsSchema } from './settings.js';
 
 const SECRET = 'a-secret-of-the-test';
-const settings = awsSettingsSchema.parse({ productCodes: ['p'], region: 'us-east-1', endpoint: null, webhookSecret: SECRET, credentials: null });
+const settings = awsSettingsSchema.parse({
+  productCodes: ['p'],
+  region: 'us-east-1',
+  endpoint: null,
+  webhookSecret: SECRET,
+  credentials: null,
+});
 const body = envelopeText({ type: 'License Updated - Manufacturer', time: '2026-11-20T10:00:03Z', id: 'e-1' });
 const verify = (over: { secret?: string | null; body?: string } = {}) => {
   const { secret = SECRET, body: given = body } = over;
@@ -15,11 +21,21 @@ const changed = (change: Record<string, unknown>): string => JSON.stringify({ ..
 
 describe('an event of EventBridge', () => {
   it('is taken with the secret of the connection, and known by its own id', () => {
-    expect(verify()).toEqual({ ok: true, source: 'aws.eventbridge', naturalKey: 'e-1', principal: 'eventbridge:aws.agreement-marketplace', decisionWanted: false, externalSubscriptionId: LICENCE });
+    expect(verify()).toEqual({
+      ok: true,
+      source: 'aws.eventbridge',
+      naturalKey: 'e-1',
+      principal: 'eventbridge:aws.agreement-marketplace',
+      decisionWanted: false,
+      externalSubscriptionId: LICENCE,
+    });
   });
 
   it('of an agreement names no licence', () => {
-    expect(verify({ body: envelopeText({ type: 'Purchase Agreement Created - Proposer', time: '2026-11-20T10:00:03Z' }) })).toMatchObject({ ok: true, externalSubscriptionId: null });
+    expect(verify({ body: envelopeText({ type: 'Purchase Agreement Created - Proposer', time: '2026-11-20T10:00:03Z' }) })).toMatchObject({
+      ok: true,
+      externalSubscriptionId: null,
+    });
   });
 
   it('is refused without the secret, before anything in it is read', () => {
@@ -30,7 +46,8 @@ describe('an event of EventBridge', () => {
   });
 
   it('is refused where it is none', () => {
-    for (const one of ['', 'no json', '[]', '"x"', changed({ id: '' }), changed({ 'detail-type': undefined }), changed({ source: 7 })]) expect(verify({ body: one }), one).toMatchObject({ ok: false, status: 400 });
+    for (const one of ['', 'no json', '[]', '"x"', changed({ id: '' }), changed({ 'detail-type': undefined }), changed({ source: 7 })])
+      expect(verify({ body: one }), one).toMatchObject({ ok: false, status: 400 });
     expect(verify({ body: changed({ source: 'aws.s3' }) })).toMatchObject({ ok: false, status: 403 });
     expect(verify({ body: changed({ pad: 'x'.repeat(256 * 1024) }) })).toMatchObject({ ok: false, status: 413 });
   });
@@ -45,9 +62,16 @@ describe('an event of EventBridge', () => {
 
 describe('a licence', () => {
   it('is known by its id over all spellings', () => {
-    for (const text of [LICENCE, `arn:aws:license-manager::123456789012:license:${LICENCE}`, `aws:license-manager:us-east-1:123456789012:${LICENCE}`, `arn:aws:license-manager:us-east-1:123456789012:license/${LICENCE.toUpperCase()}`, ` ${LICENCE} `]) {
+    for (const text of [
+      LICENCE,
+      `arn:aws:license-manager::123456789012:license:${LICENCE}`,
+      `aws:license-manager:us-east-1:123456789012:${LICENCE}`,
+      `arn:aws:license-manager:us-east-1:123456789012:license/${LICENCE.toUpperCase()}`,
+      ` ${LICENCE} `,
+    ]) {
       expect(licenceIdOf(text), text).toBe(LICENCE);
     }
-    for (const text of ['', 'l-', `x${LICENCE}`, `${LICENCE}:x`, 'arn:aws:license-manager::1:license/lic-xxx', null, 7]) expect(licenceIdOf(text), String(text)).toBeNull();
+    for (const text of ['', 'l-', `x${LICENCE}`, `${LICENCE}:x`, 'arn:aws:license-manager::1:license/lic-xxx', null, 7])
+      expect(licenceIdOf(text), String(text)).toBeNull();
   });
 });

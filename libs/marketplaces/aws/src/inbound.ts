@@ -15,10 +15,12 @@ export function verifyInbound(request: InboundRequest, settings: AwsSettings): I
   if (Buffer.byteLength(request.body, 'utf8') > MAX_BODY) return refused(413, 'aws.body_too_large', `an event may have ${MAX_BODY} bytes`);
   const given = Object.entries(request.headers).find(([name]) => name.toLowerCase() === SECRET_HEADER)?.[1] ?? '';
   // Digests have one length, so neither length nor content shows in the time.
-  if (!timingSafeEqual(digest(given), digest(settings.webhookSecret))) return refused(401, 'aws.secret_wrong', `the header ${SECRET_HEADER} does not hold the secret of the API destination`);
+  if (!timingSafeEqual(digest(given), digest(settings.webhookSecret)))
+    return refused(401, 'aws.secret_wrong', `the header ${SECRET_HEADER} does not hold the secret of the API destination`);
   const event = envelopeOf(request.body);
   if (!event) return refused(400, 'aws.body_not_event', 'the body is no EventBridge event with id, source and detail-type');
-  if (!settings.eventSources.includes(event.source)) return refused(403, 'aws.source_not_for_us', `events of ${event.source.slice(0, 100)} are not for us`);
+  if (!settings.eventSources.includes(event.source))
+    return refused(403, 'aws.source_not_for_us', `events of ${event.source.slice(0, 100)} are not for us`);
   return {
     ok: true,
     source: EVENTBRIDGE_SOURCE,

@@ -13,27 +13,41 @@ type Failed = Extract<LandingResolution, { ok: false }>;
  * ResolveCustomer, at once: how long a token lives is told in several ways (contract aws §2). The other fields of the form
  * (agreement, product, offer type) are hints that anybody may write; nothing is read from them.
  */
-export async function resolveLanding(fields: Record<string, string>, settings: AwsSettings, api: AwsApi, clock: Clock): Promise<LandingResolution> {
+export async function resolveLanding(
+  fields: Record<string, string>,
+  settings: AwsSettings,
+  api: AwsApi,
+  clock: Clock,
+): Promise<LandingResolution> {
   const failed = (code: Failed['code'], detail: string): Failed => ({ ok: false, code, detail });
   const token = (fields[TOKEN_FIELD] ?? '').trim();
-  if (token === '') return failed('landing.token_missing', 'the marketplace sends a token along; choose "Set up your account" in AWS Marketplace');
-  if (token.length > MAX_TOKEN || !/^[\x21-\x7e]+$/.test(token)) return failed('landing.token_invalid', 'this is not a token of the marketplace');
+  if (token === '')
+    return failed('landing.token_missing', 'the marketplace sends a token along; choose "Set up your account" in AWS Marketplace');
+  if (token.length > MAX_TOKEN || !/^[\x21-\x7e]+$/.test(token))
+    return failed('landing.token_invalid', 'this is not a token of the marketplace');
   let answer;
   try {
     answer = await api.resolveCustomer(token);
   } catch (error) {
     const { name, sort } = failureOf(error);
-    if (name === 'ExpiredTokenException') return failed('landing.token_expired', 'the token is too old; choose "Set up your account" in AWS Marketplace again, without subscribing again');
-    if (name === 'InvalidTokenException' || sort === 'refused') return failed('landing.token_invalid', 'the marketplace does not know this token');
+    if (name === 'ExpiredTokenException')
+      return failed(
+        'landing.token_expired',
+        'the token is too old; choose "Set up your account" in AWS Marketplace again, without subscribing again',
+      );
+    if (name === 'InvalidTokenException' || sort === 'refused')
+      return failed('landing.token_invalid', 'the marketplace does not know this token');
     if (sort === 'us') return failed('landing.unavailable', 'the marketplace does not take our credentials');
     return failed('landing.unavailable', 'the marketplace does not answer; try again in a minute');
   }
   const [productCode, accountId, licenseArn] = [textOf(answer.ProductCode), textOf(answer.CustomerAWSAccountId), textOf(answer.LicenseArn)];
-  if (!productCode || !accountId) return failed('landing.unavailable', 'the answer of the marketplace makes no sense; try again in a minute');
+  if (!productCode || !accountId)
+    return failed('landing.unavailable', 'the answer of the marketplace makes no sense; try again in a minute');
   if (!settings.productCodes.includes(productCode)) return failed('landing.not_for_us', 'the purchase is of another product');
   const licenseId = licenceIdOf(licenseArn);
   // A listing of the old contract has no licence; its purchases cannot be told apart (contract aws §0.2).
-  if (!licenseArn || !licenseId) return failed('landing.not_for_us', 'the purchase has no licence: the listing is not sold with concurrent agreements');
+  if (!licenseArn || !licenseId)
+    return failed('landing.not_for_us', 'the purchase has no licence: the listing is not sold with concurrent agreements');
   const truth = truthOfRefs({ ...NOTHING_KNOWN, licenseId, licenseArn, accountId, productCode }, clock.now());
   return { ok: true, truth, buyerAccountId: accountId };
 }

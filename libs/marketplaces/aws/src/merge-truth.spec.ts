@@ -8,18 +8,42 @@ import { createAwsAdapter } from './aws-adapter.js';
 import { normalise } from './normalise.js';
 import { type AwsRefs, NOTHING_KNOWN, truthOfRefs } from './refs.js';
 
-const adapter = createAwsAdapter({ productCodes: [PRODUCT], region: 'us-east-1', endpoint: 'http://127.0.0.1:9', webhookSecret: 'a-secret-of-the-test', credentials: { accessKeyId: 'k', secretAccessKey: 's' } }, { clock: new OffsetClock() });
+const adapter = createAwsAdapter(
+  {
+    productCodes: [PRODUCT],
+    region: 'us-east-1',
+    endpoint: 'http://127.0.0.1:9',
+    webhookSecret: 'a-secret-of-the-test',
+    credentials: { accessKeyId: 'k', secretAccessKey: 's' },
+  },
+  { clock: new OffsetClock() },
+);
 const at = (minute: number): string => new Date(Date.parse('2026-11-20T10:00:00Z') + minute * 60_000).toISOString();
 const landing: FulfillmentEvent = {
-  kind: 'purchased', marketplace: 'aws', externalSubscriptionId: LICENCE, occurredAt: new Date(at(3)), note: 'landing page opened',
-  truth: truthOfRefs({ ...NOTHING_KNOWN, licenseId: LICENCE, licenseArn: RESOLVED_ARN, accountId: BUYER, productCode: PRODUCT }, new Date(at(3))),
+  kind: 'purchased',
+  marketplace: 'aws',
+  externalSubscriptionId: LICENCE,
+  occurredAt: new Date(at(3)),
+  note: 'landing page opened',
+  truth: truthOfRefs(
+    { ...NOTHING_KNOWN, licenseId: LICENCE, licenseArn: RESOLVED_ARN, accountId: BUYER, productCode: PRODUCT },
+    new Date(at(3)),
+  ),
 };
 
 const MESSAGES = {
-  created: { type: 'Purchase Agreement Created - Proposer', time: at(0), agreement: { intent: 'NEW', status: 'ACTIVE', startTime: at(0), endTime: at(10_000) } },
+  created: {
+    type: 'Purchase Agreement Created - Proposer',
+    time: at(0),
+    agreement: { intent: 'NEW', status: 'ACTIVE', startTime: at(0), endTime: at(10_000) },
+  },
   licensed: { type: 'License Updated - Manufacturer', time: at(1) },
   licensedLater: { type: 'License Updated - Manufacturer', time: at(30) },
-  amended: { type: 'Purchase Agreement Amended - Proposer', time: at(20), agreement: { intent: 'AMEND', status: 'ACTIVE', endTime: at(20_000), autoRenewalEnabled: false } },
+  amended: {
+    type: 'Purchase Agreement Amended - Proposer',
+    time: at(20),
+    agreement: { intent: 'AMEND', status: 'ACTIVE', endTime: at(20_000), autoRenewalEnabled: false },
+  },
   advised: { type: 'Purchase Agreement Advisory Issued - Manufacturer', time: at(22) },
   renewed: { type: 'Purchase Agreement Ended - Proposer', time: at(25), agreement: { status: 'RENEWED' } },
   rolledBack: { type: 'Purchase Agreement Ended - Manufacturer', time: at(26), agreement: { status: 'ROLLED_BACK' } },
@@ -41,7 +65,12 @@ const end = async (...steps: Step[]): Promise<SubscriptionTruth> => (await run(s
 
 describe('what is known of a licence', () => {
   it('is active once licensed and registered, in either order', async () => {
-    expect(await end('landing')).toMatchObject({ state: 'pending_fulfillment', externalOfferId: PRODUCT, externalPlanId: 'standard', refs: { licenseArn: RESOLVED_ARN, licensed: false } });
+    expect(await end('landing')).toMatchObject({
+      state: 'pending_fulfillment',
+      externalOfferId: PRODUCT,
+      externalPlanId: 'standard',
+      refs: { licenseArn: RESOLVED_ARN, licensed: false },
+    });
     expect((await end('landing', 'licensed')).state).toBe('pending_fulfillment');
     expect((await end('landing', 'serves')).state).toBe('pending_fulfillment');
     expect((await end('landing', 'licensed', 'serves')).state).toBe('active');
@@ -49,24 +78,45 @@ describe('what is known of a licence', () => {
   });
 
   it('keeps the spelling of the landing, whatever events write', async () => {
-    for (const steps of [['licensed', 'landing'], ['landing', 'licensed']] as Step[][]) expect((await end(...steps)).refs).toMatchObject({ licenseArn: RESOLVED_ARN, licensed: true });
+    for (const steps of [
+      ['licensed', 'landing'],
+      ['landing', 'licensed'],
+    ] as Step[][])
+      expect((await end(...steps)).refs).toMatchObject({ licenseArn: RESOLVED_ARN, licensed: true });
     expect((await end('licensed')).refs).toMatchObject({ licenseArn: null });
   });
 
   it('is not undone by landing again', async () => {
-    expect(await end('created', 'licensed', 'landing', 'serves', 'landing')).toMatchObject({ state: 'active', refs: { licensed: true, registered: true }, aliases: [{ kind: 'agreement', externalId: AGREEMENT }] });
+    expect(await end('created', 'licensed', 'landing', 'serves', 'landing')).toMatchObject({
+      state: 'active',
+      refs: { licensed: true, registered: true },
+      aliases: [{ kind: 'agreement', externalId: AGREEMENT }],
+    });
   });
 
   it('has the terms of an agreement that was told before its licence', async () => {
-    expect(await end('created', 'licensed')).toMatchObject({ term: { startsAt: new Date(at(0)), endsAt: new Date(at(10_000)) }, endsAt: null });
-    expect(await end('amended', 'created', 'licensed')).toMatchObject({ term: { startsAt: new Date(at(0)), endsAt: new Date(at(20_000)) }, endsAt: new Date(at(20_000)) });
+    expect(await end('created', 'licensed')).toMatchObject({
+      term: { startsAt: new Date(at(0)), endsAt: new Date(at(10_000)) },
+      endsAt: null,
+    });
+    expect(await end('amended', 'created', 'licensed')).toMatchObject({
+      term: { startsAt: new Date(at(0)), endsAt: new Date(at(20_000)) },
+      endsAt: new Date(at(20_000)),
+    });
   });
 
   it('ends with the first ending event, whichever comes first', async () => {
-    for (const steps of [['licensed', 'cancelled', 'deprovisioned'], ['licensed', 'deprovisioned', 'cancelled'], ['cancelled', 'deprovisioned', 'licensed']] as Step[][]) {
+    for (const steps of [
+      ['licensed', 'cancelled', 'deprovisioned'],
+      ['licensed', 'deprovisioned', 'cancelled'],
+      ['cancelled', 'deprovisioned', 'licensed'],
+    ] as Step[][]) {
       expect(await end(...steps)).toMatchObject({ state: 'ended', endsAt: new Date(at(40)), refs: { endedStatus: 'CANCELLED' } });
     }
-    expect(await end('licensed', 'deprovisioned')).toMatchObject({ state: 'ended', refs: { endedStatus: 'DEPROVISIONED', endedAt: at(41) } });
+    expect(await end('licensed', 'deprovisioned')).toMatchObject({
+      state: 'ended',
+      refs: { endedStatus: 'DEPROVISIONED', endedAt: at(41) },
+    });
   });
 
   it('does not end by a renewal or a status that is not known', async () => {
@@ -76,7 +126,9 @@ describe('what is known of a licence', () => {
   });
 
   it('names what came of a message', async () => {
-    const kinds = (await run(['licensed', 'landing', 'serves', 'licensedLater', 'created', 'amended', 'advised', 'cancelled', 'licensedLater'])).applied.map((e) => e.kind);
+    const kinds = (
+      await run(['licensed', 'landing', 'serves', 'licensedLater', 'created', 'amended', 'advised', 'cancelled', 'licensedLater'])
+    ).applied.map((e) => e.kind);
     expect(kinds).toEqual(['purchased', 'purchased', 'activated', 'activated', 'noted', 'renewed', 'noted', 'ended', 'noted']);
     expect((await run(['licensed', 'deprovisioned', 'cancelled'])).applied.at(-1)?.effectiveAt).toEqual(new Date(at(40)));
   });
@@ -95,9 +147,16 @@ describe('what is known of a licence', () => {
   it('is the same whatever the order, and however often each is told', async () => {
     const timeless = (truth: SubscriptionTruth | undefined): unknown => truth && { ...truth, observedAt: null };
     await fc.assert(
-      fc.asyncProperty(fc.subarray([...(Object.keys(MESSAGES) as Step[]), 'landing' as const]).chain((set) => fc.tuple(fc.constant(set), fc.shuffledSubarray([...set, ...set], { minLength: set.length * 2, maxLength: set.length * 2 }))), async ([set, mixed]) => {
-        expect(timeless((await run(mixed)).truths.get(LICENCE))).toEqual(timeless((await run(set)).truths.get(LICENCE)));
-      }),
+      fc.asyncProperty(
+        fc
+          .subarray([...(Object.keys(MESSAGES) as Step[]), 'landing' as const])
+          .chain((set) =>
+            fc.tuple(fc.constant(set), fc.shuffledSubarray([...set, ...set], { minLength: set.length * 2, maxLength: set.length * 2 })),
+          ),
+        async ([set, mixed]) => {
+          expect(timeless((await run(mixed)).truths.get(LICENCE))).toEqual(timeless((await run(set)).truths.get(LICENCE)));
+        },
+      ),
       { numRuns: 300 },
     );
   });
@@ -120,22 +179,41 @@ describe('a message', () => {
   };
 
   it('of an agreement names it by its alias, of a licence by the licence', () => {
-    expect(only(MESSAGES.created)).toMatchObject({ kind: 'noted', externalSubscriptionId: '', alias: { kind: 'agreement', externalId: AGREEMENT } });
+    expect(only(MESSAGES.created)).toMatchObject({
+      kind: 'noted',
+      externalSubscriptionId: '',
+      alias: { kind: 'agreement', externalId: AGREEMENT },
+    });
     const licensed = only(MESSAGES.licensed);
-    expect(licensed).toMatchObject({ kind: 'purchased', externalSubscriptionId: LICENCE, truth: { aliases: [{ kind: 'agreement', externalId: AGREEMENT }], version: at(1) } });
+    expect(licensed).toMatchObject({
+      kind: 'purchased',
+      externalSubscriptionId: LICENCE,
+      truth: { aliases: [{ kind: 'agreement', externalId: AGREEMENT }], version: at(1) },
+    });
     expect(licensed.alias).toBeUndefined();
   });
 
   it('means the same for proposer and manufacturer', () => {
-    for (const role of ['Proposer', 'Manufacturer']) expect(only({ ...MESSAGES.cancelled, type: `Purchase Agreement Ended - ${role}` })).toMatchObject({ kind: 'ended', effectiveAt: new Date(at(40)) });
+    for (const role of ['Proposer', 'Manufacturer'])
+      expect(only({ ...MESSAGES.cancelled, type: `Purchase Agreement Ended - ${role}` })).toMatchObject({
+        kind: 'ended',
+        effectiveAt: new Date(at(40)),
+      });
   });
 
   it('that is not known, is for people, or lacks its licence changes nothing', () => {
-    const types = ['Purchase Agreement Exploded - Proposer', 'Purchase Agreement Ending - Proposer', 'Agreement Cancellation Request Approved - Proposer', 'Purchase Agreement Billing Adjustment Failed - Proposer'];
+    const types = [
+      'Purchase Agreement Exploded - Proposer',
+      'Purchase Agreement Ending - Proposer',
+      'Agreement Cancellation Request Approved - Proposer',
+      'Purchase Agreement Billing Adjustment Failed - Proposer',
+    ];
     for (const type of types) expect(only({ type, time: at(0), detail: { extra: { deep: [1] } } }), type).toMatchObject({ kind: 'noted' });
     expect(only({ ...MESSAGES.licensed, licence: false }).kind).toBe('noted');
     expect(only({ ...MESSAGES.deprovisioned, licence: false }).kind).toBe('noted');
-    expect(only({ ...MESSAGES.deprovisioned, detail: { license: { arn: 'arn:aws:license-manager::294400000000:license/lic-xxx' } } }).kind).toBe('noted');
+    expect(
+      only({ ...MESSAGES.deprovisioned, detail: { license: { arn: 'arn:aws:license-manager::294400000000:license/lic-xxx' } } }).kind,
+    ).toBe('noted');
     expect(only({ type: 'Something', time: at(0), detail: { agreement: null } })).toMatchObject({ kind: 'noted', truth: null });
     expect(normalise({ ...stored(MESSAGES.created), body: 'no json' })).toEqual([]);
   });

@@ -16,7 +16,8 @@ export function mergeTruth(previous: SubscriptionTruth | null, event: Fulfillmen
   const truth = truthOfRefs(joined, observedAt);
   const merged: FulfillmentEvent = { ...event, truth };
   if (event.kind === 'ended') return { ...merged, effectiveAt: truth.endsAt ?? event.occurredAt };
-  if (truth.state === 'ended' && ['purchased', 'activated', 'renewed'].includes(event.kind)) return { ...merged, kind: 'noted', note: `${event.note}: the purchase has ended` };
+  if (truth.state === 'ended' && ['purchased', 'activated', 'renewed'].includes(event.kind))
+    return { ...merged, kind: 'noted', note: `${event.note}: the purchase has ended` };
   if (event.kind === 'purchased' && truth.state === 'active') return { ...merged, kind: 'activated' };
   const [old, now] = [previous?.term.endsAt ?? null, truth.term.endsAt];
   if (event.kind === 'noted' && old && now && now > old) return { ...merged, kind: 'renewed' };

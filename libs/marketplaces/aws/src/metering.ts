@@ -9,9 +9,15 @@ import { readBatchAnswer } from './usage-outcomes.js';
 /** One BatchMeterUsage call for items of one product, region and month (contract aws §5). */
 export async function submitUsage(items: UsageWireItem[], settings: AwsSettings, api: AwsApi, clock: Clock): Promise<UsageItemOutcome[]> {
   if (items.length === 0) return [];
-  if (items.length > AWS_USAGE.batchSize) throw new MarketplaceRefusal('aws.batch_too_large', `${items.length} items; ${AWS_USAGE.batchSize} are allowed`);
+  if (items.length > AWS_USAGE.batchSize)
+    throw new MarketplaceRefusal('aws.batch_too_large', `${items.length} items; ${AWS_USAGE.batchSize} are allowed`);
   // Dedupe is per region: an item that was sent elsewhere would be billed again here (contract aws §5.1).
-  if (items.some((item) => item.route['region'] !== settings.region)) throw new MarketplaceRefusal('aws.region_changed', `an item was made for another metering region than ${settings.region}: set AWS_METERING_REGION back`, 403);
+  if (items.some((item) => item.route['region'] !== settings.region))
+    throw new MarketplaceRefusal(
+      'aws.region_changed',
+      `an item was made for another metering region than ${settings.region}: set AWS_METERING_REGION back`,
+      403,
+    );
   let answer: unknown;
   try {
     answer = await api.batchMeterUsage(items.map(recordOf));

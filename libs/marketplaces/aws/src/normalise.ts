@@ -8,7 +8,12 @@ const TERMINAL = new Set(['CANCELLED', 'EXPIRED', 'TERMINATED']);
 /** The agreement goes on under another id; nothing is torn down (contract aws §0.5). */
 const SUPERSEDED = new Set(['RENEWED', 'REPLACED', 'SUPERSEDED']);
 
-interface Told { kind: FulfillmentEventKind; refs: Partial<AwsRefs>; note?: string; effectiveAt?: Date }
+interface Told {
+  kind: FulfillmentEventKind;
+  refs: Partial<AwsRefs>;
+  note?: string;
+  effectiveAt?: Date;
+}
 
 /** The events of one message, from the message alone: there is no truth to re-read. `mergeTruth` completes them. */
 export function normalise(message: StoredInbound): FulfillmentEvent[] {
@@ -17,10 +22,23 @@ export function normalise(message: StoredInbound): FulfillmentEvent[] {
   const at = event.at ?? message.receivedAt.toISOString();
   const told = tell(event, at);
   const note = told.note ? `${event.detailType}: ${told.note}` : event.detailType;
-  const base = { kind: told.kind, marketplace: 'aws' as const, occurredAt: new Date(at), note, ...(told.effectiveAt ? { effectiveAt: told.effectiveAt } : {}) };
+  const base = {
+    kind: told.kind,
+    marketplace: 'aws' as const,
+    occurredAt: new Date(at),
+    note,
+    ...(told.effectiveAt ? { effectiveAt: told.effectiveAt } : {}),
+  };
   if (!event.licenseId && !event.agreementId) return [{ ...base, kind: 'noted', externalSubscriptionId: '', truth: null }];
   const agreementIds = event.agreementId ? [event.agreementId] : [];
-  const refs: AwsRefs = { ...NOTHING_KNOWN, licenseId: event.licenseId ?? '', agreementIds, lastEventAt: at, ...parties(event, at), ...told.refs };
+  const refs: AwsRefs = {
+    ...NOTHING_KNOWN,
+    licenseId: event.licenseId ?? '',
+    agreementIds,
+    lastEventAt: at,
+    ...parties(event, at),
+    ...told.refs,
+  };
   const truth = truthOfRefs(refs, message.receivedAt);
   return [
     event.licenseId
@@ -46,7 +64,9 @@ function tell(event: Envelope, at: string): Told {
     case 'License Updated':
       return event.licenseId ? { kind: 'purchased', refs: { licensed: true } } : { kind: 'noted', refs: {}, note: 'it names no licence' };
     case 'License Deprovisioned':
-      return event.licenseId ? { kind: 'ended', refs: { endedAt: at, endedStatus: 'DEPROVISIONED' }, effectiveAt: new Date(at) } : { kind: 'noted', refs: {}, note: 'it names no licence' };
+      return event.licenseId
+        ? { kind: 'ended', refs: { endedAt: at, endedStatus: 'DEPROVISIONED' }, effectiveAt: new Date(at) }
+        : { kind: 'noted', refs: {}, note: 'it names no licence' };
     case 'Purchase Agreement Created':
     case 'Purchase Agreement Amended':
       return { kind: 'noted', refs: terms(agreement, at), ...(textOf(agreement['intent']) ? { note: textOf(agreement['intent'])! } : {}) };
@@ -65,7 +85,11 @@ function ended(status: string, at: string): Told {
 }
 
 function terms(agreement: Record<string, unknown>, at: string): Partial<AwsRefs> {
-  const [startsAt, endsAt, renews] = [instantTextOf(agreement['startTime']), instantTextOf(agreement['endTime']), agreement['autoRenewalEnabled']];
+  const [startsAt, endsAt, renews] = [
+    instantTextOf(agreement['startTime']),
+    instantTextOf(agreement['endTime']),
+    agreement['autoRenewalEnabled'],
+  ];
   return {
     startsAt: startsAt === null ? null : { value: startsAt, at },
     // Pay as you go has no end (contract aws §4.1).

@@ -41,8 +41,22 @@ export const awsRefsSchema = z.looseObject({
 export type AwsRefs = z.output<typeof awsRefsSchema>;
 
 export const NOTHING_KNOWN: AwsRefs = {
-  licenseId: '', licenseArn: null, accountId: null, productCode: null, licensed: false, registered: false, agreementIds: [], endedStatus: null, endedAt: null,
-  superseded: null, offerId: null, startsAt: null, endsAt: null, autoRenew: null, previousAgreementId: null, lastEventAt: null,
+  licenseId: '',
+  licenseArn: null,
+  accountId: null,
+  productCode: null,
+  licensed: false,
+  registered: false,
+  agreementIds: [],
+  endedStatus: null,
+  endedAt: null,
+  superseded: null,
+  offerId: null,
+  startsAt: null,
+  endsAt: null,
+  autoRenew: null,
+  previousAgreementId: null,
+  lastEventAt: null,
 };
 
 /** Null where it is not ours, or holds no licence. */
@@ -75,7 +89,8 @@ export function joinRefs(a: AwsRefs, b: AwsRefs): AwsRefs {
   // The final hour opens with whichever came first (contract aws §4.3); an end is not undone by anything later.
   const end = ends.sort((x, y) => text([x.at, x.status]).localeCompare(text([y.at, y.status]), 'en'))[0];
   return {
-    ...a, ...b,
+    ...a,
+    ...b,
     licenseId: a.licenseId || b.licenseId,
     licenseArn: greater(a.licenseArn, b.licenseArn),
     accountId: whose(a, b, 'accountId'),

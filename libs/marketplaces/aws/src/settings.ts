@@ -16,7 +16,10 @@ export const awsSettingsSchema = z.object({
   endpoint: z.url().nullable().default(null),
   webhookSecret: z.string().min(16),
   /** Null: the SDK's own chain. */
-  credentials: z.object({ accessKeyId: z.string().min(1), secretAccessKey: z.string().min(1) }).nullable().default(null),
+  credentials: z
+    .object({ accessKeyId: z.string().min(1), secretAccessKey: z.string().min(1) })
+    .nullable()
+    .default(null),
   /** A test bus needs another source: PutEvents refuses `aws.` ones. */
   eventSources: z.array(z.string().min(1)).min(1).default([EVENT_SOURCE]),
   /**

@@ -16,35 +16,50 @@ export const AWS_USAGE: UsageTraits = {
   maxQuantity: 2_147_483_647n,
   maxDecimals: 0,
   batchSize: 25,
-  holdLimitMinutes: 360,
+  // Not the 6 h of money.md: the month's last hour would then close at 06:00 on the 1st, when AWS has closed the month.
+  holdLimitMinutes: 270,
   finalHoldMinutes: 30,
   safeResend: true,
 };
 
 const WHOLE = /^(0|[1-9]\d{0,9})$/;
 
-export const usageKey = (licenseId: string, dimension: string, hourMs: number): string => `${licenseId}|${dimension}|${new Date(Math.floor(hourMs / HOUR) * HOUR).toISOString().slice(0, 13)}`;
+export const usageKey = (licenseId: string, dimension: string, hourMs: number): string =>
+  `${licenseId}|${dimension}|${new Date(Math.floor(hourMs / HOUR) * HOUR).toISOString().slice(0, 13)}`;
 
 /** The SDK checks nothing before it sends (contract aws §0.6), so this does. */
 export function buildUsageItem(input: UsageItemInput, region: string): UsageWireItem {
-  const wrong = (code: string, detail: string): never => { throw new MarketplaceRefusal(code, detail); };
+  const wrong = (code: string, detail: string): never => {
+    throw new MarketplaceRefusal(code, detail);
+  };
   const refs = readRefs(input.refs);
   const licenseId = licenceIdOf(input.externalSubscriptionId);
   if (!licenseId) return wrong('aws.invalid_license', 'the purchase is no licence');
   // Only ResolveCustomer tells the spelling that calls take; without a landing there is none yet (contract aws §2).
-  if (!refs?.licenseArn || licenceIdOf(refs.licenseArn) !== licenseId) return wrong('aws.license_unresolved', 'the buyer has not come to the landing page: the spelling of the licence is not known');
+  if (!refs?.licenseArn || licenceIdOf(refs.licenseArn) !== licenseId)
+    return wrong('aws.license_unresolved', 'the buyer has not come to the landing page: the spelling of the licence is not known');
   if (!refs.accountId || !/^\d+$/.test(refs.accountId)) return wrong('aws.account_missing', 'the buyer account is not known');
   if (!refs.productCode) return wrong('aws.product_missing', 'the product is not known');
-  if (input.dimension === '' || input.dimension.length > 255) return wrong('aws.invalid_usage_dimension', 'a dimension has 1 to 255 characters');
+  if (input.dimension === '' || input.dimension.length > 255)
+    return wrong('aws.invalid_usage_dimension', 'a dimension has 1 to 255 characters');
   const hourMs = input.hourStart.getTime();
   if (hourMs % HOUR !== 0) return wrong('aws.timestamp_out_of_bounds', 'the hour must start on the hour');
-  if (!WHOLE.test(input.quantity) || BigInt(input.quantity) > AWS_USAGE.maxQuantity!) return wrong('aws.invalid_quantity', `the quantity ${input.quantity.slice(0, 60)} is no whole number up to ${String(AWS_USAGE.maxQuantity)}`);
+  if (!WHOLE.test(input.quantity) || BigInt(input.quantity) > AWS_USAGE.maxQuantity!)
+    return wrong(
+      'aws.invalid_quantity',
+      `the quantity ${input.quantity.slice(0, 60)} is no whole number up to ${String(AWS_USAGE.maxQuantity)}`,
+    );
   const text = (value: string): string => JSON.stringify(value);
   return {
     itemId: input.itemId,
     wireKey: usageKey(licenseId, input.dimension, hourMs),
     body: `{"Timestamp":${hourMs / 1000},"CustomerAWSAccountId":${text(refs.accountId)},"LicenseArn":${text(refs.licenseArn)},"Dimension":${text(input.dimension)},"Quantity":${input.quantity}}`,
-    route: { productCode: refs.productCode, region, month: input.hourStart.toISOString().slice(0, 7), ...(refs.endedAt === null ? {} : { endedAt: refs.endedAt }) },
+    route: {
+      productCode: refs.productCode,
+      region,
+      month: input.hourStart.toISOString().slice(0, 7),
+      ...(refs.endedAt === null ? {} : { endedAt: refs.endedAt }),
+    },
   };
 }
 

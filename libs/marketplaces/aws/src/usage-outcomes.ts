@@ -6,7 +6,10 @@ const HOUR = 3_600_000;
 const NOT_SUBSCRIBED_RETRY_MS = 15 * 60_000;
 const UNPROCESSED_RETRY_MS = 5_000;
 
-export interface ReadingOptions { identicalResend: 'success' | 'duplicate'; now: Date }
+export interface ReadingOptions {
+  identicalResend: 'success' | 'duplicate';
+  now: Date;
+}
 
 /** Outcomes of a call that was answered; results are matched by key, never by their place (contract aws §5). */
 export function readBatchAnswer(items: readonly UsageWireItem[], answer: unknown, options: ReadingOptions): UsageItemOutcome[] {
@@ -21,7 +24,8 @@ export function readBatchAnswer(items: readonly UsageWireItem[], answer: unknown
     const result = results.get(item.wireKey);
     if (result) return outcomeOf(item, result, options);
     const { itemId } = item;
-    if (left.has(item.wireKey)) return { itemId, outcome: 'deferred', code: 'aws.unprocessed', detail: 'AWS did not get to it', retryAfterMs: UNPROCESSED_RETRY_MS };
+    if (left.has(item.wireKey))
+      return { itemId, outcome: 'deferred', code: 'aws.unprocessed', detail: 'AWS did not get to it', retryAfterMs: UNPROCESSED_RETRY_MS };
     // Also a 200 without a body, in which the SDK finds no results (contract aws §6).
     return { itemId, outcome: 'unknown', detail: 'the answer does not speak of this item' };
   });
@@ -36,7 +40,13 @@ function outcomeOf(item: UsageWireItem, result: Fields, options: ReadingOptions)
     case 'success':
       // Accepted without proof is not proof; the same item again brings its receipt.
       if (!receipt) return { itemId, outcome: 'unknown', detail: 'Success without a MeteringRecordId' };
-      return { itemId, outcome: 'accepted', receipt, acceptedQuantity: quantityOf(fieldsOf(result['UsageRecord'])['Quantity']) ?? quantity, at: null };
+      return {
+        itemId,
+        outcome: 'accepted',
+        receipt,
+        acceptedQuantity: quantityOf(fieldsOf(result['UsageRecord'])['Quantity']) ?? quantity,
+        at: null,
+      };
     case 'duplicaterecord':
       // What is stored under the key is not told: the echo is our own record (contract aws §5.3).
       return options.identicalResend === 'duplicate'
@@ -59,7 +69,8 @@ function notSubscribed(item: UsageWireItem, now: Date): UsageItemOutcome {
   return { itemId: item.itemId, outcome: 'deferred', code, detail, retryAfterMs: NOT_SUBSCRIBED_RETRY_MS };
 }
 
-const quantityOf = (value: unknown): string | null => (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? String(value) : null);
+const quantityOf = (value: unknown): string | null =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? String(value) : null;
 
 function keyOf(raw: unknown): string | null {
   const record = fieldsOf(raw);

@@ -4,34 +4,62 @@ import { BUYER, EVENT_ARN, LICENCE, PRODUCT, RESOLVED_ARN } from '../test/suppor
 import { codeOf, failureOf } from './api.js';
 import { recordOf } from './metering.js';
 import { NOTHING_KNOWN } from './refs.js';
-import { batchKey, buildUsageItem, deadlines } from './usage-item.js';
+import { AWS_USAGE, batchKey, buildUsageItem, deadlines } from './usage-item.js';
 import { readBatchAnswer, type ReadingOptions } from './usage-outcomes.js';
 
 const HOUR = 3_600_000;
-const refs = { ...NOTHING_KNOWN, licenseId: LICENCE, licenseArn: RESOLVED_ARN, accountId: BUYER, productCode: PRODUCT, licensed: true, registered: true };
+const refs = {
+  ...NOTHING_KNOWN,
+  licenseId: LICENCE,
+  licenseArn: RESOLVED_ARN,
+  accountId: BUYER,
+  productCode: PRODUCT,
+  licensed: true,
+  registered: true,
+};
 const input = (over: Partial<UsageItemInput> = {}): UsageItemInput => {
   const hourStart = over.hourStart ?? new Date('2026-11-20T10:00:00Z');
-  return { itemId: 'i-1', externalSubscriptionId: LICENCE, externalPlanId: 'standard', dimension: 'mib_egress', hourStart, startsAt: hourStart, endsAt: new Date(hourStart.getTime() + HOUR), quantity: '5', refs, ...over };
+  return {
+    itemId: 'i-1',
+    externalSubscriptionId: LICENCE,
+    externalPlanId: 'standard',
+    dimension: 'mib_egress',
+    hourStart,
+    startsAt: hourStart,
+    endsAt: new Date(hourStart.getTime() + HOUR),
+    quantity: '5',
+    refs,
+    ...over,
+  };
 };
 const build = (over: Partial<UsageItemInput> = {}) => buildUsageItem(input(over), 'us-east-1');
 
 describe('a usage item', () => {
   it('is the record as AWS takes it, in the spelling of the landing', () => {
     expect(build()).toEqual({
-      itemId: 'i-1', wireKey: `${LICENCE}|mib_egress|2026-11-20T10`,
+      itemId: 'i-1',
+      wireKey: `${LICENCE}|mib_egress|2026-11-20T10`,
       body: `{"Timestamp":1795168800,"CustomerAWSAccountId":"${BUYER}","LicenseArn":"${RESOLVED_ARN}","Dimension":"mib_egress","Quantity":5}`,
       route: { productCode: PRODUCT, region: 'us-east-1', month: '2026-11' },
     });
-    expect(recordOf(build())).toEqual({ Timestamp: new Date('2026-11-20T10:00:00Z'), CustomerAWSAccountId: BUYER, LicenseArn: RESOLVED_ARN, Dimension: 'mib_egress', Quantity: 5 });
+    expect(recordOf(build())).toEqual({
+      Timestamp: new Date('2026-11-20T10:00:00Z'),
+      CustomerAWSAccountId: BUYER,
+      LicenseArn: RESOLVED_ARN,
+      Dimension: 'mib_egress',
+      Quantity: 5,
+    });
   });
 
   it('may be zero or the largest whole number, and nothing else than a whole number', () => {
     for (const quantity of ['0', '1', '2147483647']) expect(build({ quantity }).body).toContain(`"Quantity":${quantity}}`);
-    for (const quantity of ['2147483648', '99999999999', '-1', '1.0', '0.1', '1e3', '01', '', ' 1', 'NaN']) expect(() => build({ quantity }), quantity).toThrow(/invalid_quantity/);
+    for (const quantity of ['2147483648', '99999999999', '-1', '1.0', '0.1', '1e3', '01', '', ' 1', 'NaN'])
+      expect(() => build({ quantity }), quantity).toThrow(/invalid_quantity/);
   });
 
   it('waits for the landing, whose spelling it needs', () => {
-    for (const licenseArn of [null, `${RESOLVED_ARN.slice(0, -1)}0`]) expect(() => build({ refs: { ...refs, licenseArn } })).toThrow(/license_unresolved/);
+    for (const licenseArn of [null, `${RESOLVED_ARN.slice(0, -1)}0`])
+      expect(() => build({ refs: { ...refs, licenseArn } })).toThrow(/license_unresolved/);
     expect(() => build({ refs: {} })).toThrow(/license_unresolved/);
     expect(() => build({ refs: { ...refs, accountId: null } })).toThrow(/account_missing/);
   });
@@ -48,7 +76,11 @@ describe('a usage item', () => {
 describe('the last moment of an hour', () => {
   const hard = (start: string, endedAt: string | null = null): string => {
     const hourStart = new Date(start);
-    return deadlines({ hourStart, hourEnd: new Date(hourStart.getTime() + HOUR), endedAt: endedAt === null ? null : new Date(endedAt) }).hard.toISOString();
+    return deadlines({
+      hourStart,
+      hourEnd: new Date(hourStart.getTime() + HOUR),
+      endedAt: endedAt === null ? null : new Date(endedAt),
+    }).hard.toISOString();
   };
 
   it('is 24 h after its start', () => {
@@ -64,6 +96,15 @@ describe('the last moment of an hour', () => {
     expect(hard('2028-02-29T20:00:00Z')).toBe('2028-03-01T05:55:00.000Z');
   });
 
+  it('and its warning come after the longest wait for late sources', () => {
+    for (let hour = 0; hour < 48; hour += 1) {
+      const hourStart = new Date(Date.UTC(2026, 10, 30, hour));
+      const hourEnd = new Date(hourStart.getTime() + HOUR);
+      const { target } = deadlines({ hourStart, hourEnd, endedAt: null });
+      expect(target.getTime(), hourStart.toISOString()).toBeGreaterThan(hourEnd.getTime() + AWS_USAGE.holdLimitMinutes * 60_000);
+    }
+  });
+
   it('is one hour after the first ending event', () => {
     expect(hard('2026-11-20T10:00:00Z', '2026-11-20T10:20:00Z')).toBe('2026-11-20T11:15:00.000Z');
     expect(hard('2026-11-20T02:00:00Z', '2026-11-20T10:20:00Z')).toBe('2026-11-20T11:15:00.000Z');
@@ -74,11 +115,19 @@ describe('the last moment of an hour', () => {
 describe('an answer', () => {
   const now = new Date('2026-11-20T12:00:00Z');
   const options: ReadingOptions = { identicalResend: 'success', now };
-  const result = (over: Record<string, unknown>, record: Record<string, unknown> = {}) => ({ UsageRecord: { Timestamp: new Date('2026-11-20T10:00:00Z'), LicenseArn: EVENT_ARN, Dimension: 'mib_egress', Quantity: 5, ...record }, ...over });
-  const one = (answer: unknown, over: Partial<ReadingOptions> = {}, item = build()) => readBatchAnswer([item], answer, { ...options, ...over })[0];
+  const result = (over: Record<string, unknown>, record: Record<string, unknown> = {}) => ({
+    UsageRecord: { Timestamp: new Date('2026-11-20T10:00:00Z'), LicenseArn: EVENT_ARN, Dimension: 'mib_egress', Quantity: 5, ...record },
+    ...over,
+  });
+  const one = (answer: unknown, over: Partial<ReadingOptions> = {}, item = build()) =>
+    readBatchAnswer([item], answer, { ...options, ...over })[0];
 
   it('is matched by licence, dimension and hour, not by place or spelling', () => {
-    const items = [build(), build({ itemId: 'i-2', dimension: 'b', quantity: '7' }), build({ itemId: 'i-3', hourStart: new Date('2026-11-20T09:00:00Z') })];
+    const items = [
+      build(),
+      build({ itemId: 'i-2', dimension: 'b', quantity: '7' }),
+      build({ itemId: 'i-3', hourStart: new Date('2026-11-20T09:00:00Z') }),
+    ];
     const Results = [
       result({ Status: 'Success', MeteringRecordId: 'r-2' }, { Dimension: 'b', Quantity: 7 }),
       result({ Status: 'Success', MeteringRecordId: 'r-1' }),
@@ -91,7 +140,17 @@ describe('an answer', () => {
   });
 
   it('without results, receipt or a known status is unknown', () => {
-    for (const answer of [undefined, null, {}, { Results: [] }, { Results: 'x' }, { Results: [null] }, { Results: [result({ Status: 'Success' })] }, { Results: [result({ Status: 'Pondering', MeteringRecordId: 'r' })] }, { Results: [result({ Status: 'Success', MeteringRecordId: 'r' }, { Timestamp: '2026' })] }]) {
+    for (const answer of [
+      undefined,
+      null,
+      {},
+      { Results: [] },
+      { Results: 'x' },
+      { Results: [null] },
+      { Results: [result({ Status: 'Success' })] },
+      { Results: [result({ Status: 'Pondering', MeteringRecordId: 'r' })] },
+      { Results: [result({ Status: 'Success', MeteringRecordId: 'r' }, { Timestamp: '2026' })] },
+    ]) {
       expect(one(answer), JSON.stringify(answer)).toMatchObject({ outcome: 'unknown' });
     }
   });
@@ -105,19 +164,36 @@ describe('an answer', () => {
   it('that a customer is not subscribed waits for the licence, and is final after the end and after the window', () => {
     const answer = { Results: [result({ Status: 'CustomerNotSubscribed' })] };
     expect(one(answer)).toMatchObject({ outcome: 'deferred', code: 'aws.customer_not_subscribed' });
-    expect(one(answer, { now: new Date('2026-11-21T09:55:00Z') })).toMatchObject({ outcome: 'rejected', code: 'aws.customer_not_subscribed' });
+    expect(one(answer, { now: new Date('2026-11-21T09:55:00Z') })).toMatchObject({
+      outcome: 'rejected',
+      code: 'aws.customer_not_subscribed',
+    });
     expect(one(answer, {}, build({ refs: { ...refs, endedAt: '2026-11-20T11:50:00.000Z' } }))).toMatchObject({ outcome: 'rejected' });
   });
 });
 
 describe('a failed call', () => {
-  const aws = (name: string, status: number) => failureOf(Object.assign(new Error('x'), { name, $fault: status < 500 ? 'client' : 'server', $metadata: { httpStatusCode: status } })).sort;
+  const aws = (name: string, status: number) =>
+    failureOf(Object.assign(new Error('x'), { name, $fault: status < 500 ? 'client' : 'server', $metadata: { httpStatusCode: status } }))
+      .sort;
 
   it('says whether something happened, and whose fault it is', () => {
-    for (const name of ['TimestampOutOfBoundsException', 'InvalidUsageDimensionException', 'InvalidLicenseException', 'ValidationException', 'SomethingNewException']) expect(aws(name, 400), name).toBe('refused');
+    for (const name of [
+      'TimestampOutOfBoundsException',
+      'InvalidUsageDimensionException',
+      'InvalidLicenseException',
+      'ValidationException',
+      'SomethingNewException',
+    ])
+      expect(aws(name, 400), name).toBe('refused');
     expect(aws('ThrottlingException', 400)).toBe('busy');
-    for (const name of ['AccessDeniedException', 'UnrecognizedClientException', 'DisabledApiException', 'InvalidSignatureException']) expect(aws(name, 400), name).toBe('us');
-    for (const [name, status] of [['InternalServiceErrorException', 500], ['Unknown', 503]] as const) expect(aws(name, status)).toBe('unknown');
+    for (const name of ['AccessDeniedException', 'UnrecognizedClientException', 'DisabledApiException', 'InvalidSignatureException'])
+      expect(aws(name, 400), name).toBe('us');
+    for (const [name, status] of [
+      ['InternalServiceErrorException', 500],
+      ['Unknown', 503],
+    ] as const)
+      expect(aws(name, status)).toBe('unknown');
     expect(failureOf(new SyntaxError('Unexpected token <')).sort).toBe('unknown');
     expect(failureOf(Object.assign(new Error('x'), { code: 'ECONNREFUSED' })).sort).toBe('busy');
     expect(failureOf(Object.assign(new Error('x'), { code: 'ECONNRESET' })).sort).toBe('unknown');

@@ -10,16 +10,28 @@ const HOUR = 3_600_000;
 
 describe('aws rules against the sandbox', () => {
   let sandbox: AwsSandbox;
-  beforeAll(async () => { sandbox = await AwsSandbox.start(); });
+  beforeAll(async () => {
+    sandbox = await AwsSandbox.start();
+  });
   afterAll(() => sandbox?.stop());
-  beforeEach(async () => { await sandbox.control('DELETE', '/faults'); });
+  beforeEach(async () => {
+    await sandbox.control('DELETE', '/faults');
+  });
 
   const purchases = async (bought: Bought, ...types: string[]): Promise<Purchases> => {
     const kept = new Purchases(sandbox.adapter);
     const resolution = await sandbox.adapter.resolveLanding(bought.registration.fields);
     if (!resolution.ok) throw new Error(resolution.code);
-    for (const type of types) for (const event of await sandbox.adapter.normalise((await sandbox.told(bought.agreementId, type)).stored)) kept.apply(event);
-    kept.apply({ kind: 'purchased', marketplace: 'aws', externalSubscriptionId: bought.licenseId, occurredAt: sandbox.clock.now(), truth: resolution.truth, note: 'landing' });
+    for (const type of types)
+      for (const event of await sandbox.adapter.normalise((await sandbox.told(bought.agreementId, type)).stored)) kept.apply(event);
+    kept.apply({
+      kind: 'purchased',
+      marketplace: 'aws',
+      externalSubscriptionId: bought.licenseId,
+      occurredAt: sandbox.clock.now(),
+      truth: resolution.truth,
+      note: 'landing',
+    });
     await kept.serve(bought.licenseId);
     return kept;
   };
@@ -28,9 +40,25 @@ describe('aws rules against the sandbox', () => {
     const kept = await purchases(one, 'License Updated');
     return { one, refs: kept.truths.get(one.licenseId)!.refs as AwsRefs };
   };
-  const item = ({ one, refs }: { one: Bought; refs: AwsRefs }, hoursAgo: number, quantity = '3', over: Partial<{ dimension: string; refs: AwsRefs }> = {}): UsageWireItem => {
+  const item = (
+    { one, refs }: { one: Bought; refs: AwsRefs },
+    hoursAgo: number,
+    quantity = '3',
+    over: Partial<{ dimension: string; refs: AwsRefs }> = {},
+  ): UsageWireItem => {
     const hourStart = new Date(Math.floor(sandbox.clock.now().getTime() / HOUR - hoursAgo) * HOUR);
-    return sandbox.adapter.buildUsageItem({ itemId: randomUUID(), externalSubscriptionId: one.licenseId, externalPlanId: 'standard', dimension: 'mib_egress', hourStart, startsAt: hourStart, endsAt: new Date(hourStart.getTime() + HOUR), quantity, refs, ...over });
+    return sandbox.adapter.buildUsageItem({
+      itemId: randomUUID(),
+      externalSubscriptionId: one.licenseId,
+      externalPlanId: 'standard',
+      dimension: 'mib_egress',
+      hourStart,
+      startsAt: hourStart,
+      endsAt: new Date(hourStart.getTime() + HOUR),
+      quantity,
+      refs,
+      ...over,
+    });
   };
 
   describe('a landing', () => {
@@ -38,15 +66,29 @@ describe('aws rules against the sandbox', () => {
       const first = await sandbox.buy({ order: 'landing_first' });
       const kept = new Purchases(sandbox.adapter);
       const resolution = await sandbox.adapter.resolveLanding(first.registration.fields);
-      expect(resolution).toMatchObject({ ok: true, buyerAccountId: first.accountId, truth: { externalSubscriptionId: first.licenseId, state: 'pending_fulfillment', refs: { licenseArn: first.licenseArn } } });
+      expect(resolution).toMatchObject({
+        ok: true,
+        buyerAccountId: first.accountId,
+        truth: { externalSubscriptionId: first.licenseId, state: 'pending_fulfillment', refs: { licenseArn: first.licenseArn } },
+      });
       if (!resolution.ok) return;
-      kept.apply({ kind: 'purchased', marketplace: 'aws', externalSubscriptionId: first.licenseId, occurredAt: sandbox.clock.now(), truth: resolution.truth, note: 'landing' });
-      for (const type of ['Purchase Agreement Created', 'License Updated']) for (const event of await sandbox.adapter.normalise((await sandbox.told(first.agreementId, type)).stored)) kept.apply(event);
+      kept.apply({
+        kind: 'purchased',
+        marketplace: 'aws',
+        externalSubscriptionId: first.licenseId,
+        occurredAt: sandbox.clock.now(),
+        truth: resolution.truth,
+        note: 'landing',
+      });
+      for (const type of ['Purchase Agreement Created', 'License Updated'])
+        for (const event of await sandbox.adapter.normalise((await sandbox.told(first.agreementId, type)).stored)) kept.apply(event);
       await kept.serve(first.licenseId);
       expect(kept.truths.get(first.licenseId)).toMatchObject({ state: 'active', term: { startsAt: expect.any(Date) as Date } });
 
       const second = await sandbox.buy();
-      expect((await purchases(second, 'Purchase Agreement Created', 'License Updated')).truths.get(second.licenseId)).toMatchObject({ state: 'active' });
+      expect((await purchases(second, 'Purchase Agreement Created', 'License Updated')).truths.get(second.licenseId)).toMatchObject({
+        state: 'active',
+      });
     });
 
     it('says why it does not lead on', async () => {
@@ -68,7 +110,11 @@ describe('aws rules against the sandbox', () => {
 
     it('takes nothing from the fields that anybody may write', async () => {
       const { registration, licenseId } = await sandbox.buy();
-      const answer = await sandbox.adapter.resolveLanding({ ...registration.fields, 'x-amzn-marketplace-agreement-id': 'agmt-someone-elses', 'x-amzn-marketplace-offer-type': 'free-trial' });
+      const answer = await sandbox.adapter.resolveLanding({
+        ...registration.fields,
+        'x-amzn-marketplace-agreement-id': 'agmt-someone-elses',
+        'x-amzn-marketplace-offer-type': 'free-trial',
+      });
       expect(answer).toMatchObject({ ok: true, truth: { externalSubscriptionId: licenseId, aliases: [], isFreeTrial: false } });
     });
   });
@@ -80,12 +126,15 @@ describe('aws rules against the sandbox', () => {
         const kept = await purchases(one, 'License Updated');
         await sandbox.act(one.agreementId, 'cancel', { order });
         await sandbox.advance(60);
-        for (const type of ['License Deprovisioned', 'Purchase Agreement Ended']) for (const event of await sandbox.adapter.normalise((await sandbox.told(one.agreementId, type)).stored)) kept.apply(event);
+        for (const type of ['License Deprovisioned', 'Purchase Agreement Ended'])
+          for (const event of await sandbox.adapter.normalise((await sandbox.told(one.agreementId, type)).stored)) kept.apply(event);
         const truth = kept.truths.get(one.licenseId)!;
         expect(truth.state).toBe('ended');
         expect(await sandbox.adapter.submitUsage([item({ one, refs: truth.refs as AwsRefs }, 1)])).toMatchObject([{ outcome: 'accepted' }]);
         await sandbox.advance(3_700);
-        expect(await sandbox.adapter.submitUsage([item({ one, refs: truth.refs as AwsRefs }, 3)])).toMatchObject([{ outcome: 'rejected', code: 'aws.customer_not_subscribed' }]);
+        expect(await sandbox.adapter.submitUsage([item({ one, refs: truth.refs as AwsRefs }, 3)])).toMatchObject([
+          { outcome: 'rejected', code: 'aws.customer_not_subscribed' },
+        ]);
       });
     }
 
@@ -93,10 +142,15 @@ describe('aws rules against the sandbox', () => {
       const one = await sandbox.buy();
       const kept = await purchases(one, 'License Updated');
       const next = (await sandbox.act(one.agreementId, 'renew')) as Bought;
-      for (const event of await sandbox.adapter.normalise((await sandbox.told(one.agreementId, 'Purchase Agreement Ended')).stored)) kept.apply(event);
-      for (const type of ['Purchase Agreement Created', 'License Updated']) for (const event of await sandbox.adapter.normalise((await sandbox.told(next.agreementId, type)).stored)) kept.apply(event);
+      for (const event of await sandbox.adapter.normalise((await sandbox.told(one.agreementId, 'Purchase Agreement Ended')).stored))
+        kept.apply(event);
+      for (const type of ['Purchase Agreement Created', 'License Updated'])
+        for (const event of await sandbox.adapter.normalise((await sandbox.told(next.agreementId, type)).stored)) kept.apply(event);
       expect(kept.truths.get(one.licenseId)).toMatchObject({ state: 'active', refs: { superseded: { value: 'RENEWED' } } });
-      expect(kept.truths.get(next.licenseId)).toMatchObject({ state: 'pending_fulfillment', refs: { previousAgreementId: one.agreementId } });
+      expect(kept.truths.get(next.licenseId)).toMatchObject({
+        state: 'pending_fulfillment',
+        refs: { previousAgreementId: one.agreementId },
+      });
     });
   });
 
@@ -112,17 +166,26 @@ describe('aws rules against the sandbox', () => {
     it('with one bad record is refused as a whole, with nothing metered', async () => {
       const buyer = await bought();
       const good = item(buyer, 1);
-      const bad = { 'aws.timestamp_out_of_bounds': item(buyer, 30), 'aws.invalid_usage_dimension': item(buyer, 1, '1', { dimension: 'nobody_knows' }) };
-      for (const [code, one] of Object.entries(bad)) await expect(sandbox.adapter.submitUsage([good, one]), code).rejects.toMatchObject({ code, httpStatus: 400 });
+      const bad = {
+        'aws.timestamp_out_of_bounds': item(buyer, 30),
+        'aws.invalid_usage_dimension': item(buyer, 1, '1', { dimension: 'nobody_knows' }),
+      };
+      for (const [code, one] of Object.entries(bad))
+        await expect(sandbox.adapter.submitUsage([good, one]), code).rejects.toMatchObject({ code, httpStatus: 400 });
       expect(await sandbox.billed(buyer.one.licenseId)).toEqual([]);
       expect(await sandbox.adapter.submitUsage([good])).toMatchObject([{ outcome: 'accepted' }]);
     });
 
     it('waits while its licence activates', async () => {
-      const one = await sandbox.buy({ order: 'landing_first', startsAt: new Date(sandbox.clock.now().getTime() + 24 * HOUR).toISOString() });
+      const one = await sandbox.buy({
+        order: 'landing_first',
+        startsAt: new Date(sandbox.clock.now().getTime() + 24 * HOUR).toISOString(),
+      });
       const kept = await purchases(one);
       const refs = kept.truths.get(one.licenseId)!.refs as AwsRefs;
-      expect(await sandbox.adapter.submitUsage([item({ one, refs }, 1)])).toMatchObject([{ outcome: 'deferred', code: 'aws.customer_not_subscribed' }]);
+      expect(await sandbox.adapter.submitUsage([item({ one, refs }, 1)])).toMatchObject([
+        { outcome: 'deferred', code: 'aws.customer_not_subscribed' },
+      ]);
     });
 
     it('may be a zero, and is unknown after a 500', async () => {
@@ -147,7 +210,8 @@ describe('aws rules against the sandbox', () => {
 
     it('is sent once for each call, whatever is answered', async () => {
       const buyer = await bought();
-      const calls = async (): Promise<number> => (await sandbox.control<{ items: unknown[] }>('GET', '/calls?marketplace=aws&operation=batchMeterUsage&limit=2000')).items.length;
+      const calls = async (): Promise<number> =>
+        (await sandbox.control<{ items: unknown[] }>('GET', '/calls?marketplace=aws&operation=batchMeterUsage&limit=2000')).items.length;
       const before = await calls();
       await sandbox.fault('batchMeterUsage', 'throttle');
       await expect(sandbox.adapter.submitUsage([item(buyer, 1)])).rejects.toBeInstanceOf(MarketplaceBusy);
@@ -156,20 +220,29 @@ describe('aws rules against the sandbox', () => {
   });
 
   it('is told by the doctor what is wrong with key and region', async () => {
-    const wrong = await sandbox.adapterWith({ credentials: { accessKeyId: 'AKIASANDBOX000000000', secretAccessKey: 'not-the-secret' } }).doctor();
+    const wrong = await sandbox
+      .adapterWith({ credentials: { accessKeyId: 'AKIASANDBOX000000000', secretAccessKey: 'not-the-secret' } })
+      .doctor();
     expect(wrong.find((c) => c.check === 'aws.metering')).toMatchObject({ result: 'fail', remedy: expect.any(String) as string });
     expect(JSON.stringify(wrong)).not.toContain('not-the-secret');
-    expect((await sandbox.adapterWith({ region: 'af-south-1' }).doctor()).find((c) => c.check === 'aws.metering')).toMatchObject({ result: 'fail', remedy: expect.stringContaining('AWS_METERING_REGION') as string });
-    expect((await sandbox.adapterWith({ endpoint: 'http://127.0.0.1:9' }).doctor()).find((c) => c.check === 'aws.metering')?.result).toBe('unknown');
+    expect((await sandbox.adapterWith({ region: 'af-south-1' }).doctor()).find((c) => c.check === 'aws.metering')).toMatchObject({
+      result: 'fail',
+      remedy: expect.stringContaining('AWS_METERING_REGION') as string,
+    });
+    expect((await sandbox.adapterWith({ endpoint: 'http://127.0.0.1:9' }).doctor()).find((c) => c.check === 'aws.metering')?.result).toBe(
+      'unknown',
+    );
   });
 
   it('logs each call, and no token or secret', async () => {
     const lines: string[] = [];
     const logger = createLogger('aws', 'trace');
-    for (const level of ['debug', 'info', 'warn', 'error'] as const) logger[level] = ((...given: unknown[]) => lines.push(JSON.stringify(given))) as never;
+    for (const level of ['debug', 'info', 'warn', 'error'] as const)
+      logger[level] = ((...given: unknown[]) => lines.push(JSON.stringify(given))) as never;
     const { registration } = await sandbox.buy();
     await sandbox.adapterWith({}, logger).resolveLanding(registration.fields);
     expect(lines.map((l) => (JSON.parse(l) as [{ operation: string }])[0].operation)).toEqual(['resolveCustomer']);
-    for (const secret of [registration.fields[TOKEN_FIELD]!, 'sandbox-only-not-a-secret', 'right-secret']) expect(lines.join('\n')).not.toContain(secret);
+    for (const secret of [registration.fields[TOKEN_FIELD]!, 'sandbox-only-not-a-secret', 'right-secret'])
+      expect(lines.join('\n')).not.toContain(secret);
   });
 });

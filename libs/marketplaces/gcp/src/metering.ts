@@ -1,5 +1,4 @@
 import { MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, type UsageItemOutcome, type UsageWireItem } from '#marketplaces/core';
-import { realNow } from '#platform';
 import type { components } from '../../../../openapi/generated/gcp-servicecontrol.js';
 import { type ApiAnswer, type ApiClient, failureOf, isOk } from './api-client.js';
 import { jsonOf } from './liberal.js';
@@ -12,15 +11,13 @@ type Schemas = components['schemas'];
 
 const BATCH_SIZE = 100;
 const CHECKS_AT_ONCE = 8;
-/** A clean check holds for a minute (contract gcp §4). */
-const CLEAN_MS = 60_000;
-const MAX_REMEMBERED = 10_000;
 
-/** Service Control: `check` for each consumer, then one `report` for those that pass. */
+/**
+ * Service Control: `check` once for each consumer of a batch, then one `report` for those that pass. A clean check would hold
+ * for a minute (contract gcp §4); it is asked anew for each batch, because a batch goes out at most every hour or so.
+ */
 export class GcpMetering {
-  private readonly cleanUntilMs = new Map<string, number>();
-
-  constructor(private readonly settings: GcpSettings, private readonly api: ApiClient, private readonly procurement: Procurement, private readonly realMs: () => number = () => realNow().getTime()) {}
+  constructor(private readonly settings: GcpSettings, private readonly api: ApiClient, private readonly procurement: Procurement) {}
 
   async submit(items: UsageWireItem[]): Promise<UsageItemOutcome[]> {
     if (items.length === 0) return [];
@@ -59,20 +56,14 @@ export class GcpMetering {
     const first = new Map<string, UsageWireItem>();
     for (const item of items) if (item.route['ended'] !== 'true' && !first.has(purchaseKey(item))) first.set(purchaseKey(item), item);
     const blocked = new Map<string, Blocked>();
-    const open = [...first].filter(([key]) => (this.cleanUntilMs.get(key) ?? 0) <= this.realMs());
+    const open = [...first];
     for (let i = 0; i < open.length; i += CHECKS_AT_ONCE) {
       await Promise.all(open.slice(i, i + CHECKS_AT_ONCE).map(async ([key, item]) => {
         const why = await this.check(item);
         if (why) blocked.set(key, why);
-        else this.remember(key);
       }));
     }
     return blocked;
-  }
-
-  private remember(key: string): void {
-    if (this.cleanUntilMs.size >= MAX_REMEMBERED) this.cleanUntilMs.clear();
-    this.cleanUntilMs.set(key, this.realMs() + CLEAN_MS);
   }
 
   private async check(item: UsageWireItem): Promise<Blocked | null> {

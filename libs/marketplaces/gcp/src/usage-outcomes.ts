@@ -70,6 +70,8 @@ function refusedOf(item: UsageWireItem, status: Record<string, unknown>): UsageI
   const name = RPC[number];
   const detail = textOf(status['message']) ?? name ?? 'no detail';
   if (!name || number === 2) return { itemId, outcome: 'unknown', detail: `an error without a known code: ${detail}` };
+  // An identical one is passed over in silence: under this id they hold other content, and do not tell which.
+  if (number === 6) return { itemId, outcome: 'duplicate_conflict', receipt: item.wireKey, acceptedQuantity: null };
   const retryAfterMs = PASSING[number];
   if (retryAfterMs !== undefined) return { itemId, outcome: 'deferred', code: `gcp.${name}`, detail, retryAfterMs };
   return { itemId, outcome: 'rejected', code: `gcp.${name}`, detail };

@@ -33,7 +33,14 @@ export class Purchases {
     const truth = this.truths.get(externalSubscriptionId);
     if (!truth) return;
     const refs = (await this.adapter.acknowledge(truth, { tenantId: 't' })) ?? truth.refs;
-    this.apply({ kind: 'activated', marketplace: 'aws', externalSubscriptionId, occurredAt: truth.observedAt, truth: { ...truth, refs }, note: 'serves' });
+    this.apply({
+      kind: 'activated',
+      marketplace: 'aws',
+      externalSubscriptionId,
+      occurredAt: truth.observedAt,
+      truth: { ...truth, refs },
+      note: 'serves',
+    });
   }
 
   /** As it comes back from the database: instants that went through JSON. */
@@ -42,6 +49,11 @@ export class Purchases {
     if (!truth) return null;
     const raw = JSON.parse(JSON.stringify(truth)) as SubscriptionTruth;
     const at = (d: Date | null): Date | null => (d === null ? null : new Date(d));
-    return { ...raw, term: { ...raw.term, startsAt: at(raw.term.startsAt), endsAt: at(raw.term.endsAt) }, endsAt: at(raw.endsAt), observedAt: new Date(raw.observedAt) };
+    return {
+      ...raw,
+      term: { ...raw.term, startsAt: at(raw.term.startsAt), endsAt: at(raw.term.endsAt) },
+      endsAt: at(raw.endsAt),
+      observedAt: new Date(raw.observedAt),
+    };
   }
 }

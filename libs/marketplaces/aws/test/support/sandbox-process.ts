@@ -8,8 +8,18 @@ import type { InboundRequest, StoredInbound } from '#marketplaces/core';
 import { type Logger, OffsetClock, projectRoot } from '#platform';
 import { createAwsAdapter, type AwsAdapter, type AwsSettingsInput } from '../../src/index.js';
 
-export interface Captured { request: InboundRequest; stored: StoredInbound; body: { id: string; 'detail-type': string; detail: { agreement?: { id?: string } } } }
-export interface Bought { licenseId: string; licenseArn: string; agreementId: string; accountId: string; registration: { url: string; fields: Record<string, string> } }
+export interface Captured {
+  request: InboundRequest;
+  stored: StoredInbound;
+  body: { id: string; 'detail-type': string; detail: { agreement?: { id?: string } } };
+}
+export interface Bought {
+  licenseId: string;
+  licenseArn: string;
+  agreementId: string;
+  accountId: string;
+  registration: { url: string; fields: Record<string, string> };
+}
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -20,11 +30,16 @@ export class AwsSandbox {
   readonly captured: Captured[] = [];
   readonly adapter: AwsAdapter;
 
-  private constructor(readonly url: string, private readonly process: ChildProcess, private readonly receiver: Server) {
-    this.adapter = this.adapterWith({});
+  private constructor(
+    readonly url: string,
+    private readonly process: ChildProcess,
+    private readonly receiver: Server,
+    settings: Partial<AwsSettingsInput>,
+  ) {
+    this.adapter = this.adapterWith(settings);
   }
 
-  static async start(aws: Record<string, unknown> = {}, settings: Partial<AwsSettingsInput> = {}): Promise<AwsSandbox & { adapter: AwsAdapter }> {
+  static async start(aws: Record<string, unknown> = {}, settings: Partial<AwsSettingsInput> = {}): Promise<AwsSandbox> {
     const main = join(projectRoot(), 'dist/apps/marketplace-sandbox/src/main.js');
     // The compiler emits although other rooms may have type errors.
     if (!existsSync(main)) {
@@ -48,10 +63,11 @@ export class AwsSandbox {
     });
     const receiver = createServer();
     await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve));
-    const sandbox = new AwsSandbox(url, child, receiver);
-    if (Object.keys(settings).length > 0) Object.assign(sandbox, { adapter: sandbox.adapterWith(settings) });
+    const sandbox = new AwsSandbox(url, child, receiver, settings);
     sandbox.receive();
-    await sandbox.control('PUT', '/settings', { aws: { ...aws, webhookUrl: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/aws/events` } });
+    await sandbox.control('PUT', '/settings', {
+      aws: { ...aws, webhookUrl: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/aws/events` },
+    });
     // Hours of the month before are refused after 06:00 on the 1st; tests of a day's hours must not depend on today's date.
     const day = new Date().getUTCDate();
     if (day <= 2) await sandbox.advance((3 - day) * 24 * 3_600);
@@ -61,15 +77,22 @@ export class AwsSandbox {
   adapterWith(settings: Partial<AwsSettingsInput>, logger?: Logger): AwsAdapter {
     return createAwsAdapter(
       {
-        productCodes: ['4harborobjectcells0000000'], region: 'us-east-1', endpoint: `${this.url}/aws/metering`, webhookSecret: 'right-secret-of-the-bus',
-        credentials: { accessKeyId: 'AKIASANDBOX000000000', secretAccessKey: 'sandbox-only-not-a-secret' }, ...settings,
+        productCodes: ['4harborobjectcells0000000'],
+        region: 'us-east-1',
+        endpoint: `${this.url}/aws/metering`,
+        webhookSecret: 'right-secret-of-the-bus',
+        credentials: { accessKeyId: 'AKIASANDBOX000000000', secretAccessKey: 'sandbox-only-not-a-secret' },
+        ...settings,
       },
       { clock: this.clock, logger },
     );
   }
 
   async control<T = Record<string, unknown>>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<T> {
-    const answer = await fetch(`${this.url}/sandbox${path}`, { method, ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }) });
+    const answer = await fetch(`${this.url}/sandbox${path}`, {
+      method,
+      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+    });
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
     return (text ? JSON.parse(text) : {}) as T;
@@ -81,7 +104,11 @@ export class AwsSandbox {
 
   /** Started three days ago, so that the hours of the last day lie inside the licence. */
   buy(extra: Record<string, unknown> = {}): Promise<Bought> {
-    return this.control('POST', '/aws/purchases', { order: 'licence_first', startsAt: new Date(this.clock.now().getTime() - 3 * DAY).toISOString(), ...extra });
+    return this.control('POST', '/aws/purchases', {
+      order: 'licence_first',
+      startsAt: new Date(this.clock.now().getTime() - 3 * DAY).toISOString(),
+      ...extra,
+    });
   }
 
   act(agreementId: string, action: string, body: Record<string, unknown> = {}): Promise<Partial<Bought>> {
@@ -100,7 +127,7 @@ export class AwsSandbox {
   }
 
   async event(wanted: (captured: Captured) => boolean): Promise<Captured> {
-    for (const end = performance.now() + 15_000; performance.now() < end; ) {
+    for (const end = performance.now() + 15_000; performance.now() < end;) {
       const found = this.captured.find(wanted);
       if (found) return found;
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -109,12 +136,20 @@ export class AwsSandbox {
   }
 
   async advance(seconds: number): Promise<void> {
-    const { offsetMs, generation } = await this.control<{ offsetMs: number; generation: number }>('POST', '/clock/advance', { seconds, stepSeconds: seconds });
+    const { offsetMs, generation } = await this.control<{ offsetMs: number; generation: number }>('POST', '/clock/advance', {
+      seconds,
+      stepSeconds: seconds,
+    });
     this.clock.apply(offsetMs, generation);
   }
 
   async billed(externalId: string): Promise<{ dimension: string; hour: string; quantity: string }[]> {
-    return (await this.control<{ items: { dimension: string; hour: string; quantity: string }[] }>('GET', `/billed?marketplace=aws&externalId=${externalId}`)).items;
+    return (
+      await this.control<{ items: { dimension: string; hour: string; quantity: string }[] }>(
+        'GET',
+        `/billed?marketplace=aws&externalId=${externalId}`,
+      )
+    ).items;
   }
 
   async stop(): Promise<void> {
@@ -132,7 +167,11 @@ export class AwsSandbox {
       request.on('end', () => {
         const body = JSON.parse(text) as Captured['body'];
         const headers = Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
-        this.captured.push({ request: { headers, query: {}, body: text }, stored: { source: 'aws.eventbridge', naturalKey: body.id, headers: {}, body: text, receivedAt: this.clock.now() }, body });
+        this.captured.push({
+          request: { headers, query: {}, body: text },
+          stored: { source: 'aws.eventbridge', naturalKey: body.id, headers: {}, body: text, receivedAt: this.clock.now() },
+          body,
+        });
         reply.writeHead(200, { 'content-type': 'application/json' }).end('{}');
       });
     });

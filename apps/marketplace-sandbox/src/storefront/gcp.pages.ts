@@ -1,0 +1,93 @@
+import type { GcpDesk } from '../gcp/desk.js';
+import type { GcpSettings } from '../gcp/settings.js';
+import type { SignUpForm } from '../gcp/sign-up.js';
+import type { GcpEntitlement } from '../gcp/types.js';
+import { html, type Html } from './html.js';
+import { page } from './pages.js';
+
+/** The part of the home page that plays the buyer's side of Google Cloud Marketplace. */
+export function gcpSection(settings: GcpSettings | undefined, desk: GcpDesk): Html | undefined {
+  if (!settings) return undefined;
+  const newestFirst = desk.list().sort((a, b) => (a.createTime < b.createTime ? 1 : -1));
+  return html`<h2>Google Cloud Marketplace</h2>
+    <form class="sheet" method="post" action="/storefront/gcp/purchases">
+      <strong>Product</strong><span>${settings.displayName} <span class="quiet">${settings.product}</span></span> <label for="gcp-plan">Plan</label
+      ><select id="gcp-plan" name="planId">
+        ${settings.plans.map((plan) => html`<option value="${plan.id}">${plan.displayName}: ${plan.price} USD per month</option>`)}
+      </select>
+      <label for="gcp-buyer">Buyer</label
+      ><select id="gcp-buyer" name="buyer">
+        ${settings.buyers.map((buyer) => html`<option value="${buyer.name}">${buyer.name}</option>`)}
+        <option value="">a new buyer</option>
+      </select>
+      <label for="gcp-order">Comes first</label
+      ><select id="gcp-order" name="order">
+        <option value="notification_first">the notification</option>
+        <option value="landing_first">the sign-up</option>
+      </select>
+      <span></span><span><button class="main">Subscribe</button></span>
+    </form>
+    ${newestFirst.length ? table(settings, desk, newestFirst) : html`<p class="quiet">No entitlement yet.</p>`}`;
+}
+
+function table(settings: GcpSettings, desk: GcpDesk, entitlements: GcpEntitlement[]): Html {
+  return html`<div class="wide">
+    <table>
+      <thead>
+        <tr>
+          <th>Entitlement</th>
+          <th>Plan</th>
+          <th>State</th>
+          <th>Buyer's actions</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${entitlements.map(
+          (one) =>
+            html`<tr>
+              <td>${desk.buyerOf(one)}<br /><code>${one.id}</code></td>
+              <td>${one.plan}${one.newPendingPlan === null ? '' : ` → ${one.newPendingPlan}`}</td>
+              <td>
+                ${one.state.replace('ENTITLEMENT_', '')}${one.messageToUser ? html`<br /><span class="quiet">${one.messageToUser}</span>` : ''}${one.billingDisabledAt
+                  ? html`<br /><span class="quiet">billing disabled</span>`
+                  : ''}
+              </td>
+              <td>${actions(settings, one)}</td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+function actions(settings: GcpSettings, one: GcpEntitlement): Html {
+  const to = (action: string): string => `/storefront/gcp/entitlements/${one.id}/${action}`;
+  const button = (action: string, label: string): Html => html`<form method="post" action="${to(action)}"><button>${label}</button></form> `;
+  const state = one.state.replace('ENTITLEMENT_', '');
+  const others = settings.plans.filter((plan) => plan.id !== one.plan);
+  const change = html`<form method="post" action="${to('change-plan')}">
+    <select name="planId" aria-label="New plan">
+      ${others.map((plan) => html`<option value="${plan.id}">${plan.displayName}</option>`)}</select
+    ><button>change plan</button>
+  </form> `;
+  return html`${state === 'CANCELLED' ? '' : button('sign-up', `Register with ${settings.displayName}`)}${state === 'ACTIVE' && others.length ? change : ''}${state === 'ACTIVE' ? [button('cancel', 'cancel at term end'), button('renew', 'renew')] : ''}${state === 'PENDING_CANCELLATION' ? button('revert-cancel', 'keep it') : ''}${state.startsWith('PENDING_PLAN') ? button('cancel-plan-change', 'keep the plan') : ''}${state === 'CANCELLED' ? button('delete', 'purge') : button('cancel-now', 'cancel now')}${state === 'CANCELLED' ? '' : one.billingDisabledAt ? button('billing-enable', 'enable billing') : button('billing-disable', 'disable billing')}`;
+}
+
+/** A cross-site form POST, as the buyer's browser sends it (contract gcp §1). */
+export function signUpPage(seller: string, form: SignUpForm, entitlementId: string): string {
+  return page(
+    'Register',
+    html`<header>
+        <h1>Marketplace sandbox</h1>
+        <a href="/">back to the shop</a>
+      </header>
+      <main>
+        <h2>Your order</h2>
+        <p>Entitlement <code>${entitlementId}</code></p>
+        <p class="note">The seller's sign-up page opens next, by a form that carries a token. It is good for five minutes.</p>
+        <form method="post" action="${form.url}">
+          ${Object.entries(form.fields).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}" />`)}<button class="main">Register with ${seller}</button>
+        </form>
+      </main>`,
+  );
+}

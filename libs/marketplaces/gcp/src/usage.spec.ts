@@ -1,0 +1,129 @@
+import { describe, expect, it } from 'vitest';
+import type { UsageItemInput } from '#marketplaces/core';
+import { billingMonthOf, monthCutOff } from './billing-month.js';
+import { batchKey, buildUsageItem, deadlines } from './usage-item.js';
+import { readCheckAnswer, readReportAnswer } from './usage-outcomes.js';
+
+const SERVICE = 'object-cells.endpoints.harbor-storage-public.cloud.goog';
+const METRIC = `${SERVICE}/standard_mib_hours_stored`;
+const ID = 'b8273d26-21f1-4402-bedb-28f351ea9822';
+const hourStart = new Date('2026-03-08T08:00:00Z');
+const hourEnd = new Date('2026-03-08T09:00:00Z');
+const refs = { usageReportingId: 'project_number:625643682501', state: 'ENTITLEMENT_ACTIVE', updateTime: '2026-03-01T00:00:00.123456Z' };
+const input = (change: Partial<UsageItemInput> = {}): UsageItemInput => ({
+  itemId: 'i1', externalSubscriptionId: ID, externalPlanId: 'standard', dimension: METRIC, hourStart, startsAt: hourStart, endsAt: hourEnd, quantity: '150', refs, ...change,
+});
+const build = (change: Partial<UsageItemInput> = {}) => buildUsageItem(input(change), SERVICE);
+const body = (change: Partial<UsageItemInput> = {}): Record<string, unknown> => JSON.parse(build(change).body) as Record<string, unknown>;
+
+describe('an operation', () => {
+  it('reports one metric over its true interval', () => {
+    const item = build({ startsAt: new Date('2026-03-08T08:12:30.5Z'), endsAt: new Date('2026-03-08T08:40:00Z') });
+    expect(JSON.parse(item.body)).toEqual({
+      operationId: item.wireKey, operationName: 'hourly-usage', consumerId: 'project_number:625643682501', startTime: '2026-03-08T08:12:30.500Z', endTime: '2026-03-08T08:40:00.000Z',
+      metricValueSets: [{ metricName: METRIC, metricValues: [{ int64Value: '150' }] }],
+    });
+    expect(item.wireKey).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-5/);
+  });
+
+  it('has an id of what it reports: the same each time, another for any other interval, metric or purchase', () => {
+    expect(build({ itemId: 'i2', quantity: '9' }).wireKey).toBe(build().wireKey);
+    const others = [build({ endsAt: new Date('2026-03-08T08:59:59Z') }), build({ dimension: `${SERVICE}/premium_x` }), build({ externalSubscriptionId: ID.replace('b', 'c') }), build({ startsAt: new Date('2026-03-08T08:00:01Z') })];
+    expect(new Set([build(), ...others].map((i) => i.wireKey)).size).toBe(5);
+  });
+
+  it('keeps every digit of the largest number', () => {
+    expect(JSON.stringify(body({ quantity: '9223372036854775807' }))).toContain('"int64Value":"9223372036854775807"');
+  });
+
+  it('is not built from what Google would refuse, nor before the reporting id is known', () => {
+    for (const quantity of ['0', '-1', '01', '1.0', '1.5', '1e3', '', ' 1', '9223372036854775808']) expect(() => build({ quantity }), quantity).toThrow();
+    expect(() => build({ endsAt: hourStart })).toThrow(/interval/);
+    expect(() => build({ refs: { ...refs, usageReportingId: undefined } })).toThrow(/usage_reporting_id_missing/);
+    expect(() => build({ refs: { ...refs, usageReportingId: '' } })).toThrow(/usage_reporting_id_missing/);
+  });
+
+  it('ends before the cancellation under the same id', () => {
+    const cancelled = { ...refs, state: 'ENTITLEMENT_CANCELLED', updateTime: '2026-03-08T08:30:00.500000Z' };
+    const endsAt = new Date('2026-03-08T08:30:00.500Z');
+    expect(body({ endsAt, refs: cancelled })).toMatchObject({ startTime: '2026-03-08T08:00:00.000Z', endTime: '2026-03-08T08:29:59.500Z' });
+    expect(build({ endsAt, refs: cancelled }).wireKey).toBe(build({ endsAt }).wireKey);
+    expect(body({ startsAt: new Date('2026-03-08T08:30:00Z'), endsAt, refs: cancelled })).toMatchObject({ startTime: '2026-03-08T08:29:59.500Z', endTime: '2026-03-08T08:29:59.500Z' });
+    expect(build({ endsAt, refs: cancelled }).route).toMatchObject({ ended: 'true' });
+  });
+
+  it('of the month before is never in one batch with those of this month, by Pacific time', () => {
+    const at = (text: string) => batchKey(build({ hourStart: new Date(text) }));
+    expect(at('2026-04-01T06:00:00Z')).toBe(at('2026-03-10T00:00:00Z'));
+    expect(at('2026-04-01T07:00:00Z')).not.toBe(at('2026-04-01T06:00:00Z'));
+  });
+});
+
+describe('a deadline', () => {
+  const at = (start: string, endedAt: string | null = null) => deadlines({ hourStart: new Date(start), hourEnd: new Date(Date.parse(start) + 3_600_000), endedAt: endedAt === null ? null : new Date(endedAt) });
+
+  it('is one hour by wish and 01:00 Pacific on the 1st by force', () => {
+    expect(at('2026-03-08T08:00:00Z')).toEqual({ target: new Date('2026-03-08T10:00:00Z'), hard: new Date('2026-04-01T08:00:00Z') });
+    expect(at('2026-04-01T06:00:00Z')).toEqual({ target: new Date('2026-04-01T08:00:00Z'), hard: new Date('2026-04-01T08:00:00Z') });
+    expect(at('2026-04-01T07:00:00Z').hard).toEqual(new Date('2026-05-01T08:00:00Z'));
+    expect(at('2026-12-31T12:00:00Z').hard).toEqual(new Date('2027-01-01T09:00:00Z'));
+    expect(at('2026-02-10T12:00:00Z').hard, 'winter time').toEqual(new Date('2026-03-01T09:00:00Z'));
+  });
+
+  it('is the first of the two 01:00 on the day the clocks go back', () => {
+    // In 2026 that day is Sunday 1 November: 01:00 shows at 08:00Z and again at 09:00Z.
+    expect(at('2026-10-15T00:00:00Z').hard).toEqual(new Date('2026-11-01T08:00:00Z'));
+    expect(at('2026-11-01T06:00:00Z').hard).toEqual(new Date('2026-11-01T08:00:00Z'));
+    expect(at('2026-11-01T07:00:00Z').hard).toEqual(new Date('2026-12-01T09:00:00Z'));
+    expect(monthCutOff(new Date('2025-10-31T12:00:00Z')), 'an ordinary year').toEqual(new Date('2025-11-01T08:00:00Z'));
+  });
+
+  it('is an hour after the cancellation, where that is sooner', () => {
+    expect(at('2026-03-08T08:00:00Z', '2026-03-08T08:30:00Z')).toEqual({ target: new Date('2026-03-08T09:30:00Z'), hard: new Date('2026-03-08T09:30:00Z') });
+    expect(at('2026-04-01T06:00:00Z', '2026-04-01T07:30:00Z').hard).toEqual(new Date('2026-04-01T08:00:00Z'));
+  });
+
+  it('knows the Pacific month of any instant', () => {
+    expect(['2026-01-01T07:59:59Z', '2026-01-01T08:00:00Z', '2026-07-01T06:59:59Z', '2026-07-01T07:00:00Z'].map((t) => billingMonthOf(new Date(t)))).toEqual(['2025-12', '2026-01', '2026-06', '2026-07']);
+  });
+});
+
+describe('an answer', () => {
+  const one = build();
+  const two = build({ itemId: 'i2', dimension: `${SERVICE}/standard_mib_egress`, quantity: '7' });
+  const report = (reportErrors: unknown) => readReportAnswer([one, two], JSON.stringify({ reportErrors, serviceConfigId: 'x' }));
+  const error = (id: string, code: unknown, message = 'because') => ({ operationId: id, status: { code, message } });
+
+  it('without errors accepts everything, and the operation id is the receipt', () => {
+    for (const text of ['{}', '{"reportErrors":[]}', '{"serviceConfigId":"x"}']) {
+      expect(readReportAnswer([one, two], text)).toEqual([
+        { itemId: 'i1', outcome: 'accepted', receipt: one.wireKey, acceptedQuantity: '150', at: null },
+        { itemId: 'i2', outcome: 'accepted', receipt: two.wireKey, acceptedQuantity: '7', at: null },
+      ]);
+    }
+  });
+
+  it('of 200 refuses single operations', () => {
+    expect(report([error(two.wireKey, 3)])).toMatchObject([{ outcome: 'accepted' }, { itemId: 'i2', outcome: 'rejected', code: 'gcp.invalid_argument', detail: 'because' }]);
+    expect(report([error(one.wireKey, 5)])).toMatchObject([{ outcome: 'deferred', code: 'gcp.not_found' }, { outcome: 'accepted' }]);
+    expect(report([error(one.wireKey, 13), error(two.wireKey, 14)])).toMatchObject([{ outcome: 'deferred' }, { outcome: 'deferred' }]);
+    expect(report([error(one.wireKey, 6)])).toMatchObject([{ outcome: 'duplicate_conflict', acceptedQuantity: null }, { outcome: 'accepted' }]);
+  });
+
+  it('that makes no sense accepts nothing', () => {
+    for (const text of ['', 'x', '[]', 'null', '{"reportErrors":{}}', '{"reportErrors":"x"}']) expect(readReportAnswer([one, two], text).map((o) => o.outcome), text).toEqual(['unknown', 'unknown']);
+    expect(report([{ status: { code: 3 } }]).map((o) => o.outcome), 'an error without a name').toEqual(['unknown', 'unknown']);
+    expect(report([error(one.wireKey, 99)])[0]).toMatchObject({ outcome: 'unknown' });
+    expect(report([error(one.wireKey, undefined)])[0]).toMatchObject({ outcome: 'unknown' });
+  });
+
+  it('of a check is clean, blocked or no answer', () => {
+    const check = (code: string) => readCheckAnswer(JSON.stringify({ checkErrors: [{ code, detail: 'd' }] }));
+    expect(readCheckAnswer('{"operationId":"x"}')).toBeNull();
+    expect(check('BILLING_DISABLED')).toMatchObject({ code: 'gcp.billing_disabled', maybeEnded: true });
+    expect(check('SERVICE_NOT_ACTIVATED')).toMatchObject({ code: 'gcp.service_not_activated', maybeEnded: true });
+    expect(check('SERVICE_STATUS_UNAVAILABLE')).toMatchObject({ retryAfterMs: 60_000, maybeEnded: false });
+    expect(check('SOMETHING_NEW')).toMatchObject({ code: 'gcp.something_new' });
+    for (const text of ['', '[]', '{"checkErrors":"x"}']) expect(readCheckAnswer(text)).toBeUndefined();
+  });
+});
