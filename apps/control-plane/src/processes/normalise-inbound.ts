@@ -62,7 +62,10 @@ async function complete(p: ProcessContext, tx: Tx, event: FulfillmentEvent): Pro
   const named = { ...event, externalSubscriptionId };
   const { mergeTruth } = p.marketplaces.get(event.marketplace);
   if (!mergeTruth) return named;
-  const record = await p.subscriptions.find(tx, subscriptionIdOf(event.marketplace, externalSubscriptionId));
+  // One merger at a time: a landing that races a message would otherwise lose the half that the other has just learned.
+  const subscriptionId = subscriptionIdOf(event.marketplace, externalSubscriptionId);
+  await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 7205315))', [subscriptionId]);
+  const record = await p.subscriptions.find(tx, subscriptionId);
   return mergeTruth(record ? reviveTruth(record.truth) : null, named);
 }
 

@@ -119,7 +119,7 @@ export class GcpSandbox {
 
   /** Anything, on Google's topic. */
   async publish(data: Buffer): Promise<void> {
-    const client = new PubSub({ projectId: PROVIDER, apiEndpoint: this.pubsub, emulatorMode: true });
+    const client = new PubSub({ projectId: PROVIDER, apiEndpoint: this.pubsub, emulatorMode: true, clientOptions: { universeDomain: 'googleapis.com' } });
     try {
       await client.topic(`projects/cloudcommerceproc-prod/topics/${PROVIDER}`).publishMessage({ data });
     } finally {

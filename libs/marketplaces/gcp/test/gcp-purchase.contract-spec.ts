@@ -1,0 +1,169 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MarketplaceRefusal, type PulledMessage } from '#marketplaces/core';
+import { GcpSandbox, SERVICE } from './support/sandbox-process.js';
+
+const yes = { accept: true };
+const no = { accept: false, reason: 'ß'.repeat(300) };
+
+describe('a purchase on Google Cloud', () => {
+  let sandbox: GcpSandbox;
+  beforeAll(async () => { sandbox = await GcpSandbox.start(); });
+  afterAll(() => sandbox?.stop());
+
+  const active = async (extra: Record<string, unknown> = {}) => {
+    const bought = await sandbox.buy(extra);
+    await sandbox.adapter.acknowledge(await sandbox.truth(bought.entitlementId), { tenantId: randomUUID() });
+    return bought;
+  };
+
+  it('is approved after its account, each at most once', async () => {
+    const { entitlementId } = await sandbox.buy();
+    const truth = await sandbox.truth(entitlementId);
+    expect(truth).toMatchObject({ state: 'pending_fulfillment', externalOfferId: SERVICE, version: expect.stringMatching(/\.\d{6}Z$/) });
+    expect(truth.refs).not.toHaveProperty('usageReportingId');
+    await sandbox.adapter.acknowledge(truth, { tenantId: randomUUID() });
+    expect((await sandbox.truth(entitlementId)).refs).toMatchObject({ state: 'ENTITLEMENT_ACTIVE', usageReportingId: expect.stringMatching(/^project_number:/) });
+  });
+
+  it('whose approval was done but not answered is known to be approved', async () => {
+    for (const operation of ['approveAccount', 'approveEntitlement']) {
+      const { entitlementId } = await sandbox.buy();
+      await sandbox.fault(operation, 'drop_after');
+      await sandbox.adapter.acknowledge(await sandbox.truth(entitlementId), { tenantId: randomUUID() });
+      expect((await sandbox.truth(entitlementId)).state, operation).toBe('active');
+    }
+  });
+
+  it('is told in messages that share an event id but not a key', async () => {
+    const { entitlementId, accountId } = await sandbox.buy();
+    const mine = (): PulledMessage[] => sandbox.pulled.filter((m) => m.externalSubscriptionId === entitlementId || m.body.includes(accountId));
+    await sandbox.until(() => mine().length >= 2);
+    const [account, created] = [mine().find((m) => m.body.includes('ACCOUNT_ACTIVE'))!, mine().find((m) => m.body.includes('CREATION_REQUESTED'))!];
+    const eventId = (m: PulledMessage): unknown => (JSON.parse(m.body) as { eventId: unknown }).eventId;
+    expect(eventId(account)).toBe(eventId(created));
+    expect(account.naturalKey).not.toBe(created.naturalKey);
+    expect(await sandbox.adapter.normalise(sandbox.stored(created))).toMatchObject([{ kind: 'purchased', truth: { state: 'pending_fulfillment' } }]);
+    expect(await sandbox.adapter.normalise(sandbox.stored(account))).toMatchObject([{ kind: 'buyer_ready', externalSubscriptionId: entitlementId }]);
+  });
+
+  it('lands with the account and the user that the token names', async () => {
+    const { accountId, signUp, entitlementId } = await sandbox.buy();
+    expect(await sandbox.adapter.resolveLanding(signUp.fields)).toMatchObject({ ok: true, buyerAccountId: accountId, truth: { externalSubscriptionId: entitlementId }, signUpRefs: { accountId, userIdentity: expect.stringMatching(/^\d+$/) } });
+  });
+
+  it('does not land with a token that somebody else made', async () => {
+    const { entitlementId } = await sandbox.buy();
+    const codes: Record<string, string> = {};
+    for (const forge of ['wrong_key', 'wrong_aud', 'expired', 'too_long', 'wrong_iss', 'alg_none']) {
+      const { signUp } = await sandbox.control<{ signUp: { fields: Record<string, string> } }>('POST', '/gcp/sign-up-tokens', { entitlementId, forge });
+      const answer = await sandbox.adapter.resolveLanding(signUp.fields);
+      codes[forge] = answer.ok ? 'ok' : answer.code;
+    }
+    expect(codes).toEqual({
+      wrong_key: 'landing.token_invalid', wrong_aud: 'landing.not_for_us', expired: 'landing.token_expired', too_long: 'landing.token_invalid', wrong_iss: 'landing.token_invalid', alg_none: 'landing.token_invalid',
+    });
+  });
+
+  it('is not there yet, or not reachable: the buyer may come again', async () => {
+    const { accountId, entitlementId, signUp } = await sandbox.buy();
+    await sandbox.fault('listEntitlements', 'status', { status: 500 });
+    expect(await sandbox.adapter.resolveLanding(signUp.fields)).toMatchObject({ ok: false, code: 'landing.unavailable' });
+    await sandbox.act(entitlementId, 'cancel-now');
+    const later = await sandbox.control<{ signUp: { fields: Record<string, string> } }>('POST', '/gcp/sign-up-tokens', { accountId });
+    expect(await sandbox.adapter.resolveLanding(later.signUp.fields)).toMatchObject({ ok: false, code: 'landing.unavailable' });
+  });
+
+  it('changes its plan only to the plan that waits', async () => {
+    const { entitlementId } = await active();
+    await sandbox.act(entitlementId, 'change-plan', { planId: 'premium' });
+    const [event] = await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_PLAN_CHANGE_REQUESTED')).stored);
+    const wrong = { ...event!.change!, toExternalPlanId: 'other' };
+    await expect(sandbox.adapter.answerChange(event!.truth!, wrong, yes)).rejects.toMatchObject({ code: 'gcp.change_superseded' });
+    await sandbox.adapter.answerChange(event!.truth!, event!.change!, no);
+    await expect(sandbox.adapter.answerChange(event!.truth!, event!.change!, yes)).rejects.toMatchObject({ code: 'gcp.change_dropped' });
+    await sandbox.act(entitlementId, 'change-plan', { planId: 'premium' });
+    await sandbox.fault('approvePlanChange', 'drop_after');
+    await sandbox.adapter.answerChange(event!.truth!, event!.change!, yes);
+    expect((await sandbox.truth(entitlementId)).externalPlanId).toBe('premium');
+    await expect(sandbox.adapter.answerChange(event!.truth!, event!.change!, no)).rejects.toMatchObject({ code: 'gcp.change_in_force' });
+    expect(await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_PLAN_CHANGED')).stored)).toMatchObject([{ kind: 'changed', truth: { externalPlanId: 'premium' } }]);
+  });
+
+  it('that is cancelled at its term end has an end, until that is reverted', async () => {
+    const { entitlementId } = await active();
+    await sandbox.act(entitlementId, 'cancel');
+    const { stored } = await sandbox.message(entitlementId, 'ENTITLEMENT_PENDING_CANCELLATION');
+    const [pending] = await sandbox.adapter.normalise(stored);
+    expect(pending).toMatchObject({ kind: 'end_scheduled', truth: { state: 'active' } });
+    expect(pending!.effectiveAt!.getTime()).toBeGreaterThan(sandbox.clock.now().getTime());
+    await sandbox.act(entitlementId, 'revert-cancel');
+    expect(await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_CANCELLATION_REVERTED')).stored)).toMatchObject([{ kind: 'end_reverted', truth: { state: 'active', endsAt: null } }]);
+    expect(await sandbox.adapter.normalise(stored), 'the old message is stale').toMatchObject([{ kind: 'noted' }]);
+  });
+
+  it('that was deleted reads as nothing', async () => {
+    const { entitlementId } = await active();
+    await sandbox.act(entitlementId, 'cancel-now');
+    await expect(sandbox.adapter.acknowledge(await sandbox.truth(entitlementId), { tenantId: randomUUID() })).rejects.toBeInstanceOf(MarketplaceRefusal);
+    await sandbox.act(entitlementId, 'delete');
+    expect(await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_DELETED')).stored)).toMatchObject([{ kind: 'data_deletion_due', truth: null }]);
+    expect(await sandbox.adapter.readTruth(entitlementId)).toBeNull();
+  });
+});
+
+describe('pulling', () => {
+  let sandbox: GcpSandbox;
+  beforeAll(async () => { sandbox = await GcpSandbox.start({}, false); });
+  afterAll(() => sandbox?.stop());
+
+  it('brings a message again until it is stored, and never after', async () => {
+    const { entitlementId } = await sandbox.buy();
+    const tries: string[] = [];
+    const stored: string[] = [];
+    const first = await sandbox.adapter.pull(async (m) => {
+      if (m.externalSubscriptionId !== entitlementId) return;
+      tries.push(m.naturalKey);
+      if (tries.length === 1) throw new Error('the database is down');
+      stored.push(m.naturalKey);
+    });
+    await sandbox.until(() => stored.length > 0);
+    await first.stop();
+    expect(tries).toEqual([stored[0], stored[0]]);
+    const after: PulledMessage[] = [];
+    const second = await sandbox.adapter.pull(async (m) => void after.push(m));
+    await sandbox.publish(Buffer.from([0xff, 0xfe, 0x00]));
+    const odd = await sandbox.until(() => after.find((m) => m.naturalKey.startsWith('sha256:')));
+    await second.stop();
+    expect(odd.body).toContain('undecodable');
+    expect(after.filter((m) => m.externalSubscriptionId === entitlementId)).toEqual([]);
+  });
+
+  it('waits at its stop for the message in work, which is then acknowledged', async () => {
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => { release = resolve; });
+    const seen: string[] = [];
+    const first = await sandbox.adapter.pull(async (m) => { seen.push(m.naturalKey); await held; });
+    await sandbox.publish(Buffer.from('held'));
+    await sandbox.until(() => seen.length > 0);
+    const stopped = first.stop();
+    release();
+    await stopped;
+    const again: PulledMessage[] = [];
+    const second = await sandbox.adapter.pull(async (m) => void again.push(m));
+    await sandbox.publish(Buffer.from('after'));
+    await sandbox.until(() => again.some((m) => m.body === 'after'));
+    await second.stop();
+    expect(again.map((m) => m.body)).toEqual(['after']);
+  });
+
+  it('of a subscription that is not there is tried again and can be stopped; the doctor says what to do', async () => {
+    const errors: string[] = [];
+    const logger = { debug: () => undefined, warn: () => undefined, error: (_: unknown, text: string) => void errors.push(text) } as never;
+    const lost = sandbox.adapterWith({ subscription: 'not-there' }, logger);
+    const pulling = await lost.pull(async () => undefined);
+    await sandbox.until(() => errors.length >= 2);
+    await pulling.stop();
+    expect((await lost.doctor()).find((c) => c.check === 'gcp.pubsub')).toMatchObject({ result: 'fail', remedy: expect.stringContaining('not-there') });
+  });
+});
