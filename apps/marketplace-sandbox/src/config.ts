@@ -52,7 +52,13 @@ export function readConfig(env: NodeJS.ProcessEnv): SandboxConfig {
   }
   const port = portOf(env, 'SANDBOX_PORT', '4010');
   const pubsubPort = portOf(env, 'SANDBOX_PUBSUB_PORT', '0');
-  return { host, port, pubsubPort, settingsPath: env['SANDBOX_SETTINGS'] || findDemoSettings(), dataFolder: env['SANDBOX_DATA'] || undefined };
+  return {
+    host,
+    port,
+    pubsubPort,
+    settingsPath: env['SANDBOX_SETTINGS'] || findDemoSettings(),
+    dataFolder: env['SANDBOX_DATA'] || undefined,
+  };
 }
 
 function portOf(env: NodeJS.ProcessEnv, name: string, preset: string): number {

@@ -72,7 +72,17 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
 
   // Only when the settings name a Google listing.
   const listed = settings.current.gcp;
-  const gcp = listed && new GcpMarketplace({ store, clock, calls, faults, billed, settings: () => settings.current.gcp ?? listed, pubsubPort: config.pubsubPort ?? 0 });
+  const gcp =
+    listed &&
+    new GcpMarketplace({
+      store,
+      clock,
+      calls,
+      faults,
+      billed,
+      settings: () => settings.current.gcp ?? listed,
+      pubsubPort: config.pubsubPort ?? 0,
+    });
   let pubsubHost: string | undefined;
 
   const app = Fastify({ routerOptions: { ignoreTrailingSlash: true, maxParamLength: 500 }, forceCloseConnections: true });

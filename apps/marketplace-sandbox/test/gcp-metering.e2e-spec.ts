@@ -24,7 +24,16 @@ describe('Service Control (contract gcp §4)', () => {
     const answer = await gcp.service('report', { operations: [operation] });
     expect([answer.status, answer.json.reportErrors]).toEqual([200, undefined]);
     expect(await gcp.billed(entitlementId)).toEqual([
-      { marketplace: 'gcp', externalId: entitlementId, planId: 'standard', dimension: METRIC, hour: operation.startTime, quantity: '9007199254740993', receipt: operation.operationId, acceptedAt: expect.any(String) },
+      {
+        marketplace: 'gcp',
+        externalId: entitlementId,
+        planId: 'standard',
+        dimension: METRIC,
+        hour: operation.startTime,
+        quantity: '9007199254740993',
+        receipt: operation.operationId,
+        acceptedAt: expect.any(String),
+      },
     ]);
   });
 
@@ -55,7 +64,10 @@ describe('Service Control (contract gcp §4)', () => {
     await gcp.check(good);
     const wrong = gcp.operation(consumerId, start, end, valued(`${SERVICE}/standard_mib_egress`, { doubleValue: 1.5 }));
     const answer = await gcp.service('report', { operations: [good, wrong] });
-    expect([answer.status, answer.json.error.message]).toEqual([400, "Inconsistent metric value type for 'standard_mib_egress'. Expecting int64, got double"]);
+    expect([answer.status, answer.json.error.message]).toEqual([
+      400,
+      "Inconsistent metric value type for 'standard_mib_egress'. Expecting int64, got double",
+    ]);
     expect(await gcp.billed(entitlementId)).toEqual([]);
     for (const bad of [
       valued(METRIC, { int64Value: 150 }),
@@ -151,7 +163,8 @@ describe('Service Control (contract gcp §4)', () => {
   });
 
   it('says why a consumer may not be served: not active, billing disabled, scripted (§4, checkErrors)', async () => {
-    const codes = async (consumerId: string): Promise<string | undefined> => (await gcp.check(gcp.operation(consumerId, ...(await gcp.lastHour())))).json.checkErrors?.[0].code;
+    const codes = async (consumerId: string): Promise<string | undefined> =>
+      (await gcp.check(gcp.operation(consumerId, ...(await gcp.lastHour())))).json.checkErrors?.[0].code;
     await gcp.settings({ usageReportingIdFrom: 'requested' });
     const asked = await gcp.buy();
     await gcp.settings({ usageReportingIdFrom: 'active' });
@@ -176,7 +189,9 @@ describe('Service Control (contract gcp §4)', () => {
     await expect(gcp.service('report', { operations: [operation] })).rejects.toThrow();
     expect((await gcp.service('report', { operations: [operation] })).json.reportErrors).toBeUndefined();
     expect(await gcp.billed(entitlementId)).toHaveLength(1);
-    const elsewhere = await call(`${gcp.running.url}/gcp/servicecontrol/v1/services/other.example:report`, { body: { operations: [operation] } });
+    const elsewhere = await call(`${gcp.running.url}/gcp/servicecontrol/v1/services/other.example:report`, {
+      body: { operations: [operation] },
+    });
     expect([elsewhere.status, elsewhere.json.error.status]).toEqual([404, 'NOT_FOUND']);
   });
 

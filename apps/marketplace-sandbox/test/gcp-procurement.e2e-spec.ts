@@ -28,7 +28,11 @@ describe('the sign-up token (contract gcp §1)', () => {
     await jwtVerify(token, createLocalJWKSet((await keys('jwk')).json), checks);
     expect(payload.sub).toBe(bought.accountId);
     expect((payload.exp ?? 0) - (payload.iat ?? 0)).toBe(300);
-    expect(payload['google']).toEqual({ roles: expect.any(Array), user_identity: expect.stringMatching(/^\d+$/), orders: [bought.orderId] });
+    expect(payload['google']).toEqual({
+      roles: expect.any(Array),
+      user_identity: expect.stringMatching(/^\d+$/),
+      orders: [bought.orderId],
+    });
     expect(Math.abs((payload.iat ?? 0) - Date.now() / 1000)).toBeLessThan(5);
   });
 
@@ -75,8 +79,15 @@ describe('the Procurement API (contract gcp §2)', () => {
     const early = await gcp.api(`/entitlements/${entitlementId}:approve`, {});
     expect([early.status, early.json.error]).toEqual([400, refused]);
     const account = await gcp.api(`/accounts/${accountId}`);
-    expect(account.json).toMatchObject({ name: `providers/${PROVIDER}/accounts/${accountId}`, state: 'ACCOUNT_ACTIVE', approvals: [{ name: 'signup', state: 'PENDING' }] });
-    expect((await gcp.api(`/accounts/${accountId}:approve`, { approvalName: 'signup', reason: 'signed up', properties: { tenantId: 't-1' } })).json).toEqual({});
+    expect(account.json).toMatchObject({
+      name: `providers/${PROVIDER}/accounts/${accountId}`,
+      state: 'ACCOUNT_ACTIVE',
+      approvals: [{ name: 'signup', state: 'PENDING' }],
+    });
+    expect(
+      (await gcp.api(`/accounts/${accountId}:approve`, { approvalName: 'signup', reason: 'signed up', properties: { tenantId: 't-1' } }))
+        .json,
+    ).toEqual({});
     expect((await gcp.api(`/entitlements/${entitlementId}:approve`, {})).json).toEqual({});
     const again = await gcp.api(`/entitlements/${entitlementId}:approve`, {});
     expect([again.status, again.json.error]).toEqual([400, refused]);
@@ -86,8 +97,14 @@ describe('the Procurement API (contract gcp §2)', () => {
   it('leaves unset fields out and shows usageReportingId only once active (§2)', async () => {
     const { entitlementId, accountId } = await gcp.buy();
     const asked = await gcp.get(entitlementId);
-    expect(asked).toMatchObject({ state: 'ENTITLEMENT_ACTIVATION_REQUESTED', plan: 'standard', account: `providers/${PROVIDER}/accounts/${accountId}`, orderId: entitlementId });
-    for (const name of ['usageReportingId', 'newPendingPlan', 'messageToUser', 'cancellationReason', 'offerEndTime']) expect(asked).not.toHaveProperty(name);
+    expect(asked).toMatchObject({
+      state: 'ENTITLEMENT_ACTIVATION_REQUESTED',
+      plan: 'standard',
+      account: `providers/${PROVIDER}/accounts/${accountId}`,
+      orderId: entitlementId,
+    });
+    for (const name of ['usageReportingId', 'newPendingPlan', 'messageToUser', 'cancellationReason', 'offerEndTime'])
+      expect(asked).not.toHaveProperty(name);
     await gcp.api(`/accounts/${accountId}:approve`, { approvalName: 'signup' });
     await gcp.api(`/entitlements/${entitlementId}:approve`, {});
     const active = await gcp.get(entitlementId);
@@ -130,21 +147,34 @@ describe('the Procurement API (contract gcp §2)', () => {
   it('changes a plan only under the name that is pending; a refusal keeps the old plan (§2, States)', async () => {
     const { entitlementId } = await gcp.active();
     await gcp.act(entitlementId, 'change-plan', { planId: 'premium' });
-    expect(await gcp.get(entitlementId)).toMatchObject({ state: 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL', plan: 'standard', newPendingPlan: 'premium' });
+    expect(await gcp.get(entitlementId)).toMatchObject({
+      state: 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL',
+      plan: 'standard',
+      newPendingPlan: 'premium',
+    });
     expect((await gcp.api(`/entitlements/${entitlementId}:approvePlanChange`, { pendingPlanName: 'standard' })).status).toBe(400);
-    expect((await gcp.api(`/entitlements/${entitlementId}:rejectPlanChange`, { pendingPlanName: 'premium', reason: 'no' })).json).toEqual({});
+    expect((await gcp.api(`/entitlements/${entitlementId}:rejectPlanChange`, { pendingPlanName: 'premium', reason: 'no' })).json).toEqual(
+      {},
+    );
     expect(await gcp.get(entitlementId)).toMatchObject({ state: 'ENTITLEMENT_ACTIVE', plan: 'standard' });
     await gcp.act(entitlementId, 'change-plan', { planId: 'premium' });
     expect((await gcp.api(`/entitlements/${entitlementId}:approvePlanChange`, { pendingPlanName: 'premium' })).json).toEqual({});
     expect(await gcp.get(entitlementId)).toMatchObject({ state: 'ENTITLEMENT_ACTIVE', plan: 'premium' });
     const types = (await gcp.messages(entitlementId)).map((one) => one.eventType);
-    expect(types.slice(-4)).toEqual(['ENTITLEMENT_PLAN_CHANGE_REQUESTED', 'ENTITLEMENT_PLAN_CHANGE_CANCELLED', 'ENTITLEMENT_PLAN_CHANGE_REQUESTED', 'ENTITLEMENT_PLAN_CHANGED']);
+    expect(types.slice(-4)).toEqual([
+      'ENTITLEMENT_PLAN_CHANGE_REQUESTED',
+      'ENTITLEMENT_PLAN_CHANGE_CANCELLED',
+      'ENTITLEMENT_PLAN_CHANGE_REQUESTED',
+      'ENTITLEMENT_PLAN_CHANGED',
+    ]);
   });
 
   it('takes messageToUser only while we are asked, and knows neither suspension nor other masks (§2)', async () => {
     const { entitlementId, accountId } = await gcp.buy();
     const path = `/entitlements/${entitlementId}`;
-    expect((await gcp.patch(`${path}?updateMask=messageToUser`, { messageToUser: 'Sign up first' })).json.messageToUser).toBe('Sign up first');
+    expect((await gcp.patch(`${path}?updateMask=messageToUser`, { messageToUser: 'Sign up first' })).json.messageToUser).toBe(
+      'Sign up first',
+    );
     expect((await gcp.patch(`${path}?updateMask=plan`, { plan: 'premium' })).status).toBe(400);
     expect((await gcp.api(`${path}:suspend`, { reason: 'x' })).json.error.status).toBe('UNIMPLEMENTED');
     await gcp.api(`/accounts/${accountId}:approve`, { approvalName: 'signup' });

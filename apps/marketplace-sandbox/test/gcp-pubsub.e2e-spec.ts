@@ -1,4 +1,4 @@
-import { type Message, PubSub, v1 } from '@google-cloud/pubsub';
+import { type Message, type PubSub, v1 } from '@google-cloud/pubsub';
 import { credentials } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type GcpWire, startGcp, SUBSCRIPTION, TOPIC } from './support/gcp-harness.js';
@@ -38,8 +38,11 @@ function listen(wire: Started, answer: (got: Got, count: number) => void): Got[]
   return got;
 }
 const typesOf = (got: Got[], bought: { entitlementId: string; accountId: string }): string[] =>
-  got.filter(({ body }) => body.entitlement?.id === bought.entitlementId || body.account?.id === bought.accountId).map(({ body }) => body.eventType);
-const fault = (operation: string, kind: string): Promise<unknown> => gcp.running.control('/faults', { body: { marketplace: 'gcp', operation, kind } });
+  got
+    .filter(({ body }) => body.entitlement?.id === bought.entitlementId || body.account?.id === bought.accountId)
+    .map(({ body }) => body.eventType);
+const fault = (operation: string, kind: string): Promise<unknown> =>
+  gcp.running.control('/faults', { body: { marketplace: 'gcp', operation, kind } });
 
 describe('the notifications (contract gcp §3)', () => {
   it('of one purchase are ACCOUNT_ACTIVE and CREATION_REQUESTED under one eventId, by StreamingPull (§3, Delivery; §6)', async () => {
@@ -50,7 +53,12 @@ describe('the notifications (contract gcp §3)', () => {
       const mine = got.filter(({ body }) => body.entitlement?.id === bought.entitlementId || body.account?.id === bought.accountId);
       return mine.length === 2 && mine.sort((a, b) => (a.message.id < b.message.id ? -1 : 1));
     });
-    expect(account?.body).toEqual({ eventId: asked?.body.eventId, eventType: 'ACCOUNT_ACTIVE', providerId: 'harbor-storage-public', account: { id: bought.accountId, updateTime: expect.stringMatching(/\.\d{6}Z$/) } });
+    expect(account?.body).toEqual({
+      eventId: asked?.body.eventId,
+      eventType: 'ACCOUNT_ACTIVE',
+      providerId: 'harbor-storage-public',
+      account: { id: bought.accountId, updateTime: expect.stringMatching(/\.\d{6}Z$/) },
+    });
     expect(asked?.body.entitlement).toMatchObject({ id: bought.entitlementId, newOfferEndTime: '' });
     expect([Object.keys(asked?.message.attributes ?? {}), account?.message.id === asked?.message.id]).toEqual([[], false]);
     await gcp.api(`/accounts/${bought.accountId}:approve`, { approvalName: 'signup' });
@@ -73,7 +81,10 @@ describe('the notifications (contract gcp §3)', () => {
 
   it('come back after a nack and after the deadline, and not after an ack (§6)', async () => {
     const got = listen(gcp, ({ message }, count) => (count === 1 ? message.nack() : message.ack()));
-    const id = await gcp.client().topic(TOPIC).publishMessage({ data: Buffer.from('{"eventType":"TRY"}') });
+    const id = await gcp
+      .client()
+      .topic(TOPIC)
+      .publishMessage({ data: Buffer.from('{"eventType":"TRY"}') });
     const tries = await eventually(() => {
       const mine = got.filter(({ message }) => message.id === id);
       return mine.length >= 1 && got.length >= 2 && mine;
@@ -86,16 +97,24 @@ describe('the notifications (contract gcp §3)', () => {
 
   it('can be pulled, extended and acknowledged by the low-level client (§6)', async () => {
     const [host, port] = gcp.pubsubHost.split(':');
-    const client = new v1.SubscriberClient({ servicePath: host, port: Number(port), sslCreds: credentials.createInsecure(), projectId: 'harbor-storage-public' });
+    const client = new v1.SubscriberClient({
+      servicePath: host,
+      port: Number(port),
+      sslCreds: credentials.createInsecure(),
+      projectId: 'harbor-storage-public',
+    });
     const name = 'projects/harbor-storage-public/subscriptions/second-one';
     try {
       await client.createSubscription({ name, topic: TOPIC });
       await expect(client.createSubscription({ name, topic: TOPIC })).rejects.toMatchObject({ code: 6 });
       expect((await client.getSubscription({ subscription: name }))[0]).toMatchObject({ name, topic: TOPIC, ackDeadlineSeconds: 10 });
       await expect(client.getSubscription({ subscription: `${name}-not` })).rejects.toMatchObject({ code: 5 });
-      await expect(client.createSubscription({ name: 'projects/harbor-storage-public/subscriptions/mp', topic: TOPIC })).rejects.toMatchObject({ code: 3 });
+      await expect(
+        client.createSubscription({ name: 'projects/harbor-storage-public/subscriptions/mp', topic: TOPIC }),
+      ).rejects.toMatchObject({ code: 3 });
       await gcp.buy({ buyer: 'Pulled' });
-      const pull = async (): Promise<string[]> => ((await client.pull({ subscription: name, maxMessages: 10 }))[0].receivedMessages ?? []).map((one) => one.ackId ?? '');
+      const pull = async (): Promise<string[]> =>
+        ((await client.pull({ subscription: name, maxMessages: 10 }))[0].receivedMessages ?? []).map((one) => one.ackId ?? '');
       const first = await pull();
       expect(first).toHaveLength(2);
       expect(await pull()).toEqual([]);
@@ -105,7 +124,12 @@ describe('the notifications (contract gcp §3)', () => {
       await client.acknowledge({ subscription: name, ackIds: again.slice(0, 1) });
       await client.modifyAckDeadline({ subscription: name, ackIds: again.slice(1), ackDeadlineSeconds: 1 });
       // The deadline runs in real time.
-      expect(await eventually(async () => { const back = await pull(); return back.length > 0 && back; })).toHaveLength(1);
+      expect(
+        await eventually(async () => {
+          const back = await pull();
+          return back.length > 0 && back;
+        }),
+      ).toHaveLength(1);
     } finally {
       await client.deleteSubscription({ subscription: name });
       await client.close();
@@ -130,11 +154,17 @@ describe('the notifications (contract gcp §3)', () => {
 
   it('wait for the sign-up, or come late, when the purchase says so (§1, Event order is free)', async () => {
     const first = await gcp.buy({ landingFirst: true });
-    expect([first.notifications, (await gcp.messages(first.entitlementId)).map((one) => one.state)]).toEqual(['after_landing', ['pending', 'pending']]);
+    expect([first.notifications, (await gcp.messages(first.entitlementId)).map((one) => one.state)]).toEqual([
+      'after_landing',
+      ['pending', 'pending'],
+    ]);
     await gcp.running.advance(6);
     expect((await gcp.messages(first.entitlementId)).map((one) => one.state)).toEqual(['published', 'published']);
     const late = await gcp.buy({ orderDelay: 86_400 });
-    expect([late.notifications, (await gcp.messages(late.entitlementId)).map((one) => one.state)]).toEqual(['order_delayed', ['published', 'pending']]);
+    expect([late.notifications, (await gcp.messages(late.entitlementId)).map((one) => one.state)]).toEqual([
+      'order_delayed',
+      ['published', 'pending'],
+    ]);
     await gcp.running.advance(86_401);
     expect((await gcp.messages(late.entitlementId)).map((one) => one.state)).toEqual(['published', 'published']);
   });
@@ -153,7 +183,8 @@ describe('the notifications (contract gcp §3)', () => {
     const bought = await before.buy();
     const nacked = listen(before, ({ message }) => message.nack());
     await eventually(() => nacked.length >= 2);
-    const keys = (url: string): ReturnType<typeof call> => call(`${url}/gcp/robot/v1/metadata/jwk/cloud-commerce-partner@system.gserviceaccount.com`);
+    const keys = (url: string): ReturnType<typeof call> =>
+      call(`${url}/gcp/robot/v1/metadata/jwk/cloud-commerce-partner@system.gserviceaccount.com`);
     const jwks = (await keys(before.running.url)).text;
     await Promise.all(open.splice(0).map((client) => client.close()));
     await before.stop();
@@ -179,7 +210,10 @@ describe('the notifications (contract gcp §3)', () => {
 
 describe('the storefront of Google', () => {
   const form = (path: string, fields: Record<string, string>): ReturnType<typeof call> =>
-    call(`${gcp.running.url}/storefront/gcp${path}`, { text: new URLSearchParams(fields).toString(), headers: { 'content-type': 'application/x-www-form-urlencoded' } });
+    call(`${gcp.running.url}/storefront/gcp${path}`, {
+      text: new URLSearchParams(fields).toString(),
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    });
 
   it('sells, leads to the sign-up with a form of the token, and lists what is bought (§1)', async () => {
     const page = await form('/purchases', { planId: 'premium', buyer: 'Breakwater Maps', order: 'notification_first' });

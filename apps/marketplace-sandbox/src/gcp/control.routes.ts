@@ -12,7 +12,12 @@ const purchaseBody = z.strictObject({
   notificationFirst: z.boolean().optional(),
   landingFirst: z.boolean().optional(),
 });
-const adjustBody = z.strictObject({ externalId: z.string(), dimension: z.string(), hour: z.iso.datetime(), by: z.string().regex(/^-?\d+(\.\d+)?$/) });
+const adjustBody = z.strictObject({
+  externalId: z.string(),
+  dimension: z.string(),
+  hour: z.iso.datetime(),
+  by: z.string().regex(/^-?\d+(\.\d+)?$/),
+});
 const tokenBody = z
   .strictObject({ entitlementId: z.string().optional(), accountId: z.string().optional(), forge: z.enum(forgeries).default('none') })
   .refine((body) => (body.entitlementId === undefined) !== (body.accountId === undefined), 'name an entitlementId or an accountId');
@@ -37,7 +42,8 @@ export function gcpControlRoutes(scope: FastifyInstance, desk: GcpDesk): void {
 
   scope.post('/sign-up-tokens', async (request, reply) => {
     const { entitlementId, accountId, forge } = parseBody(tokenBody, request.body);
-    const signUp = entitlementId === undefined ? await desk.signUpOfAccount(accountId ?? '', forge) : await desk.signUp(entitlementId, forge);
+    const signUp =
+      entitlementId === undefined ? await desk.signUpOfAccount(accountId ?? '', forge) : await desk.signUp(entitlementId, forge);
     return reply.code(201).send({ signUp });
   });
 

@@ -28,7 +28,12 @@ export interface GcpPurchase {
   notifications: 'sent' | 'order_delayed' | 'after_landing';
 }
 
-const LIVE: EntitlementState[] = ['ENTITLEMENT_ACTIVE', 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL', 'ENTITLEMENT_PENDING_PLAN_CHANGE', 'ENTITLEMENT_PENDING_CANCELLATION'];
+const LIVE: EntitlementState[] = [
+  'ENTITLEMENT_ACTIVE',
+  'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL',
+  'ENTITLEMENT_PENDING_PLAN_CHANGE',
+  'ENTITLEMENT_PENDING_CANCELLATION',
+];
 
 /** What the buyer and Google's billing do; used by the control surface and the storefront. */
 export class GcpDesk {
@@ -68,8 +73,14 @@ export class GcpDesk {
   }
 
   signUpOfAccount(accountId: string, forge: Forgery): Promise<SignUpForm> {
-    const orders = this.context.state.entitlements.values().filter((one) => one.accountId === accountId && one.state !== 'ENTITLEMENT_CANCELLED');
-    return this.signUps.form(this.account(accountId), orders.map((one) => one.id), forge);
+    const orders = this.context.state.entitlements
+      .values()
+      .filter((one) => one.accountId === accountId && one.state !== 'ENTITLEMENT_CANCELLED');
+    return this.signUps.form(
+      this.account(accountId),
+      orders.map((one) => one.id),
+      forge,
+    );
   }
 
   notify(id: string): number {
@@ -167,8 +178,14 @@ export class GcpDesk {
     const hour = new Date(Math.floor(Date.parse(change.hour) / HOUR) * HOUR).toISOString();
     const found = this.context.state.usage
       .entries()
-      .find(([, usage]) => usage.entitlementId === change.externalId && usage.hour === hour && (usage.metric === change.dimension || usage.metric.endsWith(`/${change.dimension}`)));
-    if (!found) throw new ControlError(404, 'billed.unknown', `Nothing was accepted for ${change.externalId}, ${change.dimension}, ${hour}.`);
+      .find(
+        ([, usage]) =>
+          usage.entitlementId === change.externalId &&
+          usage.hour === hour &&
+          (usage.metric === change.dimension || usage.metric.endsWith(`/${change.dimension}`)),
+      );
+    if (!found)
+      throw new ControlError(404, 'billed.unknown', `Nothing was accepted for ${change.externalId}, ${change.dimension}, ${hour}.`);
     const [key, usage] = found;
     return this.context.state.usage.put(key, { ...usage, quantity: sumDecimals([usage.quantity, change.by]) });
   }

@@ -115,7 +115,11 @@ export class GcpMarketplace {
           this.apiScope(scope);
           scope.addHook('preHandler', (request, _reply, next) => {
             const bearer = /^Bearer \S+$/.test(request.headers.authorization ?? '');
-            next(this.parts.settings().requireBearer && !bearer ? new GcpError('UNAUTHENTICATED', 'Request is missing required authentication credential.') : undefined);
+            next(
+              this.parts.settings().requireBearer && !bearer
+                ? new GcpError('UNAUTHENTICATED', 'Request is missing required authentication credential.')
+                : undefined,
+            );
           });
           routes(scope);
           done();
@@ -126,12 +130,17 @@ export class GcpMarketplace {
     void app.register(
       (scope, _options, done) => {
         this.apiScope(scope);
-        scope.get<{ Params: { form: string; signer: string } }>('/robot/v1/metadata/:form/:signer', { config: { operation: 'keys' } }, (request, reply) => {
-          const { form, signer } = request.params;
-          if (signer !== SIGNER || (form !== 'x509' && form !== 'jwk')) throw new GcpError('NOT_FOUND', 'Requested entity was not found.');
-          reply.header('cache-control', `public, max-age=${this.parts.settings().keysMaxAgeSeconds}, must-revalidate, no-transform`);
-          return form === 'x509' ? this.keys.certificates() : this.keys.jwks();
-        });
+        scope.get<{ Params: { form: string; signer: string } }>(
+          '/robot/v1/metadata/:form/:signer',
+          { config: { operation: 'keys' } },
+          (request, reply) => {
+            const { form, signer } = request.params;
+            if (signer !== SIGNER || (form !== 'x509' && form !== 'jwk'))
+              throw new GcpError('NOT_FOUND', 'Requested entity was not found.');
+            reply.header('cache-control', `public, max-age=${this.parts.settings().keysMaxAgeSeconds}, must-revalidate, no-transform`);
+            return form === 'x509' ? this.keys.certificates() : this.keys.jwks();
+          },
+        );
         done();
       },
       { prefix: '/gcp' },

@@ -55,10 +55,11 @@ export class GcpLifecycle {
   announcePurchase(entitlement: GcpEntitlement, requestDelay: number, accountDelay = 0): void {
     const { state } = this.context;
     const account = state.accounts.get(entitlement.accountId);
-    const isNew = !state.notifications.values().some((one) => one.accountId === entitlement.accountId && one.eventType === 'ACCOUNT_ACTIVE');
+    const isNew = !state.notifications
+      .values()
+      .some((one) => one.accountId === entitlement.accountId && one.eventType === 'ACCOUNT_ACTIVE');
     const eventId = this.context.settings().sharedEventId ? entitlement.purchaseEventId : undefined;
-    if (isNew && account)
-      this.notifications.account(account, 'ACCOUNT_ACTIVE', entitlement.id, { eventId, delaySeconds: accountDelay });
+    if (isNew && account) this.notifications.account(account, 'ACCOUNT_ACTIVE', entitlement.id, { eventId, delaySeconds: accountDelay });
     const extras = { newPendingOfferDuration: `P${entitlement.termMonths}M`, newOfferEndTime: '' };
     this.notifications.entitlement(entitlement, 'ENTITLEMENT_CREATION_REQUESTED', { eventId, extras, delaySeconds: requestDelay });
     if (entitlement.awaitsSignUp) state.entitlements.put(entitlement.id, { ...entitlement, awaitsSignUp: false });

@@ -20,8 +20,26 @@ export interface Operation {
 type Fields = Record<string, unknown>;
 
 const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/;
-const KNOWN = ['operationId', 'operationName', 'consumerId', 'startTime', 'endTime', 'labels', 'userLabels', 'metricValueSets', 'logEntries', 'importance'];
-const VALUE_KINDS: Record<string, string> = { int64Value: 'int64', doubleValue: 'double', distributionValue: 'distribution', boolValue: 'bool', stringValue: 'string', moneyValue: 'money' };
+const KNOWN = [
+  'operationId',
+  'operationName',
+  'consumerId',
+  'startTime',
+  'endTime',
+  'labels',
+  'userLabels',
+  'metricValueSets',
+  'logEntries',
+  'importance',
+];
+const VALUE_KINDS: Record<string, string> = {
+  int64Value: 'int64',
+  doubleValue: 'double',
+  distributionValue: 'distribution',
+  boolValue: 'bool',
+  stringValue: 'string',
+  moneyValue: 'money',
+};
 const ATTRIBUTION = /^cloudmarketplace\.googleapis\.com\/(resource_name|container_name)$/;
 const LABEL_KEY = /^[a-z][a-z0-9_./-]{0,127}$/;
 
@@ -42,7 +60,14 @@ export function readOperation(raw: unknown, call: 'check' | 'report', settings: 
   const endTime = instant(item, 'endTime');
   if (Date.parse(endTime) <= Date.parse(startTime)) throw invalid(`Invalid operation '${operationId}': end_time must be after start_time.`);
   checkLabels(item['userLabels']);
-  return { operationId, operationName, consumerId, startTime, endTime, metrics: readMetrics(item['metricValueSets'], operationId, settings) };
+  return {
+    operationId,
+    operationName,
+    consumerId,
+    startTime,
+    endTime,
+    metrics: readMetrics(item['metricValueSets'], operationId, settings),
+  };
 }
 
 function readMetrics(raw: unknown, operationId: string, settings: GcpSettings): MetricTotal[] {
@@ -76,13 +101,17 @@ function readValue(fields: Fields, metric: GcpMetric): string {
   if (kinds.length !== 1 || !kind) throw invalid(`Metric '${metric.id}' must have exactly one value.`);
   const short = metric.id.split('/').at(-1) ?? metric.id;
   const expected = metric.type === 'INT64' ? 'int64' : 'double';
-  if (VALUE_KINDS[kind] !== expected) throw invalid(`Inconsistent metric value type for '${short}'. Expecting ${expected}, got ${VALUE_KINDS[kind]}`);
+  if (VALUE_KINDS[kind] !== expected)
+    throw invalid(`Inconsistent metric value type for '${short}'. Expecting ${expected}, got ${VALUE_KINDS[kind]}`);
   const value = fields[kind];
   // 64-bit integers are text in JSON; a double is a number.
-  if (metric.type === 'INT64' && !(typeof value === 'string' && /^-?\d{1,19}$/.test(value))) throw invalid(`Invalid value at 'int64_value' (TYPE_INT64) of '${short}': a text of digits is expected.`);
-  if (metric.type === 'DOUBLE' && !(value instanceof ExactNumber)) throw invalid(`Invalid value at 'double_value' (TYPE_DOUBLE) of '${short}'.`);
+  if (metric.type === 'INT64' && !(typeof value === 'string' && /^-?\d{1,19}$/.test(value)))
+    throw invalid(`Invalid value at 'int64_value' (TYPE_INT64) of '${short}': a text of digits is expected.`);
+  if (metric.type === 'DOUBLE' && !(value instanceof ExactNumber))
+    throw invalid(`Invalid value at 'double_value' (TYPE_DOUBLE) of '${short}'.`);
   const digits = value instanceof ExactNumber ? value.text : String(value);
-  if (metric.type === 'INT64' && BigInt(digits) > 9_223_372_036_854_775_807n) throw invalid(`Invalid value at 'int64_value' (TYPE_INT64) of '${short}'.`);
+  if (metric.type === 'INT64' && BigInt(digits) > 9_223_372_036_854_775_807n)
+    throw invalid(`Invalid value at 'int64_value' (TYPE_INT64) of '${short}'.`);
   if (digits.startsWith('-')) throw invalid(`Negative value for the delta metric '${short}'.`);
   return digits;
 }
@@ -100,18 +129,21 @@ function labelKey(labels: unknown): string {
 }
 
 function object(value: unknown, what: string): Fields {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof ExactNumber) throw invalid(`Invalid value at '${what}'.`);
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof ExactNumber)
+    throw invalid(`Invalid value at '${what}'.`);
   return value as Fields;
 }
 
 function text(item: Fields, name: string): string {
   const value = item[name];
-  if (typeof value !== 'string' || value === '') throw invalid(`Invalid operation: ${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)} is required.`);
+  if (typeof value !== 'string' || value === '')
+    throw invalid(`Invalid operation: ${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)} is required.`);
   return value;
 }
 
 function instant(item: Fields, name: string): string {
   const value = text(item, name);
-  if (!INSTANT.test(value) || Number.isNaN(Date.parse(value))) throw invalid(`Invalid value at '${name}' (type.googleapis.com/google.protobuf.Timestamp), "${value}"`);
+  if (!INSTANT.test(value) || Number.isNaN(Date.parse(value)))
+    throw invalid(`Invalid value at '${name}' (type.googleapis.com/google.protobuf.Timestamp), "${value}"`);
   return value;
 }

@@ -82,14 +82,17 @@ export function procurementRoutes(scope: FastifyInstance, context: GcpContext, l
     return { ...(items.length ? { entitlements: items.map((one) => entitlementWire(one, settings())) } : {}), ...nextPageToken };
   });
 
-  scope.get<Named>(`${entitlements}/${ID}`, { config: { operation: 'getEntitlement' } }, (request) => entitlementWire(entitlement(request), settings()));
+  scope.get<Named>(`${entitlements}/${ID}`, { config: { operation: 'getEntitlement' } }, (request) =>
+    entitlementWire(entitlement(request), settings()),
+  );
 
   scope.post<Named>(`${entitlements}/${ID}::approve`, { config: { operation: 'approveEntitlement' } }, (request) => {
     const found = entitlement(request);
     const body = fields(request, ['properties', 'entitlementMigrated']);
     properties(body);
     // A resource name, not a flag (contract gcp §2).
-    if (body['entitlementMigrated'] !== undefined && typeof body['entitlementMigrated'] !== 'string') throw invalid("Invalid value at 'entitlement_migrated' (TYPE_STRING).");
+    if (body['entitlementMigrated'] !== undefined && typeof body['entitlementMigrated'] !== 'string')
+      throw invalid("Invalid value at 'entitlement_migrated' (TYPE_STRING).");
     const signUp = state.accounts.get(found.accountId)?.signUp;
     if (found.state !== 'ENTITLEMENT_ACTIVATION_REQUESTED' || signUp !== 'APPROVED') throw precondition();
     lifecycle.approve(found);
@@ -122,15 +125,20 @@ export function procurementRoutes(scope: FastifyInstance, context: GcpContext, l
     throw new GcpError('UNIMPLEMENTED', 'Suspension is not yet supported.');
   });
 
-  scope.patch<Named & { Querystring: { updateMask?: string } }>(`${entitlements}/${ID}`, { config: { operation: 'patchEntitlement' } }, (request) => {
-    const found = entitlement(request as FastifyRequest<Named>);
-    const mask = (request.query.updateMask ?? '').replace('message_to_user', 'messageToUser');
-    if (mask !== 'messageToUser') throw invalid('update_mask must be messageToUser: nothing else can be changed.');
-    const message = (request.body as Fields | undefined)?.['messageToUser'] ?? '';
-    if (typeof message !== 'string') throw invalid("Invalid value at 'entitlement.message_to_user' (TYPE_STRING).");
-    if (found.state !== 'ENTITLEMENT_ACTIVATION_REQUESTED' && found.state !== 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL') throw precondition();
-    return entitlementWire(lifecycle.patch(found, { messageToUser: message }), settings());
-  });
+  scope.patch<Named & { Querystring: { updateMask?: string } }>(
+    `${entitlements}/${ID}`,
+    { config: { operation: 'patchEntitlement' } },
+    (request) => {
+      const found = entitlement(request as FastifyRequest<Named>);
+      const mask = (request.query.updateMask ?? '').replace('message_to_user', 'messageToUser');
+      if (mask !== 'messageToUser') throw invalid('update_mask must be messageToUser: nothing else can be changed.');
+      const message = (request.body as Fields | undefined)?.['messageToUser'] ?? '';
+      if (typeof message !== 'string') throw invalid("Invalid value at 'entitlement.message_to_user' (TYPE_STRING).");
+      if (found.state !== 'ENTITLEMENT_ACTIVATION_REQUESTED' && found.state !== 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL')
+        throw precondition();
+      return entitlementWire(lifecycle.patch(found, { messageToUser: message }), settings());
+    },
+  );
 }
 
 function fields(request: FastifyRequest, known: string[]): Fields {
@@ -155,11 +163,16 @@ function reason(body: Fields): string {
 
 function properties(body: Fields): Record<string, string> {
   const given = body['properties'] ?? {};
-  if (typeof given !== 'object' || Array.isArray(given) || Object.values(given as object).some((value) => typeof value !== 'string')) throw invalid("Invalid value at 'properties'.");
+  if (typeof given !== 'object' || Array.isArray(given) || Object.values(given as object).some((value) => typeof value !== 'string'))
+    throw invalid("Invalid value at 'properties'.");
   return given as Record<string, string>;
 }
 
-function page<T extends { id: string }>(all: T[], query: ListQuery['Querystring'], most: number): { items: T[]; nextPageToken: { nextPageToken?: string } } {
+function page<T extends { id: string }>(
+  all: T[],
+  query: ListQuery['Querystring'],
+  most: number,
+): { items: T[]; nextPageToken: { nextPageToken?: string } } {
   const size = query.pageSize === undefined ? most : Number(query.pageSize);
   if (!Number.isInteger(size) || size < 0) throw invalid('page_size is not valid.');
   const limit = Math.min(size || most, 200);

@@ -26,9 +26,11 @@ export function serviceControlRoutes(scope: FastifyInstance, context: GcpContext
     const text = request.bodyText ?? '';
     if (Buffer.byteLength(text) > MAX_BYTES) throw invalid('Request payload size exceeds the limit: 1048576 bytes.');
     const parsed = text ? parseExact(text) : undefined;
-    if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw invalid('Invalid JSON payload received. Root element must be a message.');
+    if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+      throw invalid('Invalid JSON payload received. Root element must be a message.');
     for (const name of Object.keys(parsed)) {
-      if (name !== field && name !== 'serviceConfigId') throw invalid(`Invalid JSON payload received. Unknown name "${name}": Cannot find field.`);
+      if (name !== field && name !== 'serviceConfigId')
+        throw invalid(`Invalid JSON payload received. Unknown name "${name}": Cannot find field.`);
     }
     return (parsed as Record<string, unknown>)[field];
   }

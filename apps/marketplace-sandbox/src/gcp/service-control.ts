@@ -18,7 +18,12 @@ export interface ReportError {
 const CHECK_CACHED_MS = 60 * SECOND;
 const CLOCK_SLACK_MS = 60 * SECOND;
 const AFTER_CANCELLATION_MS = HOUR;
-const USABLE = new Set(['ENTITLEMENT_ACTIVE', 'ENTITLEMENT_PENDING_CANCELLATION', 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL', 'ENTITLEMENT_PENDING_PLAN_CHANGE']);
+const USABLE = new Set([
+  'ENTITLEMENT_ACTIVE',
+  'ENTITLEMENT_PENDING_CANCELLATION',
+  'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL',
+  'ENTITLEMENT_PENDING_PLAN_CHANGE',
+]);
 
 /** google.rpc.Code */
 const INTERNAL = 13;
@@ -32,7 +37,12 @@ export class ServiceControl {
     const { state, clock } = this.context;
     const entitlement = state.byConsumer(operation.consumerId);
     const code = entitlement ? checkCode(entitlement, state.entitlements.has(entitlement.id)) : 'CONSUMER_INVALID';
-    if (code) return { code, subject: operation.consumerId.replace('project_number:', 'project:'), detail: `The consumer cannot use the service: ${code}.` };
+    if (code)
+      return {
+        code,
+        subject: operation.consumerId.replace('project_number:', 'project:'),
+        detail: `The consumer cannot use the service: ${code}.`,
+      };
     state.checks.put(operation.operationId, { consumerId: operation.consumerId, at: clock.nowMs() });
     state.checks.put(`consumer|${operation.consumerId}`, { consumerId: operation.consumerId, at: clock.nowMs() });
     return undefined;
@@ -58,7 +68,11 @@ export class ServiceControl {
       // Identical operations are billed once (contract gcp §4, Dedupe).
       return before.text === text ? undefined : [EXISTS, `Operation '${operationId}' was reported before with other content.`];
     }
-    const fault = this.consumerFault(operation, entitlement) ?? this.windowFault(operation) ?? this.planFault(operation, entitlement) ?? this.continuityFault(operation, entitlement);
+    const fault =
+      this.consumerFault(operation, entitlement) ??
+      this.windowFault(operation) ??
+      this.planFault(operation, entitlement) ??
+      this.continuityFault(operation, entitlement);
     if (fault) return fault;
     this.accept(operation, entitlement, text);
     return undefined;
@@ -75,8 +89,10 @@ export class ServiceControl {
       return clock.nowMs() <= at + AFTER_CANCELLATION_MS && Date.parse(operation.endTime) <= at ? undefined : inactive;
     }
     if (!USABLE.has(entitlement.state)) return inactive;
-    if (entitlement.billingDisabledAt && Date.parse(operation.startTime) >= Date.parse(entitlement.billingDisabledAt)) return [DENIED, `Billing is disabled for consumer ${operation.consumerId}.`];
-    if (settings().checkFirst === 'required' && !entitlement.billingDisabledAt && !this.wasChecked(operation)) return [PRECONDITION, `Operation '${operation.operationId}' was not checked before it was reported.`];
+    if (entitlement.billingDisabledAt && Date.parse(operation.startTime) >= Date.parse(entitlement.billingDisabledAt))
+      return [DENIED, `Billing is disabled for consumer ${operation.consumerId}.`];
+    if (settings().checkFirst === 'required' && !entitlement.billingDisabledAt && !this.wasChecked(operation))
+      return [PRECONDITION, `Operation '${operation.operationId}' was not checked before it was reported.`];
     return undefined;
   }
 
@@ -90,7 +106,8 @@ export class ServiceControl {
   private windowFault(operation: Operation): [number, string] | undefined {
     const [start, end] = [Date.parse(operation.startTime), Date.parse(operation.endTime)];
     if (end > this.context.clock.nowMs() + CLOCK_SLACK_MS) return [INVALID, 'The end time is in the future.'];
-    if (end - start > this.context.settings().maxWindowSeconds * SECOND) return [INVALID, 'The interval between start and end time is too long.'];
+    if (end - start > this.context.settings().maxWindowSeconds * SECOND)
+      return [INVALID, 'The interval between start and end time is too long.'];
     return undefined;
   }
 
@@ -109,10 +126,14 @@ export class ServiceControl {
     const { overlaps, gaps } = this.context.settings();
     const [start, end] = [Date.parse(operation.startTime), Date.parse(operation.endTime)];
     for (const { metric } of operation.metrics) {
-      const others = this.context.state.usage.values().filter((one) => one.entitlementId === entitlement.id && one.metric === metric.id && one.operationId !== operation.operationId);
-      if (overlaps === 'refused' && others.some((one) => Date.parse(one.startTime) < end && start < Date.parse(one.endTime))) return [INVALID, `The interval overlaps one that was reported before for '${metric.id}'.`];
+      const others = this.context.state.usage
+        .values()
+        .filter((one) => one.entitlementId === entitlement.id && one.metric === metric.id && one.operationId !== operation.operationId);
+      if (overlaps === 'refused' && others.some((one) => Date.parse(one.startTime) < end && start < Date.parse(one.endTime)))
+        return [INVALID, `The interval overlaps one that was reported before for '${metric.id}'.`];
       const last = others.reduce((most, one) => Math.max(most, Date.parse(one.endTime)), 0);
-      if (gaps === 'refused' && last > 0 && start > last) return [INVALID, `The interval does not start where the last one of '${metric.id}' ended.`];
+      if (gaps === 'refused' && last > 0 && start > last)
+        return [INVALID, `The interval does not start where the last one of '${metric.id}' ended.`];
     }
     return undefined;
   }
@@ -140,7 +161,9 @@ export class ServiceControl {
   }
 
   private planWith(metricId: string, plans: string[]): string | undefined {
-    return plans.find((plan) => this.context.settings().plans.some((one) => one.id === plan && one.metrics.some((metric) => metric.id === metricId)));
+    return plans.find((plan) =>
+      this.context.settings().plans.some((one) => one.id === plan && one.metrics.some((metric) => metric.id === metricId)),
+    );
   }
 }
 
@@ -159,4 +182,3 @@ function plansDuring(entitlement: GcpEntitlement, operation: Operation): string[
     })
     .map(({ plan }) => plan);
 }
-

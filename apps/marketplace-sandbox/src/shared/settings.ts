@@ -8,7 +8,11 @@ import { gcpSettingsSchema } from '../gcp/settings.js';
 import { ControlError } from './http.js';
 import type { Store, Table } from './store.js';
 
-const settingsSchema = z.strictObject({ aws: awsSettingsSchema.prefault({}), azure: azureSettingsSchema, gcp: gcpSettingsSchema.optional() });
+const settingsSchema = z.strictObject({
+  aws: awsSettingsSchema.prefault({}),
+  azure: azureSettingsSchema,
+  gcp: gcpSettingsSchema.optional(),
+});
 export type SandboxSettings = z.output<typeof settingsSchema>;
 
 type Tree = Record<string, unknown>;

@@ -11,7 +11,8 @@ export function gcpSection(settings: GcpSettings | undefined, desk: GcpDesk): Ht
   const newestFirst = desk.list().sort((a, b) => (a.createTime < b.createTime ? 1 : -1));
   return html`<h2>Google Cloud Marketplace</h2>
     <form class="sheet" method="post" action="/storefront/gcp/purchases">
-      <strong>Product</strong><span>${settings.displayName} <span class="quiet">${settings.product}</span></span> <label for="gcp-plan">Plan</label
+      <strong>Product</strong><span>${settings.displayName} <span class="quiet">${settings.product}</span></span>
+      <label for="gcp-plan">Plan</label
       ><select id="gcp-plan" name="planId">
         ${settings.plans.map((plan) => html`<option value="${plan.id}">${plan.displayName}: ${plan.price} USD per month</option>`)}
       </select>
@@ -48,9 +49,9 @@ function table(settings: GcpSettings, desk: GcpDesk, entitlements: GcpEntitlemen
               <td>${desk.buyerOf(one)}<br /><code>${one.id}</code></td>
               <td>${one.plan}${one.newPendingPlan === null ? '' : ` → ${one.newPendingPlan}`}</td>
               <td>
-                ${one.state.replace('ENTITLEMENT_', '')}${one.messageToUser ? html`<br /><span class="quiet">${one.messageToUser}</span>` : ''}${one.billingDisabledAt
-                  ? html`<br /><span class="quiet">billing disabled</span>`
-                  : ''}
+                ${one.state.replace('ENTITLEMENT_', '')}${one.messageToUser ? html`<br /><span class="quiet">${one.messageToUser}</span>` : ''}${
+                  one.billingDisabledAt ? html`<br /><span class="quiet">billing disabled</span>` : ''
+                }
               </td>
               <td>${actions(settings, one)}</td>
             </tr>`,
@@ -62,7 +63,8 @@ function table(settings: GcpSettings, desk: GcpDesk, entitlements: GcpEntitlemen
 
 function actions(settings: GcpSettings, one: GcpEntitlement): Html {
   const to = (action: string): string => `/storefront/gcp/entitlements/${one.id}/${action}`;
-  const button = (action: string, label: string): Html => html`<form method="post" action="${to(action)}"><button>${label}</button></form> `;
+  const button = (action: string, label: string): Html =>
+    html`<form method="post" action="${to(action)}"><button>${label}</button></form> `;
   const state = one.state.replace('ENTITLEMENT_', '');
   const others = settings.plans.filter((plan) => plan.id !== one.plan);
   const change = html`<form method="post" action="${to('change-plan')}">
@@ -86,7 +88,11 @@ export function signUpPage(seller: string, form: SignUpForm, entitlementId: stri
         <p>Entitlement <code>${entitlementId}</code></p>
         <p class="note">The seller's sign-up page opens next, by a form that carries a token. It is good for five minutes.</p>
         <form method="post" action="${form.url}">
-          ${Object.entries(form.fields).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}" />`)}<button class="main">Register with ${seller}</button>
+          ${Object.entries(form.fields).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}" />`)}<button
+            class="main"
+          >
+            Register with ${seller}
+          </button>
         </form>
       </main>`,
   );

@@ -10,7 +10,11 @@ type Form = Record<string, string | undefined>;
 export function gcpStorefrontRoutes(scope: FastifyInstance, desk: GcpDesk): void {
   scope.post<{ Body: Form }>('/storefront/gcp/purchases', async (request, reply) => {
     const form = request.body ?? {};
-    const bought = await desk.purchase({ planId: form['planId'] ?? '', buyer: form['buyer'] || undefined, landingFirst: form['order'] === 'landing_first' });
+    const bought = await desk.purchase({
+      planId: form['planId'] ?? '',
+      buyer: form['buyer'] || undefined,
+      landingFirst: form['order'] === 'landing_first',
+    });
     return sendPage(reply, signUpPage(desk.seller, bought.signUp, bought.entitlementId));
   });
 

@@ -24,7 +24,15 @@ const ANSWER_WITHIN_MS = 1500;
 /** The shop window: plain pages and forms, no script. */
 export function storefrontRoutes(
   app: FastifyInstance,
-  parts: { desk: AzureDesk; aws: AwsDesk; gcp: GcpDesk | undefined; settings: Settings; billed: BilledList; clock: VirtualClock; advancer: ClockAdvancer },
+  parts: {
+    desk: AzureDesk;
+    aws: AwsDesk;
+    gcp: GcpDesk | undefined;
+    settings: Settings;
+    billed: BilledList;
+    clock: VirtualClock;
+    advancer: ClockAdvancer;
+  },
 ): void {
   const { desk, aws, gcp, settings, billed, clock, advancer } = parts;
   let lastFault: string | undefined;

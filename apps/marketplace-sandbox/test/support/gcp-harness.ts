@@ -34,7 +34,10 @@ export class GcpWire {
   }
 
   api(path: string, body?: object, headers: Record<string, string> = {}): Promise<Answer> {
-    return call(`${this.running.url}/gcp/procurement/v1/providers/${PROVIDER}${path}`, body === undefined ? { headers } : { body, headers });
+    return call(
+      `${this.running.url}/gcp/procurement/v1/providers/${PROVIDER}${path}`,
+      body === undefined ? { headers } : { body, headers },
+    );
   }
 
   patch(path: string, body: object): Promise<Answer> {

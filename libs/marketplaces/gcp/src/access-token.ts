@@ -10,7 +10,12 @@ import type { GcpSettings } from './settings.js';
 export function pubSubOf(settings: GcpSettings): PubSub {
   if (settings.pubsubEndpoint) {
     // Told its universe, the client does not go looking for credentials, which off Google's machines costs seconds and a warning.
-    return new PubSub({ projectId: settings.projectId, apiEndpoint: settings.pubsubEndpoint, emulatorMode: true, clientOptions: { universeDomain: 'googleapis.com' } });
+    return new PubSub({
+      projectId: settings.projectId,
+      apiEndpoint: settings.pubsubEndpoint,
+      emulatorMode: true,
+      clientOptions: { universeDomain: 'googleapis.com' },
+    });
   }
   return new PubSub({ projectId: settings.projectId });
 }
@@ -39,4 +44,3 @@ export function authHeaderOf(settings: GcpSettings, accessToken: (() => Promise<
   const get = accessToken ?? defaultAccessToken(settings);
   return async () => `Bearer ${await get()}`;
 }
-

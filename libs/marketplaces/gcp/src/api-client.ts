@@ -16,20 +16,31 @@ export interface ApiCall {
   operation: string;
 }
 
-export interface ApiAnswer { status: number; text: string }
+export interface ApiAnswer {
+  status: number;
+  text: string;
+}
 
 /**
  * One call of a Google API. Answers come back whatever their status, but for three classes that mean the same everywhere: 401
  * and 403, 429 and 503 (nothing has happened, come again), and an answer that did not arrive.
  */
 export class ApiClient {
-  constructor(private readonly http: Http, private readonly auth: AuthHeader, private readonly logger?: Logger) {}
+  constructor(
+    private readonly http: Http,
+    private readonly auth: AuthHeader,
+    private readonly logger?: Logger,
+  ) {}
 
   async call(call: ApiCall): Promise<ApiAnswer> {
     const authorization = await this.auth();
     const answer = await this.send(call, authorization);
     if (answer.status === 401 || answer.status === 403) {
-      throw new MarketplaceRefusal('gcp.unauthorised', `${call.operation}: ${errorOf(answer.text).message || 'the credentials were not taken'}`, answer.status);
+      throw new MarketplaceRefusal(
+        'gcp.unauthorised',
+        `${call.operation}: ${errorOf(answer.text).message || 'the credentials were not taken'}`,
+        answer.status,
+      );
     }
     if (answer.status === 429 || answer.status === 503) {
       throw new MarketplaceBusy(`${call.operation}: HTTP ${answer.status}`, retryAfterMs(answer.headers['retry-after']));
@@ -52,7 +63,10 @@ export class ApiClient {
         body: call.body,
         timeoutMs: call.timeoutMs,
       });
-      this.logger?.debug({ operation: call.operation, status: answer.status, tookMs: Math.round(performance.now() - started) }, 'google answered');
+      this.logger?.debug(
+        { operation: call.operation, status: answer.status, tookMs: Math.round(performance.now() - started) },
+        'google answered',
+      );
       return answer;
     } catch (error) {
       if (!(error instanceof HttpTransportError)) throw error;

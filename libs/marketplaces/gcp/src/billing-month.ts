@@ -1,9 +1,22 @@
 const HOUR = 3_600_000;
 /** Google's invoices go by US Pacific months (contract gcp §4, deadlines). */
 const ZONE = 'America/Los_Angeles';
-const PARTS = new Intl.DateTimeFormat('en-CA', { timeZone: ZONE, hourCycle: 'h23', year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const PARTS = new Intl.DateTimeFormat('en-CA', {
+  timeZone: ZONE,
+  hourCycle: 'h23',
+  year: 'numeric',
+  month: '2-digit',
+  day: '2-digit',
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+});
 
-interface Wall { year: number; month: number; asUtcMs: number }
+interface Wall {
+  year: number;
+  month: number;
+  asUtcMs: number;
+}
 
 function wallOf(at: Date): Wall {
   const part = Object.fromEntries(PARTS.formatToParts(at).map((p) => [p.type, Number(p.value)])) as Record<string, number>;

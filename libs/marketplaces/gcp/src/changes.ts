@@ -45,8 +45,13 @@ export class GcpChanges {
     if (this.isSettled(before, to, answer.accept)) return;
     const path = `/entitlements/${encodeURIComponent(before.id)}`;
     const yes: Schemas['ApprovePlanChangeRequest'] = { pendingPlanName: to };
-    const no: Schemas['RejectPlanChangeRequest'] = { pendingPlanName: to, reason: cutToBytes(answer.reason || 'The change is refused.', MAX_REASON_BYTES) };
-    const failure = answer.accept ? await this.procurement.attempt('approvePlanChange', `${path}:approvePlanChange`, yes) : await this.procurement.attempt('rejectPlanChange', `${path}:rejectPlanChange`, no);
+    const no: Schemas['RejectPlanChangeRequest'] = {
+      pendingPlanName: to,
+      reason: cutToBytes(answer.reason || 'The change is refused.', MAX_REASON_BYTES),
+    };
+    const failure = answer.accept
+      ? await this.procurement.attempt('approvePlanChange', `${path}:approvePlanChange`, yes)
+      : await this.procurement.attempt('rejectPlanChange', `${path}:rejectPlanChange`, no);
     if (!failure) return;
     const now = notEnded(await rereadOr(failure, () => this.procurement.entitlement(before.id)));
     if (this.isSettled(now, to, answer.accept)) return;
@@ -78,7 +83,9 @@ function notEnded(entitlement: Entitlement | null): Entitlement {
 
 /** "Precondition check failed." although the state allows it: the views of Google's services differ for a while. */
 function precondition(failure: Error): Error {
-  return failure instanceof MarketplaceRefusal && (failure.httpStatus === 400 || failure.httpStatus === 409) ? new MarketplaceBusy(failure.message, SETTLE_MS) : failure;
+  return failure instanceof MarketplaceRefusal && (failure.httpStatus === 400 || failure.httpStatus === 409)
+    ? new MarketplaceBusy(failure.message, SETTLE_MS)
+    : failure;
 }
 
 /** A failed re-read leaves us with the first failure; after a lost answer that is `unknown`. */

@@ -1,4 +1,15 @@
-import type { FulfillmentEvent, LandingResolution, MarketplaceAdapter, PulledMessage, RequestedChange, StoredInbound, SubscriptionTruth, UsageItemInput, UsageItemOutcome, UsageWireItem } from '#marketplaces/core';
+import type {
+  FulfillmentEvent,
+  LandingResolution,
+  MarketplaceAdapter,
+  PulledMessage,
+  RequestedChange,
+  StoredInbound,
+  SubscriptionTruth,
+  UsageItemInput,
+  UsageItemOutcome,
+  UsageWireItem,
+} from '#marketplaces/core';
 import type { Clock, Logger } from '#platform';
 import { authHeaderOf } from './access-token.js';
 import { ApiClient } from './api-client.js';
@@ -32,17 +43,22 @@ export function createGcpAdapter(settings: GcpSettings, deps: GcpAdapterDeps): G
   const auth = authHeaderOf(settings, deps.accessToken);
   const api = new ApiClient(http, auth, logger);
   const keys = new SigningKeys(settings, http);
-  const procurement = new Procurement(settings, api, clock, (name) => logger?.warn({ name }, 'google lists an entitlement that cannot be read; left out'));
+  const procurement = new Procurement(settings, api, clock, (name) =>
+    logger?.warn({ name }, 'google lists an entitlement that cannot be read; left out'),
+  );
   const changes = new GcpChanges(procurement);
   const metering = new GcpMetering(settings, api, procurement);
   return {
     marketplace: 'gcp',
     usage: gcpUsage(settings.safeResend ?? true),
     normalise: (message: StoredInbound): Promise<FulfillmentEvent[]> => normalise(message, procurement, settings.providerId),
-    readTruth: async (externalSubscriptionId: string): Promise<SubscriptionTruth | null> => (await procurement.entitlement(externalSubscriptionId))?.truth ?? null,
-    resolveLanding: (fields: Record<string, string>): Promise<LandingResolution> => resolveLanding(fields, settings, keys, procurement, logger),
+    readTruth: async (externalSubscriptionId: string): Promise<SubscriptionTruth | null> =>
+      (await procurement.entitlement(externalSubscriptionId))?.truth ?? null,
+    resolveLanding: (fields: Record<string, string>): Promise<LandingResolution> =>
+      resolveLanding(fields, settings, keys, procurement, logger),
     acknowledge: (truth: SubscriptionTruth, { tenantId }: { tenantId: string }): Promise<void> => changes.acknowledge(truth, tenantId),
-    answerChange: (truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean; reason?: string }): Promise<void> => changes.answerChange(truth, change, answer),
+    answerChange: (truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean; reason?: string }): Promise<void> =>
+      changes.answerChange(truth, change, answer),
     pull: async (sink: (message: PulledMessage) => Promise<void>): Promise<{ stop(): Promise<void> }> => {
       const puller = new Puller(settings, sink, logger);
       puller.open();

@@ -11,10 +11,22 @@ export const TOKEN_FIELD = 'x-gcp-marketplace-token';
 const MAX_TOKEN = 8_192;
 
 /** A verified token speaks for an account; the purchase is looked up. Verified on every landing, never from memory. */
-export async function resolveLanding(fields: Record<string, string>, settings: GcpSettings, keys: SigningKeys, procurement: Procurement, logger?: Logger): Promise<LandingResolution> {
+export async function resolveLanding(
+  fields: Record<string, string>,
+  settings: GcpSettings,
+  keys: SigningKeys,
+  procurement: Procurement,
+  logger?: Logger,
+): Promise<LandingResolution> {
   const token = fields[TOKEN_FIELD] ?? '';
-  if (token === '') return { ok: false, code: 'landing.token_missing', detail: 'the marketplace sends a token with the form; open the page from the marketplace' };
-  if (token.length > MAX_TOKEN || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) return { ok: false, code: 'landing.token_invalid', detail: 'this is not a token of the marketplace' };
+  if (token === '')
+    return {
+      ok: false,
+      code: 'landing.token_missing',
+      detail: 'the marketplace sends a token with the form; open the page from the marketplace',
+    };
+  if (token.length > MAX_TOKEN || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token))
+    return { ok: false, code: 'landing.token_invalid', detail: 'this is not a token of the marketplace' };
   const unavailable = (detail: string): LandingResolution => ({ ok: false, code: 'landing.unavailable', detail });
   try {
     const verdict = await verifySignUp(token, settings, keys, logger);
@@ -33,7 +45,9 @@ export async function resolveLanding(fields: Record<string, string>, settings: G
 
 /** The one the token names; else the newest live one, of this service before others. */
 export function purchaseOf(entitlements: readonly Entitlement[], orders: readonly string[], serviceName: string): Entitlement | null {
-  const newestFirst = [...entitlements].sort((a, b) => (b.createdAt?.getTime() ?? 0) - (a.createdAt?.getTime() ?? 0) || (a.id < b.id ? 1 : -1));
+  const newestFirst = [...entitlements].sort(
+    (a, b) => (b.createdAt?.getTime() ?? 0) - (a.createdAt?.getTime() ?? 0) || (a.id < b.id ? 1 : -1),
+  );
   const isLive = (e: Entitlement): boolean => e.truth.state !== 'ended';
   const named = newestFirst.filter((e) => orders.includes(e.id) || (e.orderId !== null && orders.includes(e.orderId)));
   const live = newestFirst.filter(isLive);

@@ -17,17 +17,23 @@ const CHECKS_AT_ONCE = 8;
  * for a minute (contract gcp §4); it is asked anew for each batch, because a batch goes out at most every hour or so.
  */
 export class GcpMetering {
-  constructor(private readonly settings: GcpSettings, private readonly api: ApiClient, private readonly procurement: Procurement) {}
+  constructor(
+    private readonly settings: GcpSettings,
+    private readonly api: ApiClient,
+    private readonly procurement: Procurement,
+  ) {}
 
   async submit(items: UsageWireItem[]): Promise<UsageItemOutcome[]> {
     if (items.length === 0) return [];
-    if (items.length > BATCH_SIZE) throw new MarketplaceRefusal('gcp.batch_too_large', `${items.length} operations; ${BATCH_SIZE} are sent at once`);
+    if (items.length > BATCH_SIZE)
+      throw new MarketplaceRefusal('gcp.batch_too_large', `${items.length} operations; ${BATCH_SIZE} are sent at once`);
     const blocked = await this.checkAll(items);
     const outcomes: UsageItemOutcome[] = [];
     const go: UsageWireItem[] = [];
     for (const item of items) {
       const why = blocked.get(purchaseKey(item));
-      if (why) outcomes.push({ itemId: item.itemId, outcome: 'deferred', code: why.code, detail: why.detail, retryAfterMs: why.retryAfterMs });
+      if (why)
+        outcomes.push({ itemId: item.itemId, outcome: 'deferred', code: why.code, detail: why.detail, retryAfterMs: why.retryAfterMs });
       else go.push(item);
     }
     return go.length === 0 ? outcomes : [...outcomes, ...(await this.report(go))];
@@ -58,10 +64,12 @@ export class GcpMetering {
     const blocked = new Map<string, Blocked>();
     const open = [...first];
     for (let i = 0; i < open.length; i += CHECKS_AT_ONCE) {
-      await Promise.all(open.slice(i, i + CHECKS_AT_ONCE).map(async ([key, item]) => {
-        const why = await this.check(item);
-        if (why) blocked.set(key, why);
-      }));
+      await Promise.all(
+        open.slice(i, i + CHECKS_AT_ONCE).map(async ([key, item]) => {
+          const why = await this.check(item);
+          if (why) blocked.set(key, why);
+        }),
+      );
     }
     return blocked;
   }
@@ -86,8 +94,12 @@ export class GcpMetering {
   private call(method: 'check' | 'report', item: UsageWireItem, body: string, changes: boolean): Promise<ApiAnswer> {
     const service = encodeURIComponent(item.route['serviceName'] ?? this.settings.serviceName);
     return this.api.call({
-      method: 'POST', url: `${withoutSlash(this.settings.serviceControlUrl)}/v1/services/${service}:${method}`, body,
-      timeoutMs: method === 'check' ? TIMEOUTS_MS.check : TIMEOUTS_MS.usage, changes, operation: method,
+      method: 'POST',
+      url: `${withoutSlash(this.settings.serviceControlUrl)}/v1/services/${service}:${method}`,
+      body,
+      timeoutMs: method === 'check' ? TIMEOUTS_MS.check : TIMEOUTS_MS.usage,
+      changes,
+      operation: method,
     });
   }
 }

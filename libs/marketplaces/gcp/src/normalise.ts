@@ -3,7 +3,12 @@ import type { Procurement } from './procurement.js';
 import { type Notification, notificationOf } from './message.js';
 import { type Entitlement, type EntitlementState, signUpOf } from './truth.js';
 
-const ENTITLED: EntitlementState[] = ['ENTITLEMENT_ACTIVE', 'ENTITLEMENT_PENDING_CANCELLATION', 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL', 'ENTITLEMENT_PENDING_PLAN_CHANGE'];
+const ENTITLED: EntitlementState[] = [
+  'ENTITLEMENT_ACTIVE',
+  'ENTITLEMENT_PENDING_CANCELLATION',
+  'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL',
+  'ENTITLEMENT_PENDING_PLAN_CHANGE',
+];
 
 /** What a type means if the fetched state bears it out (contract gcp §3, table). Types that are not here are noted. */
 const MEANINGS: Record<string, { kind: FulfillmentEventKind; states: EntitlementState[] }> = {
@@ -14,7 +19,10 @@ const MEANINGS: Record<string, { kind: FulfillmentEventKind; states: Entitlement
   ENTITLEMENT_PLAN_CHANGED: { kind: 'changed', states: ENTITLED },
   ENTITLEMENT_PLAN_CHANGE_CANCELLED: { kind: 'change_dropped', states: ENTITLED },
   ENTITLEMENT_PENDING_CANCELLATION: { kind: 'end_scheduled', states: ['ENTITLEMENT_PENDING_CANCELLATION'] },
-  ENTITLEMENT_CANCELLATION_REVERTED: { kind: 'end_reverted', states: ['ENTITLEMENT_ACTIVE', 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL', 'ENTITLEMENT_PENDING_PLAN_CHANGE'] },
+  ENTITLEMENT_CANCELLATION_REVERTED: {
+    kind: 'end_reverted',
+    states: ['ENTITLEMENT_ACTIVE', 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL', 'ENTITLEMENT_PENDING_PLAN_CHANGE'],
+  },
   ENTITLEMENT_CANCELLED: { kind: 'ended', states: ['ENTITLEMENT_CANCELLED'] },
   ENTITLEMENT_RENEWED: { kind: 'renewed', states: ENTITLED },
   // Either a cancellation follows or it goes on at list price: never an end by itself.
@@ -27,7 +35,14 @@ export async function normalise(message: StoredInbound, procurement: Procurement
   const told = notificationOf(message.body);
   const word = told?.eventType ?? told?.about?.kind ?? 'a message';
   const noted = (why: string): FulfillmentEvent[] => [
-    { kind: 'noted', marketplace: 'gcp', externalSubscriptionId: told?.about?.kind === 'entitlement' ? told.about.id : '', occurredAt: told?.updatedAt ?? message.receivedAt, truth: null, note: `${word}: ${why}` },
+    {
+      kind: 'noted',
+      marketplace: 'gcp',
+      externalSubscriptionId: told?.about?.kind === 'entitlement' ? told.about.id : '',
+      occurredAt: told?.updatedAt ?? message.receivedAt,
+      truth: null,
+      note: `${word}: ${why}`,
+    },
   ];
   if (!told) return noted('it is no JSON object');
   if (!told.about) return noted('it names neither an entitlement nor an account');
@@ -37,10 +52,18 @@ export async function normalise(message: StoredInbound, procurement: Procurement
     : [entitlementEvent(told, told.about.id, word, message, await procurement.entitlement(told.about.id))];
 }
 
-function entitlementEvent(told: Notification, id: string, word: string, message: StoredInbound, entitlement: Entitlement | null): FulfillmentEvent {
+function entitlementEvent(
+  told: Notification,
+  id: string,
+  word: string,
+  message: StoredInbound,
+  entitlement: Entitlement | null,
+): FulfillmentEvent {
   const meaning = told.eventType !== null && Object.hasOwn(MEANINGS, told.eventType) ? MEANINGS[told.eventType]! : null;
   const event: FulfillmentEvent = {
-    kind: 'noted', marketplace: 'gcp', externalSubscriptionId: id,
+    kind: 'noted',
+    marketplace: 'gcp',
+    externalSubscriptionId: id,
     // The fetched state holds since its own update; the message may be older than that.
     occurredAt: entitlement?.updatedAt ?? told.updatedAt ?? message.receivedAt,
     truth: entitlement?.truth ?? null,
@@ -51,7 +74,9 @@ function entitlementEvent(told: Notification, id: string, word: string, message:
   if (!entitlement) {
     // Gone is normal some 60 days after the end; no other type can be borne out any more.
     if (meaning.kind === 'ended') return { ...event, kind: 'ended', effectiveAt: event.occurredAt };
-    return meaning.kind === 'data_deletion_due' ? { ...event, kind: 'data_deletion_due' } : noted('the marketplace knows no such entitlement');
+    return meaning.kind === 'data_deletion_due'
+      ? { ...event, kind: 'data_deletion_due' }
+      : noted('the marketplace knows no such entitlement');
   }
   if (!meaning.states.includes(entitlement.state)) return noted(`the entitlement is ${entitlement.state}`);
   switch (meaning.kind) {
@@ -74,13 +99,24 @@ function changeOf(entitlement: Entitlement): RequestedChange | null {
   if (!to) return null;
   return {
     externalOperationId: `plan:${to}:${entitlement.truth.version ?? ''}`,
-    kind: 'plan', toExternalPlanId: to, toQuantity: null, answerBefore: null, requestedByUs: false,
+    kind: 'plan',
+    toExternalPlanId: to,
+    toQuantity: null,
+    answerBefore: null,
+    requestedByUs: false,
     ...(to === entitlement.plan ? { isRevert: true } : {}),
   };
 }
 
 /** An account is no purchase: what it tells is told of each of its live ones, and noted where there is none. */
-async function accountEvents(told: Notification, accountId: string, word: string, message: StoredInbound, procurement: Procurement, noted: (why: string) => FulfillmentEvent[]): Promise<FulfillmentEvent[]> {
+async function accountEvents(
+  told: Notification,
+  accountId: string,
+  word: string,
+  message: StoredInbound,
+  procurement: Procurement,
+  noted: (why: string) => FulfillmentEvent[],
+): Promise<FulfillmentEvent[]> {
   const account = await procurement.account(accountId);
   if (!account) return noted('the marketplace knows no such account');
   const note = `${word}: ${account.state || 'no state'}, sign-up ${signUpOf(account) ?? 'not asked for'}`;
@@ -88,7 +124,11 @@ async function accountEvents(told: Notification, accountId: string, word: string
   if (live.length === 0) return noted(note.slice(word.length + 2));
   const isReady = told.eventType === null || told.eventType === 'ACCOUNT_ACTIVE';
   return live.map((e) => ({
-    kind: isReady && signUpOf(account) !== 'REJECTED' ? 'buyer_ready' : 'noted', marketplace: 'gcp', externalSubscriptionId: e.id,
-    occurredAt: e.updatedAt ?? told.updatedAt ?? message.receivedAt, truth: e.truth, note,
+    kind: isReady && signUpOf(account) !== 'REJECTED' ? 'buyer_ready' : 'noted',
+    marketplace: 'gcp',
+    externalSubscriptionId: e.id,
+    occurredAt: e.updatedAt ?? told.updatedAt ?? message.receivedAt,
+    truth: e.truth,
+    note,
   }));
 }

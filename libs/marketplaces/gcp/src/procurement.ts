@@ -12,7 +12,12 @@ const PAGE_SIZE = '200';
 export class Procurement {
   private readonly base: string;
 
-  constructor(settings: GcpSettings, private readonly api: ApiClient, private readonly clock: Clock, private readonly onOddRow: (name: string | null) => void) {
+  constructor(
+    settings: GcpSettings,
+    private readonly api: ApiClient,
+    private readonly clock: Clock,
+    private readonly onOddRow: (name: string | null) => void,
+  ) {
     this.base = `${withoutSlash(settings.procurementUrl)}/v1/providers/${encodeURIComponent(settings.providerId)}`;
   }
 
@@ -52,7 +57,14 @@ export class Procurement {
     const seen = new Set<string>();
     for (let page = 0; page < MAX_PAGES; page += 1) {
       const query: Record<string, string> = { pageSize: PAGE_SIZE, ...(filter ? { filter } : {}), ...(pageToken ? { pageToken } : {}) };
-      const answer = await this.api.call({ method: 'GET', url: `${this.base}/entitlements`, query, timeoutMs: TIMEOUTS_MS.list, changes: false, operation: 'listEntitlements' });
+      const answer = await this.api.call({
+        method: 'GET',
+        url: `${this.base}/entitlements`,
+        query,
+        timeoutMs: TIMEOUTS_MS.list,
+        changes: false,
+        operation: 'listEntitlements',
+      });
       if (!isOk(answer)) throw failureOf('listEntitlements', answer, false);
       const body = parsed('listEntitlements', answer.text);
       for (const raw of listOf(fieldsOf(body)['entitlements'])) {
@@ -68,7 +80,14 @@ export class Procurement {
   }
 
   async firstPage(): Promise<void> {
-    const answer = await this.api.call({ method: 'GET', url: `${this.base}/entitlements`, query: { pageSize: '1' }, timeoutMs: TIMEOUTS_MS.read, changes: false, operation: 'listEntitlements' });
+    const answer = await this.api.call({
+      method: 'GET',
+      url: `${this.base}/entitlements`,
+      query: { pageSize: '1' },
+      timeoutMs: TIMEOUTS_MS.read,
+      changes: false,
+      operation: 'listEntitlements',
+    });
     if (!isOk(answer)) throw failureOf('listEntitlements', answer, false);
   }
 
@@ -79,7 +98,14 @@ export class Procurement {
   async attempt(operation: string, path: string, body: unknown): Promise<Error | null> {
     let answer: ApiAnswer;
     try {
-      answer = await this.api.call({ method: 'POST', url: `${this.base}${path}`, body: JSON.stringify(body), timeoutMs: TIMEOUTS_MS.write, changes: true, operation });
+      answer = await this.api.call({
+        method: 'POST',
+        url: `${this.base}${path}`,
+        body: JSON.stringify(body),
+        timeoutMs: TIMEOUTS_MS.write,
+        changes: true,
+        operation,
+      });
     } catch (error) {
       if (error instanceof MarketplaceUnknown) return error;
       throw error;
@@ -88,7 +114,13 @@ export class Procurement {
   }
 
   private async get(operation: string, path: string): Promise<unknown> {
-    const answer = await this.api.call({ method: 'GET', url: `${this.base}${path}`, timeoutMs: TIMEOUTS_MS.read, changes: false, operation });
+    const answer = await this.api.call({
+      method: 'GET',
+      url: `${this.base}${path}`,
+      timeoutMs: TIMEOUTS_MS.read,
+      changes: false,
+      operation,
+    });
     if (answer.status === 404) return null;
     if (!isOk(answer)) throw failureOf(operation, answer, false);
     return parsed(operation, answer.text);

@@ -13,7 +13,11 @@ const REOPEN_MS = { first: 1_000, most: 30_000 };
 
 export type Sink = (message: PulledMessage) => Promise<void>;
 
-export function pulledMessageOf(data: Uint8Array, transport: { messageId: string; publishedAt: string }, settings: Pick<GcpSettings, 'projectId' | 'subscription'>): PulledMessage {
+export function pulledMessageOf(
+  data: Uint8Array,
+  transport: { messageId: string; publishedAt: string },
+  settings: Pick<GcpSettings, 'projectId' | 'subscription'>,
+): PulledMessage {
   const body = bodyTextOf(data);
   const told = notificationOf(body);
   return {
@@ -39,13 +43,19 @@ export class Puller {
   private readonly running = new Set<Promise<void>>();
   private readonly wakeUps = new Set<() => void>();
 
-  constructor(private readonly settings: GcpSettings, private readonly sink: Sink, private readonly logger?: Logger) {}
+  constructor(
+    private readonly settings: GcpSettings,
+    private readonly sink: Sink,
+    private readonly logger?: Logger,
+  ) {}
 
   open(): void {
     this.timer = null;
     if (this.stopping) return;
     this.client ??= pubSubOf(this.settings);
-    const subscription = this.client.subscription(subscriptionName(this.settings.subscription), { flowControl: { maxMessages: MAX_IN_WORK } });
+    const subscription = this.client.subscription(subscriptionName(this.settings.subscription), {
+      flowControl: { maxMessages: MAX_IN_WORK },
+    });
     this.subscription = subscription;
     subscription.on('message', (message: Message) => {
       const work = this.take(message).finally(() => this.running.delete(work));
@@ -62,7 +72,6 @@ export class Puller {
     const { subscription, client } = this;
     this.subscription = null;
     this.client = null;
-    // Closing flushes the acknowledgements that are still queued.
     subscription?.removeAllListeners();
     subscription?.on('error', (error: unknown) => this.logger?.debug({ err: errorText(error) }, 'pubsub while closing'));
     await subscription?.close();
@@ -70,16 +79,31 @@ export class Puller {
   }
 
   private async take(message: Message): Promise<void> {
-    if (this.stopping) return message.nack();
+    // Left in the client's hands, which gives it back when it closes; given back now, it would come again at once.
+    if (this.stopping) return;
     try {
-      await this.sink(pulledMessageOf(message.data, { messageId: message.id, publishedAt: message.publishTime.toISOString() }, this.settings));
+      await this.sink(
+        pulledMessageOf(message.data, { messageId: message.id, publishedAt: message.publishTime.toISOString() }, this.settings),
+      );
     } catch (error) {
       this.logger?.error({ messageId: message.id, err: errorText(error) }, 'a pulled message could not be stored; it will come again');
       await this.pause(REFUSE_AFTER_MS);
-      return message.nack();
+      return this.answer(message, 'nack');
     }
-    message.ack();
+    await this.answer(message, 'ack');
     this.waitMs = REOPEN_MS.first;
+  }
+
+  /** Waits until the answer is sent: a stream that closes before it gives the message to the next reader. */
+  private async answer(message: Message, how: 'ack' | 'nack'): Promise<void> {
+    try {
+      await (how === 'ack' ? message.ackWithResponse() : message.nackWithResponse());
+    } catch (error) {
+      this.logger?.warn(
+        { messageId: message.id, how, err: errorText(error) },
+        'the answer to a pulled message did not arrive; it will come again',
+      );
+    }
   }
 
   /** The client retries what passes by itself; what it reports (no such subscription, no permission) is tried again by us. */

@@ -37,30 +37,63 @@ describe('a sign-up token', () => {
 
   const seconds = (): number => Math.floor(Date.now() / 1000);
   const claims = (change: Record<string, unknown> = {}): Record<string, unknown> => ({
-    iss: SIGN_UP_ISSUER, aud: 'berth.example', sub: ACCOUNT, iat: seconds(), exp: seconds() + 300, google: { user_identity: 'u-1', roles: ['x'], orders: ['o-1'] }, ...change,
+    iss: SIGN_UP_ISSUER,
+    aud: 'berth.example',
+    sub: ACCOUNT,
+    iat: seconds(),
+    exp: seconds() + 300,
+    google: { user_identity: 'u-1', roles: ['x'], orders: ['o-1'] },
+    ...change,
   });
-  const token = (change: Record<string, unknown> = {}, key: CryptoKey | KeyObject = ours, kid: string | undefined = 'k1'): Promise<string> =>
-    new SignJWT(JSON.parse(JSON.stringify(claims(change))) as Record<string, unknown>).setProtectedHeader({ alg: 'RS256', ...(kid ? { kid } : {}) }).sign(key);
+  const token = (
+    change: Record<string, unknown> = {},
+    key: CryptoKey | KeyObject = ours,
+    kid: string | undefined = 'k1',
+  ): Promise<string> =>
+    new SignJWT(JSON.parse(JSON.stringify(claims(change))) as Record<string, unknown>)
+      .setProtectedHeader({ alg: 'RS256', ...(kid ? { kid } : {}) })
+      .sign(key);
   const verify = (text: string, logger?: Logger) => verifySignUp(text, settings, keys, logger);
 
   it('that is genuine speaks for its account', async () => {
     expect(await verify(await token())).toEqual({ ok: true, signUp: { accountId: ACCOUNT, userIdentity: 'u-1', orders: ['o-1'] } });
-    expect(await verify(await token({ google: undefined, aud: ['x', 'apex.example'] }))).toMatchObject({ ok: true, signUp: { userIdentity: null, orders: [] } });
+    expect(await verify(await token({ google: undefined, aud: ['x', 'apex.example'] }))).toMatchObject({
+      ok: true,
+      signUp: { userIdentity: null, orders: [] },
+    });
     expect(list.asked).toEqual([settings.signUpKeysUrl]);
   });
 
   it('with any wrong claim or signature is refused', async () => {
     const invalid = [
-      'x', 'a.b.c', await token({}, stranger), await token({}, ours, 'other'), await token({}, ours, ''), await token({}, ours, 'broken'),
-      await token({ iss: 'https://evil.example/' }), await token({ iss: undefined }), await token({ sub: '' }), await token({ sub: undefined }), await token({ sub: 'a b' }),
-      await token({ exp: undefined }), await token({ iat: undefined }), await token({ exp: seconds() + 301 }), await token({ iat: seconds() + 60, exp: seconds() + 200 }),
+      'x',
+      'a.b.c',
+      await token({}, stranger),
+      await token({}, ours, 'other'),
+      await token({}, ours, ''),
+      await token({}, ours, 'broken'),
+      await token({ iss: 'https://evil.example/' }),
+      await token({ iss: undefined }),
+      await token({ sub: '' }),
+      await token({ sub: undefined }),
+      await token({ sub: 'a b' }),
+      await token({ exp: undefined }),
+      await token({ iat: undefined }),
+      await token({ exp: seconds() + 301 }),
+      await token({ iat: seconds() + 60, exp: seconds() + 200 }),
       new UnsecuredJWT(claims()).encode(),
       await new SignJWT(claims()).setProtectedHeader({ alg: 'HS256', kid: 'k1' }).sign(new TextEncoder().encode(CERTIFICATE)),
       await new SignJWT(claims()).setProtectedHeader({ alg: 'RS384', kid: 'k1' }).sign((await generateKeyPair('RS384')).privateKey),
-      await new SignJWT(claims()).setProtectedHeader({ alg: 'RS256', kid: 'mine', jwk: await exportJWK((await generateKeyPair('RS256')).publicKey) }).sign(stranger),
+      await new SignJWT(claims())
+        .setProtectedHeader({ alg: 'RS256', kid: 'mine', jwk: await exportJWK((await generateKeyPair('RS256')).publicKey) })
+        .sign(stranger),
     ];
-    for (const [i, text] of invalid.entries()) expect(await verify(text), String(i)).toMatchObject({ ok: false, code: 'landing.token_invalid' });
-    expect(await verify(await token({ iat: seconds() - 400, exp: seconds() - 100 }))).toMatchObject({ ok: false, code: 'landing.token_expired' });
+    for (const [i, text] of invalid.entries())
+      expect(await verify(text), String(i)).toMatchObject({ ok: false, code: 'landing.token_invalid' });
+    expect(await verify(await token({ iat: seconds() - 400, exp: seconds() - 100 }))).toMatchObject({
+      ok: false,
+      code: 'landing.token_expired',
+    });
   });
 
   it('may be off by half a minute of real time', async () => {
@@ -71,14 +104,22 @@ describe('a sign-up token', () => {
   it('for another address is not for us, and the address is logged but never the token', async () => {
     const logged: unknown[] = [];
     const text = await token({ aud: 'elsewhere.example' });
-    expect(await verify(text, { warn: (...args: unknown[]) => logged.push(args) } as unknown as Logger)).toMatchObject({ ok: false, code: 'landing.not_for_us' });
+    expect(await verify(text, { warn: (...args: unknown[]) => logged.push(args) } as unknown as Logger)).toMatchObject({
+      ok: false,
+      code: 'landing.not_for_us',
+    });
     expect(JSON.stringify(logged)).toContain('elsewhere.example');
     expect(JSON.stringify(logged)).not.toContain(text.slice(0, 20));
     expect(JSON.stringify(logged)).not.toContain(ACCOUNT);
   });
 
   it('names its orders in either place, as texts or objects', () => {
-    expect(ordersOf({ google: { orders: ['a', { orderId: 'b' }, { name: 'providers/p/entitlements/c' }] }, orders: ['a', { id: 'd' }, 7, null] })).toEqual(['a', 'b', 'c', 'd']);
+    expect(
+      ordersOf({
+        google: { orders: ['a', { orderId: 'b' }, { name: 'providers/p/entitlements/c' }] },
+        orders: ['a', { id: 'd' }, 7, null],
+      }),
+    ).toEqual(['a', 'b', 'c', 'd']);
     expect(ordersOf({ google: 'x', orders: 'y' })).toEqual([]);
   });
 

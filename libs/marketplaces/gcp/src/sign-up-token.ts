@@ -15,11 +15,18 @@ export interface SignUp {
   orders: string[];
 }
 
-export type SignUpVerdict = { ok: true; signUp: SignUp } | { ok: false; code: 'landing.token_invalid' | 'landing.token_expired' | 'landing.not_for_us'; detail: string };
+export type SignUpVerdict =
+  | { ok: true; signUp: SignUp }
+  | { ok: false; code: 'landing.token_invalid' | 'landing.token_expired' | 'landing.not_for_us'; detail: string };
 type Refused = Extract<SignUpVerdict, { ok: false }>;
 
 /** The checks of contract gcp §1. Times are real. Neither token nor claims are logged, only a foreign audience. */
-export async function verifySignUp(token: string, settings: Pick<GcpSettings, 'audiences' | 'signUpKeysUrl'>, keys: SigningKeys, logger?: Logger): Promise<SignUpVerdict> {
+export async function verifySignUp(
+  token: string,
+  settings: Pick<GcpSettings, 'audiences' | 'signUpKeysUrl'>,
+  keys: SigningKeys,
+  logger?: Logger,
+): Promise<SignUpVerdict> {
   const invalid = (detail: string): Refused => ({ ok: false, code: 'landing.token_invalid', detail });
   let keyId: string | null;
   try {
@@ -33,19 +40,32 @@ export async function verifySignUp(token: string, settings: Pick<GcpSettings, 'a
   if (!key) return invalid('the token is signed with a key the marketplace does not have');
   let claims: JWTPayload;
   try {
-    ({ payload: claims } = await jwtVerify(token, key, { algorithms: ['RS256'], clockTolerance: SKEW_SECONDS, requiredClaims: ['exp', 'iat', 'iss', 'aud', 'sub'] }));
+    ({ payload: claims } = await jwtVerify(token, key, {
+      algorithms: ['RS256'],
+      clockTolerance: SKEW_SECONDS,
+      requiredClaims: ['exp', 'iat', 'iss', 'aud', 'sub'],
+    }));
   } catch (error) {
-    if (error instanceof errors.JWTExpired) return { ok: false, code: 'landing.token_expired', detail: 'the token holds for five minutes; open the product in the marketplace again' };
+    if (error instanceof errors.JWTExpired)
+      return {
+        ok: false,
+        code: 'landing.token_expired',
+        detail: 'the token holds for five minutes; open the product in the marketplace again',
+      };
     return invalid('the token does not stand the check');
   }
   if (claims.iss !== SIGN_UP_ISSUER && claims.iss !== settings.signUpKeysUrl) return invalid('the token names another issuer');
   const { iat, exp } = claims;
-  if (typeof iat !== 'number' || typeof exp !== 'number' || exp - iat > MAX_LIFE_SECONDS) return invalid('the token holds longer than the marketplace makes them');
+  if (typeof iat !== 'number' || typeof exp !== 'number' || exp - iat > MAX_LIFE_SECONDS)
+    return invalid('the token holds longer than the marketplace makes them');
   if (iat > realNow().getTime() / 1_000 + SKEW_SECONDS) return invalid('the token comes from the future; check the clock of this machine');
   const audiences = listOf(Array.isArray(claims.aud) ? claims.aud : [claims.aud]);
   if (!audiences.some((aud) => typeof aud === 'string' && settings.audiences.includes(aud))) {
     // The rule for `aud` is not documented precisely: what came must be seen to be configured (contract gcp §1).
-    logger?.warn({ receivedAudience: audiences.map((aud) => String(aud).slice(0, 200)), audiences: settings.audiences }, 'a sign-up token names an audience that GCP_AUDIENCES does not list');
+    logger?.warn(
+      { receivedAudience: audiences.map((aud) => String(aud).slice(0, 200)), audiences: settings.audiences },
+      'a sign-up token names an audience that GCP_AUDIENCES does not list',
+    );
     return { ok: false, code: 'landing.not_for_us', detail: 'the token is meant for another address' };
   }
   const accountId = lastSegment(claims.sub);
@@ -56,6 +76,8 @@ export async function verifySignUp(token: string, settings: Pick<GcpSettings, 'a
 /** Seen nested and at the top, as texts and as objects; the position is not confirmed (contract gcp §1). */
 export function ordersOf(claims: Record<string, unknown>): string[] {
   const given = [...listOf(fieldsOf(claims['google'])['orders']), ...listOf(claims['orders'])];
-  const ids = given.map((one) => (isFields(one) ? (lastSegment(one['orderId']) ?? lastSegment(one['id']) ?? lastSegment(one['name'])) : lastSegment(one)));
+  const ids = given.map((one) =>
+    isFields(one) ? (lastSegment(one['orderId']) ?? lastSegment(one['id']) ?? lastSegment(one['name'])) : lastSegment(one),
+  );
   return [...new Set(ids.filter((id) => id !== null))];
 }

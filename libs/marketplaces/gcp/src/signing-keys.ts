@@ -21,22 +21,30 @@ export class SigningKeys {
   private freshMs = FRESH_MS.usual;
   private pending: Promise<void> | null = null;
 
-  constructor(private readonly settings: Pick<GcpSettings, 'signUpKeysUrl'>, private readonly http: Http, private readonly realMs: () => number = () => realNow().getTime()) {}
+  constructor(
+    private readonly settings: Pick<GcpSettings, 'signUpKeysUrl'>,
+    private readonly http: Http,
+    private readonly realMs: () => number = () => realNow().getTime(),
+  ) {}
 
   /** Null: Google has no such key. Throws `MarketplaceBusy` where we cannot know. */
   async find(keyId: string): Promise<CryptoKey | null> {
     const known = this.keys.get(keyId);
     if (known && this.realMs() - this.fetchedAtMs < this.freshMs) return known;
-    if (this.pending || this.realMs() - this.triedAtMs >= (this.keys.size === 0 ? RETRY_MS : MINUTE)) await this.refresh().catch(() => undefined);
+    if (this.pending || this.realMs() - this.triedAtMs >= (this.keys.size === 0 ? RETRY_MS : MINUTE))
+      await this.refresh().catch(() => undefined);
     const isCurrent = this.fetchedAtMs >= this.triedAtMs;
     const key = this.keys.get(keyId);
-    if (this.realMs() - this.fetchedAtMs > STALE_MS || (!key && !isCurrent)) throw new MarketplaceBusy('the certificates of sign-up tokens could not be fetched');
+    if (this.realMs() - this.fetchedAtMs > STALE_MS || (!key && !isCurrent))
+      throw new MarketplaceBusy('the certificates of sign-up tokens could not be fetched');
     return key ?? null;
   }
 
   /** Asks now; many askers share one question. */
   refresh(): Promise<void> {
-    this.pending ??= this.fetch().finally(() => { this.pending = null; });
+    this.pending ??= this.fetch().finally(() => {
+      this.pending = null;
+    });
     return this.pending;
   }
 
@@ -46,7 +54,12 @@ export class SigningKeys {
 
   private async fetch(): Promise<void> {
     this.triedAtMs = this.realMs();
-    const answer = await this.http.request({ method: 'GET', url: this.settings.signUpKeysUrl, timeoutMs: TIMEOUTS_MS.keys, maxBytes: 512 * 1024 });
+    const answer = await this.http.request({
+      method: 'GET',
+      url: this.settings.signUpKeysUrl,
+      timeoutMs: TIMEOUTS_MS.keys,
+      maxBytes: 512 * 1024,
+    });
     if (answer.status !== 200) throw new Error(`the key URL answered ${answer.status}`);
     const keys = new Map<string, CryptoKey>();
     for (const [id, pem] of Object.entries(fieldsOf(jsonOf(answer.text)))) {

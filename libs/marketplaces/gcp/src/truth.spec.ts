@@ -13,27 +13,67 @@ const ID = 'b8273d26-21f1-4402-bedb-28f351ea9822';
 const ACCOUNT = 'eda2a6ce-2e2d-44ff-985f-37e6c51af7d1';
 const SERVICE = 'acme-cp.endpoints.acme-public.cloud.goog';
 const raw = (change: Record<string, unknown> = {}): Record<string, unknown> => ({
-  name: `providers/acme-public/entitlements/${ID}`, account: `providers/acme-public/accounts/${ACCOUNT}`, provider: 'acme-public', product: 'ambiguous', productExternalName: SERVICE, plan: 'standard',
-  newPendingPlan: '', state: 'ENTITLEMENT_ACTIVE', offerDuration: 'P1Y', offerEndTime: '2027-01-01T08:00:00Z', usageReportingId: 'project_number:1', createTime: '2026-01-01T00:00:00Z', updateTime: '2026-01-02T00:00:00.97109Z', ...change,
+  name: `providers/acme-public/entitlements/${ID}`,
+  account: `providers/acme-public/accounts/${ACCOUNT}`,
+  provider: 'acme-public',
+  product: 'ambiguous',
+  productExternalName: SERVICE,
+  plan: 'standard',
+  newPendingPlan: '',
+  state: 'ENTITLEMENT_ACTIVE',
+  offerDuration: 'P1Y',
+  offerEndTime: '2027-01-01T08:00:00Z',
+  usageReportingId: 'project_number:1',
+  createTime: '2026-01-01T00:00:00Z',
+  updateTime: '2026-01-02T00:00:00.97109Z',
+  ...change,
 });
 const entitlement = (change: Record<string, unknown> = {}): Entitlement => entitlementOf(raw(change), NOW)!;
 
 describe('an entitlement', () => {
   it('is read with what Google leaves out or leaves empty', () => {
     expect(entitlement().truth).toMatchObject({
-      marketplace: 'gcp', externalSubscriptionId: ID, state: 'active', externalOfferId: SERVICE, externalPlanId: 'standard', quantity: null, endsAt: null, version: '2026-01-02T00:00:00.971090Z',
-      term: { unit: 'P1Y', startsAt: null, endsAt: new Date('2027-01-01T08:00:00Z') }, purchaser: { accountId: ACCOUNT },
+      marketplace: 'gcp',
+      externalSubscriptionId: ID,
+      state: 'active',
+      externalOfferId: SERVICE,
+      externalPlanId: 'standard',
+      quantity: null,
+      endsAt: null,
+      version: '2026-01-02T00:00:00.971090Z',
+      term: { unit: 'P1Y', startsAt: null, endsAt: new Date('2027-01-01T08:00:00Z') },
+      purchaser: { accountId: ACCOUNT },
       refs: { accountId: ACCOUNT, usageReportingId: 'project_number:1', product: SERVICE, state: 'ENTITLEMENT_ACTIVE' },
     });
-    const sparse = entitlementOf({ name: ID, product: 'p', plan: 'x', state: 'entitlement_active', account: ACCOUNT, usageReportingId: '' }, NOW)!;
+    const sparse = entitlementOf(
+      { name: ID, product: 'p', plan: 'x', state: 'entitlement_active', account: ACCOUNT, usageReportingId: '' },
+      NOW,
+    )!;
     expect(sparse).toMatchObject({ accountId: ACCOUNT, truth: { externalOfferId: 'p', version: null, term: { endsAt: null } } });
     expect(sparse.truth.refs).not.toHaveProperty('usageReportingId');
-    for (const change of [{ name: '' }, { state: 'SOMETHING' }, { state: 'toString' }, { plan: '' }, { product: '', productExternalName: '' }]) expect(entitlementOf(raw(change), NOW), JSON.stringify(change)).toBeNull();
+    for (const change of [
+      { name: '' },
+      { state: 'SOMETHING' },
+      { state: 'toString' },
+      { plan: '' },
+      { product: '', productExternalName: '' },
+    ])
+      expect(entitlementOf(raw(change), NOW), JSON.stringify(change)).toBeNull();
   });
 
   it('has the state that its holder may rely on', () => {
     const state = (s: string, change = {}) => entitlement({ state: `ENTITLEMENT_${s}`, ...change }).truth.state;
-    expect(['ACTIVATION_REQUESTED', 'ACTIVE', 'PENDING_CANCELLATION', 'PENDING_PLAN_CHANGE_APPROVAL', 'PENDING_PLAN_CHANGE', 'CANCELLED', 'SUSPENDED'].map((s) => state(s))).toEqual(['pending_fulfillment', 'active', 'active', 'active', 'active', 'ended', 'suspended']);
+    expect(
+      [
+        'ACTIVATION_REQUESTED',
+        'ACTIVE',
+        'PENDING_CANCELLATION',
+        'PENDING_PLAN_CHANGE_APPROVAL',
+        'PENDING_PLAN_CHANGE',
+        'CANCELLED',
+        'SUSPENDED',
+      ].map((s) => state(s)),
+    ).toEqual(['pending_fulfillment', 'active', 'active', 'active', 'active', 'ended', 'suspended']);
     expect(state('ACTIVATION_REQUESTED', { newOfferStartTime: '2026-04-01T00:00:00Z' })).toBe('scheduled');
     expect(state('ACTIVATION_REQUESTED', { newOfferStartTime: '2026-03-01T00:00:00Z' })).toBe('pending_fulfillment');
     expect(state('PENDING_PLAN_CHANGE', { newOfferStartTime: '2026-04-01T00:00:00Z' })).toBe('active');
@@ -41,13 +81,28 @@ describe('an entitlement', () => {
 
   it('has a known end only once it is being cancelled', () => {
     expect(entitlement({ state: 'ENTITLEMENT_PENDING_CANCELLATION' }).truth.endsAt).toEqual(new Date('2027-01-01T08:00:00Z'));
-    expect(entitlement({ state: 'ENTITLEMENT_PENDING_CANCELLATION', offerEndTime: '', subscriptionEndTime: '2026-06-01T00:00:00Z' }).truth.endsAt).toEqual(new Date('2026-06-01T00:00:00Z'));
+    expect(
+      entitlement({ state: 'ENTITLEMENT_PENDING_CANCELLATION', offerEndTime: '', subscriptionEndTime: '2026-06-01T00:00:00Z' }).truth
+        .endsAt,
+    ).toEqual(new Date('2026-06-01T00:00:00Z'));
   });
 
   it('is ordered by microseconds', () => {
-    const texts = ['2026-01-02T00:00:00Z', '2026-01-02T00:00:00.1Z', '2026-01-02T00:00:00.100001Z', '2026-01-02T00:00:00.100002999Z', '2026-01-02T01:00:01.5+01:00'];
+    const texts = [
+      '2026-01-02T00:00:00Z',
+      '2026-01-02T00:00:00.1Z',
+      '2026-01-02T00:00:00.100001Z',
+      '2026-01-02T00:00:00.100002999Z',
+      '2026-01-02T01:00:01.5+01:00',
+    ];
     const sorted = texts.map(microsecondsOf);
-    expect(sorted).toEqual(['2026-01-02T00:00:00.000000Z', '2026-01-02T00:00:00.100000Z', '2026-01-02T00:00:00.100001Z', '2026-01-02T00:00:00.100002Z', '2026-01-02T00:00:01.500000Z']);
+    expect(sorted).toEqual([
+      '2026-01-02T00:00:00.000000Z',
+      '2026-01-02T00:00:00.100000Z',
+      '2026-01-02T00:00:00.100001Z',
+      '2026-01-02T00:00:00.100002Z',
+      '2026-01-02T00:00:01.500000Z',
+    ]);
     expect([...sorted].sort()).toEqual(sorted);
     expect(instantOf('yesterday')).toBeNull();
   });
@@ -72,19 +127,43 @@ describe('an entitlement', () => {
 });
 
 describe('a message', () => {
-  const told = (eventType: string | undefined, change: Record<string, unknown> = {}): Record<string, unknown> => ({ eventId: 'e-1', ...(eventType ? { eventType } : {}), providerId: 'acme-public', entitlement: { id: ID, updateTime: '2026-01-01T00:00:00Z' }, ...change });
+  const told = (eventType: string | undefined, change: Record<string, unknown> = {}): Record<string, unknown> => ({
+    eventId: 'e-1',
+    ...(eventType ? { eventType } : {}),
+    providerId: 'acme-public',
+    entitlement: { id: ID, updateTime: '2026-01-01T00:00:00Z' },
+    ...change,
+  });
   const events = (body: unknown, read: Entitlement | null, more: Partial<Record<'account' | 'entitlementsOf', unknown>> = {}) => {
-    const procurement = { entitlement: async () => read, account: async () => more.account ?? null, entitlementsOf: async () => more.entitlementsOf ?? [] } as unknown as Procurement;
-    const stored: StoredInbound = { source: 'gcp.pubsub', naturalKey: 'k', headers: {}, body: typeof body === 'string' ? body : JSON.stringify(body), receivedAt: NOW };
+    const procurement = {
+      entitlement: async () => read,
+      account: async () => more.account ?? null,
+      entitlementsOf: async () => more.entitlementsOf ?? [],
+    } as unknown as Procurement;
+    const stored: StoredInbound = {
+      source: 'gcp.pubsub',
+      naturalKey: 'k',
+      headers: {},
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+      receivedAt: NOW,
+    };
     return normalise(stored, procurement, 'acme-public');
   };
-  const kind = async (type: string, state: string, change = {}) => (await events(told(type), entitlement({ state: `ENTITLEMENT_${state}`, ...change })))[0]!.kind;
+  const kind = async (type: string, state: string, change = {}) =>
+    (await events(told(type), entitlement({ state: `ENTITLEMENT_${state}`, ...change })))[0]!.kind;
 
   it('means what its type says where the fetched state bears it out', async () => {
     const table: [string, string, string][] = [
-      ['ENTITLEMENT_CREATION_REQUESTED', 'ACTIVATION_REQUESTED', 'purchased'], ['ENTITLEMENT_OFFER_ACCEPTED', 'ACTIVATION_REQUESTED', 'purchased'], ['ENTITLEMENT_ACTIVE', 'ACTIVE', 'activated'],
-      ['ENTITLEMENT_PLAN_CHANGED', 'ACTIVE', 'changed'], ['ENTITLEMENT_PLAN_CHANGE_CANCELLED', 'ACTIVE', 'change_dropped'], ['ENTITLEMENT_PENDING_CANCELLATION', 'PENDING_CANCELLATION', 'end_scheduled'],
-      ['ENTITLEMENT_CANCELLATION_REVERTED', 'ACTIVE', 'end_reverted'], ['ENTITLEMENT_CANCELLED', 'CANCELLED', 'ended'], ['ENTITLEMENT_RENEWED', 'ACTIVE', 'renewed'], ['ENTITLEMENT_OFFER_ENDED', 'ACTIVE', 'changed'],
+      ['ENTITLEMENT_CREATION_REQUESTED', 'ACTIVATION_REQUESTED', 'purchased'],
+      ['ENTITLEMENT_OFFER_ACCEPTED', 'ACTIVATION_REQUESTED', 'purchased'],
+      ['ENTITLEMENT_ACTIVE', 'ACTIVE', 'activated'],
+      ['ENTITLEMENT_PLAN_CHANGED', 'ACTIVE', 'changed'],
+      ['ENTITLEMENT_PLAN_CHANGE_CANCELLED', 'ACTIVE', 'change_dropped'],
+      ['ENTITLEMENT_PENDING_CANCELLATION', 'PENDING_CANCELLATION', 'end_scheduled'],
+      ['ENTITLEMENT_CANCELLATION_REVERTED', 'ACTIVE', 'end_reverted'],
+      ['ENTITLEMENT_CANCELLED', 'CANCELLED', 'ended'],
+      ['ENTITLEMENT_RENEWED', 'ACTIVE', 'renewed'],
+      ['ENTITLEMENT_OFFER_ENDED', 'ACTIVE', 'changed'],
     ];
     for (const [type, state, wanted] of table) expect(await kind(type, state), type).toBe(wanted);
     expect(await kind('ENTITLEMENT_CANCELLING', 'ACTIVE')).toBe('noted');
@@ -103,15 +182,31 @@ describe('a message', () => {
   it('of a plan change asks for the pending plan, and a new offer on the same plan must be accepted', async () => {
     const pending = (to: string) => entitlement({ state: 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL', newPendingPlan: to });
     const [event] = await events(told('ENTITLEMENT_PLAN_CHANGE_REQUESTED'), pending('premium'));
-    expect(event).toMatchObject({ kind: 'change_requested', change: { externalOperationId: 'plan:premium:2026-01-02T00:00:00.971090Z', kind: 'plan', toExternalPlanId: 'premium', answerBefore: null, requestedByUs: false } });
+    expect(event).toMatchObject({
+      kind: 'change_requested',
+      change: {
+        externalOperationId: 'plan:premium:2026-01-02T00:00:00.971090Z',
+        kind: 'plan',
+        toExternalPlanId: 'premium',
+        answerBefore: null,
+        requestedByUs: false,
+      },
+    });
     expect(event!.change).not.toHaveProperty('isRevert');
     expect((await events(told('ENTITLEMENT_PLAN_CHANGE_REQUESTED'), pending('standard')))[0]!.change).toMatchObject({ isRevert: true });
     expect((await events(told('ENTITLEMENT_PLAN_CHANGE_REQUESTED'), pending('')))[0]!.kind).toBe('noted');
   });
 
   it('of the end tells the instant; of a deleted purchase that its data is due', async () => {
-    expect((await events(told('ENTITLEMENT_CANCELLED'), entitlement({ state: 'ENTITLEMENT_CANCELLED' })))[0]).toMatchObject({ kind: 'ended', effectiveAt: new Date('2026-01-02T00:00:00.971Z') });
-    expect((await events(told('ENTITLEMENT_CANCELLED'), null))[0]).toMatchObject({ kind: 'ended', truth: null, effectiveAt: new Date('2026-01-01T00:00:00Z') });
+    expect((await events(told('ENTITLEMENT_CANCELLED'), entitlement({ state: 'ENTITLEMENT_CANCELLED' })))[0]).toMatchObject({
+      kind: 'ended',
+      effectiveAt: new Date('2026-01-02T00:00:00.971Z'),
+    });
+    expect((await events(told('ENTITLEMENT_CANCELLED'), null))[0]).toMatchObject({
+      kind: 'ended',
+      truth: null,
+      effectiveAt: new Date('2026-01-01T00:00:00Z'),
+    });
     expect((await events(told('ENTITLEMENT_DELETED'), null))[0]).toMatchObject({ kind: 'data_deletion_due', truth: null });
     expect((await events(told('ENTITLEMENT_ACTIVE'), null))[0]).toMatchObject({ kind: 'noted', truth: null });
   });
@@ -120,26 +215,58 @@ describe('a message', () => {
     const account = { id: ACCOUNT, state: 'ACCOUNT_ACTIVE', approvals: [{ name: 'signup', state: 'PENDING' }] };
     for (const type of ['ACCOUNT_ACTIVE', undefined]) {
       const body = told(type, { entitlement: undefined, account: { id: ACCOUNT } });
-      expect(await events(body, null, { account, entitlementsOf: [entitlement(), entitlement({ state: 'ENTITLEMENT_CANCELLED' })] })).toMatchObject([{ kind: 'buyer_ready', externalSubscriptionId: ID }]);
+      expect(
+        await events(body, null, { account, entitlementsOf: [entitlement(), entitlement({ state: 'ENTITLEMENT_CANCELLED' })] }),
+      ).toMatchObject([{ kind: 'buyer_ready', externalSubscriptionId: ID }]);
       expect(await events(body, null, { account })).toMatchObject([{ kind: 'noted', externalSubscriptionId: '', truth: null }]);
     }
-    expect(await events(told('ACCOUNT_DELETED', { entitlement: undefined, account: { id: ACCOUNT } }), null)).toMatchObject([{ kind: 'noted', externalSubscriptionId: '' }]);
+    expect(await events(told('ACCOUNT_DELETED', { entitlement: undefined, account: { id: ACCOUNT } }), null)).toMatchObject([
+      { kind: 'noted', externalSubscriptionId: '' },
+    ]);
   });
 
   it('that cannot be read is noted, never lost', async () => {
-    for (const body of ['', 'x', '[]', 'null', {}, told('ENTITLEMENT_ACTIVE', { entitlement: { id: '../x?' } }), told('ENTITLEMENT_ACTIVE', { providerId: 'somebody-else' })]) expect((await events(body, entitlement())).map((e) => e.kind), JSON.stringify(body)).toEqual(['noted']);
+    for (const body of [
+      '',
+      'x',
+      '[]',
+      'null',
+      {},
+      told('ENTITLEMENT_ACTIVE', { entitlement: { id: '../x?' } }),
+      told('ENTITLEMENT_ACTIVE', { providerId: 'somebody-else' }),
+    ])
+      expect(
+        (await events(body, entitlement())).map((e) => e.kind),
+        JSON.stringify(body),
+      ).toEqual(['noted']);
   });
 
   it('is kept with a key of its type: one event id may stand on three messages', () => {
-    const pulled = (data: string | Uint8Array) => pulledMessageOf(typeof data === 'string' ? Buffer.from(data) : data, { messageId: '1', publishedAt: 't' }, { projectId: 'acme', subscription: 'projects/acme/subscriptions/sub' });
+    const pulled = (data: string | Uint8Array) =>
+      pulledMessageOf(
+        typeof data === 'string' ? Buffer.from(data) : data,
+        { messageId: '1', publishedAt: 't' },
+        { projectId: 'acme', subscription: 'projects/acme/subscriptions/sub' },
+      );
     const text = JSON.stringify(told('ENTITLEMENT_ACTIVE'));
     expect(pulled(text)).toEqual({
-      source: 'gcp.pubsub', naturalKey: 'acme-public|ENTITLEMENT_ACTIVE|e-1', headers: { 'pubsub-message-id': '1', 'pubsub-publish-time': 't' }, body: text,
-      principal: 'pubsub:projects/acme/subscriptions/sub', externalSubscriptionId: ID,
+      source: 'gcp.pubsub',
+      naturalKey: 'acme-public|ENTITLEMENT_ACTIVE|e-1',
+      headers: { 'pubsub-message-id': '1', 'pubsub-publish-time': 't' },
+      body: text,
+      principal: 'pubsub:projects/acme/subscriptions/sub',
+      externalSubscriptionId: ID,
     });
-    expect(pulled(JSON.stringify(told(undefined, { entitlement: undefined, account: { id: ACCOUNT } })))).toMatchObject({ naturalKey: 'acme-public|account|e-1', externalSubscriptionId: null });
+    expect(pulled(JSON.stringify(told(undefined, { entitlement: undefined, account: { id: ACCOUNT } })))).toMatchObject({
+      naturalKey: 'acme-public|account|e-1',
+      externalSubscriptionId: null,
+    });
     const bytes = new Uint8Array([0xff, 0x00, 0x7b]);
-    expect(pulled(bytes)).toMatchObject({ naturalKey: expect.stringMatching(/^sha256:/), body: '{"undecodable":"/wB7"}', externalSubscriptionId: null });
+    expect(pulled(bytes)).toMatchObject({
+      naturalKey: expect.stringMatching(/^sha256:/),
+      body: '{"undecodable":"/wB7"}',
+      externalSubscriptionId: null,
+    });
     expect(pulled('{"a":"\0"}').body).not.toContain('\0');
     expect(pulled('no json').body).toBe('no json');
     expect(notificationOf('[]')).toBeNull();

@@ -61,7 +61,12 @@ export function entitlementOf(raw: unknown, observedAt: Date): Entitlement | nul
   const refs: GcpRefs = { accountId, ...(usageReportingId === null ? {} : { usageReportingId }), product, updateTime, state };
   const party = accountId === null ? null : { email: null, personId: null, directoryId: null, accountId };
   return {
-    id, state, accountId, plan, orderId, newOfferStartsAt,
+    id,
+    state,
+    accountId,
+    plan,
+    orderId,
+    newOfferStartsAt,
     newPendingPlan: textOf(one['newPendingPlan']),
     createdAt: instantOf(one['createTime']),
     updatedAt: instantOf(one['updateTime']),
@@ -93,7 +98,11 @@ export function entitlementOf(raw: unknown, observedAt: Date): Entitlement | nul
   };
 }
 
-export interface Account { id: string; state: string; approvals: { name: string; state: string }[] }
+export interface Account {
+  id: string;
+  state: string;
+  approvals: { name: string; state: string }[];
+}
 
 export function accountOf(raw: unknown): Account | null {
   const one = fieldsOf(raw);
@@ -108,4 +117,5 @@ export function accountOf(raw: unknown): Account | null {
 }
 
 /** We decide on the approval, never on the account's state, which is ACTIVE from the start (contract gcp §1). */
-export const signUpOf = (account: Account | null): string | null => account?.approvals.find((a) => lastSegment(a.name) === 'signup')?.state ?? null;
+export const signUpOf = (account: Account | null): string | null =>
+  account?.approvals.find((a) => lastSegment(a.name) === 'signup')?.state ?? null;

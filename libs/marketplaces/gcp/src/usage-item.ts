@@ -24,7 +24,13 @@ export const gcpUsage = (safeResend: boolean): UsageTraits => ({
 });
 
 /** What the submitter needs beside the bytes. */
-export interface GcpRoute extends Record<string, string> { serviceName: string; consumerId: string; entitlementId: string; month: string; ended: 'true' | 'false' }
+export interface GcpRoute extends Record<string, string> {
+  serviceName: string;
+  consumerId: string;
+  entitlementId: string;
+  month: string;
+  ended: 'true' | 'false';
+}
 
 /** Usage must lie before the cancellation: a second is what others leave (contract gcp §4, deadlines). */
 const BEFORE_END_MS = 1_000;
@@ -34,18 +40,24 @@ const BEFORE_END_MS = 1_000;
  * where an idempotent id is wanted (contract gcp §4, dedupe).
  */
 export function buildUsageItem(input: UsageItemInput, serviceName: string): UsageWireItem {
-  const wrong = (code: string, detail: string): never => { throw new MarketplaceRefusal(code, detail); };
+  const wrong = (code: string, detail: string): never => {
+    throw new MarketplaceRefusal(code, detail);
+  };
   const entitlementId = lastSegment(input.externalSubscriptionId);
   if (!entitlementId) return wrong('gcp.entitlement_unknown', 'the entitlement id is not one');
   if (!textOf(input.dimension)) return wrong('gcp.metric_unknown', 'a metric name is needed');
   if (!(input.startsAt < input.endsAt)) return wrong('gcp.interval_invalid', 'the interval must have a start before its end');
-  if (!/^[1-9]\d{0,18}$/.test(input.quantity) || BigInt(input.quantity) > MAX_INT64) return wrong('gcp.quantity_invalid', `the quantity ${input.quantity.slice(0, 60)} is not a whole number from 1 to 2^63-1`);
+  if (!/^[1-9]\d{0,18}$/.test(input.quantity) || BigInt(input.quantity) > MAX_INT64)
+    return wrong('gcp.quantity_invalid', `the quantity ${input.quantity.slice(0, 60)} is not a whole number from 1 to 2^63-1`);
   const consumerId = textOf(input.refs['usageReportingId']);
   // It may come only after the activation: the caller waits and builds again (money.md "Outcomes").
-  if (!consumerId) return wrong('gcp.usage_reporting_id_missing', 'the marketplace has not given the usage reporting id of the purchase yet');
+  if (!consumerId)
+    return wrong('gcp.usage_reporting_id_missing', 'the marketplace has not given the usage reporting id of the purchase yet');
 
   const ended = input.refs['state'] === 'ENTITLEMENT_CANCELLED';
-  const last = ended ? (instantOf(input.refs['updateTime'])?.getTime() ?? Number.POSITIVE_INFINITY) - BEFORE_END_MS : Number.POSITIVE_INFINITY;
+  const last = ended
+    ? (instantOf(input.refs['updateTime'])?.getTime() ?? Number.POSITIVE_INFINITY) - BEFORE_END_MS
+    : Number.POSITIVE_INFINITY;
   const endMs = Math.min(input.endsAt.getTime(), last);
   const startMs = Math.min(input.startsAt.getTime(), endMs);
   const [startTime, endTime] = [new Date(startMs).toISOString(), new Date(endMs).toISOString()];
@@ -58,7 +70,13 @@ export function buildUsageItem(input: UsageItemInput, serviceName: string): Usag
     endTime,
     metricValueSets: [{ metricName: input.dimension, metricValues: [{ int64Value: input.quantity }] }],
   };
-  const route: GcpRoute = { serviceName, consumerId, entitlementId, month: billingMonthOf(input.hourStart), ended: ended ? 'true' : 'false' };
+  const route: GcpRoute = {
+    serviceName,
+    consumerId,
+    entitlementId,
+    month: billingMonthOf(input.hourStart),
+    ended: ended ? 'true' : 'false',
+  };
   return { itemId: input.itemId, wireKey: operation.operationId, body: JSON.stringify(operation), route };
 }
 

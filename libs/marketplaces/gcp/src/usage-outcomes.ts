@@ -10,13 +10,29 @@ const MINUTE = 60_000;
 const SOON_MS = MINUTE;
 const LATER_MS = 15 * MINUTE;
 
-export interface Blocked { code: string; detail: string; retryAfterMs: number; /** Also answered for a purchase that has ended: then the usage before the end may still be reported. */ maybeEnded: boolean }
+export interface Blocked {
+  code: string;
+  detail: string;
+  retryAfterMs: number;
+  /** Also answered for a purchase that has ended: then the usage before the end may still be reported. */ maybeEnded: boolean;
+}
 
 const RETRY: Partial<Record<CheckErrorCode, number>> = {
-  NAMESPACE_LOOKUP_UNAVAILABLE: SOON_MS, SERVICE_STATUS_UNAVAILABLE: SOON_MS, BILLING_STATUS_UNAVAILABLE: SOON_MS,
-  CLOUD_RESOURCE_MANAGER_BACKEND_UNAVAILABLE: SOON_MS, RESOURCE_EXHAUSTED: SOON_MS, SERVICE_NOT_ACTIVATED: 5 * MINUTE,
+  NAMESPACE_LOOKUP_UNAVAILABLE: SOON_MS,
+  SERVICE_STATUS_UNAVAILABLE: SOON_MS,
+  BILLING_STATUS_UNAVAILABLE: SOON_MS,
+  CLOUD_RESOURCE_MANAGER_BACKEND_UNAVAILABLE: SOON_MS,
+  RESOURCE_EXHAUSTED: SOON_MS,
+  SERVICE_NOT_ACTIVATED: 5 * MINUTE,
 };
-const MAYBE_ENDED: readonly string[] = ['SERVICE_NOT_ACTIVATED', 'NOT_FOUND', 'PROJECT_DELETED', 'BILLING_DISABLED', 'CONSUMER_INVALID', 'PROJECT_INVALID'] satisfies CheckErrorCode[];
+const MAYBE_ENDED: readonly string[] = [
+  'SERVICE_NOT_ACTIVATED',
+  'NOT_FOUND',
+  'PROJECT_DELETED',
+  'BILLING_DISABLED',
+  'CONSUMER_INVALID',
+  'PROJECT_INVALID',
+] satisfies CheckErrorCode[];
 
 /** Null: clean. Undefined: the answer made no sense. No check error is final: usage is kept and asked again (money.md "Outcomes"). */
 export function readCheckAnswer(text: string): Blocked | null | undefined {
@@ -37,17 +53,42 @@ export function readCheckAnswer(text: string): Blocked | null | undefined {
 
 /** google.rpc codes by which an operation may be refused. */
 const RPC: Record<number, string> = {
-  1: 'cancelled', 2: 'unknown', 3: 'invalid_argument', 4: 'deadline_exceeded', 5: 'not_found', 6: 'already_exists', 7: 'permission_denied', 8: 'resource_exhausted',
-  9: 'failed_precondition', 10: 'aborted', 11: 'out_of_range', 12: 'unimplemented', 13: 'internal', 14: 'unavailable', 15: 'data_loss', 16: 'unauthenticated',
+  1: 'cancelled',
+  2: 'unknown',
+  3: 'invalid_argument',
+  4: 'deadline_exceeded',
+  5: 'not_found',
+  6: 'already_exists',
+  7: 'permission_denied',
+  8: 'resource_exhausted',
+  9: 'failed_precondition',
+  10: 'aborted',
+  11: 'out_of_range',
+  12: 'unimplemented',
+  13: 'internal',
+  14: 'unavailable',
+  15: 'data_loss',
+  16: 'unauthenticated',
 };
 /** "Consumer … not found or not active" until the reporting id is live, rights not given yet, and what passes by itself. */
-const PASSING: Record<number, number> = { 4: SOON_MS, 5: 5 * MINUTE, 7: LATER_MS, 8: SOON_MS, 9: 5 * MINUTE, 10: SOON_MS, 13: SOON_MS, 14: SOON_MS, 16: LATER_MS };
+const PASSING: Record<number, number> = {
+  4: SOON_MS,
+  5: 5 * MINUTE,
+  7: LATER_MS,
+  8: SOON_MS,
+  9: 5 * MINUTE,
+  10: SOON_MS,
+  13: SOON_MS,
+  14: SOON_MS,
+  16: LATER_MS,
+};
 
 /** 200 does not mean accepted: errors are listed by operation, and an operation without one is accepted (contract gcp §4). */
 export function readReportAnswer(items: readonly UsageWireItem[], text: string): UsageItemOutcome[] {
   const body = jsonOf(text);
   const given = fieldsOf(body)['reportErrors'];
-  if (!isFields(body) || (given !== undefined && given !== null && !Array.isArray(given))) return items.map(({ itemId }) => ({ itemId, outcome: 'unknown', detail: 'the answer is not one of Service Control' }));
+  if (!isFields(body) || (given !== undefined && given !== null && !Array.isArray(given)))
+    return items.map(({ itemId }) => ({ itemId, outcome: 'unknown', detail: 'the answer is not one of Service Control' }));
   const errors = new Map<string, unknown>();
   let strays = 0;
   const known = new Set(items.map((item) => item.wireKey));
@@ -59,7 +100,8 @@ export function readReportAnswer(items: readonly UsageWireItem[], text: string):
   return items.map((item) => {
     if (errors.has(item.wireKey)) return refusedOf(item, fieldsOf(errors.get(item.wireKey)));
     // An error that names no operation of ours may mean any of them.
-    if (strays > 0) return { itemId: item.itemId, outcome: 'unknown', detail: 'the answer holds an error that names none of our operations' };
+    if (strays > 0)
+      return { itemId: item.itemId, outcome: 'unknown', detail: 'the answer holds an error that names none of our operations' };
     return { itemId: item.itemId, outcome: 'accepted', receipt: item.wireKey, acceptedQuantity: quantityOf(item), at: null };
   });
 }

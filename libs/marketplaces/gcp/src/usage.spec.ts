@@ -11,7 +11,16 @@ const hourStart = new Date('2026-03-08T08:00:00Z');
 const hourEnd = new Date('2026-03-08T09:00:00Z');
 const refs = { usageReportingId: 'project_number:625643682501', state: 'ENTITLEMENT_ACTIVE', updateTime: '2026-03-01T00:00:00.123456Z' };
 const input = (change: Partial<UsageItemInput> = {}): UsageItemInput => ({
-  itemId: 'i1', externalSubscriptionId: ID, externalPlanId: 'standard', dimension: METRIC, hourStart, startsAt: hourStart, endsAt: hourEnd, quantity: '150', refs, ...change,
+  itemId: 'i1',
+  externalSubscriptionId: ID,
+  externalPlanId: 'standard',
+  dimension: METRIC,
+  hourStart,
+  startsAt: hourStart,
+  endsAt: hourEnd,
+  quantity: '150',
+  refs,
+  ...change,
 });
 const build = (change: Partial<UsageItemInput> = {}) => buildUsageItem(input(change), SERVICE);
 const body = (change: Partial<UsageItemInput> = {}): Record<string, unknown> => JSON.parse(build(change).body) as Record<string, unknown>;
@@ -20,7 +29,11 @@ describe('an operation', () => {
   it('reports one metric over its true interval', () => {
     const item = build({ startsAt: new Date('2026-03-08T08:12:30.5Z'), endsAt: new Date('2026-03-08T08:40:00Z') });
     expect(JSON.parse(item.body)).toEqual({
-      operationId: item.wireKey, operationName: 'hourly-usage', consumerId: 'project_number:625643682501', startTime: '2026-03-08T08:12:30.500Z', endTime: '2026-03-08T08:40:00.000Z',
+      operationId: item.wireKey,
+      operationName: 'hourly-usage',
+      consumerId: 'project_number:625643682501',
+      startTime: '2026-03-08T08:12:30.500Z',
+      endTime: '2026-03-08T08:40:00.000Z',
       metricValueSets: [{ metricName: METRIC, metricValues: [{ int64Value: '150' }] }],
     });
     expect(item.wireKey).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-5/);
@@ -28,7 +41,12 @@ describe('an operation', () => {
 
   it('has an id of what it reports: the same each time, another for any other interval, metric or purchase', () => {
     expect(build({ itemId: 'i2', quantity: '9' }).wireKey).toBe(build().wireKey);
-    const others = [build({ endsAt: new Date('2026-03-08T08:59:59Z') }), build({ dimension: `${SERVICE}/premium_x` }), build({ externalSubscriptionId: ID.replace('b', 'c') }), build({ startsAt: new Date('2026-03-08T08:00:01Z') })];
+    const others = [
+      build({ endsAt: new Date('2026-03-08T08:59:59Z') }),
+      build({ dimension: `${SERVICE}/premium_x` }),
+      build({ externalSubscriptionId: ID.replace('b', 'c') }),
+      build({ startsAt: new Date('2026-03-08T08:00:01Z') }),
+    ];
     expect(new Set([build(), ...others].map((i) => i.wireKey)).size).toBe(5);
   });
 
@@ -37,7 +55,8 @@ describe('an operation', () => {
   });
 
   it('is not built from what Google would refuse, nor before the reporting id is known', () => {
-    for (const quantity of ['0', '-1', '01', '1.0', '1.5', '1e3', '', ' 1', '9223372036854775808']) expect(() => build({ quantity }), quantity).toThrow();
+    for (const quantity of ['0', '-1', '01', '1.0', '1.5', '1e3', '', ' 1', '9223372036854775808'])
+      expect(() => build({ quantity }), quantity).toThrow();
     expect(() => build({ endsAt: hourStart })).toThrow(/interval/);
     expect(() => build({ refs: { ...refs, usageReportingId: undefined } })).toThrow(/usage_reporting_id_missing/);
     expect(() => build({ refs: { ...refs, usageReportingId: '' } })).toThrow(/usage_reporting_id_missing/);
@@ -48,7 +67,10 @@ describe('an operation', () => {
     const endsAt = new Date('2026-03-08T08:30:00.500Z');
     expect(body({ endsAt, refs: cancelled })).toMatchObject({ startTime: '2026-03-08T08:00:00.000Z', endTime: '2026-03-08T08:29:59.500Z' });
     expect(build({ endsAt, refs: cancelled }).wireKey).toBe(build({ endsAt }).wireKey);
-    expect(body({ startsAt: new Date('2026-03-08T08:30:00Z'), endsAt, refs: cancelled })).toMatchObject({ startTime: '2026-03-08T08:29:59.500Z', endTime: '2026-03-08T08:29:59.500Z' });
+    expect(body({ startsAt: new Date('2026-03-08T08:30:00Z'), endsAt, refs: cancelled })).toMatchObject({
+      startTime: '2026-03-08T08:29:59.500Z',
+      endTime: '2026-03-08T08:29:59.500Z',
+    });
     expect(build({ endsAt, refs: cancelled }).route).toMatchObject({ ended: 'true' });
   });
 
@@ -60,7 +82,12 @@ describe('an operation', () => {
 });
 
 describe('a deadline', () => {
-  const at = (start: string, endedAt: string | null = null) => deadlines({ hourStart: new Date(start), hourEnd: new Date(Date.parse(start) + 3_600_000), endedAt: endedAt === null ? null : new Date(endedAt) });
+  const at = (start: string, endedAt: string | null = null) =>
+    deadlines({
+      hourStart: new Date(start),
+      hourEnd: new Date(Date.parse(start) + 3_600_000),
+      endedAt: endedAt === null ? null : new Date(endedAt),
+    });
 
   it('is one hour by wish and 01:00 Pacific on the 1st by force', () => {
     expect(at('2026-03-08T08:00:00Z')).toEqual({ target: new Date('2026-03-08T10:00:00Z'), hard: new Date('2026-04-01T08:00:00Z') });
@@ -79,12 +106,19 @@ describe('a deadline', () => {
   });
 
   it('is an hour after the cancellation, where that is sooner', () => {
-    expect(at('2026-03-08T08:00:00Z', '2026-03-08T08:30:00Z')).toEqual({ target: new Date('2026-03-08T09:30:00Z'), hard: new Date('2026-03-08T09:30:00Z') });
+    expect(at('2026-03-08T08:00:00Z', '2026-03-08T08:30:00Z')).toEqual({
+      target: new Date('2026-03-08T09:30:00Z'),
+      hard: new Date('2026-03-08T09:30:00Z'),
+    });
     expect(at('2026-04-01T06:00:00Z', '2026-04-01T07:30:00Z').hard).toEqual(new Date('2026-04-01T08:00:00Z'));
   });
 
   it('knows the Pacific month of any instant', () => {
-    expect(['2026-01-01T07:59:59Z', '2026-01-01T08:00:00Z', '2026-07-01T06:59:59Z', '2026-07-01T07:00:00Z'].map((t) => billingMonthOf(new Date(t)))).toEqual(['2025-12', '2026-01', '2026-06', '2026-07']);
+    expect(
+      ['2026-01-01T07:59:59Z', '2026-01-01T08:00:00Z', '2026-07-01T06:59:59Z', '2026-07-01T07:00:00Z'].map((t) =>
+        billingMonthOf(new Date(t)),
+      ),
+    ).toEqual(['2025-12', '2026-01', '2026-06', '2026-07']);
   });
 });
 
@@ -104,15 +138,28 @@ describe('an answer', () => {
   });
 
   it('of 200 refuses single operations', () => {
-    expect(report([error(two.wireKey, 3)])).toMatchObject([{ outcome: 'accepted' }, { itemId: 'i2', outcome: 'rejected', code: 'gcp.invalid_argument', detail: 'because' }]);
+    expect(report([error(two.wireKey, 3)])).toMatchObject([
+      { outcome: 'accepted' },
+      { itemId: 'i2', outcome: 'rejected', code: 'gcp.invalid_argument', detail: 'because' },
+    ]);
     expect(report([error(one.wireKey, 5)])).toMatchObject([{ outcome: 'deferred', code: 'gcp.not_found' }, { outcome: 'accepted' }]);
     expect(report([error(one.wireKey, 13), error(two.wireKey, 14)])).toMatchObject([{ outcome: 'deferred' }, { outcome: 'deferred' }]);
-    expect(report([error(one.wireKey, 6)])).toMatchObject([{ outcome: 'duplicate_conflict', acceptedQuantity: null }, { outcome: 'accepted' }]);
+    expect(report([error(one.wireKey, 6)])).toMatchObject([
+      { outcome: 'duplicate_conflict', acceptedQuantity: null },
+      { outcome: 'accepted' },
+    ]);
   });
 
   it('that makes no sense accepts nothing', () => {
-    for (const text of ['', 'x', '[]', 'null', '{"reportErrors":{}}', '{"reportErrors":"x"}']) expect(readReportAnswer([one, two], text).map((o) => o.outcome), text).toEqual(['unknown', 'unknown']);
-    expect(report([{ status: { code: 3 } }]).map((o) => o.outcome), 'an error without a name').toEqual(['unknown', 'unknown']);
+    for (const text of ['', 'x', '[]', 'null', '{"reportErrors":{}}', '{"reportErrors":"x"}'])
+      expect(
+        readReportAnswer([one, two], text).map((o) => o.outcome),
+        text,
+      ).toEqual(['unknown', 'unknown']);
+    expect(
+      report([{ status: { code: 3 } }]).map((o) => o.outcome),
+      'an error without a name',
+    ).toEqual(['unknown', 'unknown']);
     expect(report([error(one.wireKey, 99)])[0]).toMatchObject({ outcome: 'unknown' });
     expect(report([error(one.wireKey, undefined)])[0]).toMatchObject({ outcome: 'unknown' });
   });

@@ -8,7 +8,9 @@ const no = { accept: false, reason: 'ß'.repeat(300) };
 
 describe('a purchase on Google Cloud', () => {
   let sandbox: GcpSandbox;
-  beforeAll(async () => { sandbox = await GcpSandbox.start(); });
+  beforeAll(async () => {
+    sandbox = await GcpSandbox.start();
+  });
   afterAll(() => sandbox?.stop());
 
   const active = async (extra: Record<string, unknown> = {}) => {
@@ -23,7 +25,10 @@ describe('a purchase on Google Cloud', () => {
     expect(truth).toMatchObject({ state: 'pending_fulfillment', externalOfferId: SERVICE, version: expect.stringMatching(/\.\d{6}Z$/) });
     expect(truth.refs).not.toHaveProperty('usageReportingId');
     await sandbox.adapter.acknowledge(truth, { tenantId: randomUUID() });
-    expect((await sandbox.truth(entitlementId)).refs).toMatchObject({ state: 'ENTITLEMENT_ACTIVE', usageReportingId: expect.stringMatching(/^project_number:/) });
+    expect((await sandbox.truth(entitlementId)).refs).toMatchObject({
+      state: 'ENTITLEMENT_ACTIVE',
+      usageReportingId: expect.stringMatching(/^project_number:/),
+    });
   });
 
   it('whose approval was done but not answered is known to be approved', async () => {
@@ -37,31 +42,52 @@ describe('a purchase on Google Cloud', () => {
 
   it('is told in messages that share an event id but not a key', async () => {
     const { entitlementId, accountId } = await sandbox.buy();
-    const mine = (): PulledMessage[] => sandbox.pulled.filter((m) => m.externalSubscriptionId === entitlementId || m.body.includes(accountId));
+    const mine = (): PulledMessage[] =>
+      sandbox.pulled.filter((m) => m.externalSubscriptionId === entitlementId || m.body.includes(accountId));
     await sandbox.until(() => mine().length >= 2);
-    const [account, created] = [mine().find((m) => m.body.includes('ACCOUNT_ACTIVE'))!, mine().find((m) => m.body.includes('CREATION_REQUESTED'))!];
+    const [account, created] = [
+      mine().find((m) => m.body.includes('ACCOUNT_ACTIVE'))!,
+      mine().find((m) => m.body.includes('CREATION_REQUESTED'))!,
+    ];
     const eventId = (m: PulledMessage): unknown => (JSON.parse(m.body) as { eventId: unknown }).eventId;
     expect(eventId(account)).toBe(eventId(created));
     expect(account.naturalKey).not.toBe(created.naturalKey);
-    expect(await sandbox.adapter.normalise(sandbox.stored(created))).toMatchObject([{ kind: 'purchased', truth: { state: 'pending_fulfillment' } }]);
-    expect(await sandbox.adapter.normalise(sandbox.stored(account))).toMatchObject([{ kind: 'buyer_ready', externalSubscriptionId: entitlementId }]);
+    expect(await sandbox.adapter.normalise(sandbox.stored(created))).toMatchObject([
+      { kind: 'purchased', truth: { state: 'pending_fulfillment' } },
+    ]);
+    expect(await sandbox.adapter.normalise(sandbox.stored(account))).toMatchObject([
+      { kind: 'buyer_ready', externalSubscriptionId: entitlementId },
+    ]);
   });
 
   it('lands with the account and the user that the token names', async () => {
     const { accountId, signUp, entitlementId } = await sandbox.buy();
-    expect(await sandbox.adapter.resolveLanding(signUp.fields)).toMatchObject({ ok: true, buyerAccountId: accountId, truth: { externalSubscriptionId: entitlementId }, signUpRefs: { accountId, userIdentity: expect.stringMatching(/^\d+$/) } });
+    expect(await sandbox.adapter.resolveLanding(signUp.fields)).toMatchObject({
+      ok: true,
+      buyerAccountId: accountId,
+      truth: { externalSubscriptionId: entitlementId },
+      signUpRefs: { accountId, userIdentity: expect.stringMatching(/^\d+$/) },
+    });
   });
 
   it('does not land with a token that somebody else made', async () => {
     const { entitlementId } = await sandbox.buy();
     const codes: Record<string, string> = {};
     for (const forge of ['wrong_key', 'wrong_aud', 'expired', 'too_long', 'wrong_iss', 'alg_none']) {
-      const { signUp } = await sandbox.control<{ signUp: { fields: Record<string, string> } }>('POST', '/gcp/sign-up-tokens', { entitlementId, forge });
+      const { signUp } = await sandbox.control<{ signUp: { fields: Record<string, string> } }>('POST', '/gcp/sign-up-tokens', {
+        entitlementId,
+        forge,
+      });
       const answer = await sandbox.adapter.resolveLanding(signUp.fields);
       codes[forge] = answer.ok ? 'ok' : answer.code;
     }
     expect(codes).toEqual({
-      wrong_key: 'landing.token_invalid', wrong_aud: 'landing.not_for_us', expired: 'landing.token_expired', too_long: 'landing.token_invalid', wrong_iss: 'landing.token_invalid', alg_none: 'landing.token_invalid',
+      wrong_key: 'landing.token_invalid',
+      wrong_aud: 'landing.not_for_us',
+      expired: 'landing.token_expired',
+      too_long: 'landing.token_invalid',
+      wrong_iss: 'landing.token_invalid',
+      alg_none: 'landing.token_invalid',
     });
   });
 
@@ -87,7 +113,9 @@ describe('a purchase on Google Cloud', () => {
     await sandbox.adapter.answerChange(event!.truth!, event!.change!, yes);
     expect((await sandbox.truth(entitlementId)).externalPlanId).toBe('premium');
     await expect(sandbox.adapter.answerChange(event!.truth!, event!.change!, no)).rejects.toMatchObject({ code: 'gcp.change_in_force' });
-    expect(await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_PLAN_CHANGED')).stored)).toMatchObject([{ kind: 'changed', truth: { externalPlanId: 'premium' } }]);
+    expect(await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_PLAN_CHANGED')).stored)).toMatchObject([
+      { kind: 'changed', truth: { externalPlanId: 'premium' } },
+    ]);
   });
 
   it('that is cancelled at its term end has an end, until that is reverted', async () => {
@@ -98,23 +126,31 @@ describe('a purchase on Google Cloud', () => {
     expect(pending).toMatchObject({ kind: 'end_scheduled', truth: { state: 'active' } });
     expect(pending!.effectiveAt!.getTime()).toBeGreaterThan(sandbox.clock.now().getTime());
     await sandbox.act(entitlementId, 'revert-cancel');
-    expect(await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_CANCELLATION_REVERTED')).stored)).toMatchObject([{ kind: 'end_reverted', truth: { state: 'active', endsAt: null } }]);
+    expect(
+      await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_CANCELLATION_REVERTED')).stored),
+    ).toMatchObject([{ kind: 'end_reverted', truth: { state: 'active', endsAt: null } }]);
     expect(await sandbox.adapter.normalise(stored), 'the old message is stale').toMatchObject([{ kind: 'noted' }]);
   });
 
   it('that was deleted reads as nothing', async () => {
     const { entitlementId } = await active();
     await sandbox.act(entitlementId, 'cancel-now');
-    await expect(sandbox.adapter.acknowledge(await sandbox.truth(entitlementId), { tenantId: randomUUID() })).rejects.toBeInstanceOf(MarketplaceRefusal);
+    await expect(sandbox.adapter.acknowledge(await sandbox.truth(entitlementId), { tenantId: randomUUID() })).rejects.toBeInstanceOf(
+      MarketplaceRefusal,
+    );
     await sandbox.act(entitlementId, 'delete');
-    expect(await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_DELETED')).stored)).toMatchObject([{ kind: 'data_deletion_due', truth: null }]);
+    expect(await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_DELETED')).stored)).toMatchObject([
+      { kind: 'data_deletion_due', truth: null },
+    ]);
     expect(await sandbox.adapter.readTruth(entitlementId)).toBeNull();
   });
 });
 
 describe('pulling', () => {
   let sandbox: GcpSandbox;
-  beforeAll(async () => { sandbox = await GcpSandbox.start({}, false); });
+  beforeAll(async () => {
+    sandbox = await GcpSandbox.start({}, false);
+  });
   afterAll(() => sandbox?.stop());
 
   it('brings a message again until it is stored, and never after', async () => {
@@ -141,9 +177,14 @@ describe('pulling', () => {
 
   it('waits at its stop for the message in work, which is then acknowledged', async () => {
     let release = (): void => undefined;
-    const held = new Promise<void>((resolve) => { release = resolve; });
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
     const seen: string[] = [];
-    const first = await sandbox.adapter.pull(async (m) => { seen.push(m.naturalKey); await held; });
+    const first = await sandbox.adapter.pull(async (m) => {
+      seen.push(m.naturalKey);
+      await held;
+    });
     await sandbox.publish(Buffer.from('held'));
     await sandbox.until(() => seen.length > 0);
     const stopped = first.stop();
@@ -164,6 +205,9 @@ describe('pulling', () => {
     const pulling = await lost.pull(async () => undefined);
     await sandbox.until(() => errors.length >= 2);
     await pulling.stop();
-    expect((await lost.doctor()).find((c) => c.check === 'gcp.pubsub')).toMatchObject({ result: 'fail', remedy: expect.stringContaining('not-there') });
+    expect((await lost.doctor()).find((c) => c.check === 'gcp.pubsub')).toMatchObject({
+      result: 'fail',
+      remedy: expect.stringContaining('not-there'),
+    });
   });
 });

@@ -7,7 +7,9 @@ const HOUR = 3_600_000;
 
 describe('usage on Google Cloud', () => {
   let sandbox: GcpSandbox;
-  beforeAll(async () => { sandbox = await GcpSandbox.start(); });
+  beforeAll(async () => {
+    sandbox = await GcpSandbox.start();
+  });
   afterAll(() => sandbox?.stop());
 
   const active = async (): Promise<string> => {
@@ -15,23 +17,41 @@ describe('usage on Google Cloud', () => {
     await sandbox.acknowledge(await sandbox.truth(entitlementId), randomUUID());
     return entitlementId;
   };
-  const item = async (entitlementId: string, n: number, change: { metric?: string; startsAt?: Date; endsAt?: Date } = {}): Promise<UsageWireItem> => {
+  const item = async (
+    entitlementId: string,
+    n: number,
+    change: { metric?: string; startsAt?: Date; endsAt?: Date } = {},
+  ): Promise<UsageWireItem> => {
     const hourStart = sandbox.closedHour(entitlementId, n);
     return sandbox.adapter.buildUsageItem({
-      itemId: randomUUID(), externalSubscriptionId: entitlementId, externalPlanId: 'standard', dimension: `${SERVICE}/${change.metric ?? 'standard_mib_egress'}`,
-      hourStart, startsAt: change.startsAt ?? hourStart, endsAt: change.endsAt ?? new Date(hourStart.getTime() + HOUR), quantity: '7', refs: (await sandbox.truth(entitlementId)).refs,
+      itemId: randomUUID(),
+      externalSubscriptionId: entitlementId,
+      externalPlanId: 'standard',
+      dimension: `${SERVICE}/${change.metric ?? 'standard_mib_egress'}`,
+      hourStart,
+      startsAt: change.startsAt ?? hourStart,
+      endsAt: change.endsAt ?? new Date(hourStart.getTime() + HOUR),
+      quantity: '7',
+      refs: (await sandbox.truth(entitlementId)).refs,
     });
   };
 
   it('waits while the check says no, and goes out afterwards', async () => {
     const id = await active();
     const [one, other] = [await item(id, 1), await item(await active(), 1)];
-    for (const [code, wanted] of [['BILLING_DISABLED', 'gcp.billing_disabled'], ['SERVICE_NOT_ACTIVATED', 'gcp.service_not_activated'], ['SERVICE_STATUS_UNAVAILABLE', 'gcp.service_status_unavailable']]) {
+    for (const [code, wanted] of [
+      ['BILLING_DISABLED', 'gcp.billing_disabled'],
+      ['SERVICE_NOT_ACTIVATED', 'gcp.service_not_activated'],
+      ['SERVICE_STATUS_UNAVAILABLE', 'gcp.service_status_unavailable'],
+    ]) {
       await sandbox.act(id, 'check-error', { code });
       expect(await sandbox.adapter.submitUsage([one])).toMatchObject([{ itemId: one.itemId, outcome: 'deferred', code: wanted }]);
     }
     const both = await sandbox.adapter.submitUsage([one, other]);
-    expect(both.find((o) => o.itemId === other.itemId), 'a blocked buyer holds up no other').toMatchObject({ outcome: 'accepted' });
+    expect(
+      both.find((o) => o.itemId === other.itemId),
+      'a blocked buyer holds up no other',
+    ).toMatchObject({ outcome: 'accepted' });
     await sandbox.act(id, 'check-error', { code: null });
     expect(await sandbox.adapter.submitUsage([one])).toMatchObject([{ outcome: 'accepted', receipt: one.wireKey, acceptedQuantity: '7' }]);
     expect(await sandbox.billed(id)).toHaveLength(1);
@@ -40,7 +60,10 @@ describe('usage on Google Cloud', () => {
   it('that an answer of 200 refuses is not accepted', async () => {
     const id = await active();
     const [good, bad] = [await item(id, 1), await item(id, 1, { metric: 'premium_mib_egress' })];
-    expect(await sandbox.adapter.submitUsage([bad, good])).toMatchObject([{ itemId: bad.itemId, outcome: 'rejected', code: 'gcp.invalid_argument' }, { itemId: good.itemId, outcome: 'accepted' }]);
+    expect(await sandbox.adapter.submitUsage([bad, good])).toMatchObject([
+      { itemId: bad.itemId, outcome: 'rejected', code: 'gcp.invalid_argument' },
+      { itemId: good.itemId, outcome: 'accepted' },
+    ]);
     await sandbox.act(id, 'report-errors', { times: 1 });
     const next = await item(id, 2);
     expect(await sandbox.adapter.submitUsage([next])).toMatchObject([{ outcome: 'deferred', code: 'gcp.internal' }]);
@@ -74,19 +97,23 @@ describe('usage on Google Cloud', () => {
   it('from before the cancellation is taken after it, whether the item was built before or after', async () => {
     for (const built of ['before', 'after']) {
       const id = await active();
-      const startsAt = sandbox.closedHour(id, 1);
-      // Up to the very end, which lies in the running hour.
-      await sandbox.advance(600);
       const early = await item(id, 1);
       await sandbox.act(id, 'cancel-now');
       const [ended] = await sandbox.adapter.normalise((await sandbox.message(id, 'ENTITLEMENT_CANCELLED')).stored);
-      const late = await item(id, 0, { startsAt: new Date(startsAt.getTime() + HOUR), endsAt: ended!.effectiveAt! });
+      // Up to the very end.
+      const late = await item(id, 0, {
+        metric: 'standard_mib_hours_stored',
+        startsAt: new Date(ended!.effectiveAt!.getTime() - 600_000),
+        endsAt: ended!.effectiveAt!,
+      });
       expect(late.route['ended']).toBe('true');
       const sent = built === 'before' ? early : late;
       expect(await sandbox.adapter.submitUsage([sent]), built).toMatchObject([{ outcome: 'accepted' }]);
       await sandbox.advance(3_700);
       const missed = await item(id, 2);
-      expect(await sandbox.adapter.submitUsage([missed]), 'an hour later it is too late').toMatchObject([{ outcome: 'deferred', code: 'gcp.not_found' }]);
+      expect(await sandbox.adapter.submitUsage([missed]), 'an hour later it is too late').toMatchObject([
+        { outcome: 'deferred', code: 'gcp.not_found' },
+      ]);
     }
   });
 
@@ -94,9 +121,18 @@ describe('usage on Google Cloud', () => {
     await sandbox.control('PUT', '/settings', { gcp: { lateUsageReportingIdSeconds: 600 } });
     const { entitlementId } = await sandbox.buy();
     await sandbox.adapter.acknowledge(await sandbox.truth(entitlementId), { tenantId: randomUUID() });
-    const build = async () => sandbox.adapter.buildUsageItem({
-      itemId: 'i', externalSubscriptionId: entitlementId, externalPlanId: 'standard', dimension: `${SERVICE}/standard_mib_egress`, hourStart: new Date(0), startsAt: new Date(0), endsAt: new Date(1), quantity: '1', refs: (await sandbox.truth(entitlementId)).refs,
-    });
+    const build = async () =>
+      sandbox.adapter.buildUsageItem({
+        itemId: 'i',
+        externalSubscriptionId: entitlementId,
+        externalPlanId: 'standard',
+        dimension: `${SERVICE}/standard_mib_egress`,
+        hourStart: new Date(0),
+        startsAt: new Date(0),
+        endsAt: new Date(1),
+        quantity: '1',
+        refs: (await sandbox.truth(entitlementId)).refs,
+      });
     await expect(build()).rejects.toMatchObject({ code: 'gcp.usage_reporting_id_missing' });
     await sandbox.advance(700);
     expect((await build()).route['consumerId']).toMatch(/^project_number:/);

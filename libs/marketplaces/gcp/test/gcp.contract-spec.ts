@@ -18,7 +18,13 @@ describeMarketplaceConformance('gcp against the sandbox', async () => {
       return sandbox.message(p.externalSubscriptionId, 'ENTITLEMENT_CANCELLED');
     },
     unknownMessage: async (p) => {
-      const body = { eventId: randomUUID(), eventType: 'ENTITLEMENT_TRANSFERRED', providerId: 'harbor-storage-public', entitlement: { id: p.externalSubscriptionId, updateTime: clock.now().toISOString() }, surprise: [1] };
+      const body = {
+        eventId: randomUUID(),
+        eventType: 'ENTITLEMENT_TRANSFERRED',
+        providerId: 'harbor-storage-public',
+        entitlement: { id: p.externalSubscriptionId, updateTime: clock.now().toISOString() },
+        surprise: [1],
+      };
       await sandbox.publish(Buffer.from(JSON.stringify(body)));
       return sandbox.message(p.externalSubscriptionId, 'ENTITLEMENT_TRANSFERRED');
     },
@@ -26,7 +32,12 @@ describeMarketplaceConformance('gcp against the sandbox', async () => {
       await sandbox.act(p.externalSubscriptionId, 'change-plan', { planId: 'premium' });
       return { message: await sandbox.message(p.externalSubscriptionId, 'ENTITLEMENT_PLAN_CHANGE_REQUESTED'), toExternalPlanId: 'premium' };
     },
-    billed: async (p) => (await sandbox.billed(p.externalSubscriptionId)).map((b) => ({ dimension: b.dimension, quantity: b.quantity, hourStart: new Date(b.hour) })),
+    billed: async (p) =>
+      (await sandbox.billed(p.externalSubscriptionId)).map((b) => ({
+        dimension: b.dimension,
+        quantity: b.quantity,
+        hourStart: new Date(b.hour),
+      })),
     loseUsageAnswer: async () => void (await sandbox.fault('report', 'drop_after')),
     throttleUsage: async () => void (await sandbox.fault('report', 'throttle', { retryAfter: 7 })),
     dispose: () => sandbox.stop(),

@@ -12,7 +12,11 @@ const PROVIDER = 'harbor-storage-public';
 export const SERVICE = 'object-cells.endpoints.harbor-storage-public.cloud.goog';
 export const CLOSED_HOURS = 12;
 
-export interface Bought { entitlementId: string; accountId: string; signUp: { url: string; fields: Record<string, string> } }
+export interface Bought {
+  entitlementId: string;
+  accountId: string;
+  signUp: { url: string; fields: Record<string, string> };
+}
 
 /** The sandbox as a process of its own, with the settings of the demo, and an adapter that talks to it over real sockets. */
 export class GcpSandbox {
@@ -23,7 +27,11 @@ export class GcpSandbox {
   private readonly youngestHour = new Map<string, number>();
   private pulling: { stop(): Promise<void> } | null = null;
 
-  private constructor(readonly url: string, readonly pubsub: string, private readonly process: ChildProcess) {
+  private constructor(
+    readonly url: string,
+    readonly pubsub: string,
+    private readonly process: ChildProcess,
+  ) {
     this.http = new GuardedHttp({ allow: hostsOf([url]) });
     this.adapter = this.adapterWith({});
   }
@@ -38,7 +46,10 @@ export class GcpSandbox {
         if (!existsSync(main)) throw new Error('the sandbox could not be built: run npm run build');
       }
     }
-    const child = spawn(process.execPath, [main], { env: { PATH: process.env['PATH'], SANDBOX_PORT: '0' }, stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, [main], {
+      env: { PATH: process.env['PATH'], SANDBOX_PORT: '0' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     const ready = await new Promise<{ url: string; pubsub: string }>((resolve, reject) => {
       let text = '';
       child.stdout.on('data', (chunk: Buffer) => {
@@ -56,16 +67,27 @@ export class GcpSandbox {
   adapterWith(settings: Partial<GcpSettings>, logger?: Logger): GcpAdapter {
     return createGcpAdapter(
       {
-        providerId: PROVIDER, projectId: PROVIDER, subscription: 'berth-marketplace', serviceName: SERVICE, audiences: ['harbor-storage.example'],
-        procurementUrl: `${this.url}/gcp/procurement`, serviceControlUrl: `${this.url}/gcp/servicecontrol`,
-        signUpKeysUrl: `${this.url}/gcp/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com`, pubsubEndpoint: this.pubsub, anonymous: true, ...settings,
+        providerId: PROVIDER,
+        projectId: PROVIDER,
+        subscription: 'berth-marketplace',
+        serviceName: SERVICE,
+        audiences: ['harbor-storage.example'],
+        procurementUrl: `${this.url}/gcp/procurement`,
+        serviceControlUrl: `${this.url}/gcp/servicecontrol`,
+        signUpKeysUrl: `${this.url}/gcp/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com`,
+        pubsubEndpoint: this.pubsub,
+        anonymous: true,
+        ...settings,
       },
       { http: this.http, clock: this.clock, logger },
     );
   }
 
   async control<T = Record<string, unknown>>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<T> {
-    const answer = await fetch(`${this.url}/sandbox${path}`, { method, ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }) });
+    const answer = await fetch(`${this.url}/sandbox${path}`, {
+      method,
+      ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+    });
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
     return (text ? JSON.parse(text) : {}) as T;
@@ -84,7 +106,13 @@ export class GcpSandbox {
   }
 
   testPurchase(bought: Bought): TestPurchase {
-    return { externalSubscriptionId: bought.entitlementId, externalPlanId: 'standard', dimensions: [`${SERVICE}/standard_mib_hours_stored`, `${SERVICE}/standard_mib_egress`], refs: {}, landing: bought.signUp.fields };
+    return {
+      externalSubscriptionId: bought.entitlementId,
+      externalPlanId: 'standard',
+      dimensions: [`${SERVICE}/standard_mib_hours_stored`, `${SERVICE}/standard_mib_egress`],
+      refs: {},
+      landing: bought.signUp.fields,
+    };
   }
 
   async truth(entitlementId: string): Promise<SubscriptionTruth> {
@@ -119,7 +147,12 @@ export class GcpSandbox {
 
   /** Anything, on Google's topic. */
   async publish(data: Buffer): Promise<void> {
-    const client = new PubSub({ projectId: PROVIDER, apiEndpoint: this.pubsub, emulatorMode: true, clientOptions: { universeDomain: 'googleapis.com' } });
+    const client = new PubSub({
+      projectId: PROVIDER,
+      apiEndpoint: this.pubsub,
+      emulatorMode: true,
+      clientOptions: { universeDomain: 'googleapis.com' },
+    });
     try {
       await client.topic(`projects/cloudcommerceproc-prod/topics/${PROVIDER}`).publishMessage({ data });
     } finally {
@@ -128,7 +161,7 @@ export class GcpSandbox {
   }
 
   async until<T>(look: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
-    for (const end = performance.now() + 15_000; performance.now() < end; ) {
+    for (const end = performance.now() + 15_000; performance.now() < end;) {
       const found = await look();
       if (found) return found;
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -137,12 +170,20 @@ export class GcpSandbox {
   }
 
   async advance(seconds: number): Promise<void> {
-    const { offsetMs, generation } = await this.control<{ offsetMs: number; generation: number }>('POST', '/clock/advance', { seconds, stepSeconds: seconds });
+    const { offsetMs, generation } = await this.control<{ offsetMs: number; generation: number }>('POST', '/clock/advance', {
+      seconds,
+      stepSeconds: seconds,
+    });
     this.clock.apply(offsetMs, generation);
   }
 
   async billed(externalId: string): Promise<{ dimension: string; hour: string; quantity: string }[]> {
-    return (await this.control<{ items: { dimension: string; hour: string; quantity: string }[] }>('GET', `/billed?marketplace=gcp&externalId=${externalId}`)).items;
+    return (
+      await this.control<{ items: { dimension: string; hour: string; quantity: string }[] }>(
+        'GET',
+        `/billed?marketplace=gcp&externalId=${externalId}`,
+      )
+    ).items;
   }
 
   async stop(): Promise<void> {
