@@ -73,8 +73,8 @@ export default tseslint.config(
     rules: { 'no-restricted-syntax': ['error', NO_DEFAULT_EXPORT, ...NO_WALL_CLOCK] },
   },
   {
-    // Where settings are read; the embedded servers hand PATH and the run's mark on to their children.
-    files: ['libs/platform/src/config/**', 'libs/platform/src/embedded/**', 'apps/*/src/config.ts', 'apps/*/src/main.ts', ...TESTS],
+    // Where settings are read; the embedded servers and cells hand PATH and the run's mark on to their children.
+    files: ['libs/platform/src/config/**', 'libs/platform/src/embedded/**', 'libs/provisioning/drivers/local/src/cell-host.ts', 'apps/*/src/config.ts', 'apps/*/src/main.ts', ...TESTS],
     rules: { 'no-restricted-properties': 'off' },
   },
   {
