@@ -74,7 +74,14 @@ export default tseslint.config(
   },
   {
     // Where settings are read; the embedded servers and cells hand PATH and the run's mark on to their children.
-    files: ['libs/platform/src/config/**', 'libs/platform/src/embedded/**', 'libs/provisioning/drivers/local/src/cell-host.ts', 'apps/*/src/config.ts', 'apps/*/src/main.ts', ...TESTS],
+    files: [
+      'libs/platform/src/config/**',
+      'libs/platform/src/embedded/**',
+      'libs/provisioning/drivers/local/src/cell-host.ts',
+      'apps/*/src/config.ts',
+      'apps/*/src/main.ts',
+      ...TESTS,
+    ],
     rules: { 'no-restricted-properties': 'off' },
   },
   {
