@@ -1,4 +1,4 @@
-import { type Message, type PubSub, v1 } from '@google-cloud/pubsub';
+import { type Message, v1 } from '@google-cloud/pubsub';
 import { credentials } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type GcpWire, startGcp, SUBSCRIPTION, TOPIC } from './support/gcp-harness.js';

@@ -89,16 +89,20 @@ export class ClockAdvancer {
     );
     const late = unset.filter((name) => name !== undefined);
     if (late.length) throw new ClockNotSettledError(late, [...lost]);
+    let lastRound: string[] = [];
     for (;;) {
       const working: string[] = [];
       for (const one of this.ordered()) {
         const answer = await this.untilAnswered(one, { phase: 'settle', generation }, deadline, lost);
         if (answer === 'late' || (answer !== 'lost' && answer.worked)) working.push(one.name);
-        if (performance.now() > deadline) throw new ClockNotSettledError(working.length ? working : [one.name], [...lost]);
+        if (performance.now() > deadline)
+          throw new ClockNotSettledError([working, lastRound, [one.name]].find((names) => names.length) ?? [], [...lost]);
       }
       if (await this.runDue()) working.push(SANDBOX);
       if (working.length === 0) return;
       if (performance.now() > deadline) throw new ClockNotSettledError(working, [...lost]);
+      // The time may be up right after a calm participant's answer: then these are the ones to name.
+      lastRound = working;
     }
   }
 

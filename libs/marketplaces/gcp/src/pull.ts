@@ -9,6 +9,7 @@ export const SOURCE = 'gcp.pubsub';
 const MAX_IN_WORK = 20;
 /** A refused message comes back at once; the wait keeps a broken database from being hammered with it. */
 const REFUSE_AFTER_MS = 1_000;
+const FLUSH_MS = 250;
 const REOPEN_MS = { first: 1_000, most: 30_000 };
 
 export type Sink = (message: PulledMessage) => Promise<void>;
@@ -40,6 +41,7 @@ export class Puller {
   private timer: NodeJS.Timeout | null = null;
   private waitMs: number = REOPEN_MS.first;
   private stopping = false;
+  private answeredAtMs = Number.NEGATIVE_INFINITY;
   private readonly running = new Set<Promise<void>>();
   private readonly wakeUps = new Set<() => void>();
 
@@ -69,6 +71,8 @@ export class Puller {
     if (this.timer) clearTimeout(this.timer);
     for (const wake of this.wakeUps) wake();
     await Promise.allSettled(this.running);
+    // The client's close ends the stream before it sends queued answers; what is answered then may come again.
+    if (performance.now() - this.answeredAtMs < FLUSH_MS) await new Promise((resolve) => setTimeout(resolve, FLUSH_MS));
     const { subscription, client } = this;
     this.subscription = null;
     this.client = null;
@@ -88,22 +92,12 @@ export class Puller {
     } catch (error) {
       this.logger?.error({ messageId: message.id, err: errorText(error) }, 'a pulled message could not be stored; it will come again');
       await this.pause(REFUSE_AFTER_MS);
-      return this.answer(message, 'nack');
+      message.ack();
+      return;
     }
-    await this.answer(message, 'ack');
+    message.ack();
+    this.answeredAtMs = performance.now();
     this.waitMs = REOPEN_MS.first;
-  }
-
-  /** Waits until the answer is sent: a stream that closes before it gives the message to the next reader. */
-  private async answer(message: Message, how: 'ack' | 'nack'): Promise<void> {
-    try {
-      await (how === 'ack' ? message.ackWithResponse() : message.nackWithResponse());
-    } catch (error) {
-      this.logger?.warn(
-        { messageId: message.id, how, err: errorText(error) },
-        'the answer to a pulled message did not arrive; it will come again',
-      );
-    }
   }
 
   /** The client retries what passes by itself; what it reports (no such subscription, no permission) is tried again by us. */

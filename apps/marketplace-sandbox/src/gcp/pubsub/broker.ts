@@ -50,6 +50,8 @@ export class Broker {
   private readonly messages: Table<StoredMessage>;
   private readonly counters: Table<number>;
   private readonly leases = new Map<string, Lease>();
+  /** Every ack id of a message that is not acked yet, of lapsed leases, too. */
+  private readonly issued = new Map<string, string>();
   private readonly leasedKeys = new Map<string, string>();
   /** Delivered before by this process: a settling clock waits for first deliveries only. */
   private readonly seen = new Set<string>();
@@ -98,28 +100,28 @@ export class Broker {
     return this.lease(subscription.name, most, subscription.ackDeadlineSeconds, {});
   }
 
-  /** Answers the ids that are not leased. */
-  ack(ackIds: readonly string[]): string[] {
-    return ackIds.filter((ackId) => {
-      const lease = this.release(ackId);
-      if (!lease) return true;
-      this.messages.delete(lease.key);
-      this.seen.delete(lease.key);
-      return false;
-    });
+  /** A late ack counts, too: a closing client ends its stream first and flushes its acks after that. */
+  ack(ackIds: readonly string[]): void {
+    for (const ackId of ackIds) {
+      const key = this.issued.get(ackId);
+      if (key === undefined) continue;
+      const current = this.leasedKeys.get(key);
+      if (current) this.release(current);
+      this.messages.delete(key);
+      this.seen.delete(key);
+      for (const [other, otherKey] of this.issued) if (otherKey === key) this.issued.delete(other);
+    }
   }
 
   /** Zero gives the message back at once. */
-  modify(ackIds: readonly string[], seconds: number): string[] {
-    const unknown: string[] = [];
+  modify(ackIds: readonly string[], seconds: number): void {
     for (const ackId of ackIds) {
       const lease = this.leases.get(ackId);
-      if (!lease) unknown.push(ackId);
-      else if (seconds === 0) this.release(ackId);
+      if (!lease) continue;
+      if (seconds === 0) this.release(ackId);
       else lease.untilMs = Date.now() + seconds * 1000;
     }
     if (seconds === 0) setImmediate(() => this.dispatch());
-    return unknown;
   }
 
   attach(taker: Taker): void {
@@ -177,6 +179,7 @@ export class Broker {
       .map(([key, message]) => {
         const ackId = randomUUID();
         this.leases.set(ackId, { key, untilMs: Date.now() + seconds * 1000, holder });
+        this.issued.set(ackId, key);
         this.leasedKeys.set(key, ackId);
         if (!this.seen.has(key)) this.firstLease.add(key);
         this.seen.add(key);
