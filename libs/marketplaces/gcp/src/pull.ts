@@ -92,7 +92,7 @@ export class Puller {
     } catch (error) {
       this.logger?.error({ messageId: message.id, err: errorText(error) }, 'a pulled message could not be stored; it will come again');
       await this.pause(REFUSE_AFTER_MS);
-      message.ack();
+      message.nack();
       return;
     }
     message.ack();
