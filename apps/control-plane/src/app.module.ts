@@ -37,7 +37,7 @@ import type { Services } from './services.js';
 import { AuthGuard } from './http/support/auth.guard.js';
 import { CONTROLLERS } from './http/controllers.js';
 import { DevClock } from './workers/dev-clock.js';
-import { ProcessContext } from './processes/context.js';
+import { ProcessContext, SUCCESSOR_HOLD_MS } from './processes/context.js';
 
 export const LOGGER = Symbol('berth.logger');
 
@@ -170,6 +170,7 @@ function providers(o: AppOptions): Provider[] {
         }),
       inject: [DATABASE, Metering],
     },
+    { provide: SUCCESSOR_HOLD_MS, useValue: config.successorHoldMs },
     ProcessContext,
     { provide: DevClock, useFactory: (runner: TaskRunner) => new DevClock(config, clock, runner, logger), inject: [TaskRunner] },
     { provide: APP_GUARD, useClass: AuthGuard },

@@ -91,6 +91,40 @@ describe('events (contract aws §4.1)', () => {
     expect((await bench.view(renewed.agreementId)).initialAgreementId).toBe(bought.agreementId);
   });
 
+  it('a renewal is told in the documented order, and in others when asked (§4.3)', async () => {
+    const orderOf = async (order: string): Promise<string[]> => {
+      const bought = await bench.buy();
+      await bench.received(bought.agreementId, 2);
+      const next = (await bench.act(bought.agreementId, 'replace', { order, deprovision: true, namesPrevious: true })).json;
+      const told = async (id: string, who: string): Promise<{ at: number; what: string }[]> =>
+        (await bench.view(id)).deliveries.map((d: { sequence: number; detailType: string }) => ({
+          at: d.sequence,
+          what: `${who} ${d.detailType.replace(/ - .*/, '')}`,
+        }));
+      const all = [...(await told(bought.agreementId, 'old')).slice(2), ...(await told(next.agreementId, 'new'))];
+      return all.sort((a, b) => a.at - b.at).map((one) => one.what);
+    };
+    const [created, licensed] = ['new Purchase Agreement Created', 'new License Updated'];
+    const [ended, gone] = ['old Purchase Agreement Ended', 'old License Deprovisioned'];
+    expect(await orderOf('documented')).toEqual([created, licensed, ended, gone]);
+    expect(await orderOf('licence_first')).toEqual([licensed, ended, gone, created]);
+    expect(await orderOf('old_first')).toEqual([ended, gone, created, licensed]);
+  });
+
+  it('a renewal with a later start is signed now; on the day it is licensed and the old one ends for it, also where its own time is up (§7)', async () => {
+    const now = Date.parse((await bench.sandbox.control('/clock')).json.now as string);
+    const day = new Date(now + 24 * 3_600_000).toISOString();
+    const bought = await bench.buy({ endsAt: day });
+    const next = (await bench.act(bought.agreementId, 'renew', { startsAt: day, deprovision: true })).json;
+    const [created] = await bench.received(next.agreementId, 1);
+    expect(created?.body.detail.agreement).toMatchObject({ intent: 'RENEW', previousAgreementId: bought.agreementId });
+    expect(await bench.view(bought.agreementId)).toMatchObject({ status: 'ACTIVE' });
+    expect(await bench.view(next.agreementId)).toMatchObject({ licensedAt: null });
+    await bench.sandbox.control('/clock/advance', { method: 'POST', body: { seconds: 24 * 3_600 + 120 } });
+    expect(await bench.view(bought.agreementId)).toMatchObject({ status: 'RENEWED' });
+    expect((await bench.view(next.agreementId)).licensedAt).not.toBeNull();
+  });
+
   it("amendments, advisories and a reseller's offer", async () => {
     const bought = await bench.buy({ cppo: true });
     await bench.act(bought.agreementId, 'amend', { autoRenewalEnabled: false });

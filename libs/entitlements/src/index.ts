@@ -3,6 +3,7 @@ export * from './domain/segment.js';
 export * from './domain/subscription-states.js';
 export * from './application/catalog.js';
 export * from './application/subscriptions.js';
+export type { TakeOver } from './application/succession.js';
 export * from './application/changes.js';
 export * from './application/landings.js';
 export * from './application/rights.js';

@@ -1,6 +1,6 @@
 import { RunAgainAt, type TaskContext, type Tx } from '#platform';
 import { MarketplaceBusy } from '#marketplaces/core';
-import { readSegments, type SubscriptionRecord } from '#entitlements';
+import { isOver, quotaLimit, readSegments, subscriptionLane, type Segment, type SubscriptionRecord } from '#entitlements';
 import { applyEvent, rereadTruth } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';
 
@@ -13,9 +13,20 @@ export async function completeFulfillment(
   payload: { subscriptionId: string; placementId: string },
   task: TaskContext,
 ): Promise<void> {
-  const subscription = await p.db.ops(async (tx) => {
-    const record = await p.subscriptions.get(tx, payload.subscriptionId);
+  const found = await p.db.ops(async (tx) => {
     const placement = await p.engine.getPlacement(tx, payload.placementId);
+    if (placement.subscriptionId !== payload.subscriptionId) {
+      // A renewal has taken it over meanwhile: this is work of the renewal's lane.
+      const { subscriptionId } = placement;
+      await p.tasks.enqueue(tx, {
+        lane: subscriptionLane(subscriptionId),
+        handler: 'fulfillment.complete',
+        payload: { subscriptionId, placementId: placement.placementId },
+      });
+      await task.completeIn(tx);
+      return null;
+    }
+    const record = await p.subscriptions.get(tx, payload.subscriptionId);
     const cluster = await p.engine.getCluster(tx, placement.clusterId);
     await p.metering.bindPlacement(tx, {
       placementId: placement.placementId,
@@ -25,8 +36,12 @@ export async function completeFulfillment(
       from: placement.activatedAt ?? p.clock.now(),
     });
     await recordProvisioned(p, tx, record, placement.placementId, placement.activatedAt ?? p.clock.now());
-    return record;
+    return { subscription: record, predecessor: await p.subscriptions.predecessorOf(tx, record.subscriptionId) };
   });
+  if (!found) return;
+  const { subscription } = found;
+  // Only of whose place it has really taken: an id in a message alone proves nothing.
+  const predecessor = found.predecessor?.supersededBy === subscription.subscriptionId ? found.predecessor.marketplaceRefs : undefined;
   if (subscription.state !== 'pending_fulfillment') return;
   const adapter = p.marketplaces.get(subscription.marketplace);
   let refs = subscription.marketplaceRefs;
@@ -41,7 +56,8 @@ export async function completeFulfillment(
           subscriptionId: subscription.subscriptionId,
           intent: { externalSubscriptionId: subscription.externalSubscriptionId, plan: truth.externalPlanId, quantity: truth.quantity },
         },
-        async () => (await adapter.acknowledge(truth, { tenantId: subscription.tenantId! })) ?? null,
+        async () =>
+          (await adapter.acknowledge(truth, { tenantId: subscription.tenantId!, ...(predecessor ? { predecessor } : {}) })) ?? null,
       );
       if (remembered) refs = remembered;
     } catch (error) {
@@ -62,8 +78,27 @@ export async function completeFulfillment(
     throw new RunAgainAt(new Date(p.clock.now().getTime() + 2_000), 'the marketplace does not show the activation yet');
   await p.db.ops(async (tx) => {
     await applyEvent(p, tx, { ...event, kind: 'activated' }, null);
+    // Counting begins here: a gauge of our own that was told in an earlier hour than this one's would not be known in it.
+    const [first] = await segmentsNow(p, tx, subscription.subscriptionId);
+    if (first) await recordProvisioned(p, tx, subscription, payload.placementId, first.startsAt);
     await task.completeIn(tx);
   });
+}
+
+/** What the purchase's plan and quantity allow: as granted, or as it will be while it is not active yet. */
+async function storageLimit(p: ProcessContext, tx: Tx, subscription: SubscriptionRecord): Promise<bigint | null> {
+  const [quota] = await tx.query<{ hard_limit: string }>(
+    `select hard_limit from quotas where subscription_id = $1 and name = 'storage_bytes' and ends_at is null`,
+    [subscription.subscriptionId],
+  );
+  if (quota) return BigInt(quota.hard_limit);
+  const terms = (await p.catalog.get(tx, subscription.planVersionId!)).quotas.find((q) => q.name === 'storage_bytes');
+  return terms ? quotaLimit(terms, subscription.quantity) : null;
+}
+
+function segmentsNow(p: ProcessContext, tx: Tx, subscriptionId: string): Promise<Segment[]> {
+  const now = p.clock.now().getTime();
+  return readSegments(tx, { subscriptionIds: [subscriptionId], from: new Date(now - 1), to: new Date(now + 1) });
 }
 
 /** The provisioned gauge comes from our own events: what the quota grants, from the instant it grants it. */
@@ -74,41 +109,32 @@ export async function recordProvisioned(
   placementId: string,
   at: Date,
 ): Promise<void> {
-  const [quota] = await tx.query<{ hard_limit: string }>(
-    `select hard_limit from quotas where subscription_id = $1 and name = 'storage_bytes' and ends_at is null`,
-    [subscription.subscriptionId],
-  );
-  const plan = await p.catalog.get(tx, subscription.planVersionId!);
-  const limit = quota?.hard_limit ?? plan.quotas.find((q) => q.name === 'storage_bytes')?.hardLimit ?? '0';
   await p.metering.recordEngineSample(tx, {
     subscriptionId: subscription.subscriptionId,
     tenantId: subscription.tenantId!,
     placementId,
     metric: 'provisioned_bytes',
     at,
-    value: BigInt(limit),
+    value: (await storageLimit(p, tx, subscription)) ?? 0n,
   });
+}
+
+/** The placement's limits follow the purchase's plan; what it provides is counted from `at` on, once it serves. */
+export async function followLimits(p: ProcessContext, tx: Tx, subscriptionId: string, at: Date): Promise<void> {
+  const subscription = await p.subscriptions.get(tx, subscriptionId);
+  const placement = await p.engine.placementOfSubscription(tx, subscriptionId);
+  if (!placement || isOver(subscription.state)) return;
+  const hardQuotaBytes = await storageLimit(p, tx, subscription);
+  if (hardQuotaBytes === null) return;
+  await p.engine.setLimits(tx, placement.placementId, { hardQuotaBytes });
+  if (placement.activatedAt) await recordProvisioned(p, tx, subscription, placement.placementId, at);
 }
 
 /** On `subscription.changed`: limits follow the plan; the provisioned gauge changes at the cut. */
 export async function applyChangedRights(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
   await p.db.ops(async (tx) => {
-    const subscription = await p.subscriptions.get(tx, payload.subscriptionId);
-    const placement = await p.engine.placementOfSubscription(tx, payload.subscriptionId);
-    const [quota] = await tx.query<{ hard_limit: string }>(
-      `select hard_limit from quotas where subscription_id = $1 and name = 'storage_bytes' and ends_at is null`,
-      [payload.subscriptionId],
-    );
-    if (placement && quota) {
-      const now = p.clock.now();
-      const segments = await readSegments(tx, {
-        subscriptionIds: [payload.subscriptionId],
-        from: new Date(now.getTime() - 1),
-        to: new Date(now.getTime() + 1),
-      });
-      await p.engine.setLimits(tx, placement.placementId, { hardQuotaBytes: BigInt(quota.hard_limit) });
-      await recordProvisioned(p, tx, subscription, placement.placementId, segments.at(-1)?.startsAt ?? now);
-    }
+    const segments = await segmentsNow(p, tx, payload.subscriptionId);
+    await followLimits(p, tx, payload.subscriptionId, segments.at(-1)?.startsAt ?? p.clock.now());
     await task.completeIn(tx);
   });
 }

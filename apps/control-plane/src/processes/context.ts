@@ -6,6 +6,9 @@ import { Catalog, Changes, Landings, Subscriptions } from '#entitlements';
 import { ProvisioningEngine } from '#provisioning/engine';
 import { Metering } from '#metering';
 
+/** Milliseconds of business time for which an ended purchase's access waits for its successor. */
+export const SUCCESSOR_HOLD_MS = Symbol('berth.successor-hold');
+
 /** What the flows across libs are made of. Each flow is one file beside this one. */
 @Injectable()
 export class ProcessContext {
@@ -24,6 +27,7 @@ export class ProcessContext {
     @Inject(Landings) readonly landings: Landings,
     @Inject(ProvisioningEngine) readonly engine: ProvisioningEngine,
     @Inject(Metering) readonly metering: Metering,
+    @Inject(SUCCESSOR_HOLD_MS) readonly successorHoldMs: number,
   ) {}
 
   /** A parked lane is a finding: someone's purchase or bill stands still. */

@@ -1,4 +1,5 @@
-import { RunAgainAt, type TaskContext } from '#platform';
+import { RunAgainAt, type TaskContext, type Tx } from '#platform';
+import { isOver, type SubscriptionRecord } from '#entitlements';
 import type { ProcessContext } from './context.js';
 
 /** Data of an ended purchase is kept at least this long after access ended (Azure: 7 days). */
@@ -24,14 +25,56 @@ export async function followSuspension(
   });
 }
 
-/** On `subscription.ended` and `subscription.voided`: access ends at the cut, then the last sample is taken; nothing is deleted. */
+/**
+ * On `subscription.ended` and `subscription.voided`: access ends at the cut, then the last sample is taken; nothing is deleted. An
+ * end that may be a renewal's waits for the successor first; what a successor has taken over is not torn down at all.
+ */
 export async function endAccess(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
   await p.db.ops(async (tx) => {
-    const subscription = await p.subscriptions.get(tx, payload.subscriptionId);
+    const subscription = (await p.subscriptions.lock(tx, payload.subscriptionId))!;
     const placement = await p.engine.placementOfSubscription(tx, payload.subscriptionId);
-    if (placement) await p.engine.endAccess(tx, placement.placementId, { at: subscription.endedAt ?? p.clock.now() });
+    const end = subscription.endedAt ?? p.clock.now();
+    if (placement && !subscription.supersededBy) {
+      const waitsUntil = new Date(end.getTime() + p.successorHoldMs);
+      const expected = subscription.truth.successorExpected === true;
+      if (expected && waitsUntil > p.clock.now()) await lookAgain(p, tx, payload.subscriptionId, waitsUntil);
+      else {
+        await p.metering.releaseFromHold(tx, { placementId: placement.placementId, subscriptionId: payload.subscriptionId });
+        await p.engine.endAccess(tx, placement.placementId, { at: end });
+        if (expected) await noteMissing(p, tx, subscription);
+      }
+    }
     await task.completeIn(tx);
   });
+}
+
+/** On a lane of its own: the message that tells whether a successor comes must not wait behind this. */
+const lookAgain = (p: ProcessContext, tx: Tx, subscriptionId: string, runAt: Date): Promise<string> =>
+  p.tasks.enqueue(tx, {
+    lane: waitingLane(subscriptionId),
+    handler: 'access.end',
+    payload: { subscriptionId },
+    runAt,
+    dedupeKey: `access.end:${subscriptionId}:${runAt.toISOString()}`,
+  });
+
+const waitingLane = (subscriptionId: string): string => `successor:${subscriptionId}`;
+
+const noteMissing = (p: ProcessContext, tx: Tx, s: SubscriptionRecord): Promise<void> =>
+  p.audit.record(tx, {
+    tenantId: s.tenantId,
+    actor: 'control plane',
+    action: 'subscription.successor_missing',
+    subject: `subscription:${s.subscriptionId}`,
+    detail: { endedAt: s.endedAt?.toISOString() ?? null, waitedMs: p.successorHoldMs },
+  });
+
+/** In the transaction of the end: what the placement reports from then on is the successor's, if one comes. */
+export async function holdUsage(p: ProcessContext, tx: Tx, subscriptionId: string): Promise<void> {
+  const subscription = await p.subscriptions.get(tx, subscriptionId);
+  const placement = await p.engine.placementOfSubscription(tx, subscriptionId);
+  if (!placement || !isOver(subscription.state) || subscription.supersededBy || !subscription.endedAt) return;
+  await p.metering.holdForSuccessor(tx, { placementId: placement.placementId, subscriptionId, from: subscription.endedAt });
 }
 
 /** On `placement.access_ended`: no usage can come any more; the final hour can close. */
@@ -47,6 +90,21 @@ export async function unbindUsage(p: ProcessContext, payload: { placementId: str
 export async function finishPurchase(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
   await p.db.ops(async (tx) => {
     const placement = await p.engine.placementOfSubscription(tx, payload.subscriptionId);
+    const subscription = await p.subscriptions.get(tx, payload.subscriptionId);
+    if (
+      placement &&
+      !placement.accessEndedAt &&
+      subscription.truth.successorExpected &&
+      task.lane !== waitingLane(payload.subscriptionId)
+    ) {
+      // It waits behind the wait for the successor, where it holds up none of the purchase's messages.
+      await p.tasks.enqueue(tx, {
+        lane: waitingLane(payload.subscriptionId),
+        handler: 'purchase.finish',
+        payload: { subscriptionId: payload.subscriptionId },
+      });
+      return task.completeIn(tx);
+    }
     if (placement && !placement.accessEndedAt) throw new RunAgainAt(new Date(p.clock.now().getTime() + 1_000), 'access has not ended yet');
     if (!(await p.metering.isSettled(tx, payload.subscriptionId)))
       throw new RunAgainAt(new Date(p.clock.now().getTime() + 1_000), 'usage is not settled yet');

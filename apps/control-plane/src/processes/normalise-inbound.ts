@@ -3,6 +3,8 @@ import { subscriptionIdOf, subscriptionLane, type ApplyOutcome } from '#entitlem
 import type { TaskContext, Tx } from '#platform';
 import type { ProcessContext } from './context.js';
 import { decideChange } from './decide-change.js';
+import { holdUsage } from './end-purchase.js';
+import { awaitStart } from './start-purchase.js';
 
 /** Task `inbound.normalise`: one stored message becomes facts, applied under the purchase's lane. No transaction is open across HTTP. */
 export async function normaliseInbound(
@@ -32,7 +34,11 @@ export async function applyEvent(p: ProcessContext, tx: Tx, told: FulfillmentEve
   const event = await complete(p, tx, told);
   if (!event) return { result: 'parked', subscriptionId: null, code: 'gone', why: aliasNote(told) };
   const outcome = await p.subscriptions.apply(tx, event, inboxId);
-  if (outcome.subscriptionId && event.truth) await retryParked(p, tx, event);
+  if (outcome.subscriptionId && event.truth) {
+    await retryParked(p, tx, event);
+    await awaitStart(p, tx, outcome.subscriptionId);
+    if (event.truth.successorExpected) await holdUsage(p, tx, outcome.subscriptionId);
+  }
   if (outcome.result === 'parked' && outcome.code === 'unmapped_plan') {
     await p.metering.raiseFinding(tx, {
       kind: 'unmapped_plan',
@@ -62,12 +68,15 @@ async function complete(p: ProcessContext, tx: Tx, event: FulfillmentEvent): Pro
   const named = { ...event, externalSubscriptionId };
   const { mergeTruth } = p.marketplaces.get(event.marketplace);
   if (!mergeTruth) return named;
-  // One merger at a time: a landing that races a message would otherwise lose the half that the other has just learned.
   const subscriptionId = subscriptionIdOf(event.marketplace, externalSubscriptionId);
-  await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 7205315))', [subscriptionId]);
+  await oneMergerAtATime(tx, subscriptionId);
   const record = await p.subscriptions.find(tx, subscriptionId);
   return mergeTruth(record ? reviveTruth(record.truth) : null, named);
 }
+
+/** A landing that races a message would otherwise lose the half that the other has just learned. Taken before any row of the purchase. */
+export const oneMergerAtATime = (tx: Tx, subscriptionId: string): Promise<unknown> =>
+  tx.query('select pg_advisory_xact_lock(hashtextextended($1, 7205315))', [subscriptionId]);
 
 /** A stored truth comes back from JSON with its instants as text. */
 function reviveTruth(truth: SubscriptionTruth): SubscriptionTruth {

@@ -1,12 +1,13 @@
 import { toPublicId, type TaskContext } from '#platform';
-import { quotaLimit } from '#entitlements';
+import { isOver, quotaLimit } from '#entitlements';
 import type { ProcessContext } from './context.js';
 
 /** On `subscription.needs_tenant`: an activation without a landing makes the tenant (region of the plan, generated name). */
 export async function makeTenantForActivation(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
   await p.db.ops(async (tx) => {
-    const subscription = await p.subscriptions.get(tx, payload.subscriptionId);
-    if (!subscription.tenantId) {
+    // Locked: a landing or a renewal may give it a tenant, or end it, at this moment.
+    const subscription = (await p.subscriptions.lock(tx, payload.subscriptionId))!;
+    if (!subscription.tenantId && !isOver(subscription.state)) {
       const plan = await p.catalog.get(tx, subscription.planVersionId!);
       const tenant = await p.tenants.ensureForPurchase(tx, {
         purchaseId: subscription.subscriptionId,
@@ -20,7 +21,7 @@ export async function makeTenantForActivation(p: ProcessContext, payload: { subs
   });
 }
 
-/** On `subscription.tenant_bound`: desired state for the placement; the engine reconciles. */
+/** On `subscription.tenant_bound`, and on `subscription.started` where the tenant came before the day: desired state for the placement; the engine reconciles. */
 export async function requestPlacement(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
   await p.db.ops(async (tx) => {
     const subscription = await p.subscriptions.get(tx, payload.subscriptionId);

@@ -7,6 +7,8 @@ import { normaliseInbound } from '../processes/normalise-inbound.js';
 import { answerChange } from '../processes/answer-change.js';
 import { makeTenantForActivation, requestPlacement } from '../processes/provision-purchase.js';
 import { applyChangedRights, completeFulfillment } from '../processes/complete-fulfillment.js';
+import { followSuccession } from '../processes/follow-succession.js';
+import { startPurchase } from '../processes/start-purchase.js';
 import { endAccess, finishPurchase, followSuspension, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
 
 type Flow = (p: ProcessContext, payload: never, task: TaskContext) => Promise<void>;
@@ -20,6 +22,8 @@ const HANDLERS: Record<string, Flow> = {
   'fulfillment.complete': completeFulfillment,
   'rights.apply': applyChangedRights,
   'suspension.follow': followSuspension,
+  'purchase.start': startPurchase,
+  'succession.follow': followSuccession,
   'access.end': endAccess,
   'usage.unbind': unbindUsage,
   'purchase.finish': finishPurchase,
@@ -29,6 +33,8 @@ const HANDLERS: Record<string, Flow> = {
 const SUBSCRIBED: Record<string, string> = {
   'subscription.needs_tenant': 'tenant.make',
   'subscription.tenant_bound': 'placement.request',
+  'subscription.started': 'placement.request',
+  'subscription.succession_due': 'succession.follow',
   'placement.active': 'fulfillment.complete',
   'subscription.changed': 'rights.apply',
   'subscription.suspended': 'suspension.follow',

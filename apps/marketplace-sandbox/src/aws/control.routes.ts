@@ -23,6 +23,7 @@ const successorBody = z.strictObject({
   namesPrevious: z.boolean().optional(),
   /** Also send License Deprovisioned for the old licence. */
   deprovision: z.boolean().default(false),
+  order: z.enum(['documented', 'licence_first', 'old_first']).default('documented'),
 });
 const amendBody = z.strictObject({ endsAt: instant.optional(), autoRenewalEnabled: z.boolean().optional() });
 const advisoryBody = z.strictObject({ kind: z.enum(['issued', 'resolved']).default('issued') });

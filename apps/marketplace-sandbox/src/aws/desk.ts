@@ -7,7 +7,7 @@ import { licenseArn, licenseArnInEvents } from './licence-arn.js';
 import type { EndOrder, Lifecycle } from './lifecycle.js';
 import { finalWindowClosesMs } from './metering.js';
 import { postEvent, type TargetAnswer } from './target-client.js';
-import type { AcceptedRecord, AwsAgreement } from './types.js';
+import type { AcceptedRecord, AwsAgreement, HandoverOrder } from './types.js';
 
 export interface PurchaseRequest {
   productCode?: string;
@@ -101,6 +101,14 @@ export class AwsDesk {
     };
   }
 
+  /** A later start for a form that counts in whole hours; nothing for now. */
+  inHours(text: string | undefined): string | undefined {
+    const hours = Number(text ?? 0);
+    return Number.isInteger(hours) && hours > 0 && hours <= 8_784
+      ? new Date(this.context.clock.nowMs() + hours * HOUR).toISOString()
+      : undefined;
+  }
+
   cancel(id: string, order: EndOrder): void {
     this.lifecycle.end(this.active(id), 'CANCELLED', order);
   }
@@ -112,10 +120,10 @@ export class AwsDesk {
   succeed(
     id: string,
     intent: 'RENEW' | 'REPLACE',
-    options: { startsAt?: string; endsAt?: string; namesPrevious?: boolean; deprovision: boolean },
+    options: { startsAt?: string; endsAt?: string; namesPrevious?: boolean; deprovision: boolean; order: HandoverOrder },
   ): Purchase {
     const next = this.lifecycle.succeed(this.active(id), intent, {
-      ...options,
+      handover: { order: options.order, deprovision: options.deprovision },
       startsAt: isoText(options.startsAt),
       endsAt: isoText(options.endsAt),
       // The contract knows previousAgreementId for a renewal only (contract aws §4.1).

@@ -5,7 +5,7 @@ import type { Deliveries } from './deliveries.js';
 import { advisoryDetail, agreementRole, amendedDetail, createdDetail, endedDetail, licenseDetail } from './events.js';
 import type { AwsProduct } from './settings.js';
 import { awsId, newLicenseId } from './state.js';
-import type { AwsAgreement, EndStatus, Intent } from './types.js';
+import type { AwsAgreement, EndStatus, Handover, Intent } from './types.js';
 
 export interface PurchaseInput {
   product: AwsProduct;
@@ -42,6 +42,7 @@ export class Lifecycle {
       resaleAuthorizationId: input.cppo ? awsId('resaleauthz', 14) : null,
       intent: 'NEW',
       previousAgreementId: null,
+      handover: null,
       initialAgreementId: id,
       status: 'ACTIVE',
       licenseId: newLicenseId(),
@@ -59,37 +60,37 @@ export class Lifecycle {
     return this.open(agreement, false);
   }
 
-  /** A renewal or a replacement is a new agreement with a new licence (contract aws §0.5). */
+  /**
+   * A renewal or a replacement is a new agreement with a new licence (contract aws §0.5). With a later start it is signed now, and
+   * the old one goes on until then.
+   */
   succeed(
     old: AwsAgreement,
     intent: Exclude<Intent, 'NEW'>,
-    options: { startsAt?: string; endsAt?: string; namesPrevious: boolean; deprovision: boolean },
+    options: { startsAt?: string; endsAt?: string; namesPrevious: boolean; handover: Handover },
   ): AwsAgreement {
     const now = this.now();
-    const next = this.open(
-      {
-        ...old,
-        id: awsId('agmt', 25),
-        offerId: awsId('offer', 13),
-        intent,
-        previousAgreementId: old.id,
-        status: 'ACTIVE',
-        licenseId: newLicenseId(),
-        order: 'licence_first',
-        isFreeTrial: false,
-        acceptedAt: now,
-        startsAt: options.startsAt ?? now,
-        endsAt: options.endsAt ?? null,
-        createdAt: now,
-        resolvedAt: null,
-        licensedAt: null,
-        endedAt: null,
-        deprovisionedAt: null,
-      },
-      options.namesPrevious,
-    );
-    this.end(old, intent === 'RENEW' ? 'RENEWED' : 'REPLACED', 'ended_first', options.deprovision);
-    return next;
+    const next: AwsAgreement = {
+      ...old,
+      id: awsId('agmt', 25),
+      offerId: awsId('offer', 13),
+      intent,
+      previousAgreementId: old.id,
+      handover: options.handover,
+      status: 'ACTIVE',
+      licenseId: newLicenseId(),
+      order: 'licence_first',
+      isFreeTrial: false,
+      acceptedAt: now,
+      startsAt: options.startsAt ?? now,
+      endsAt: options.endsAt ?? null,
+      createdAt: now,
+      resolvedAt: null,
+      licensedAt: null,
+      endedAt: null,
+      deprovisionedAt: null,
+    };
+    return this.open(next, options.namesPrevious);
   }
 
   /** License Updated: the licence is active from its start on. Sent again it changes nothing. */
@@ -156,9 +157,9 @@ export class Lifecycle {
     let moved = false;
     for (const one of this.context.state.agreements.values()) {
       if (one.status !== 'ACTIVE') continue;
-      if (one.endsAt !== null && Date.parse(one.endsAt) <= nowMs) this.end(one, 'EXPIRED', 'ended_first');
+      if (one.endsAt !== null && Date.parse(one.endsAt) <= nowMs) this.runOut(one, nowMs);
       else if (one.licensedAt === null && (one.order === 'licence_first' || one.resolvedAt !== null) && Date.parse(one.startsAt) <= nowMs)
-        this.license(one);
+        this.start(one);
       else continue;
       moved = true;
     }
@@ -167,21 +168,52 @@ export class Lifecycle {
 
   private open(agreement: AwsAgreement, namesPrevious: boolean): AwsAgreement {
     this.save(agreement);
-    this.deliveries.enqueue(
-      agreement.id,
-      'Purchase Agreement Created',
-      agreementRole(agreement),
-      createdDetail(this.context, agreement, namesPrevious),
-    );
+    const tellCreated = (): void =>
+      this.deliveries.enqueue(
+        agreement.id,
+        'Purchase Agreement Created',
+        agreementRole(agreement),
+        createdDetail(this.context, agreement, namesPrevious),
+      );
+    const isNow = agreement.order === 'licence_first' && Date.parse(agreement.startsAt) <= this.context.clock.nowMs();
+    const order = isNow ? agreement.handover?.order : undefined;
+    if (order === 'old_first') this.endPredecessor(agreement);
+    if (order !== 'licence_first') tellCreated();
     this.kick();
-    return agreement.order === 'licence_first' ? this.licenseIfDue(agreement) : agreement;
+    const opened = agreement.order === 'licence_first' ? this.licenseIfDue(agreement) : agreement;
+    if (order === 'licence_first') tellCreated();
+    return opened;
   }
 
   /** A future-dated agreement is licensed on its start (contract aws §7); the timer sees to it. */
   private licenseIfDue(agreement: AwsAgreement): AwsAgreement {
     const isDue =
       agreement.status === 'ACTIVE' && agreement.licensedAt === null && Date.parse(agreement.startsAt) <= this.context.clock.nowMs();
-    return isDue ? this.license(agreement) : agreement;
+    return isDue ? this.start(agreement) : agreement;
+  }
+
+  /** The licence comes, and what the agreement renews or replaces ends. */
+  private start(agreement: AwsAgreement): AwsAgreement {
+    if (agreement.handover?.order === 'old_first') this.endPredecessor(agreement);
+    const licensed = this.license(agreement);
+    this.endPredecessor(agreement);
+    return licensed;
+  }
+
+  private endPredecessor(agreement: AwsAgreement): void {
+    const old = agreement.previousAgreementId === null ? undefined : this.context.state.agreements.get(agreement.previousAgreementId);
+    if (!agreement.handover || old?.status !== 'ACTIVE') return;
+    this.end(old, agreement.intent === 'RENEW' ? 'RENEWED' : 'REPLACED', 'ended_first', agreement.handover.deprovision);
+  }
+
+  /** An agreement whose time is up has expired, unless a renewal is signed: then that one's start ends it, or it ends for that one. */
+  private runOut(agreement: AwsAgreement, nowMs: number): void {
+    const next = this.context.state.agreements
+      .values()
+      .find((one) => one.previousAgreementId === agreement.id && one.handover && one.status === 'ACTIVE');
+    if (!next) this.end(agreement, 'EXPIRED', 'ended_first');
+    else if (Date.parse(next.startsAt) > nowMs) this.endPredecessor(next);
+    else this.start(next);
   }
 
   private save(agreement: AwsAgreement): AwsAgreement {

@@ -1,6 +1,17 @@
 export type EndStatus = 'CANCELLED' | 'EXPIRED' | 'TERMINATED' | 'RENEWED' | 'REPLACED';
 export type Intent = 'NEW' | 'RENEW' | 'REPLACE';
 
+/**
+ * The order in which a renewal and the end of its predecessor are told. AWS promises none (contract aws §4.3): `documented` is
+ * Created, License Updated, Ended; the others swap the first two, or let the old one end first.
+ */
+export type HandoverOrder = 'documented' | 'licence_first' | 'old_first';
+export interface Handover {
+  order: HandoverOrder;
+  /** Also send License Deprovisioned for the old licence. */
+  deprovision: boolean;
+}
+
 /** AWS's own record of a purchase agreement and its one licence. All instants are business time. */
 export interface AwsAgreement {
   id: string;
@@ -13,6 +24,8 @@ export interface AwsAgreement {
   resaleAuthorizationId: string | null;
   intent: Intent;
   previousAgreementId: string | null;
+  /** How it takes its predecessor's place when it starts; null for a new one. */
+  handover: Handover | null;
   /** The same over renewals and replacements. */
   initialAgreementId: string;
   status: 'ACTIVE' | EndStatus;

@@ -25,9 +25,28 @@ function buyForm(settings: AwsSettings, product: AwsSettings['products'][number]
       <option value="licence_first">the licence event</option>
       <option value="landing_first">the landing</option>
     </select>
-    <span></span><span><button class="main">Subscribe</button></span>
+    <label for="${field('starts')}">Starts</label>${startsIn(field('starts'))} <span></span
+    ><span><button class="main">Subscribe</button></span>
   </form>`;
 }
+
+/** An agreement may be signed today and start later (contract aws §7). */
+const startsIn = (id: string): Html =>
+  html`<select id="${id}" name="startsIn" aria-label="Starts">
+    <option value="0">now</option>
+    <option value="1">in an hour</option>
+    <option value="24">in a day</option>
+  </select>`;
+
+/** A renewal or replacement with a licence of its own; AWS promises no order of the events (contract aws §0.5, §4.3). */
+const successorForm = (one: AwsAgreement, action: 'renew' | 'replace'): Html =>
+  html`<form method="post" action="/storefront/aws/agreements/${one.id}/${action}">
+    <button>${action}</button>${startsIn(`${action}-starts-${one.id}`)}<select name="order" aria-label="Order of the events">
+      <option value="documented">as documented</option>
+      <option value="licence_first">licence before agreement</option>
+      <option value="old_first">the old one ends first</option>
+    </select>
+  </form> `;
 
 function agreementsTable(agreements: AwsAgreement[]): Html {
   return html`<div class="wide">
@@ -63,7 +82,7 @@ function actions(one: AwsAgreement): Html {
   const button = (action: string, label: string): Html =>
     html`<form method="post" action="/storefront/aws/agreements/${one.id}/${action}"><button>${label}</button></form> `;
   const isActive = one.status === 'ACTIVE';
-  return html`${button('register', 'Set up your account')}${isActive && one.licensedAt === null ? button('license', 'license now') : ''}${isActive ? [button('renew', 'renew'), button('replace', 'replace'), button('cancel', 'cancel'), button('expire', 'expire'), button('advisory', 'advisory')] : ''}`;
+  return html`${button('register', 'Set up your account')}${isActive && one.licensedAt === null ? button('license', 'license now') : ''}${isActive ? [successorForm(one, 'renew'), successorForm(one, 'replace'), button('cancel', 'cancel'), button('expire', 'expire'), button('advisory', 'advisory')] : ''}`;
 }
 
 /** A cross-site form POST, as the buyer's browser sends it (contract aws §2). */

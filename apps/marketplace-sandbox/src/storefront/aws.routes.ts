@@ -14,13 +14,17 @@ export function awsStorefrontRoutes(scope: FastifyInstance, desk: AwsDesk): void
       productCode: form['productCode'],
       buyerAccountId: form['buyerAccountId'],
       order: form['order'] === 'landing_first' ? 'landing_first' : 'licence_first',
+      startsAt: desk.inHours(form['startsIn']),
     });
     return sendPage(reply, registrationPage(purchase.registration, purchase.agreementId));
   });
 
   scope.post<{ Params: { id: string; action: string } }>('/storefront/aws/agreements/:id/:action', (request, reply) => {
     const { id, action } = request.params;
-    const made = actOnAgreement(desk, id, action, undefined);
+    const form = (request.body ?? {}) as Form;
+    const isSuccessor = action === 'renew' || action === 'replace';
+    const successor = { startsAt: desk.inHours(form['startsIn']), order: form['order'], deprovision: true, namesPrevious: true };
+    const made = actOnAgreement(desk, id, action, isSuccessor ? successor : undefined);
     if (made && action === 'register') return sendPage(reply, registrationPage(made.registration, made.agreementId));
     return reply.redirect('/', 303);
   });

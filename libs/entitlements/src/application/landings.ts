@@ -83,7 +83,9 @@ export class Landings {
       throw new ProblemError('conflict', 'landing.already_completed', 'The details of this purchase have been given already.');
     const parsed = landingDetails.safeParse(input);
     const errors = parsed.success ? [] : parsed.error.issues.map((i) => ({ field: i.path.join('.'), message: i.message }));
-    const record = await this.subscriptions.get(tx, session.subscriptionId);
+    // Locked: a renewal that takes over at the same moment is seen, or waits.
+    const record =
+      (await this.subscriptions.lock(tx, session.subscriptionId)) ?? (await this.subscriptions.get(tx, session.subscriptionId));
     const plan = await this.catalog.get(tx, record.planVersionId!);
     const region = parsed.success ? parsed.data.region : regionOf(input);
     if (region && !plan.regions.some((r) => r.id === region)) errors.push({ field: 'region', message: 'is not offered for this plan' });

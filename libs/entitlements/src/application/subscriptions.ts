@@ -8,6 +8,7 @@ import { currentSegment } from '../infra/segments.sql.js';
 import type { Catalog } from './catalog.js';
 import { alignSegments, cutAt } from './cuts.js';
 import { endRights, grantRights } from './rights.js';
+import { meetAt, predecessorOf, successorOf, takeOver, waitingFor, type TakeOver } from './succession.js';
 
 /** The lane of everything that concerns one purchase: fetch order is apply order. */
 export const subscriptionLane = (subscriptionId: string): string => `subscription:${subscriptionId}`;
@@ -86,11 +87,16 @@ export class Subscriptions {
     if (record.truthVersion && truth.version && truth.version < record.truthVersion) {
       return { result: 'unchanged', subscriptionId: id, why: 'a newer view is applied already' };
     }
-    await this.linkAliases(tx, record, truth);
+    const expected = record.truth.successorExpected === true;
+    const linked = await this.linkAliases(tx, record, truth);
     this.refresh(record, truth);
     const unmapped = await this.advance(tx, record, event, truth, plan, changes);
     if (changes.length > 0) record.updatedAt = this.clock.now();
     await tx.manager.save(SubscriptionRecord, record);
+    // It was over and access waited for a successor: now it is known that none comes.
+    if (expected && !truth.successorExpected && isOver(record.state) && !record.supersededBy)
+      await this.tasks.publish(tx, this.event('subscription.ended', record));
+    await this.announceSuccession(tx, record, linked);
     if (unmapped) {
       // Rights stay as they were; a person maps the plan. Guessing a default would bill or serve wrongly.
       const besides = changes.length > 0 ? `; applied: ${changes.join(', ')}` : '';
@@ -144,10 +150,13 @@ export class Subscriptions {
     for (let action = actionTowards(record.state, truth.state); action; action = actionTowards(record.state, truth.state)) {
       const to = nextState(record.state, action);
       if (!to) break;
-      changes.push(`${record.state} → ${to}`);
+      const from = record.state;
+      changes.push(`${from} → ${to}`);
       record.state = to;
       record.suspendedSource = to === 'suspended' ? 'marketplace' : null;
       if (action === 'activate') record.acknowledgedAt ??= this.clock.now();
+      // What waited for the day begins, also where the news of the start is that it serves already.
+      if (action === 'activate' && from === 'scheduled' && record.tenantId) events.push(PAST.start);
       if (action === 'end') {
         record.endedAt = at;
         // Nothing was ever served or counted: there is nothing to settle.
@@ -199,6 +208,8 @@ export class Subscriptions {
     const record = await this.lock(tx, subscriptionId);
     if (!record) throw new ProblemError('not_found', 'subscription.not_found', 'There is no such subscription.');
     if (record.tenantId === tenantId) return;
+    if (isOver(record.state))
+      throw new ProblemError('conflict', 'subscription.over', 'This purchase has ended. It gets no tenant any more.');
     if (record.tenantId) throw new ProblemError('conflict', 'subscription.tenant_bound', 'This purchase belongs to a tenant already.');
     record.tenantId = tenantId;
     const now = this.clock.now();
@@ -207,6 +218,21 @@ export class Subscriptions {
     record.updatedAt = this.clock.now();
     await tx.manager.save(SubscriptionRecord, record);
     await this.tasks.publish(tx, this.event('subscription.tenant_bound', record));
+  }
+
+  /** A licensed renewal takes the place of the purchase that it names (`succession.ts`). The caller moves placement and usage along. */
+  takeOver(tx: Tx, successorId: string, notBefore: Date | null): Promise<TakeOver> {
+    return takeOver(tx, { clock: this.clock, tasks: this.tasks }, successorId, notBefore);
+  }
+
+  /** The purchase that this one names as its predecessor; null where it names none, or none that is known. */
+  predecessorOf(tx: Tx, subscriptionId: string): Promise<SubscriptionRecord | null> {
+    return predecessorOf(tx, subscriptionId);
+  }
+
+  /** The purchase that stands in this one's place now; itself where none does. */
+  successorOf(tx: Tx, subscriptionId: string): Promise<string> {
+    return successorOf(tx, subscriptionId);
   }
 
   /** Ends the settling: every hour is closed and every item has its final outcome. */
@@ -230,7 +256,8 @@ export class Subscriptions {
     return record;
   }
 
-  private lock(tx: Tx, subscriptionId: string): Promise<SubscriptionRecord | null> {
+  /** With its row lock, for who decides on what it reads. */
+  lock(tx: Tx, subscriptionId: string): Promise<SubscriptionRecord | null> {
     return tx.manager.findOne(SubscriptionRecord, { where: { subscriptionId }, lock: { mode: 'pessimistic_write' } });
   }
 
@@ -270,12 +297,30 @@ export class Subscriptions {
     record.buyerAccountId = truth.purchaser?.accountId ?? truth.beneficiary?.accountId ?? record.buyerAccountId;
   }
 
-  private async linkAliases(tx: Tx, record: SubscriptionRecord, truth: SubscriptionTruth): Promise<void> {
+  /** Those that were not known before. */
+  private async linkAliases(tx: Tx, record: SubscriptionRecord, truth: SubscriptionTruth): Promise<SubscriptionTruth['aliases']> {
+    const linked: SubscriptionTruth['aliases'] = [];
     for (const alias of truth.aliases) {
-      await tx.query(
-        'insert into subscription_aliases (marketplace, kind, external_id, subscription_id) values ($1, $2, $3, $4) on conflict do nothing',
+      const fresh = await tx.query(
+        'insert into subscription_aliases (marketplace, kind, external_id, subscription_id) values ($1, $2, $3, $4) on conflict do nothing returning 1',
         [truth.marketplace, alias.kind, alias.externalId, record.subscriptionId],
       );
+      if (fresh.length > 0) linked.push(alias);
+    }
+    return linked;
+  }
+
+  /** Wakes the renewal that may take over now: this one, or those that waited for an id that this one has just got. */
+  private async announceSuccession(tx: Tx, record: SubscriptionRecord, linked: SubscriptionTruth['aliases']): Promise<void> {
+    const { marketplace, supersedes } = record.truth;
+    const due = new Set<string>();
+    const meetings = [...linked, ...(supersedes ? [supersedes] : [])].sort((a, b) => (a.externalId < b.externalId ? -1 : 1));
+    for (const id of meetings) await meetAt(tx, { marketplace, ...id });
+    for (const id of linked) for (const waiting of await waitingFor(tx, { marketplace, ...id })) due.add(waiting);
+    if (supersedes && !record.tenantId && !isOver(record.state)) due.add(record.subscriptionId);
+    for (const subscriptionId of due) {
+      const payload = { subscriptionId, tenantId: null };
+      await this.tasks.publish(tx, { type: 'subscription.succession_due', lane: subscriptionLane(subscriptionId), payload });
     }
   }
 
@@ -294,6 +339,7 @@ export class Subscriptions {
 const PAST: Record<SubscriptionAction, string> = {
   activate: 'subscription.activated',
   schedule: 'subscription.scheduled',
+  start: 'subscription.started',
   suspend: 'subscription.suspended',
   reinstate: 'subscription.reinstated',
   end: 'subscription.ended',

@@ -3,7 +3,7 @@ import type { MarketplaceState, SubscriptionState } from '#marketplaces/core';
 import { actionTowards, isOver, isTerminal, nextState, TRANSITIONS, type SubscriptionAction } from './subscription-states.js';
 
 const STATES = Object.keys(TRANSITIONS) as SubscriptionState[];
-const ACTIONS: SubscriptionAction[] = ['activate', 'schedule', 'suspend', 'reinstate', 'end', 'settle', 'void'];
+const ACTIONS: SubscriptionAction[] = ['activate', 'schedule', 'start', 'suspend', 'reinstate', 'end', 'settle', 'void'];
 
 /** Where repeated steps towards a truth lead, with the actions taken on the way. */
 function follow(state: SubscriptionState, truth: MarketplaceState): { state: SubscriptionState; actions: SubscriptionAction[] } {
@@ -35,6 +35,7 @@ describe('the state table of subscriptions', () => {
     expect(table.map(([from, action, to]) => `${from} -${action}-> ${to}`)).toEqual([
       'scheduled -activate-> active',
       'scheduled -schedule-> scheduled',
+      'scheduled -start-> pending_fulfillment',
       'scheduled -end-> cancelled',
       'scheduled -void-> voided',
       'pending_fulfillment -activate-> active',
@@ -57,7 +58,7 @@ describe('the state table of subscriptions', () => {
   const ARRIVES: Record<SubscriptionState, Record<MarketplaceState, string>> = {
     scheduled: {
       scheduled: 'scheduled',
-      pending_fulfillment: 'scheduled',
+      pending_fulfillment: 'pending_fulfillment by start',
       active: 'active by activate',
       suspended: 'suspended by activate, suspend',
       ended: 'cancelled by end',

@@ -1,11 +1,11 @@
 import type { MarketplaceState, SubscriptionState } from '#marketplaces/core';
 
 /** Everything that can move a subscription (architecture §8). */
-export type SubscriptionAction = 'activate' | 'schedule' | 'suspend' | 'reinstate' | 'end' | 'settle' | 'void';
+export type SubscriptionAction = 'activate' | 'schedule' | 'start' | 'suspend' | 'reinstate' | 'end' | 'settle' | 'void';
 
 /** The state table. A pair that is not here is refused, never guessed. */
 export const TRANSITIONS = {
-  scheduled: { schedule: 'scheduled', activate: 'active', void: 'voided', end: 'cancelled' },
+  scheduled: { schedule: 'scheduled', start: 'pending_fulfillment', activate: 'active', void: 'voided', end: 'cancelled' },
   pending_fulfillment: { activate: 'active', schedule: 'scheduled', void: 'voided', end: 'voided' },
   active: { suspend: 'suspended', end: 'closing' },
   suspended: { reinstate: 'active', end: 'closing' },
@@ -32,7 +32,8 @@ export function actionTowards(state: SubscriptionState, truth: MarketplaceState)
     case 'scheduled':
       return state === 'pending_fulfillment' ? 'schedule' : null;
     case 'pending_fulfillment':
-      return null;
+      // The day has come; what waited for it begins.
+      return state === 'scheduled' ? 'start' : null;
     case 'active':
       return state === 'pending_fulfillment' || state === 'scheduled' ? 'activate' : state === 'suspended' ? 'reinstate' : null;
     case 'suspended':

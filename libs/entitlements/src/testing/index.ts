@@ -17,6 +17,7 @@ export const truthOf = (over: Partial<SubscriptionTruth> = {}): SubscriptionTrut
   readOnly: false,
   isTest: false,
   isFreeTrial: false,
+  supersedes: null,
   refs: {},
   observedAt: new Date('2030-05-01T10:00:00Z'),
   version: null,

@@ -19,7 +19,7 @@ import { resolveLanding } from './landing.js';
 import { mergeTruth } from './merge-truth.js';
 import { submitUsage } from './metering.js';
 import { normalise } from './normalise.js';
-import { readRefs, truthOfRefs } from './refs.js';
+import { deriveArn, readRefs, truthOfRefs } from './refs.js';
 import { type AwsSettingsInput, awsSettingsSchema } from './settings.js';
 import { AWS_USAGE, batchKey, buildUsageItem, deadlines } from './usage-item.js';
 
@@ -49,7 +49,11 @@ export function createAwsAdapter(given: AwsSettingsInput, { clock, logger }: Aws
     mergeTruth,
     resolveLanding: (fields: Record<string, string>): Promise<LandingResolution> => resolveLanding(fields, settings, api, clock),
     // AWS is told nothing: the registration is complete when the tenant serves, and that is remembered (contract aws §11.2).
-    acknowledge: (truth: SubscriptionTruth): Promise<MarketplaceRefs> => Promise.resolve({ ...truth.refs, registered: true }),
+    acknowledge: (truth: SubscriptionTruth, { predecessor }: { predecessor?: MarketplaceRefs }): Promise<MarketplaceRefs> => {
+      const refs = readRefs(truth.refs);
+      const derivedArn = refs && predecessor ? (deriveArn(refs, readRefs(predecessor)) ?? refs.derivedArn) : refs?.derivedArn;
+      return Promise.resolve({ ...truth.refs, ...(derivedArn ? { derivedArn } : {}), registered: true });
+    },
     buildUsageItem: (input: UsageItemInput): UsageWireItem => buildUsageItem(input, settings.region),
     submitUsage: (items: UsageWireItem[]): Promise<UsageItemOutcome[]> => submitUsage(items, settings, api, clock),
     batchKey,

@@ -79,7 +79,10 @@ function tell(event: Envelope, at: string): Told {
 }
 
 function ended(status: string, at: string): Told {
-  if (TERMINAL.has(status)) return { kind: 'ended', refs: { endedAt: at, endedStatus: status }, note: status, effectiveAt: new Date(at) };
+  if (TERMINAL.has(status)) {
+    const refs = { endedAt: at, endedStatus: status, finalStatus: { value: status, at } };
+    return { kind: 'ended', refs, note: status, effectiveAt: new Date(at) };
+  }
   if (SUPERSEDED.has(status)) return { kind: 'superseded', refs: { superseded: { value: status, at } }, note: status };
   return { kind: 'noted', refs: {}, note: `${status} ends nothing by itself` };
 }

@@ -17,6 +17,8 @@ export const awsRefsSchema = z.looseObject({
   licenseId: z.string(),
   /** As ResolveCustomer spelled it; calls take no other spelling (contract aws §2). */
   licenseArn: z.string().nullable(),
+  /** Of a renewal that took over without a landing: its id in the spelling that its predecessor's licence had there. */
+  derivedArn: z.string().nullable().default(null),
   accountId: z.string().nullable(),
   productCode: z.string().nullable(),
   /** License Updated came. */
@@ -27,6 +29,8 @@ export const awsRefsSchema = z.looseObject({
   /** The first ending event: a terminal status of Ended, or DEPROVISIONED. */
   endedStatus: z.string().nullable().default(null),
   endedAt: instant.nullable().default(null),
+  /** What Ended said of the agreement, if that was final: the licence's own end does not tell why. */
+  finalStatus: told(z.string()),
   /** The agreement went on as another one with a licence of its own. */
   superseded: told(z.string()),
   offerId: told(z.string()),
@@ -43,6 +47,7 @@ export type AwsRefs = z.output<typeof awsRefsSchema>;
 export const NOTHING_KNOWN: AwsRefs = {
   licenseId: '',
   licenseArn: null,
+  derivedArn: null,
   accountId: null,
   productCode: null,
   licensed: false,
@@ -50,6 +55,7 @@ export const NOTHING_KNOWN: AwsRefs = {
   agreementIds: [],
   endedStatus: null,
   endedAt: null,
+  finalStatus: null,
   superseded: null,
   offerId: null,
   startsAt: null,
@@ -93,6 +99,7 @@ export function joinRefs(a: AwsRefs, b: AwsRefs): AwsRefs {
     ...b,
     licenseId: a.licenseId || b.licenseId,
     licenseArn: greater(a.licenseArn, b.licenseArn),
+    derivedArn: greater(a.derivedArn, b.derivedArn),
     accountId: whose(a, b, 'accountId'),
     productCode: whose(a, b, 'productCode'),
     licensed: a.licensed || b.licensed,
@@ -100,6 +107,7 @@ export function joinRefs(a: AwsRefs, b: AwsRefs): AwsRefs {
     agreementIds: [...new Set([...a.agreementIds, ...b.agreementIds])].sort(),
     endedStatus: end?.status ?? null,
     endedAt: end?.at ?? null,
+    finalStatus: later(a.finalStatus, b.finalStatus),
     superseded: later(a.superseded, b.superseded),
     offerId: later(a.offerId, b.offerId),
     startsAt: later(a.startsAt, b.startsAt),
@@ -115,6 +123,17 @@ export function stateOf(refs: AwsRefs, observedAt: Date): MarketplaceState {
   if (refs.licensed) return refs.registered ? 'active' : 'pending_fulfillment';
   // Signed today, starting later: the licence comes on the day (contract aws §7).
   return refs.startsAt && Date.parse(refs.startsAt.value) > observedAt.getTime() ? 'scheduled' : 'pending_fulfillment';
+}
+
+/** How calls spell the licence: as ResolveCustomer did; until a landing comes, as derived from the predecessor (contract aws §2). */
+export const callArnOf = (refs: AwsRefs): string | null => refs.licenseArn ?? refs.derivedArn;
+
+/** The predecessor's spelling with this licence's id: both are licences of one product for one buyer. Null where that makes no sense. */
+export function deriveArn(refs: AwsRefs, predecessor: AwsRefs | null): string | null {
+  const known = predecessor && callArnOf(predecessor);
+  if (!known?.toLowerCase().endsWith(predecessor!.licenseId) || predecessor!.accountId !== refs.accountId) return null;
+  if (predecessor!.productCode !== refs.productCode) return null;
+  return known.slice(0, known.length - predecessor!.licenseId.length) + refs.licenseId;
 }
 
 /** The purchase that the refs describe. */
@@ -138,6 +157,9 @@ export function truthOfRefs(refs: AwsRefs, observedAt: Date): SubscriptionTruth 
     isTest: false,
     // Events carry no trial flag and the landing's field is an untrusted hint (contract aws §2, §3); AWS prices a trial itself.
     isFreeTrial: false,
+    // Signed is not licensed: until License Updated the predecessor goes on (contract aws §0.5, §4.1).
+    supersedes: refs.licensed && refs.previousAgreementId !== null ? { kind: 'agreement', externalId: refs.previousAgreementId } : null,
+    successorExpected: refs.endedAt !== null && refs.finalStatus === null,
     refs,
     observedAt,
     version: refs.lastEventAt,

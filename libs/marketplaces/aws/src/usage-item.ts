@@ -1,6 +1,6 @@
 import { type Deadlines, MarketplaceRefusal, type UsageItemInput, type UsageTraits, type UsageWireItem } from '#marketplaces/core';
 import { licenceIdOf } from './liberal.js';
-import { readRefs } from './refs.js';
+import { callArnOf, readRefs } from './refs.js';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -35,8 +35,9 @@ export function buildUsageItem(input: UsageItemInput, region: string): UsageWire
   const refs = readRefs(input.refs);
   const licenseId = licenceIdOf(input.externalSubscriptionId);
   if (!licenseId) return wrong('aws.invalid_license', 'the purchase is no licence');
-  // Only ResolveCustomer tells the spelling that calls take; without a landing there is none yet (contract aws §2).
-  if (!refs?.licenseArn || licenceIdOf(refs.licenseArn) !== licenseId)
+  // Only ResolveCustomer tells the spelling that calls take; a renewal's is derived from its predecessor's (contract aws §2).
+  const licenseArn = refs && callArnOf(refs);
+  if (!refs || !licenseArn || licenceIdOf(licenseArn) !== licenseId)
     return wrong('aws.license_unresolved', 'the buyer has not come to the landing page: the spelling of the licence is not known');
   if (!refs.accountId || !/^\d+$/.test(refs.accountId)) return wrong('aws.account_missing', 'the buyer account is not known');
   if (!refs.productCode) return wrong('aws.product_missing', 'the product is not known');
@@ -53,7 +54,7 @@ export function buildUsageItem(input: UsageItemInput, region: string): UsageWire
   return {
     itemId: input.itemId,
     wireKey: usageKey(licenseId, input.dimension, hourMs),
-    body: `{"Timestamp":${hourMs / 1000},"CustomerAWSAccountId":${text(refs.accountId)},"LicenseArn":${text(refs.licenseArn)},"Dimension":${text(input.dimension)},"Quantity":${input.quantity}}`,
+    body: `{"Timestamp":${hourMs / 1000},"CustomerAWSAccountId":${text(refs.accountId)},"LicenseArn":${text(licenseArn)},"Dimension":${text(input.dimension)},"Quantity":${input.quantity}}`,
     route: {
       productCode: refs.productCode,
       region,

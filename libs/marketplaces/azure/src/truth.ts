@@ -61,6 +61,7 @@ export function truthOf(raw: unknown, observedAt: Date): SubscriptionTruth | nul
     readOnly: Array.isArray(given) && allowed.length > 0 && !can('update') && !can('delete'),
     isTest: flagOf(one['isTest']) ?? false,
     isFreeTrial: flagOf(one['isFreeTrial']) ?? false,
+    supersedes: null,
     refs,
     observedAt,
     version: instantOf(one['lastModified'])?.toISOString() ?? null,

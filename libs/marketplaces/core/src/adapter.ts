@@ -142,7 +142,11 @@ export interface MarketplaceAdapter {
    * Tells the marketplace that the purchase serves (Azure activate, GCP approve; nothing on AWS). Idempotent by re-reading.
    * Answers changed refs where the adapter has something to remember.
    */
-  acknowledge(truth: SubscriptionTruth, context: { tenantId: string }): Promise<MarketplaceRefs | void>;
+  acknowledge(
+    truth: SubscriptionTruth,
+    /** `predecessor`: the refs of the purchase whose place this one takes, with its tenant. */
+    context: { tenantId: string; predecessor?: MarketplaceRefs },
+  ): Promise<MarketplaceRefs | void>;
   /**
    * Receives messages that are pulled (Google Pub/Sub). `sink` stores the message in one transaction; only when it resolves is
    * the message acknowledged. Present only where messages are pulled.

@@ -40,6 +40,13 @@ export interface SubscriptionTruth {
   readOnly: boolean;
   isTest: boolean;
   isFreeTrial: boolean;
+  /**
+   * The purchase whose place this one takes, by one of its foreign ids: a renewal or replacement that is a purchase of its own
+   * (AWS: kind `agreement`, the previous one). Set from the moment it may take over, null before and where there is none.
+   */
+  supersedes: { kind: string; externalId: string } | null;
+  /** It has ended, and as far as the marketplace tells another purchase may take its place: access waits for that one a while. */
+  successorExpected?: boolean;
   refs: MarketplaceRefs;
   observedAt: Date;
   /** The marketplace's own version of this view (an update time), comparable as text; an older one never overwrites a newer. */

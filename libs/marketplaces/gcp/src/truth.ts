@@ -91,6 +91,7 @@ export function entitlementOf(raw: unknown, observedAt: Date): Entitlement | nul
       readOnly: false,
       isTest: false,
       isFreeTrial: false,
+      supersedes: null,
       refs,
       observedAt,
       version: updateTime,

@@ -44,6 +44,67 @@ export async function unbindPlacement(tx: Tx, b: { placementId: string; until: D
   );
 }
 
+/** No closing of an hour of these subscriptions runs until this transaction ends; answers up to where their hours are closed. */
+export async function holdClosing(tx: Tx, subscriptionIds: string[]): Promise<Map<string, Date>> {
+  await shareShards(tx, subscriptionIds.map(shardOf));
+  const rows = await tx.query<{ subscription_id: string; next_hour: Date }>(
+    'select subscription_id, max(next_hour) as next_hour from series where subscription_id = any($1::uuid[]) and next_hour > first_hour group by 1',
+    [subscriptionIds],
+  );
+  return new Map(rows.map((r) => [r.subscription_id, r.next_hour]));
+}
+
+/**
+ * From `at` on, what the placement reports is usage of another subscription: a renewal in its predecessor's place. Both bindings
+ * meet at one instant. Without an open binding there is nothing to hand over: the successor gets its own when it serves.
+ */
+export async function transferPlacement(tx: Tx, t: { placementId: string; toSubscriptionId: string; at: Date }): Promise<void> {
+  const [open] = await tx.query<{ subscription_id: string }>(
+    'select subscription_id from usage_bindings where placement_id = $1 and valid_until is null',
+    [t.placementId],
+  );
+  if (!open || open.subscription_id === t.toSubscriptionId) return;
+  await shareShards(tx, [shardOf(open.subscription_id), shardOf(t.toSubscriptionId)]);
+  const [closed] = await tx.query<{ at: string }>(
+    `update usage_bindings set valid_until = greatest($2::timestamptz, valid_from + interval '1 microsecond'), held_from = null
+      where placement_id = $1 and valid_until is null returning valid_until::text as at`,
+    [t.placementId, t.at],
+  );
+  await tx.query(
+    `insert into usage_bindings (placement_id, tenant_id, subscription_id, source, valid_from)
+     select placement_id, tenant_id, $2, source, valid_until from usage_bindings where placement_id = $1 and valid_until = $3::timestamptz`,
+    [t.placementId, t.toSubscriptionId, closed!.at],
+  );
+}
+
+/** The subscription ended at `from` and a successor may come: what the placement reports after it is taken and counts for nobody yet. */
+export async function holdForSuccessor(tx: Tx, h: { placementId: string; subscriptionId: string; from: Date }): Promise<void> {
+  await shareShards(tx, [shardOf(h.subscriptionId)]);
+  await tx.query(
+    `update usage_bindings set held_from = greatest(valid_from, $3::timestamptz) where placement_id = $1 and subscription_id = $2 and valid_until is null and held_from is null`,
+    [h.placementId, h.subscriptionId, h.from],
+  );
+}
+
+/** None came: the last delta that spans the end is the old subscription's again, also where its final hour is closed. */
+export async function releaseFromHold(tx: Tx, h: { placementId: string; subscriptionId: string }): Promise<void> {
+  await shareShards(tx, [shardOf(h.subscriptionId)]);
+  const held = await tx.query<{ at: Date }>(
+    `update usage_bindings b set held_from = null from (select placement_id, valid_from, held_from from usage_bindings
+       where placement_id = $1 and subscription_id = $2 and held_from is not null for update) o
+      where b.placement_id = o.placement_id and b.valid_from = o.valid_from returning o.held_from as at`,
+    [h.placementId, h.subscriptionId],
+  );
+  for (const { at } of held) {
+    await tx.query(
+      `insert into late_arrivals (subscription_id, metric, hour, tenant_id)
+       select s.subscription_id, s.metric, date_trunc('hour', $2::timestamptz - interval '1 microsecond', 'UTC'), s.tenant_id from series s
+        where s.subscription_id = $1 and s.kind = 'counter' and s.next_hour > date_trunc('hour', $2::timestamptz - interval '1 microsecond', 'UTC') on conflict do nothing`,
+      [h.subscriptionId, at],
+    );
+  }
+}
+
 export interface EngineSample {
   subscriptionId: string;
   tenantId: string;

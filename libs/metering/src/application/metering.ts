@@ -1,6 +1,16 @@
 import { realNow, type TaskRunner, type Tx } from '#platform';
 import { UsageDays } from '../infra/usage-days.js';
-import { bindPlacement, recordEngineSample, unbindPlacement, type EngineSample, type NewBinding } from './bindings.js';
+import {
+  bindPlacement,
+  holdClosing,
+  holdForSuccessor,
+  recordEngineSample,
+  releaseFromHold,
+  transferPlacement,
+  unbindPlacement,
+  type EngineSample,
+  type NewBinding,
+} from './bindings.js';
 import { CloseDueHours } from './close-due-hours.js';
 import type { MeteringDeps } from './deps.js';
 import { releaseHeld } from './expire-items.js';
@@ -37,6 +47,22 @@ export class Metering {
 
   unbindPlacement(tx: Tx, binding: { placementId: string; until: Date }): Promise<void> {
     return unbindPlacement(tx, binding);
+  }
+
+  holdClosing(tx: Tx, subscriptionIds: string[]): Promise<Map<string, Date>> {
+    return holdClosing(tx, subscriptionIds);
+  }
+
+  transferPlacement(tx: Tx, transfer: { placementId: string; toSubscriptionId: string; at: Date }): Promise<void> {
+    return transferPlacement(tx, transfer);
+  }
+
+  holdForSuccessor(tx: Tx, hold: { placementId: string; subscriptionId: string; from: Date }): Promise<void> {
+    return holdForSuccessor(tx, hold);
+  }
+
+  releaseFromHold(tx: Tx, hold: { placementId: string; subscriptionId: string }): Promise<void> {
+    return releaseFromHold(tx, hold);
   }
 
   recordEngineSample(tx: Tx, sample: EngineSample): Promise<void> {

@@ -72,8 +72,10 @@ function gaugeStream(
 ): StreamState | null {
   const low = maxOf(meter.hourStart, stream.from);
   const high = stream.until === null ? end : minOf(end, stream.until);
+  // Where the placement served another purchase before, the value it had goes on.
+  const known = opening ?? stream.baseline;
   const points: (StreamState & { known: boolean })[] = [
-    opening ? { ...opening, known: true } : { at: stream.from, value: 0n, epoch: '', sequence: -1n, known: false },
+    known ? { ...known, known: true } : { at: stream.from, value: 0n, epoch: '', sequence: -1n, known: false },
   ];
   for (const s of inOrder(stream.samples))
     if (s.at >= meter.hourStart && s.at < high && s.at >= stream.from) points.push({ ...s, known: true });

@@ -46,7 +46,7 @@ export interface StreamSamples {
   /** When the placement began and ceased to belong to the subscription. */
   from: bigint;
   until: bigint | null;
-  /** The counter before the first sample, where the placement served another subscription earlier. */
+  /** What was last reported before it began, where the placement served another subscription earlier. */
   baseline: StreamState | null;
   samples: Sample[];
 }

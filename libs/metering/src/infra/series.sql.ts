@@ -129,6 +129,16 @@ export async function lateSeries(tx: Tx, now: bigint, shard: number): Promise<{ 
 
 const seriesKey = (subscriptionId: string, meter: string): string => `${subscriptionId}/${meter}`;
 
+interface SampleRow {
+  ats: string[] | null;
+  vals: string[] | null;
+  epochs: string[] | null;
+  sequences: string[] | null;
+}
+const ARRAYS = `array_agg(${us('e.occurred_at')} order by e.occurred_at, e.sequence, e.event_id) as ats, array_agg(e.value::text order by e.occurred_at, e.sequence, e.event_id) as vals,
+            array_agg(e.epoch order by e.occurred_at, e.sequence, e.event_id) as epochs, array_agg(e.sequence::text order by e.occurred_at, e.sequence, e.event_id) as sequences`;
+const CARRY_TEXT = `interval '${CARRY_LIMIT / 1_000_000n} seconds'`;
+
 /**
  * The samples of one hour for many series: one row per series and placement, samples as arrays of microseconds and decimal
  * text. The sample on the hour's end comes along: it belongs to this hour if a cut lies there.
@@ -144,49 +154,51 @@ export async function gatherSamples(
     s.endedAt !== null && s.endedAt <= hourEnd ? maxOf(hourEnd, s.endedAt + CARRY_LIMIT) : hourEnd;
   const keys = [series.map((s) => s.subscriptionId), series.map((s) => s.meter), series.map((s) => s.metric), series.map((s) => s.source)];
   const span = [instantText(hour), instantText(hour + US_PER_HOUR)];
-  const samples = await tx.query<{
-    subscription_id: string;
-    meter: string;
-    placement_id: string;
-    ats: string[];
-    vals: string[];
-    epochs: string[];
-    sequences: string[];
-  }>(
-    `select k.sub as subscription_id, k.meter, e.placement_id, array_agg(${us('e.occurred_at')} order by e.occurred_at, e.sequence, e.event_id) as ats,
-            array_agg(e.value::text order by e.occurred_at, e.sequence, e.event_id) as vals, array_agg(e.epoch order by e.occurred_at, e.sequence, e.event_id) as epochs,
-            array_agg(e.sequence::text order by e.occurred_at, e.sequence, e.event_id) as sequences
+  const upTos = series.map((s) => instantText(upTo(s)));
+  const samples = await tx.query<SampleRow & { subscription_id: string; meter: string; placement_id: string }>(
+    `select k.sub as subscription_id, k.meter, e.placement_id, ${ARRAYS}
        from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $6::timestamptz[]) as k(sub, meter, metric, source, up_to)
-       join usage_events e on e.subscription_id = k.sub and e.metric = k.metric and (e.source = '${ENGINE_SOURCE}') = (k.source = 'engine')
+       join usage_events e on e.subscription_id = k.sub and e.metric = k.metric and e.source = '${ENGINE_SOURCE}'
         and e.occurred_at >= $5::timestamptz and e.occurred_at <= k.up_to
-      group by k.sub, k.meter, e.placement_id order by e.placement_id`,
-    [...keys, instantText(hour), series.map((s) => instantText(upTo(s)))],
+      where k.source = 'engine' group by k.sub, k.meter, e.placement_id order by e.placement_id`,
+    [...keys, span[0], upTos],
   );
-  const bindings = await tx.query<{
-    subscription_id: string;
-    meter: string;
-    placement_id: string;
-    from_us: string;
-    until_us: string | null;
-    base_at: string | null;
-    base_value: string;
-    base_epoch: string;
-    base_sequence: string;
-  }>(
-    `select k.sub as subscription_id, k.meter, b.placement_id, ${us('b.valid_from')} as from_us, ${us('b.valid_until')} as until_us,
-            ${us('p.occurred_at')} as base_at, p.value::text as base_value, p.epoch as base_epoch, p.sequence::text as base_sequence
-       from unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) as k(sub, meter, metric, source)
+  // What a cell reported is of the purchase that its placement was bound to at that time, whoever it was stored for: a renewal
+  // that is told late takes the samples since its start with it.
+  const bindings = await tx.query<
+    SampleRow & {
+      subscription_id: string;
+      meter: string;
+      placement_id: string;
+      from_us: string;
+      until_us: string | null;
+      base_at: string | null;
+      base_value: string;
+      base_epoch: string;
+      base_sequence: string;
+    }
+  >(
+    `select k.sub as subscription_id, k.meter, b.placement_id, ${us('b.valid_from')} as from_us, ${us('coalesce(b.valid_until, b.held_from)')} as until_us,
+            ${us('p.occurred_at')} as base_at, p.value::text as base_value, p.epoch as base_epoch, p.sequence::text as base_sequence, e.*
+       from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $7::timestamptz[]) as k(sub, meter, metric, source, up_to)
        join usage_bindings b on b.subscription_id = k.sub and b.valid_from < $6::timestamptz and coalesce(b.valid_until, 'infinity') >= $5::timestamptz
-       left join lateral (select * from usage_events e where e.placement_id = b.placement_id and e.metric = k.metric and e.kind = 'counter' and e.occurred_at <= b.valid_from
-                           and e.occurred_at > b.valid_from - interval '35 days' order by e.occurred_at desc, e.sequence desc limit 1) p on true
+       left join lateral (select * from usage_events e where e.placement_id = b.placement_id and e.metric = k.metric and e.occurred_at <= b.valid_from
+                           and e.occurred_at > b.valid_from - case e.kind when 'counter' then interval '35 days' else ${CARRY_TEXT} end
+                         order by e.occurred_at desc, e.sequence desc limit 1) p on true
+       left join lateral (select ${ARRAYS} from usage_events e where e.placement_id = b.placement_id and e.metric = k.metric and e.source = b.source
+                           and e.occurred_at >= greatest($5::timestamptz, b.valid_from) and e.occurred_at <= least(k.up_to, coalesce(b.valid_until, 'infinity'))) e on true
       where k.source = 'cell' order by b.placement_id, b.valid_from`,
-    [...keys, ...span],
+    [...keys, ...span, upTos],
   );
   const out = new Map<string, StreamSamples[]>();
   const push = (k: string, s: StreamSamples): void => void out.set(k, [...(out.get(k) ?? []), s]);
-  const bySeries = new Map(samples.map((r) => [`${seriesKey(r.subscription_id, r.meter)}/${r.placement_id}`, r]));
-  const unpack = (r: (typeof samples)[number] | undefined): StreamSamples['samples'] =>
-    r ? r.ats.map((at, i) => ({ at: BigInt(at), value: BigInt(r.vals[i]!), epoch: r.epochs[i]!, sequence: BigInt(r.sequences[i]!) })) : [];
+  const unpack = (r: SampleRow): StreamSamples['samples'] =>
+    (r.ats ?? []).map((at, i) => ({
+      at: BigInt(at),
+      value: BigInt(r.vals![i]!),
+      epoch: r.epochs![i]!,
+      sequence: BigInt(r.sequences![i]!),
+    }));
   for (const b of bindings) {
     const k = seriesKey(b.subscription_id, b.meter);
     push(k, {
@@ -197,14 +209,17 @@ export async function gatherSamples(
         b.base_at === null
           ? null
           : { at: BigInt(b.base_at), value: BigInt(b.base_value), epoch: b.base_epoch, sequence: BigInt(b.base_sequence) },
-      samples: unpack(bySeries.get(`${k}/${b.placement_id}`)),
+      samples: unpack(b),
     });
   }
-  const engine = new Set(series.filter((s) => s.source === 'engine').map((s) => seriesKey(s.subscriptionId, s.meter)));
-  for (const r of samples) {
-    const k = seriesKey(r.subscription_id, r.meter);
-    if (engine.has(k)) push(k, { stream: r.placement_id, from: BigInt(r.ats[0]!), until: null, baseline: null, samples: unpack(r) });
-  }
+  for (const r of samples)
+    push(seriesKey(r.subscription_id, r.meter), {
+      stream: r.placement_id,
+      from: BigInt(r.ats![0]!),
+      until: null,
+      baseline: null,
+      samples: unpack(r),
+    });
   return out;
 }
 

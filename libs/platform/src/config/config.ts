@@ -22,6 +22,7 @@ const schema = z.object({
   BERTH_REDIS: z.enum(['auto', 'off']).default('auto'),
   BERTH_RELAXED_DURABILITY: flag.default(false),
   BERTH_STOP_CELLS: flag.default(false),
+  BERTH_SUCCESSOR_HOLD_MINUTES: z.coerce.number().int().min(0).max(1_440).default(60),
   /** Development only: one sandbox plays every marketplace and owns the clock. */
   BERTH_SANDBOX_URL: url.optional(),
   AZURE_MARKETPLACE_URL: url.default('https://marketplaceapi.microsoft.com/api'),
@@ -60,6 +61,8 @@ export interface BerthConfig {
   relaxedDurability: boolean;
   /** A graceful stop ends the cells too. Off in production: tenants are served while the control plane is exchanged. */
   stopCells: boolean;
+  /** How long an ended purchase's access waits for the renewal that may take its place; business time. */
+  successorHoldMs: number;
   sandboxUrl: string | null;
   azure: { apiUrl: string; authorityUrl: string; tenantId: string; clientId: string; clientSecret: string } | null;
   gcp: {
@@ -117,6 +120,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     redisAuto: e.BERTH_REDIS === 'auto',
     relaxedDurability: e.BERTH_RELAXED_DURABILITY,
     stopCells: e.BERTH_STOP_CELLS,
+    successorHoldMs: e.BERTH_SUCCESSOR_HOLD_MINUTES * 60_000,
     sandboxUrl: sandbox,
     azure:
       e.AZURE_TENANT_ID && e.AZURE_CLIENT_ID && e.AZURE_CLIENT_SECRET

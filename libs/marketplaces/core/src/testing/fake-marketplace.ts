@@ -113,6 +113,7 @@ export class FakeMarketplace implements MarketplaceAdapter {
       readOnly: input.readOnly ?? false,
       isTest: input.isTest ?? false,
       isFreeTrial: false,
+      supersedes: null,
       refs: { fake: true },
       observedAt: now,
       version: this.version(),

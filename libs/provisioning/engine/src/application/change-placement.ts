@@ -1,7 +1,7 @@
 /** Wishes about a living placement. Each one raises the generation, makes an operation and wakes the reconciler, in the caller's transaction. */
 import { ProblemError, type Tx } from '#platform';
 import type { PlacementOperationKind } from '../domain/operation-kinds.js';
-import { CHANGEABLE, nextPlacement, type DesiredState, type PlacementEvent } from '../domain/placement-states.js';
+import { CHANGEABLE, nextPlacement, TRANSFERABLE, type DesiredState, type PlacementEvent } from '../domain/placement-states.js';
 import { finishWishes, startOperation } from '../infra/operations.js';
 import { loadCluster, updatePlacement, type ClusterRow, type OperationRow, type PlacementRow } from '../infra/rows.js';
 import { enqueueReconcile, isBuilt, placementUnknown, publish, type EngineContext } from './context.js';
@@ -119,6 +119,37 @@ async function endUnbuilt(
   await finishWishes(tx, now, placement.placement_id, ['end_access'], 'succeeded', 'Nothing had been built.');
   await publish(ctx, tx, 'placement.access_ended', placement);
   return { operationId };
+}
+
+/**
+ * The same endpoint, keys and data serve another subscription of the same tenant from now on (a renewal in its predecessor's
+ * place). No driver is asked: it knows placements, not purchases. Refused for a placement whose access ends or has ended.
+ */
+export async function transferPlacement(ctx: EngineContext, tx: Tx, placementId: string, toSubscriptionId: string): Promise<void> {
+  // The same lock as a request for one: of two placements for one subscription the second one is refused.
+  await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`placement-of:${toSubscriptionId}`]);
+  const { placement } = await lock(tx, placementId);
+  if (placement.subscription_id === toSubscriptionId) return;
+  if (!TRANSFERABLE.includes(placement.phase))
+    throw new ProblemError('conflict', 'placement.in_state', `A placement that is ${placement.phase} is not handed on.`, {
+      phase: placement.phase,
+    });
+  const [other] = await tx.query(
+    `select 1 from placements where subscription_id = $1 and phase not in ('ended', 'purging', 'purged') and placement_id <> $2`,
+    [toSubscriptionId, placementId],
+  );
+  if (other) throw new ProblemError('conflict', 'placement.taken', 'That subscription has a placement of its own.');
+  const now = ctx.clock.now();
+  await tx.query('update placements set subscription_id = $2, version = version + 1, updated_at = $3 where placement_id = $1', [
+    placementId,
+    toSubscriptionId,
+    now,
+  ]);
+  await tx.query(`update operations set subscription_id = $2, updated_at = $3 where subject_id = $1 and state = 'running'`, [
+    placementId,
+    toSubscriptionId,
+    now,
+  ]);
 }
 
 /** Deletes the data. The caller has kept the retention hold (architecture law 8). */

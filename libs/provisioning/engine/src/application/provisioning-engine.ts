@@ -57,6 +57,8 @@ export class ProvisioningEngine {
     change.suspend(this.ctx, tx, placementId, why);
   resume = (tx: Tx, placementId: string): Promise<change.Wish> => change.resume(this.ctx, tx, placementId);
   endAccess = (tx: Tx, placementId: string, end: { at: Date }): Promise<change.Wish> => change.endAccess(this.ctx, tx, placementId, end);
+  transferPlacement = (tx: Tx, placementId: string, toSubscriptionId: string): Promise<void> =>
+    change.transferPlacement(this.ctx, tx, placementId, toSubscriptionId);
   purge = (tx: Tx, placementId: string): Promise<change.Wish> => change.purge(this.ctx, tx, placementId);
   rotateKey = (tx: Tx, placementId: string): Promise<change.Wish & { readonly keyId: string }> =>
     change.rotateKey(this.ctx, tx, placementId);

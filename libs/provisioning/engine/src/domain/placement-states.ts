@@ -43,6 +43,9 @@ export function nextPlacement(phase: PlacementPhase, event: PlacementEvent): Pla
 /** Phases in which limits and keys can still change. */
 export const CHANGEABLE: readonly PlacementPhase[] = ['requested', 'validating', 'active', 'suspending', 'suspended', 'resuming'];
 
+/** Can be handed on to another subscription: access has not ended. */
+export const TRANSFERABLE: readonly PlacementPhase[] = [...CHANGEABLE, 'failed'];
+
 /** What the control plane wants of a placement; it travels to the driver in the full list. */
 export interface DesiredState {
   readonly state: 'active' | 'suspended' | 'closed' | 'purged';
