@@ -1,0 +1,287 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readSegments, subscriptionIdOf } from '#entitlements';
+import { applyEvent } from '../src/processes/normalise-inbound.js';
+import { arnOf, Flows, PRODUCT } from './support/flows.js';
+
+const at = (time: string): Date => new Date(`2026-03-10T${time.length === 5 ? `${time}:00` : time}Z`);
+const START = at('10:00');
+
+/** One buyer's agreement and its renewal, with the events that AWS sends of both (contract aws §4.1). */
+class Story {
+  readonly accountId = String(100_000_000_000 + Math.floor(Math.random() * 800_000_000_000));
+  readonly [1] = { agreement: `agmt-${randomUUID()}`, licence: `l-${randomBytes(16).toString('hex')}` };
+  readonly [2] = { agreement: `agmt-${randomUUID()}`, licence: `l-${randomBytes(16).toString('hex')}` };
+
+  private event(type: string, time: Date, detail: object): object {
+    const parties = { acceptor: { accountId: this.accountId }, proposer: { accountId: '999900001111' }, offer: { id: 'offer-x' } };
+    return {
+      version: '0',
+      id: randomUUID(),
+      'detail-type': type,
+      source: 'aws.agreement-marketplace',
+      time,
+      detail: { ...detail, ...parties },
+    };
+  }
+  created(n: 1 | 2, startTime: Date, time = startTime): object {
+    const previous = n === 2 ? { intent: 'RENEW', previousAgreementId: this[1].agreement } : { intent: 'NEW' };
+    return this.event('Purchase Agreement Created - Proposer', time, {
+      agreement: { id: this[n].agreement, status: 'ACTIVE', startTime, ...previous },
+    });
+  }
+  private licence(n: 1 | 2, type: string, time: Date): object {
+    return this.event(`License ${type} - Manufacturer`, time, {
+      agreement: { id: this[n].agreement },
+      product: { code: PRODUCT, id: 'prod-x' },
+      license: { arn: `aws:license-manager:us-east-1:294400000000:${this[n].licence}` },
+    });
+  }
+  licensed(n: 1 | 2, time: Date): object {
+    return this.licence(n, 'Updated', time);
+  }
+  deprovisioned(n: 1 | 2, time: Date): object {
+    return this.licence(n, 'Deprovisioned', time);
+  }
+  ended(n: 1 | 2, status: string, time: Date): object {
+    return this.event('Purchase Agreement Ended - Proposer', time, { agreement: { id: this[n].agreement, status } });
+  }
+}
+
+describe('an AWS renewal', () => {
+  let f: Flows;
+  beforeEach(async () => {
+    f = await Flows.open(START);
+  });
+  afterEach(() => f?.close());
+
+  const placementOf = (licence: string) => f.ops((tx) => f.engine.placementOfSubscription(tx, subscriptionIdOf('aws', licence)));
+  const keys = async (placementId: string) => (await f.ops((tx) => f.engine.credentials(tx, placementId))).keys;
+  const segments = (licence: string) =>
+    f.ops((tx) => readSegments(tx, { subscriptionIds: [subscriptionIdOf('aws', licence)], from: new Date(0), to: new Date('2100-01-01') }));
+  const audited = async (action: string): Promise<number> =>
+    (await f.rows('select 1 from audit_events where action = $1', [action])).length;
+
+  /** Bought at 10:00, registered and serving at once. */
+  async function serving(s: Story): Promise<string> {
+    await f.event(s.created(1, START));
+    await f.event(s.licensed(1, START));
+    await f.until(START);
+    await f.register(s[1].licence, s.accountId);
+    await f.until(at('10:00:30'));
+    expect((await f.get(s[1].licence)).state).toBe('active');
+    return (await placementOf(s[1].licence))!.placementId;
+  }
+
+  async function expectWhole(s: Story): Promise<void> {
+    const ids = [s[1], s[2]].map((x) => subscriptionIdOf('aws', x.licence));
+    const law = await f.ops((tx) => f.metering.checkSumLaw(tx, { subscriptionIds: ids }));
+    expect(law.series.flatMap((x) => x.missing)).toEqual([]);
+    expect(law.ok).toBe(true);
+    expect(f.metered.conflicts).toEqual([]);
+    expect(await f.rows(`select handler, last_error from tasks where state = 'parked'`)).toEqual([]);
+  }
+  /** One tenant, one live placement, which is the successor's. */
+  async function expectTakenOver(s: Story, placementId: string): Promise<void> {
+    const [old, next] = [await f.get(s[1].licence), await f.get(s[2].licence)];
+    expect(next).toMatchObject({ state: 'active', supersededBy: null, buyerAccountId: s.accountId });
+    expect(next.tenantId).not.toBeNull();
+    expect(old.supersededBy).toBe(next.subscriptionId);
+    expect(old.tenantId).toBe(next.tenantId);
+    const live = await f.rows<{ placement_id: string; subscription_id: string; phase: string }>(
+      'select placement_id, subscription_id, phase from placements where tenant_id = $1',
+      [next.tenantId],
+    );
+    expect(live).toEqual([{ placement_id: placementId, subscription_id: next.subscriptionId, phase: 'active' }]);
+    const [first] = await segments(s[2].licence);
+    const last = (await segments(s[1].licence)).at(-1);
+    expect(last?.endsAt ?? first!.startsAt).toEqual(first!.startsAt);
+  }
+
+  it('keeps tenant, endpoint and keys without a landing; the old licence is settled in its window, nothing is billed twice or lost', async () => {
+    const s = new Story();
+    const placementId = await serving(s);
+    const [endpoint, before] = [(await placementOf(s[1].licence))!.endpoint, await keys(placementId)];
+    await f.report(placementId, at('10:05'), at('12:20'), START);
+    await f.until(at('12:22'));
+    for (const event of [s.created(2, at('12:22')), s.licensed(2, at('12:22')), s.ended(1, 'RENEWED', at('12:22'))]) await f.event(event);
+    await f.until(at('12:23'));
+    await f.event(s.deprovisioned(1, at('12:22:30')));
+    await f.until(at('12:25'));
+    await expectTakenOver(s, placementId);
+    expect((await placementOf(s[2].licence))!.endpoint).toBe(endpoint);
+    expect(await keys(placementId)).toEqual(before);
+
+    await f.report(placementId, at('12:25'), at('14:00'), START);
+    await f.until(at('14:05'));
+    const accepted = [...f.metered.accepted.values()];
+    const hours = (licence: string): number[] =>
+      accepted
+        .filter((r) => r.LicenseArn === arnOf(licence) && r.Dimension === 'mib_hours_stored')
+        .map((r) => new Date(r.Timestamp * 1000).getUTCHours())
+        .sort();
+    expect(hours(s[1].licence)).toEqual([10, 11, 12]);
+    expect(hours(s[2].licence)).toEqual([12, 13]);
+    const used = await f.rows<{ subscription_id: string; q: string }>(
+      `select subscription_id, sum(quantity)::text as q from ledger_entries where meter = 'mib_egress' and term in ('measured', 'estimated', 'adjustment') group by 1`,
+    );
+    // 12:20 is the last sample before the cut: what it leaves open is the renewal's.
+    const mib = new Map(used.map((u) => [u.subscription_id, BigInt(u.q) >> 20n]));
+    expect([mib.get(subscriptionIdOf('aws', s[1].licence)), mib.get(subscriptionIdOf('aws', s[2].licence))]).toEqual([28n, 19n]);
+    expect((await f.get(s[1].licence)).state).toBe('cancelled');
+    const late = await f.rows(`select 1 from findings where kind in ('loss.missed_window', 'loss.expired', 'over_reported')`);
+    expect(late).toEqual([]);
+    await expectWhole(s);
+    // A landing afterwards is a visit to what serves already, under either licence.
+    for (const n of [1, 2] as const) {
+      const session = await f.ops(async (tx) => f.p.landings.find(tx, await f.land(s[n].licence, s.accountId)));
+      expect(session.subscriptionId).toBe(subscriptionIdOf('aws', s[2].licence));
+    }
+  });
+
+  it('ends alike in whatever order the six messages come', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.shuffledSubarray([0, 1, 2, 3, 4, 5], { minLength: 6 }), async (order) => {
+        await f.close();
+        f = await Flows.open(at('12:00'));
+        const s = new Story();
+        await f.register(s[1].licence, s.accountId);
+        await f.until(at('12:01'));
+        const { placementId } = (await placementOf(s[1].licence))!;
+        const messages = [
+          s.created(1, at('12:00')),
+          s.licensed(1, at('12:00')),
+          s.created(2, at('12:22')),
+          s.licensed(2, at('12:22')),
+          s.ended(1, 'RENEWED', at('12:22')),
+          s.deprovisioned(1, at('12:22:30')),
+        ];
+        await f.report(placementId, at('12:05'), at('12:25'), at('12:00'));
+        f.clock.set(at('12:26'));
+        for (const [i, n] of order.entries()) {
+          await f.event(messages[n]!);
+          await f.until(at(`12:${27 + i}`));
+        }
+        await f.report(placementId, at('12:30'), at('14:00'), at('12:00'));
+        await f.until(at('14:05'));
+        await expectTakenOver(s, placementId);
+        expect(['cancelled', 'voided']).toContain((await f.get(s[1].licence)).state);
+        await expectWhole(s);
+      }),
+      { numRuns: 8, endOnFailure: true },
+    );
+  }, 180_000);
+
+  it('that starts later leaves the old licence alone until its day', async () => {
+    const s = new Story();
+    const placementId = await serving(s);
+    await f.until(at('11:00'));
+    await f.event(s.created(2, at('13:00'), at('11:00')));
+    await f.event(s.licensed(2, at('11:00')));
+    await f.until(at('12:59'));
+    expect(await f.get(s[1].licence)).toMatchObject({ state: 'active', supersededBy: null });
+    await f.until(at('13:01'));
+    await expectTakenOver(s, placementId);
+    expect((await f.get(s[1].licence)).endedAt).toEqual(at('13:00'));
+  });
+
+  it('is waited for when the old licence goes first, and takes what was sampled meanwhile along', async () => {
+    const s = new Story();
+    const placementId = await serving(s);
+    await f.report(placementId, at('10:05'), at('12:20'), START);
+    await f.until(at('12:22'));
+    await f.event(s.ended(1, 'REPLACED', at('12:22')));
+    await f.event(s.deprovisioned(1, at('12:22')));
+    await f.report(placementId, at('12:25'), at('12:55'), START);
+    expect(await f.get(s[1].licence)).toMatchObject({ endedAt: at('12:22') });
+    expect((await placementOf(s[1].licence))!.phase).toBe('active');
+    await f.event(s.created(2, at('12:22')));
+    await f.event(s.licensed(2, at('12:22')));
+    await f.until(at('12:56'));
+    await f.report(placementId, at('13:00'), at('14:00'), START);
+    await f.until(at('14:05'));
+    await expectTakenOver(s, placementId);
+    expect((await segments(s[2].licence))[0]!.startsAt).toEqual(at('12:22'));
+    await expectWhole(s);
+  });
+
+  it('that never comes: access ends after an hour, with a note, and the old licence is settled', async () => {
+    const s = new Story();
+    const placementId = await serving(s);
+    await f.report(placementId, at('10:05'), at('12:20'), START);
+    await f.until(at('12:22'));
+    await f.event(s.ended(1, 'RENEWED', at('12:22')));
+    await f.event(s.deprovisioned(1, at('12:22')));
+    await f.report(placementId, at('12:25'), at('13:20'), START);
+    expect((await placementOf(s[1].licence))!.phase).toBe('active');
+    await f.until(at('13:45'));
+    expect((await placementOf(s[1].licence))!.phase).toBe('ended');
+    expect(await audited('subscription.successor_missing')).toBe(1);
+    await f.until(at('15:00'));
+    expect((await f.get(s[1].licence)).state).toBe('cancelled');
+    await expectWhole(s);
+  });
+
+  it('is not waited for once the agreement is known to have been cancelled, also where the licence went first', async () => {
+    const s = new Story();
+    await serving(s);
+    await f.until(at('12:22'));
+    await f.event(s.deprovisioned(1, at('12:22')));
+    await f.until(at('12:23'));
+    expect((await placementOf(s[1].licence))!.phase).toBe('active');
+    await f.event(s.ended(1, 'CANCELLED', at('12:22:10')));
+    await f.until(at('12:40'));
+    expect((await placementOf(s[1].licence))!.phase).toBe('ended');
+    expect(await audited('subscription.successor_missing')).toBe(0);
+  });
+
+  it('in the name of another buyer gets nothing, and a person is told', async () => {
+    const s = new Story();
+    await serving(s);
+    const thief = Object.assign(new Story(), { 1: s[1] });
+    await f.event(thief.created(2, at('10:30')));
+    await f.event(thief.licensed(2, at('10:30')));
+    await f.until(at('10:40'));
+    expect(await f.get(thief[2].licence)).toMatchObject({ state: 'pending_fulfillment', tenantId: null });
+    expect(await f.get(s[1].licence)).toMatchObject({ state: 'active', supersededBy: null });
+    expect(await audited('subscription.take_over_refused')).toBeGreaterThan(0);
+  });
+});
+
+describe('a purchase with a future start', () => {
+  it('is read again on its day where the marketplace tells nothing then, and gets its placement', async () => {
+    const f = await Flows.open(START);
+    try {
+      const term = { unit: null, startsAt: at('12:00'), endsAt: null };
+      const { externalSubscriptionId } = f.fake.purchase({ state: 'scheduled', term });
+      const id = subscriptionIdOf('azure', externalSubscriptionId);
+      const truth = (await f.fake.readTruth(externalSubscriptionId))!;
+      await f.ops((tx) =>
+        applyEvent(
+          f.p,
+          tx,
+          { kind: 'purchased', marketplace: 'azure', externalSubscriptionId, occurredAt: START, truth, note: 'bought' },
+          null,
+        ),
+      );
+      const tenant = await f.ops(async (tx) => {
+        const made = await f.p.tenants.ensureForPurchase(tx, { purchaseId: id, displayName: 'Winter', region: 'here', contact: null });
+        await f.p.subscriptions.bindTenant(tx, id, made.tenantId);
+        return made.tenantId;
+      });
+      await f.until(at('11:59'));
+      expect(await f.rows('select 1 from placements where tenant_id = $1', [tenant])).toEqual([]);
+      expect((await f.ops((tx) => f.p.subscriptions.get(tx, id))).state).toBe('scheduled');
+      // Its clock is a little behind ours.
+      await f.until(at('12:04'));
+      expect((await f.ops((tx) => f.p.subscriptions.get(tx, id))).state).toBe('scheduled');
+      f.fake.patch(externalSubscriptionId, { state: 'pending_fulfillment' });
+      await f.until(at('12:10'));
+      expect((await f.ops((tx) => f.p.subscriptions.get(tx, id))).state).toBe('active');
+      expect(await f.rows('select phase from placements where tenant_id = $1', [tenant])).toEqual([{ phase: 'active' }]);
+    } finally {
+      await f.close();
+    }
+  });
+});
