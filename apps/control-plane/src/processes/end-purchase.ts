@@ -27,14 +27,14 @@ export async function followSuspension(
 
 /**
  * On `subscription.ended` and `subscription.voided`: access ends at the cut, then the last sample is taken; nothing is deleted. An
- * end that may be a renewal's waits for the successor first; what a successor has taken over is not torn down at all.
+ * end that may be a renewal's waits for the successor first; the placement of one that was taken over is no longer its own.
  */
 export async function endAccess(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
   await p.db.ops(async (tx) => {
     const subscription = (await p.subscriptions.lock(tx, payload.subscriptionId))!;
     const placement = await p.engine.placementOfSubscription(tx, payload.subscriptionId);
     const end = subscription.endedAt ?? p.clock.now();
-    if (placement && !subscription.supersededBy) {
+    if (placement) {
       const waitsUntil = new Date(end.getTime() + p.successorHoldMs);
       const expected = subscription.truth.successorExpected === true;
       if (expected && waitsUntil > p.clock.now()) await lookAgain(p, tx, payload.subscriptionId, waitsUntil);

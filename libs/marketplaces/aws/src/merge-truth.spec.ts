@@ -229,3 +229,55 @@ describe('a message', () => {
     expect(refs.previousAgreementId).toBe('agmt-old');
   });
 });
+
+describe('a licence that follows another one', () => {
+  const PREVIOUS = 'agmt-the-one-before';
+  const renewal = {
+    type: 'Purchase Agreement Created - Proposer',
+    time: at(0),
+    agreement: { intent: 'RENEW', previousAgreementId: PREVIOUS },
+  };
+  const after = (...told: Told[]): SubscriptionTruth => {
+    const purchases = new Purchases({ mergeTruth: adapter.mergeTruth, acknowledge: (t, c) => adapter.acknowledge(t, c) });
+    for (const one of told) for (const event of normalise(stored(one))) purchases.apply(event);
+    return purchases.truths.get(LICENCE)!;
+  };
+
+  it('names it once it is licensed, whichever is told first', () => {
+    for (const told of [
+      [renewal, MESSAGES.licensed],
+      [MESSAGES.licensed, renewal],
+    ])
+      expect(after(...told).supersedes).toEqual({ kind: 'agreement', externalId: PREVIOUS });
+    expect(after(MESSAGES.licensed).supersedes).toBeNull();
+  });
+
+  it('is expected after an end of which no final status is told', () => {
+    const { licensed, renewed, cancelled, deprovisioned, rolledBack } = MESSAGES;
+    expect(after(licensed).successorExpected).toBe(false);
+    for (const told of [[deprovisioned], [renewed, deprovisioned], [deprovisioned, renewed], [rolledBack, deprovisioned]])
+      expect(after(licensed, ...told)).toMatchObject({ state: 'ended', successorExpected: true });
+    for (const told of [[cancelled], [cancelled, deprovisioned], [deprovisioned, cancelled]])
+      expect(after(licensed, ...told)).toMatchObject({ state: 'ended', successorExpected: false });
+  });
+
+  it('is spelled like it until a landing tells better, and only for the same buyer and product', async () => {
+    const truth = after(renewal, MESSAGES.licensed);
+    const known = {
+      ...truth.refs,
+      licenseId: 'l-00000000000000000000000000000001',
+      licenseArn: RESOLVED_ARN.replace(LICENCE, 'l-00000000000000000000000000000001'),
+    };
+    const given = async (predecessor: object): Promise<unknown> =>
+      (await adapter.acknowledge(truth, { tenantId: 't', predecessor: { ...known, ...predecessor } }))?.['derivedArn'] ?? null;
+    expect(await given({})).toBe(RESOLVED_ARN);
+    expect(await given({ licenseArn: null, derivedArn: known.licenseArn })).toBe(RESOLVED_ARN);
+    for (const other of [
+      { accountId: '999999999999' },
+      { productCode: 'another' },
+      { licenseArn: null },
+      { licenseArn: 'arn:of:something-else' },
+    ])
+      expect(await given(other)).toBeNull();
+  });
+});
