@@ -1,12 +1,14 @@
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
-import { ApiTags } from '@nestjs/swagger';
+import { ApiBody, ApiConsumes, ApiOperation, ApiParam, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ProblemError, Sealer } from '#platform';
 import { MARKETPLACES, type Marketplace } from '#marketplaces/core';
 import { ProcessContext } from '../../processes/context.js';
 import { openLanding } from '../../processes/open-landing.js';
+import { Answers, Refuses, schemaRef } from '../support/api-schemas.js';
 import { Open } from '../support/auth.guard.js';
-import { landingView, type LandingView } from './landing-view.js';
+import { landingDetailsBody, landingSession, type LandingView } from './landing-schemas.js';
+import { landingView } from './landing-view.js';
 
 /** The field that carries the token; Google's and Amazon's come as form posts from another site. */
 const TOKEN_FIELD: Record<Marketplace, string> = { azure: 'token', gcp: 'x-gcp-marketplace-token', aws: 'x-amzn-marketplace-token' };
@@ -21,6 +23,9 @@ export class LandingController {
 
   @Get('api/sessions/:sessionId')
   @Open('the unguessable session id of a resolved landing token is the proof')
+  @ApiOperation({ operationId: 'getLandingSession', summary: 'What the landing page shows: purchase, progress, endpoint' })
+  @Answers(200, landingSession, 'The visit as it stands')
+  @Refuses(['not_found', 'No such visit'], ['gone', 'The visit has expired'])
   view(@Param('sessionId') sessionId: string, @Res({ passthrough: true }) reply: FastifyReply): Promise<LandingView> {
     reply.header('cache-control', 'no-store');
     return this.processes.db.ops(async (tx) =>
@@ -31,6 +36,15 @@ export class LandingController {
   @Post('api/sessions/:sessionId/details')
   @HttpCode(202)
   @Open('the unguessable session id of a resolved landing token is the proof')
+  @ApiOperation({ operationId: 'giveLandingDetails', summary: 'Give the details; setting up begins' })
+  @ApiBody({ schema: schemaRef(landingDetailsBody) })
+  @Answers(202, landingSession, 'The details are taken; setting up goes on')
+  @Refuses(
+    ['validation', 'Some details are missing or wrong: see `errors`'],
+    ['not_found', 'No such visit'],
+    ['conflict', 'The details were given already, or the purchase has ended'],
+    ['gone', 'The visit has expired'],
+  )
   async complete(
     @Param('sessionId') sessionId: string,
     @Body() body: unknown,
@@ -58,18 +72,34 @@ export class LandingController {
 
   @Get(':marketplace')
   @Open('a buyer arrives with a landing token')
+  @ApiOperation({ operationId: 'arriveByLink', summary: 'Where Azure Marketplace sends a buyer' })
+  @ApiParam({ name: 'marketplace', schema: { type: 'string', enum: ['azure'] } })
+  @ApiQuery({ name: 'token', required: true, schema: { type: 'string' }, description: "The marketplace's landing token" })
+  @ApiResponse({ status: 303, description: 'On to the landing page of the visit, or to the page that says what is wrong' })
   async arrive(
     @Param('marketplace') marketplace: string,
     @Query() query: Record<string, string>,
     @Res() reply: FastifyReply,
   ): Promise<void> {
     if (marketplace !== 'azure')
-      throw new ProblemError('not_found', 'request.no_such_route', 'Buyers of this marketplace arrive by a form post.');
+      throw new ProblemError(
+        'not_found',
+        'request.no_such_route',
+        'This page opens from the marketplace only, by the button that sets up your account there.',
+      );
     await this.open('azure', query, reply);
   }
 
   @Post(':marketplace')
   @Open('a buyer arrives with a landing token in a form posted from the marketplace')
+  @ApiOperation({ operationId: 'arriveByForm', summary: 'Where Google Cloud Marketplace and AWS Marketplace send a buyer' })
+  @ApiParam({ name: 'marketplace', schema: { type: 'string', enum: [...MARKETPLACES] } })
+  @ApiConsumes('application/x-www-form-urlencoded')
+  @ApiBody({
+    description: "The marketplace's landing token, in the field that it uses",
+    schema: { type: 'object', additionalProperties: { type: 'string' } },
+  })
+  @ApiResponse({ status: 303, description: 'On to the landing page of the visit, or to the page that says what is wrong' })
   async arriveByForm(
     @Param('marketplace') marketplace: string,
     @Body() body: Record<string, string>,

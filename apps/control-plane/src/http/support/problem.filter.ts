@@ -1,8 +1,9 @@
 import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ProblemError, errorText, type Logger } from '#platform';
+import { problemPage, wantsPage } from '../landing/problem-html.js';
 
-/** Renders every failure as `application/problem+json`. An unexpected one tells nothing but its request id. */
+/** Renders every failure as `application/problem+json`, at a buyer's address as a page. An unexpected one tells nothing but its request id. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   constructor(private readonly logger: Logger) {}
@@ -18,9 +19,11 @@ export class ProblemFilter implements ExceptionFilter {
         'request failed',
       );
     if (reply.sent) return;
+    const asPage = wantsPage(request.url, request.headers.accept);
     void reply
       .status(problem.status)
-      .header('content-type', 'application/problem+json')
+      .header('content-type', asPage ? 'text/html; charset=utf-8' : 'application/problem+json')
+      .headers(asPage ? { 'cache-control': 'no-store', vary: 'accept' } : {})
       .headers(
         problem.kind === 'unauthenticated'
           ? { 'www-authenticate': 'Bearer' }
@@ -28,7 +31,7 @@ export class ProblemFilter implements ExceptionFilter {
             ? { 'retry-after': '5' }
             : {},
       )
-      .send(JSON.stringify(problem.toDocument(instance)));
+      .send(asPage ? problemPage(problem, instance) : JSON.stringify(problem.toDocument(instance)));
   }
 }
 
