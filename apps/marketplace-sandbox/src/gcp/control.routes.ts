@@ -21,6 +21,9 @@ const adjustBody = z.strictObject({
 const tokenBody = z
   .strictObject({ entitlementId: z.string().optional(), accountId: z.string().optional(), forge: z.enum(forgeries).default('none') })
   .refine((body) => (body.entitlementId === undefined) !== (body.accountId === undefined), 'name an entitlementId or an accountId');
+const messageBody = z
+  .strictObject({ text: z.string().optional(), base64: z.base64().optional() })
+  .refine((body) => (body.text === undefined) !== (body.base64 === undefined), 'give text or base64');
 const changeBody = z.object({ planId: z.string(), atTermEnd: z.coerce.boolean().default(false) });
 
 type IdParams = { Params: { id: string } };
@@ -46,6 +49,13 @@ export function gcpControlRoutes(scope: FastifyInstance, desk: GcpDesk): void {
       entitlementId === undefined ? await desk.signUpOfAccount(accountId ?? '', forge) : await desk.signUp(entitlementId, forge);
     return reply.code(201).send({ signUp });
   });
+
+  scope.post('/messages', (request, reply) => {
+    const { text, base64 } = parseBody(messageBody, request.body);
+    const data = text === undefined ? Buffer.from(base64 ?? '', 'base64') : Buffer.from(text, 'utf8');
+    return reply.code(201).send({ messageId: desk.publishAny(data) });
+  });
+  scope.get('/messages', () => ({ unacknowledged: desk.unacknowledged }));
 
   scope.post<IdParams>('/accounts/:id/delete', (request, reply) => {
     desk.deleteAccount(request.params.id);

@@ -88,6 +88,14 @@ export class GcpDesk {
     return this.notifications.release(id);
   }
 
+  publishAny(data: Buffer): string {
+    return this.notifications.publishAny(data);
+  }
+
+  get unacknowledged(): number {
+    return this.notifications.unacknowledged;
+  }
+
   changePlan(id: string, planId: string, atTermEnd: boolean): void {
     const one = this.inState(id, ['ENTITLEMENT_ACTIVE']);
     if (!planOf(this.context.settings(), planId)) throw new ControlError(404, 'plan.unknown', `There is no plan ${planId}.`);

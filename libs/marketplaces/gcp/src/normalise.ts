@@ -33,7 +33,7 @@ const MEANINGS: Record<string, { kind: FulfillmentEventKind; states: Entitlement
 /** A message is a hint: the entitlement is fetched, and the fetched state is what is folded (contract gcp §3). */
 export async function normalise(message: StoredInbound, procurement: Procurement, providerId: string): Promise<FulfillmentEvent[]> {
   const told = notificationOf(message.body);
-  const word = told?.eventType ?? told?.about?.kind ?? 'a message';
+  const word = told?.eventType?.slice(0, 100) ?? told?.about?.kind ?? 'a message';
   const noted = (why: string): FulfillmentEvent[] => [
     {
       kind: 'noted',

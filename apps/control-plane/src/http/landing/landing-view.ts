@@ -48,7 +48,7 @@ export async function landingView(p: ProcessContext, tx: Tx, sessionId: string, 
       ? {
           url: credentials.endpoint,
           accountName: credentials.accountName,
-          keys: session.completedAt ? credentials.keys.map((k) => ({ id: k.id, secret: k.secretBase64 })) : null,
+          keys: session.gaveFirstDetails ? credentials.keys.map((k) => ({ id: k.id, secret: k.secretBase64 })) : null,
           keysShownOnce: true,
         }
       : null,

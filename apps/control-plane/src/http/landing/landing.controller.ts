@@ -7,11 +7,16 @@ import { ProcessContext } from '../../processes/context.js';
 import { openLanding } from '../../processes/open-landing.js';
 import { Answers, Refuses, schemaRef } from '../support/api-schemas.js';
 import { Open } from '../support/auth.guard.js';
+import type { RawRequest } from '../support/configure-http.js';
 import { landingDetailsBody, landingSession, type LandingView } from './landing-schemas.js';
 import { landingView } from './landing-view.js';
 
 /** The field that carries the token; Google's and Amazon's come as form posts from another site. */
 const TOKEN_FIELD: Record<Marketplace, string> = { azure: 'token', gcp: 'x-gcp-marketplace-token', aws: 'x-amzn-marketplace-token' };
+
+const FORM = 'application/x-www-form-urlencoded';
+/** A token has at most 8 KiB; the rest of a marketplace's form is a few words. */
+const MAX_FORM = 64 * 1024;
 
 @ApiTags('landing')
 @Controller('landing')
@@ -62,7 +67,7 @@ export class LandingController {
       return landingView(this.processes, tx, sessionId, await this.processes.landings.find(tx, sessionId));
     });
     // A plain form (no script) goes back to its page; a client gets the view.
-    if ((request.headers['content-type'] ?? '').startsWith('application/x-www-form-urlencoded')) {
+    if (typeOf(request) === FORM) {
       reply.status(303).header('location', `/landing/s/${sessionId}`);
       return '';
     }
@@ -102,12 +107,24 @@ export class LandingController {
   @ApiResponse({ status: 303, description: 'On to the landing page of the visit, or to the page that says what is wrong' })
   async arriveByForm(
     @Param('marketplace') marketplace: string,
-    @Body() body: Record<string, string>,
+    @Body() body: Record<string, string> | undefined,
+    @Req() request: RawRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
     if (!(MARKETPLACES as readonly string[]).includes(marketplace))
       throw new ProblemError('not_found', 'request.no_such_route', 'There is nothing at this address.');
+    const bytes = request.rawBody?.length ?? 0;
+    if (bytes > MAX_FORM)
+      await this.refuse(marketplace, new ProblemError('too_large', 'landing.too_large', `The form may have at most ${MAX_FORM} bytes.`));
+    if (bytes > 0 && typeOf(request) !== FORM)
+      await this.refuse(marketplace, new ProblemError('validation', 'landing.not_a_form', `A buyer's browser posts a form (${FORM}).`));
     await this.open(marketplace as Marketplace, body ?? {}, reply);
+  }
+
+  /** Kept without its body: a token may be in it. */
+  private async refuse(marketplace: string, problem: ProblemError): Promise<never> {
+    await this.processes.inbox.refuse(`${marketplace}.landing`, problem.code, problem.detail, {}, '');
+    throw problem;
   }
 
   private async open(marketplace: Marketplace, fields: Record<string, string>, reply: FastifyReply): Promise<void> {
@@ -120,3 +137,5 @@ export class LandingController {
     await reply.status(303).header('location', to).header('cache-control', 'no-store').send('');
   }
 }
+
+const typeOf = (request: FastifyRequest): string => (request.headers['content-type'] ?? '').split(';')[0]!.trim().toLowerCase();

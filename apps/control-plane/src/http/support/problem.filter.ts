@@ -38,13 +38,13 @@ export class ProblemFilter implements ExceptionFilter {
 export function toProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error;
   const e = error as { code?: string; statusCode?: number };
-  if (e.code === 'FST_ERR_CTP_BODY_TOO_LARGE')
-    return new ProblemError('too_large', 'request.too_large', 'The body is larger than this route takes.');
-  if (e.code?.startsWith('FST_ERR_CTP'))
-    return new ProblemError('validation', 'request.body_unreadable', 'The body could not be read as its content type says.');
   if (e.code === '22P05' || e.code === '22021')
     return new ProblemError('validation', 'request.invalid_text', 'The request contains a character that cannot be stored.');
   const status = error instanceof HttpException ? error.getStatus() : (e.statusCode ?? 500);
+  // By status: Nest hands errors of Fastify on as its own, without their code.
+  if (status === 413) return new ProblemError('too_large', 'request.too_large', 'The body is larger than this route takes.');
+  if (e.code?.startsWith('FST_ERR_CTP'))
+    return new ProblemError('validation', 'request.body_unreadable', 'The body could not be read as its content type says.');
   if (status === 404)
     return new ProblemError('not_found', 'request.no_such_route', 'There is nothing at this address. The API is described at /docs.');
   if (status >= 400 && status < 500) return new ProblemError('validation', 'request.invalid', errorText(error));
