@@ -1,20 +1,10 @@
 import { MarketplaceRefusal } from '#marketplaces/core';
-import { errorText } from '#platform';
 import type { AuthHeader } from './access-token.js';
+import { type Check, check, LINK } from './check.js';
 import type { Procurement } from './procurement.js';
 import type { GcpSettings } from './settings.js';
 import type { SigningKeys } from './signing-keys.js';
 import { subscriptionChecks } from './subscription-checks.js';
-
-export interface Check {
-  check: string;
-  result: 'pass' | 'warn' | 'fail' | 'unknown';
-  detail: string;
-  remedy?: string;
-}
-
-export const LINK =
-  'A right in IAM is not enough: link the service account in Producer Portal for Procurement, Pub/Sub and Service Control.';
 
 export async function doctor(settings: GcpSettings, auth: AuthHeader, procurement: Procurement, keys: SigningKeys): Promise<Check[]> {
   const token = await check(
@@ -70,12 +60,4 @@ export async function doctor(settings: GcpSettings, auth: AuthHeader, procuremen
         'Compare GCP_SERVICE_NAME and the metric names of the catalog with Producer Portal; the endpoint exists only after a draft of the pricing was submitted.',
     },
   ];
-}
-
-export async function check(name: string, work: () => Promise<string>, remedy: (error: unknown) => string): Promise<Check> {
-  try {
-    return { check: name, result: 'pass', detail: await work() };
-  } catch (error) {
-    return { check: name, result: 'fail', detail: errorText(error), remedy: remedy(error) };
-  }
 }

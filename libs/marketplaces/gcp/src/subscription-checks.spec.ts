@@ -47,11 +47,16 @@ describe('the settings of the Pub/Sub subscription', () => {
   });
 
   it.each([
-    ['pulled from', good],
-    ['unsigned', pushing({})],
-    ['signed by another account', pushing({ serviceAccountEmail: 'x@y.iam.gserviceaccount.com', audience: PUSH.audience })],
-    ['for another audience', pushing({ serviceAccountEmail: PUSH.serviceAccount, audience: 'https://other.example' })],
-  ])('that are %s fail while we wait for pushes', (_what, metadata) => {
+    ['pulled from', good, /is pulled from/],
+    ['unsigned', pushing({}), /not signed/],
+    [
+      'signed by another account',
+      pushing({ serviceAccountEmail: 'x@y.iam.gserviceaccount.com', audience: PUSH.audience }),
+      /signed by x@y/,
+    ],
+    ['for another audience', pushing({ serviceAccountEmail: PUSH.serviceAccount, audience: 'https://other.example' }), /other\.example/],
+  ])('that are %s fail while we wait for pushes', (_what, metadata, detail) => {
     expect(faults(metadata, { ...SETTINGS, push: PUSH })).toEqual(['fail delivery']);
+    expect(settingsChecks(metadata, { ...SETTINGS, push: PUSH })[0]!.detail).toMatch(detail);
   });
 });

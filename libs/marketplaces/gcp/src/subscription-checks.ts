@@ -1,5 +1,5 @@
 import { pubSubOf } from './access-token.js';
-import { type Check, check, LINK } from './doctor.js';
+import { type Check, check, LINK } from './check.js';
 import { type Fields, fieldsOf, textOf } from './liberal.js';
 import { subscriptionName } from './pull.js';
 import { type GcpSettings, TIMEOUTS_MS } from './settings.js';
