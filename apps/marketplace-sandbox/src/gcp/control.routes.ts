@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { ControlError, parseBody } from '../shared/http.js';
 import type { GcpDesk } from './desk.js';
+import { pushForgeries } from './pubsub/push-token.js';
 import { forgeries } from './sign-up.js';
 import { CHECK_ERROR_CODES } from './types.js';
 
@@ -24,6 +25,7 @@ const tokenBody = z
 const messageBody = z
   .strictObject({ text: z.string().optional(), base64: z.base64().optional() })
   .refine((body) => (body.text === undefined) !== (body.base64 === undefined), 'give text or base64');
+const pushBody = z.strictObject({ body: z.unknown(), forge: z.enum(pushForgeries).default('none') });
 const changeBody = z.object({ planId: z.string(), atTermEnd: z.coerce.boolean().default(false) });
 
 type IdParams = { Params: { id: string } };
@@ -56,6 +58,10 @@ export function gcpControlRoutes(scope: FastifyInstance, desk: GcpDesk): void {
     return reply.code(201).send({ messageId: desk.publishAny(data) });
   });
   scope.get('/messages', () => ({ unacknowledged: desk.unacknowledged }));
+  scope.post('/pushes', (request) => {
+    const { body, forge } = parseBody(pushBody, request.body);
+    return desk.push(body, forge);
+  });
 
   scope.post<IdParams>('/accounts/:id/delete', (request, reply) => {
     desk.deleteAccount(request.params.id);

@@ -167,6 +167,8 @@ export interface MarketplaceAdapter {
   listAll?(): AsyncIterable<SubscriptionTruth>;
   /** Checks of configuration and reachability, each with a remedy. */
   doctor(): Promise<{ check: string; result: 'pass' | 'warn' | 'fail' | 'unknown'; detail: string; remedy?: string }[]>;
+  /** The few of them that are worth asking at every start, because nothing else would show the fault; the caller logs them. */
+  bootChecks?(): Promise<{ check: string; result: 'pass' | 'warn' | 'fail' | 'unknown'; detail: string; remedy?: string }[]>;
 }
 
 export interface UsageItemInput {
