@@ -1,22 +1,23 @@
-import { MarketplaceRefusal } from '#marketplaces/core';
+import { type Check, type DoctorOptions, MarketplaceRefusal, timeLimited } from '#marketplaces/core';
 import { errorText } from '#platform';
 import { type AuthHeader, pubSubOf } from './access-token.js';
+import { listingChecks } from './doctor-listing.js';
 import { fieldsOf } from './liberal.js';
 import type { Procurement } from './procurement.js';
 import { subscriptionName } from './pull.js';
 import { type GcpSettings, TIMEOUTS_MS } from './settings.js';
 import type { SigningKeys } from './signing-keys.js';
 
-export interface Check {
-  check: string;
-  result: 'pass' | 'warn' | 'fail' | 'unknown';
-  detail: string;
-  remedy?: string;
-}
-
 const LINK = 'A right in IAM is not enough: link the service account in Producer Portal for Procurement, Pub/Sub and Service Control.';
 
-export async function doctor(settings: GcpSettings, auth: AuthHeader, procurement: Procurement, keys: SigningKeys): Promise<Check[]> {
+export async function doctor(
+  settings: GcpSettings,
+  auth: AuthHeader,
+  procurement: Procurement,
+  keys: SigningKeys,
+  options: DoctorOptions = {},
+): Promise<Check[]> {
+  const check = checker(options.timeoutMs);
   const token = await check(
     'gcp.token',
     async () => {
@@ -61,7 +62,8 @@ export async function doctor(settings: GcpSettings, auth: AuthHeader, procuremen
     list,
     signing,
     audiences,
-    await pubSub(settings),
+    await pubSub(settings, check),
+    ...(await listingChecks(settings, procurement, options, list.result === 'pass')),
     {
       check: 'gcp.service_control',
       result: 'unknown',
@@ -72,7 +74,7 @@ export async function doctor(settings: GcpSettings, auth: AuthHeader, procuremen
   ];
 }
 
-async function pubSub(settings: GcpSettings): Promise<Check> {
+async function pubSub(settings: GcpSettings, check: ReturnType<typeof checker>): Promise<Check> {
   const name = subscriptionName(settings.subscription);
   let expires: string | null = null;
   const found = await check(
@@ -100,10 +102,12 @@ async function pubSub(settings: GcpSettings): Promise<Check> {
   };
 }
 
-async function check(name: string, work: () => Promise<string>, remedy: (error: unknown) => string): Promise<Check> {
-  try {
-    return { check: name, result: 'pass', detail: await work() };
-  } catch (error) {
-    return { check: name, result: 'fail', detail: errorText(error), remedy: remedy(error) };
-  }
-}
+const checker =
+  (timeoutMs: number | undefined) =>
+  async (name: string, work: () => Promise<string>, remedy: (error: unknown) => string): Promise<Check> => {
+    try {
+      return { check: name, result: 'pass', detail: await timeLimited(work, timeoutMs) };
+    } catch (error) {
+      return { check: name, result: 'fail', detail: errorText(error), remedy: remedy(error) };
+    }
+  };
