@@ -177,7 +177,8 @@ describe('berth doctor', () => {
     },
   ];
 
-  it.each(FAULTS)('names $what and its remedy', async ({ marketplace, change, check, detail, remedy }) => {
+  it.each(FAULTS.map((fault) => [fault.what, fault] as const))('names %s and its remedy', async (_what, fault) => {
+    const { marketplace, change, check, detail, remedy } = fault;
     const settings = shop.settings(change(shop));
     const { code, checks, out, errors } = await examined(marketplace, settings);
     expect(checks.get(check), `${out}${errors}`).toMatchObject({ result: 'fail' });
