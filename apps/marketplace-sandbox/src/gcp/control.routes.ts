@@ -6,20 +6,20 @@ import { pushForgeries } from './pubsub/push-token.js';
 import { forgeries } from './sign-up.js';
 import { CHECK_ERROR_CODES } from './types.js';
 
-const purchaseBody = z.strictObject({
+export const purchaseBody = z.strictObject({
   planId: z.string(),
   buyer: z.string().min(1).optional(),
   orderDelay: z.number().nonnegative().optional(),
   notificationFirst: z.boolean().optional(),
   landingFirst: z.boolean().optional(),
 });
-const adjustBody = z.strictObject({
+export const adjustBody = z.strictObject({
   externalId: z.string(),
   dimension: z.string(),
   hour: z.iso.datetime(),
   by: z.string().regex(/^-?\d+(\.\d+)?$/),
 });
-const tokenBody = z
+export const tokenBody = z
   .strictObject({ entitlementId: z.string().optional(), accountId: z.string().optional(), forge: z.enum(forgeries).default('none') })
   .refine((body) => (body.entitlementId === undefined) !== (body.accountId === undefined), 'name an entitlementId or an accountId');
 const messageBody = z

@@ -69,6 +69,6 @@ export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapter
     deadlines,
     readBack: (query: ReadBackQuery): Promise<ReadBackLine[]> => metering.readBack(query),
     listAll: (): AsyncIterable<SubscriptionTruth> => reader.list(),
-    doctor: () => doctor(settings, tokens, api, keys),
+    doctor: (options) => doctor(settings, { tokens, api, keys, reader }, options),
   };
 }

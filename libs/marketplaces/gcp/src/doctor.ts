@@ -1,12 +1,20 @@
-import { MarketplaceRefusal } from '#marketplaces/core';
+import { type Check, type DoctorOptions, MarketplaceRefusal } from '#marketplaces/core';
 import type { AuthHeader } from './access-token.js';
-import { type Check, check, LINK } from './check.js';
+import { checker, LINK } from './check.js';
+import { listingChecks } from './doctor-listing.js';
 import type { Procurement } from './procurement.js';
 import type { GcpSettings } from './settings.js';
 import type { SigningKeys } from './signing-keys.js';
 import { subscriptionChecks } from './subscription-checks.js';
 
-export async function doctor(settings: GcpSettings, auth: AuthHeader, procurement: Procurement, keys: SigningKeys): Promise<Check[]> {
+export async function doctor(
+  settings: GcpSettings,
+  auth: AuthHeader,
+  procurement: Procurement,
+  keys: SigningKeys,
+  options: DoctorOptions = {},
+): Promise<Check[]> {
+  const check = checker(options.timeoutMs);
   const token = await check(
     'gcp.token',
     async () => {
@@ -51,7 +59,8 @@ export async function doctor(settings: GcpSettings, auth: AuthHeader, procuremen
     list,
     signing,
     audiences,
-    ...(await subscriptionChecks(settings)),
+    ...(await subscriptionChecks(settings, options.timeoutMs)),
+    ...(await listingChecks(settings, procurement, options, list.result === 'pass')),
     {
       check: 'gcp.service_control',
       result: 'unknown',

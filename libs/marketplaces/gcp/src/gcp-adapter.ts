@@ -70,7 +70,7 @@ export function createGcpAdapter(settings: GcpSettings, deps: GcpAdapterDeps): G
     listAll: async function* (): AsyncIterable<SubscriptionTruth> {
       for await (const entitlement of procurement.list()) yield entitlement.truth;
     },
-    doctor: () => doctor(settings, auth, procurement, keys),
+    doctor: (options) => doctor(settings, auth, procurement, keys, options),
     bootChecks: () => subscriptionChecks(settings),
   };
 }

@@ -1,5 +1,6 @@
+import type { Check } from '#marketplaces/core';
 import { pubSubOf } from './access-token.js';
-import { type Check, check, LINK } from './check.js';
+import { checker, LINK } from './check.js';
 import { type Fields, fieldsOf, textOf } from './liberal.js';
 import { subscriptionName } from './pull.js';
 import { type GcpSettings, TIMEOUTS_MS } from './settings.js';
@@ -9,7 +10,8 @@ const LEAST_ACK_SECONDS = 30;
 const TOPIC = 'projects/cloudcommerceproc-prod/topics/';
 
 /** Whether the Pub/Sub subscription is there and set up for the way we take messages. Asked at boot and by the doctor. */
-export async function subscriptionChecks(settings: GcpSettings): Promise<Check[]> {
+export async function subscriptionChecks(settings: GcpSettings, timeoutMs?: number): Promise<Check[]> {
+  const check = checker(timeoutMs);
   const name = subscriptionName(settings.subscription);
   let metadata: Fields | null = null;
   const found = await check(

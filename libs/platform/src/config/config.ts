@@ -29,6 +29,8 @@ const schema = z.object({
   AZURE_TENANT_ID: z.string().optional(),
   AZURE_CLIENT_ID: z.string().optional(),
   AZURE_CLIENT_SECRET: z.string().optional(),
+  /** When the client secret ends, as Entra shows it: no API of the marketplace tells. For reminders only. */
+  AZURE_CLIENT_SECRET_EXPIRES: z.iso.date().optional(),
   GCP_PROVIDER_ID: z.string().optional(),
   GCP_PROJECT_ID: z.string().optional(),
   GCP_SUBSCRIPTION: z.string().optional(),
@@ -66,7 +68,15 @@ export interface BerthConfig {
   /** A graceful stop ends the cells too. Off in production: tenants are served while the control plane is exchanged. */
   stopCells: boolean;
   sandboxUrl: string | null;
-  azure: { apiUrl: string; authorityUrl: string; tenantId: string; clientId: string; clientSecret: string } | null;
+  azure: {
+    apiUrl: string;
+    authorityUrl: string;
+    tenantId: string;
+    clientId: string;
+    clientSecret: string;
+    /** A day (UTC) or null where nobody wrote it down. */
+    clientSecretExpires: string | null;
+  } | null;
   gcp: {
     providerId: string;
     projectId: string;
@@ -130,7 +140,14 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     sandboxUrl: sandbox,
     azure:
       e.AZURE_TENANT_ID && e.AZURE_CLIENT_ID && e.AZURE_CLIENT_SECRET
-        ? { apiUrl: azureUrl, authorityUrl, tenantId: e.AZURE_TENANT_ID, clientId: e.AZURE_CLIENT_ID, clientSecret: e.AZURE_CLIENT_SECRET }
+        ? {
+            apiUrl: azureUrl,
+            authorityUrl,
+            tenantId: e.AZURE_TENANT_ID,
+            clientId: e.AZURE_CLIENT_ID,
+            clientSecret: e.AZURE_CLIENT_SECRET,
+            clientSecretExpires: e.AZURE_CLIENT_SECRET_EXPIRES ?? null,
+          }
         : null,
     gcp: gcpOf(e, given, sandbox),
     aws: awsOf(e, given, sandbox),
