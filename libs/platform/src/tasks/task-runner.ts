@@ -3,7 +3,7 @@ import type { Database, Tx } from '../db/database.js';
 import type { Logger } from '../logging.js';
 import { errorText } from '../problem.js';
 import type { Nudger } from './nudger.js';
-import type { PayloadRef } from './tasks.js';
+import type { ParkedTask, PayloadRef } from './tasks.js';
 
 export interface TaskContext {
   readonly taskId: string;
@@ -46,7 +46,7 @@ export interface TaskRunnerOptions {
   leaseMs?: number;
   maxAttempts?: number;
   /** Told in the transaction that parks a lane. */
-  onParked?: (tx: Tx, task: { taskId: string; lane: string; handler: string; error: string }) => Promise<void>;
+  onParked?: (tx: Tx, task: ParkedTask) => Promise<void>;
 }
 
 /**
@@ -266,7 +266,13 @@ export class TaskRunner {
         );
         if (mine.length === 0) return; // another worker has it now: its outcome counts
         this.logger.error({ task: task.task_id, lane: task.lane, handler: task.handler, err: text }, 'lane parked');
-        await this.options.onParked?.(tx, { taskId: task.task_id, lane: task.lane, handler: task.handler, error: text });
+        await this.options.onParked?.(tx, {
+          taskId: task.task_id,
+          lane: task.lane,
+          handler: task.handler,
+          error: text,
+          fence: task.fence,
+        });
       });
       return;
     }
