@@ -49,7 +49,7 @@ export async function startControlPlane(config: BerthConfig, logger: Logger): Pr
     const runner = app.get(TaskRunner);
     let pulling: { stop(): Promise<void> } | undefined;
     // Before the first request: an event published without its subscribers would be lost.
-    registerWorkers(app, runner);
+    registerWorkers(app, runner, config);
     await app.listen(config.port, config.host);
     const address = app.getHttpServer().address() as { port: number };
     runtime.listening(`http://${config.host === '0.0.0.0' ? '127.0.0.1' : config.host}:${address.port}`);

@@ -24,6 +24,7 @@ import { verifyPush } from './push.js';
 import type { GcpSettings, Http } from './settings.js';
 import { SigningKeys } from './signing-keys.js';
 import { subscriptionChecks } from './subscription-checks.js';
+import { signUpOf } from './truth.js';
 import { batchKey, buildUsageItem, deadlines, gcpUsage } from './usage-item.js';
 
 export interface GcpAdapterDeps {
@@ -67,8 +68,13 @@ export function createGcpAdapter(settings: GcpSettings, deps: GcpAdapterDeps): G
     submitUsage: (items: UsageWireItem[]): Promise<UsageItemOutcome[]> => metering.submit(items),
     batchKey,
     deadlines,
+    // No quota is published; a public handler limits itself to 15 calls in 15 minutes (contract gcp §2, errors).
+    listing: { minIntervalMs: 900_000, lagMs: 600_000 },
     listAll: async function* (): AsyncIterable<SubscriptionTruth> {
       for await (const entitlement of procurement.list()) yield entitlement.truth;
+    },
+    listWaitingBuyers: async function* (): AsyncIterable<{ buyerAccountId: string }> {
+      for await (const account of procurement.accounts()) if (signUpOf(account) === 'PENDING') yield { buyerAccountId: account.id };
     },
     doctor: (options) => doctor(settings, auth, procurement, keys, options),
     bootChecks: () => subscriptionChecks(settings),

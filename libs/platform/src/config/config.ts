@@ -22,6 +22,8 @@ const schema = z.object({
   BERTH_REDIS: z.enum(['auto', 'off']).default('auto'),
   BERTH_RELAXED_DURABILITY: flag.default(false),
   BERTH_STOP_CELLS: flag.default(false),
+  /** How often each marketplace's list is compared with ours; 0 never. The adapter's own floor holds besides. */
+  BERTH_DRIFT_MINUTES: z.coerce.number().int().min(0).max(10_080).default(360),
   /** Development only: one sandbox plays every marketplace and owns the clock. */
   BERTH_SANDBOX_URL: url.optional(),
   AZURE_MARKETPLACE_URL: url.default('https://marketplaceapi.microsoft.com/api'),
@@ -67,6 +69,8 @@ export interface BerthConfig {
   relaxedDurability: boolean;
   /** A graceful stop ends the cells too. Off in production: tenants are served while the control plane is exchanged. */
   stopCells: boolean;
+  /** Business minutes between two comparisons with a marketplace's list; 0 for none. */
+  driftMinutes: number;
   sandboxUrl: string | null;
   azure: {
     apiUrl: string;
@@ -137,6 +141,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     redisAuto: e.BERTH_REDIS === 'auto',
     relaxedDurability: e.BERTH_RELAXED_DURABILITY,
     stopCells: e.BERTH_STOP_CELLS,
+    driftMinutes: e.BERTH_DRIFT_MINUTES,
     sandboxUrl: sandbox,
     azure:
       e.AZURE_TENANT_ID && e.AZURE_CLIENT_ID && e.AZURE_CLIENT_SECRET

@@ -4,7 +4,7 @@ import type { Logger } from '../logging.js';
 import { errorText } from '../problem.js';
 import { ClockLoop } from './clock-loop.js';
 import type { Nudger } from './nudger.js';
-import type { PayloadRef } from './tasks.js';
+import type { ParkedTask, PayloadRef } from './tasks.js';
 
 export interface TaskContext {
   readonly taskId: string;
@@ -47,7 +47,7 @@ export interface TaskRunnerOptions {
   leaseMs?: number;
   maxAttempts?: number;
   /** Told in the transaction that parks a lane. */
-  onParked?: (tx: Tx, task: { taskId: string; lane: string; handler: string; error: string }) => Promise<void>;
+  onParked?: (tx: Tx, task: ParkedTask) => Promise<void>;
 }
 
 const MAIN_LOOP = 'main';
@@ -267,7 +267,13 @@ export class TaskRunner {
         );
         if (mine.length === 0) return; // another worker has it now: its outcome counts
         this.logger.error({ task: task.task_id, lane: task.lane, handler: task.handler, err: text }, 'lane parked');
-        await this.options.onParked?.(tx, { taskId: task.task_id, lane: task.lane, handler: task.handler, error: text });
+        await this.options.onParked?.(tx, {
+          taskId: task.task_id,
+          lane: task.lane,
+          handler: task.handler,
+          error: text,
+          fence: task.fence,
+        });
       });
       return;
     }
