@@ -1,7 +1,7 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { about, Amazon, FIELD, newAgreement, newLicence, tokenOf, type Bought, type Item } from './support/amazon.js';
-import { House, sessionOf } from './support/house.js';
+import { House, sessionOf, until } from './support/house.js';
 
 const house = new House();
 const amazon = new Amazon(house);
@@ -249,7 +249,11 @@ describe('EventBridge events that are taken', () => {
 
   it('do not bring an ended purchase back by older events that come later, nor by its old token', async () => {
     await house.shop('POST', `/aws/agreements/${live.agreementId}/cancel`, {});
-    const ended = await amazon.subscription(live.licenseId, 'closing');
+    await until(
+      () => house.subscriptionOf(live.licenseId),
+      (s) => s['endedAt'] !== null,
+    );
+    const ended = await house.endOf(live.licenseId);
     const older = { time: '2026-01-01T00:00:00Z' };
     const both = about({ licence: live.licenseId, agreement: live.agreementId });
     expect(await amazon.told('License Updated - Manufacturer', both, older)).toMatchObject({
@@ -258,6 +262,6 @@ describe('EventBridge events that are taken', () => {
     });
     await amazon.told('Purchase Agreement Created - Proposer', about({ agreement: live.agreementId, status: 'ACTIVE' }), older);
     expect((await house.session(sessionOf(await amazon.land(tokenOf(live))))).json).toMatchObject({ state: 'ended', endpoint: null });
-    expect(await house.subscriptionOf(live.licenseId)).toEqual(ended);
+    expect(await house.endOf(live.licenseId)).toEqual(ended);
   });
 });

@@ -200,6 +200,13 @@ export class House {
     return picture;
   }
 
+  /** A purchase that has ended, without what its settling changes by itself. */
+  async endOf(externalId: string): Promise<Record<string, unknown>> {
+    const { state, updatedAt: _, ...facts } = await this.subscriptionOf(externalId);
+    if (state !== 'closing' && state !== 'cancelled') throw new Error(`the purchase is ${String(state)}`);
+    return facts;
+  }
+
   async subscriptionOf(externalId: string): Promise<Record<string, unknown>> {
     const { json } = await this.api('GET', '/subscriptions?limit=200');
     return json.items!.find((s) => s['externalSubscriptionId'] === externalId)!;
