@@ -5,7 +5,7 @@ import { readSegments, subscriptionIdOf } from '#entitlements';
 import { applyChangedRights } from '../src/processes/complete-fulfillment.js';
 import { requestPlacement } from '../src/processes/provision-purchase.js';
 import { applyEvent } from '../src/processes/normalise-inbound.js';
-import { arnOf, Flows, PRODUCT } from './support/flows.js';
+import { arnOf, AwsFlows, PRODUCT } from './support/aws-flows.js';
 
 const at = (time: string): Date => new Date(`2026-03-10T${time.length === 5 ? `${time}:00` : time}Z`);
 const START = at('10:00');
@@ -52,9 +52,9 @@ class Story {
 }
 
 describe('an AWS renewal', () => {
-  let f: Flows;
+  let f: AwsFlows;
   beforeEach(async () => {
-    f = await Flows.open(START);
+    f = await AwsFlows.open(START);
   });
   afterEach(() => f?.close());
 
@@ -146,7 +146,7 @@ describe('an AWS renewal', () => {
     await fc.assert(
       fc.asyncProperty(fc.shuffledSubarray([0, 1, 2, 3, 4, 5], { minLength: 6 }), async (order) => {
         await f.close();
-        f = await Flows.open(at('12:00'));
+        f = await AwsFlows.open(at('12:00'));
         const s = new Story();
         await f.register(s[1].licence, s.accountId);
         await f.until(at('12:01'));
@@ -253,7 +253,7 @@ describe('an AWS renewal', () => {
 
 describe('a purchase with a future start', () => {
   it('is read again on its day where the marketplace tells nothing then, and gets its placement', async () => {
-    const f = await Flows.open(START);
+    const f = await AwsFlows.open(START);
     try {
       const term = { unit: null, startsAt: at('12:00'), endsAt: null };
       const { externalSubscriptionId } = f.fake.purchase({ state: 'scheduled', term });
@@ -290,7 +290,7 @@ describe('a purchase with a future start', () => {
 
 describe('limits of a purchase that waits for its activation', () => {
   it('follow a change of its plan, although nothing is granted yet', async () => {
-    const f = await Flows.open(START);
+    const f = await AwsFlows.open(START);
     try {
       const { externalSubscriptionId } = f.fake.purchase({ externalPlanId: 'standard' });
       const id = subscriptionIdOf('azure', externalSubscriptionId);

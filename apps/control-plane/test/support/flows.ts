@@ -1,141 +1,92 @@
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import {
   Calls,
   createLogger,
   Inbox,
+  Metrics,
   openDatabase,
   Sealer,
   SilentNudger,
   TaskRunner,
   Tasks,
-  TASKS,
+  projectRoot,
   type Database,
-  type Tx,
 } from '#platform';
 import { ManualClock } from '#platform/testing';
-import { MarketplaceRegistry } from '#marketplaces/core';
+import {
+  MarketplaceRegistry,
+  type InboundRequest,
+  type Marketplace,
+  type MarketplaceAdapter,
+  type StoredInbound,
+} from '#marketplaces/core';
 import { FakeMarketplace } from '#marketplaces/core/testing';
-import { createAwsAdapter } from '#marketplaces/aws';
 import { Audit, Tenants } from '#tenancy';
-import { Catalog, Changes, Landings, subscriptionIdOf, SubscriptionRecord, Subscriptions } from '#entitlements';
+import { Catalog, Changes, Landings, SubscriptionRecord, subscriptionIdOf, Subscriptions } from '#entitlements';
 import { FakeDriver } from '#provisioning/core/testing';
-import { ProvisioningEngine } from '#provisioning/engine';
+import { ProvisioningEngine, registerProvisioningHandlers } from '#provisioning/engine';
 import { Metering } from '#metering';
-import { sampleEvent, watermarkEvent } from '#metering/testing';
+import { join } from 'node:path';
 import { createTestDatabase, type TestDatabase } from '../../../../test/support/database.js';
 import { ProcessContext } from '../../src/processes/context.js';
-import { openLanding } from '../../src/processes/open-landing.js';
 import { receiveWebhook } from '../../src/processes/receive-webhook.js';
-import { registerWorkers } from '../../src/workers/register-workers.js';
+import { registerFlows } from '../../src/workers/register-workers.js';
 
-const CATALOG = fileURLToPath(new URL('../../../../catalog/', import.meta.url));
-export const PRODUCT = '4harborobjectcells0000000';
-const SECRET = 'an invented secret of a test';
-export const arnOf = (licenseId: string): string => `arn:aws:license-manager::294400000000:license:${licenseId}`;
-
-interface UsageRecord {
-  Timestamp: number;
-  LicenseArn: string;
-  Dimension: string;
-  Quantity: number;
-}
-
-/** The two calls of AWS's metering service: a token is the licence it stands for; first write wins (contract aws §2, §5.3). */
-class Metered {
-  readonly accepted = new Map<string, UsageRecord>();
-  readonly conflicts: UsageRecord[] = [];
-  private readonly server: Server = createServer((request, response) => {
-    let body = '';
-    request.on('data', (chunk: Buffer) => (body += chunk.toString()));
-    request.on('end', () => {
-      const asked = JSON.parse(body) as { RegistrationToken?: string; UsageRecords?: UsageRecord[] };
-      response.setHeader('content-type', 'application/x-amz-json-1.1');
-      response.end(JSON.stringify(asked.UsageRecords ? this.meter(asked.UsageRecords) : resolve(asked.RegistrationToken!)));
-    });
-  });
-
-  async start(): Promise<string> {
-    await new Promise<void>((resolve) => this.server.listen(0, '127.0.0.1', resolve));
-    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}/`;
-  }
-  stop(): void {
-    this.server.closeAllConnections();
-    this.server.close();
-  }
-
-  private meter(records: UsageRecord[]): object {
-    return {
-      Results: records.map((record) => {
-        const key = [record.LicenseArn, record.Dimension, record.Timestamp].join('|');
-        const first = this.accepted.get(key);
-        if (first && first.Quantity !== record.Quantity) {
-          this.conflicts.push(record);
-          return { UsageRecord: record, Status: 'DuplicateRecord' };
-        }
-        this.accepted.set(key, record);
-        return { UsageRecord: record, MeteringRecordId: key, Status: 'Success' };
-      }),
-      UnprocessedRecords: [],
-    };
-  }
-}
-
-const resolve = (token: string): object => {
-  const [licenseId, accountId] = token.split('/');
-  return { ProductCode: PRODUCT, CustomerAWSAccountId: accountId, LicenseArn: arnOf(licenseId!) };
-};
-
-/** The flows of the control plane with all libs, without HTTP of its own: AWS's adapter, and a marketplace in memory as `azure`. */
+/** All flows across the libs on a real database: a marketplace in memory (or given adapters), the fake driver, a clock that stands still. */
 export class Flows {
-  readonly tasks: Tasks;
   readonly runner: TaskRunner;
-  readonly p: ProcessContext;
-  readonly engine: ProvisioningEngine;
-  readonly metering: Metering;
-  readonly sealer = new Sealer('a secret of the tests');
+  /** A step that a test lets fail. */
+  readonly broken = new Set<string>();
 
   private constructor(
-    private readonly base: TestDatabase,
+    readonly base: TestDatabase,
     readonly db: Database,
     readonly clock: ManualClock,
-    readonly metered: Metered,
-    readonly fake: FakeMarketplace,
-    endpoint: string,
+    readonly tasks: Tasks,
+    readonly market: FakeMarketplace,
+    readonly p: ProcessContext,
   ) {
+    this.runner = new TaskRunner(db, clock, new SilentNudger(), createLogger('test', 'silent'), {
+      concurrency: 3,
+      maxAttempts: 2,
+      onParked: (tx, task) => ProcessContext.raiseParked(tx, p.metering, task),
+    });
+    const register = this.runner.register.bind(this.runner);
+    this.runner.register = (name, handler) =>
+      register(name, (payload, context) => {
+        if (this.broken.has(name)) throw new Error(`${name} is broken`);
+        return handler(payload, context);
+      });
+    registerFlows(p, this.runner, tasks);
+    registerProvisioningHandlers(this.runner, p.engine);
+  }
+
+  static async open(options: { at?: string; adapters?: (clock: ManualClock) => MarketplaceAdapter[] } = {}): Promise<Flows> {
+    const base = await createTestDatabase();
+    const db = await openDatabase({ adminUrl: base.url(), secret: base.secret, entities: [SubscriptionRecord] });
+    const clock = new ManualClock(new Date(options.at ?? '2030-05-01T10:00:00Z'));
+    const tasks = new Tasks(clock, new SilentNudger());
+    const market = new FakeMarketplace(clock);
+    const marketplaces = new MarketplaceRegistry(options.adapters?.(clock) ?? [market]);
     const logger = createLogger('test', 'silent');
-    this.tasks = new Tasks(clock, new SilentNudger());
-    const aws = createAwsAdapter(
-      {
-        productCodes: [PRODUCT],
-        region: 'us-east-1',
-        endpoint,
-        webhookSecret: SECRET,
-        credentials: { accessKeyId: 'AKIATEST', secretAccessKey: 'an invented key' },
-      },
-      { clock },
-    );
-    const marketplaces = new MarketplaceRegistry([aws, fake]);
+    const sealer = new Sealer('a secret of the tests');
     const calls = new Calls(db, clock);
+    const tenants = new Tenants(clock, sealer);
     const catalog = new Catalog(clock);
-    const tenants = new Tenants(clock, this.sealer);
-    const subscriptions = new Subscriptions(clock, this.tasks, catalog);
-    this.metering = new Metering({ db, tasks: this.tasks, calls, clock, marketplaces, logger });
-    this.engine = new ProvisioningEngine({
+    const subscriptions = new Subscriptions(clock, tasks, catalog);
+    const engine = new ProvisioningEngine({
       db,
-      tasks: this.tasks,
+      tasks,
       clock,
-      sealer: this.sealer,
+      sealer,
       logger,
       drivers: new Map([['fake', new FakeDriver(clock)]]),
-      ingestUrl: () => 'http://ingest.test/usage',
-      issueCellKey: (_tx, id) => Promise.resolve(`key-of-${id}`),
+      issueCellKey: async (_tx, id) => `cell-key-of-${id}`,
+      ingestUrl: () => 'http://ingest.invalid/usage',
     });
-    this.p = new ProcessContext(
+    const p = new ProcessContext(
       db,
       clock,
-      this.tasks,
+      tasks,
       new Inbox(db, clock),
       calls,
       marketplaces,
@@ -144,99 +95,80 @@ export class Flows {
       catalog,
       subscriptions,
       new Changes(clock, catalog, subscriptions),
-      new Landings(clock, this.sealer, subscriptions, catalog, tenants),
-      this.engine,
-      this.metering,
+      new Landings(clock, sealer, subscriptions, catalog, tenants),
+      engine,
+      new Metering({ db, tasks, calls, clock, marketplaces, logger, metrics: new Metrics() }),
       3_600_000,
     );
-    this.runner = new TaskRunner(db, clock, new SilentNudger(), logger);
-    const provided = new Map<unknown, unknown>([
-      [ProcessContext, this.p],
-      [TASKS, this.tasks],
-      [ProvisioningEngine, this.engine],
-      [Metering, this.metering],
-    ]);
-    registerWorkers({ get: (token: unknown) => provided.get(token) } as never, this.runner);
-  }
-
-  static async open(start: Date): Promise<Flows> {
-    const base = await createTestDatabase();
-    const db = await openDatabase({ adminUrl: base.url(), secret: base.secret, entities: [SubscriptionRecord] });
-    const clock = new ManualClock(start);
-    const metered = new Metered();
-    const flows = new Flows(base, db, clock, metered, new FakeMarketplace(clock), await metered.start());
-    // What the driver in memory offers.
-    const files = flows.p.catalog
-      .readFolder(CATALOG)
-      .map((plan) => ({ ...plan, regions: [{ id: 'here', name: 'Here' }], shape: 'small', defaultRegion: 'here' }));
-    await db.ops((tx) => flows.p.catalog.load(tx, files));
-    return flows;
+    // The offers that are sold here, on capacity that the fake driver has.
+    const plans = catalog
+      .readFolder(join(projectRoot(), 'catalog'))
+      .map((plan) => ({ ...plan, shape: 'small', defaultRegion: 'here', regions: [{ id: 'here', name: 'Here' }] }));
+    await db.ops((tx) => catalog.load(tx, plans));
+    return new Flows(base, db, clock, tasks, market, p);
   }
 
   async close(): Promise<void> {
     await this.db.close();
-    this.metered.stop();
     await this.base.drop();
   }
 
-  ops<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
-    return this.db.ops(work);
-  }
-  rows<T = Record<string, unknown>>(sql: string, params: unknown[] = []): Promise<T[]> {
-    return this.db.ops((tx) => tx.query<T>(sql, params));
-  }
-
-  /** Moves to `at` and on the way through every instant at which a task is due. */
-  async until(at: Date): Promise<void> {
+  /** Everything that is due, and what becomes due within `maxMs` of business time; the clock moves to each. */
+  async settle(maxMs = 120_000): Promise<void> {
+    const until = this.clock.now().getTime() + maxMs;
     for (;;) {
-      while (await this.runner.drain());
+      await this.runner.drain();
       const [next] = await this.rows<{ at: Date | null }>(
-        `select min(next_run_at) as at from tasks t where state = 'queued' and not exists (select 1 from tasks o where o.lane = t.lane and o.state <> 'done' and o.sequence < t.sequence)`,
+        `select min(t.next_run_at) as at from tasks t where t.state = 'queued'
+           and not exists (select 1 from tasks o where o.lane = t.lane and o.state <> 'done' and o.sequence < t.sequence)`,
       );
-      if (!next?.at || next.at > at) break;
-      if (next.at > this.clock.now()) this.clock.set(next.at);
+      if (!next?.at || next.at.getTime() > until) return;
+      this.clock.set(new Date(Math.max(next.at.getTime(), this.clock.now().getTime() + 1)));
     }
-    if (at > this.clock.now()) this.clock.set(at);
-    while (await this.runner.drain());
   }
 
-  event(body: object): Promise<unknown> {
-    return receiveWebhook(this.p, 'aws', { headers: { 'x-berth-webhook-secret': SECRET }, query: {}, body: JSON.stringify(body) });
+  rows<T extends object>(sql: string, values: unknown[] = []): Promise<T[]> {
+    return this.db.ops((tx) => tx.query<T & Record<string, unknown>>(sql, values));
   }
 
-  async land(licenseId: string, accountId: string): Promise<string> {
-    const field = 'x-amzn-marketplace-token';
-    const opened = await openLanding(this.p, this.sealer, 'aws', field, { [field]: `${licenseId}/${accountId}` });
-    if (!opened.ok) throw new Error(opened.code);
-    return opened.sessionId;
+  deliver(request: InboundRequest): Promise<unknown> {
+    return receiveWebhook(this.p, this.market.marketplace, request);
   }
 
-  async register(licenseId: string, accountId: string): Promise<void> {
-    const sessionId = await this.land(licenseId, accountId);
-    const details = { organisation: 'Winter & Co', region: 'here', contactName: 'Ada Winter', contactEmail: 'ada@winter.example' };
-    await this.ops((tx) => this.p.landings.complete(tx, sessionId, details));
+  /** Puts a message into the inbox as a verified sender's and books its task; answers the inbox id. */
+  receive(marketplace: Marketplace, message: StoredInbound, lane?: string): Promise<string> {
+    return this.db.ops(async (tx) => {
+      const { inboxId } = await this.p.inbox.receive(tx, { ...message, contentType: 'application/json', principal: 'a test' });
+      await this.tasks.enqueue(tx, { lane: lane ?? `inbox:${inboxId}`, handler: 'inbound.normalise', payload: { inboxId, marketplace } });
+      return inboxId;
+    });
   }
 
-  get(licenseId: string): Promise<SubscriptionRecord> {
-    return this.ops((tx) => this.p.subscriptions.get(tx, subscriptionIdOf('aws', licenseId)));
+  /** A purchase that has landed and serves. */
+  async serve(name = 'Tide archive', over: Parameters<FakeMarketplace['purchase']>[0] = {}): Promise<{ externalId: string; id: string }> {
+    const bought = this.market.purchase({ name, ...over });
+    const id = subscriptionIdOf(this.market.marketplace, bought.externalSubscriptionId);
+    await this.deliver(bought.message);
+    await this.settle();
+    await this.land(id, bought.token, name);
+    await this.settle();
+    return { externalId: bought.externalSubscriptionId, id };
   }
 
-  /** Every five minutes in [from, to]: 4 MiB stored, a counter that grows by 1 MiB; as the placement's cell posts it. Time goes along. */
-  async report(placementId: string, from: Date, to: Date, begun: Date): Promise<void> {
-    const { clusterId } = await this.ops((tx) => this.engine.getPlacement(tx, placementId));
-    const { name } = await this.ops((tx) => this.engine.getCluster(tx, clusterId));
-    const source = `/cells/${name}`;
-    for (let t = from.getTime(); t <= to.getTime(); t += 300_000) {
-      await this.until(new Date(t));
-      const value = BigInt((t - begun.getTime()) / 300_000) << 20n;
-      const events = [
-        sampleEvent(source, placementId, new Date(t), 4n << 20n),
-        sampleEvent(source, placementId, new Date(t), value, { kind: 'counter' }),
-        watermarkEvent(source, new Date(t)),
-      ];
-      const { results } = await this.metering.ingest({ kind: 'cell', keyId: 'k', clusterId: name }, events);
-      const bad = results.find((r) => r.outcome !== 'accepted');
-      if (bad) throw new Error(`not accepted: ${JSON.stringify(bad)}`);
-    }
+  async land(subscriptionId: string, token: string, organisation: string): Promise<void> {
+    const { marketplace } = this.market;
+    await this.db.ops(async (tx) => {
+      const session = await this.p.landings.open(tx, { marketplace, token, subscriptionId });
+      await this.p.landings.complete(tx, session, {
+        organisation,
+        region: 'here',
+        contactName: 'Ada Winter',
+        contactEmail: 'ada@winter.example',
+      });
+    });
+  }
+
+  async state(subscriptionId: string): Promise<string> {
+    return (await this.db.ops((tx) => this.p.subscriptions.get(tx, subscriptionId))).state;
   }
 }
