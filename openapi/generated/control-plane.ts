@@ -59,7 +59,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: operations["view"];
+        /** What the landing page shows: purchase, progress, endpoint */
+        get: operations["getLandingSession"];
         put?: never;
         post?: never;
         delete?: never;
@@ -77,7 +78,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post: operations["complete"];
+        /** Give the details; setting up begins */
+        post: operations["giveLandingDetails"];
         delete?: never;
         options?: never;
         head?: never;
@@ -91,8 +93,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: operations["arrive"];
+        /** Where Azure Marketplace sends a buyer */
+        get: operations["arriveByLink"];
         put?: never;
+        /** Where Google Cloud Marketplace and AWS Marketplace send a buyer */
         post: operations["arriveByForm"];
         delete?: never;
         options?: never;
@@ -669,7 +673,118 @@ export interface paths {
 }
 export type webhooks = Record<string, never>;
 export interface components {
-    schemas: never;
+    schemas: {
+        FieldError: {
+            field: string;
+            message: string;
+        };
+        Problem: {
+            type: string;
+            title: string;
+            status: number;
+            /** @description Stable and dotted; clients may branch on it. */
+            code: string;
+            /** @description For a person. */
+            detail: string;
+            /** @description Names this very occurrence to support. */
+            instance?: string;
+            /** @description What is wrong at which field. */
+            errors?: components["schemas"]["FieldError"][];
+        };
+        LandingDetails: {
+            organisation: string;
+            region: string;
+            contactName: string;
+            /** Format: email */
+            contactEmail: string;
+        };
+        LandingProgress: {
+            /** @description Stable code of what is being done, such as "setup.testing". New ones may come. */
+            code: string;
+            title: string;
+            message: string;
+            /** @description Completes "Waiting for …". */
+            awaited: string;
+            /**
+             * Format: date-time
+             * @description When this step began, in business time.
+             */
+            since: string;
+            /** @description A try of this step did not succeed and another follows. */
+            retrying: boolean;
+            stages: {
+                /** @enum {string} */
+                code: "planning" | "creating" | "access" | "testing" | "activating";
+                title: string;
+                /** @enum {string} */
+                state: "done" | "current" | "ahead";
+            }[];
+        };
+        LandingEndpoint: {
+            url: string;
+            accountName: string;
+            /** @description Shown to the visit that gave the details; null to a later one. */
+            keys: {
+                id: string;
+                secret: string;
+            }[] | null;
+            keysShownOnce: boolean;
+        };
+        LandingSession: {
+            sessionId: string;
+            /** @enum {string} */
+            marketplace: "azure" | "gcp" | "aws";
+            /** @enum {string} */
+            state: "needs_details" | "provisioning" | "activating" | "ready" | "suspended" | "ended" | "failed" | "awaiting_marketplace";
+            purchase: {
+                offerName: string;
+                planName: string;
+                subscriptionName: string;
+                quantity: number | null;
+                term: {
+                    /** Format: date-time */
+                    startsAt: string | null;
+                    /** Format: date-time */
+                    endsAt: string | null;
+                    unit: string | null;
+                } | null;
+                beneficiaryEmail: string | null;
+                purchaserEmail: string | null;
+            };
+            includes: {
+                label: string;
+                value: string;
+            }[];
+            regions: {
+                id: string;
+                name: string;
+            }[];
+            /** @description What the form starts with; may be empty. */
+            defaults: {
+                organisation: string;
+                region: string;
+                contactName: string;
+                contactEmail: string;
+            };
+            progress: components["schemas"]["LandingProgress"] | null;
+            endpoint: components["schemas"]["LandingEndpoint"] | null;
+            tenant: {
+                slug: string;
+                displayName: string;
+            } | null;
+            apiKey: string | null;
+            problem: {
+                code: string;
+                detail: string;
+                remedy: string;
+            } | null;
+            support: {
+                email: string;
+                /** @description Names this purchase, or the work that stopped, to support. Opens nothing. */
+                reference: string;
+            };
+        };
+    };
     responses: never;
     parameters: never;
     requestBodies: never;
@@ -729,7 +844,7 @@ export interface operations {
             };
         };
     };
-    view: {
+    getLandingSession: {
         parameters: {
             query?: never;
             header?: never;
@@ -740,15 +855,36 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The visit as it stands */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["LandingSession"];
+                };
+            };
+            /** @description No such visit */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The visit has expired */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
-    complete: {
+    giveLandingDetails: {
         parameters: {
             query?: never;
             header?: never;
@@ -757,28 +893,75 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LandingDetails"];
+            };
+        };
         responses: {
+            /** @description The details are taken; setting up goes on */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["LandingSession"];
+                };
+            };
+            /** @description Some details are missing or wrong: see `errors` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such visit */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The details were given already, or the purchase has ended */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The visit has expired */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
-    arrive: {
+    arriveByLink: {
         parameters: {
-            query?: never;
+            query: {
+                /** @description The marketplace's landing token */
+                token: string;
+            };
             header?: never;
             path: {
-                marketplace: string;
+                marketplace: "azure";
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            200: {
+            /** @description On to the landing page of the visit, or to the page that says what is wrong */
+            303: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -791,13 +974,21 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                marketplace: string;
+                marketplace: "azure" | "gcp" | "aws";
             };
             cookie?: never;
         };
-        requestBody?: never;
+        /** @description The marketplace's landing token, in the field that it uses */
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": {
+                    [key: string]: string;
+                };
+            };
+        };
         responses: {
-            201: {
+            /** @description On to the landing page of the visit, or to the page that says what is wrong */
+            303: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -14,6 +14,7 @@ import { ClockAdvancer } from './shared/clock-advance.js';
 import { clockRoutes } from './shared/clock.routes.js';
 import { controlRoutes } from './shared/control.routes.js';
 import { Faults } from './shared/faults.js';
+import { describeRoutes } from './shared/openapi.js';
 import { acceptJson, answerControlErrors, refuseForeignPages } from './shared/http.js';
 import { Settings } from './shared/settings.js';
 import { Store } from './shared/store.js';
@@ -90,6 +91,7 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
   answerControlErrors(app);
   refuseForeignPages(app);
   await app.register(formbody);
+  describeRoutes(app);
   clockRoutes(app, clock, advancer);
   controlRoutes(app, { settings, billed, calls, faults, pubsubHost: () => pubsubHost });
   await app.register(

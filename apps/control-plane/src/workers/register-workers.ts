@@ -61,7 +61,7 @@ export function registerWorkers(app: NestFastifyApplication, runner: TaskRunner,
   registerProvisioningHandlers(runner, engine);
   const metering = app.get(Metering);
   runner.addClock(() => engine.supervise());
-  // Closing before submitting: an hour that closes in a tick goes out in the same tick. Missed hours run oldest first.
+  // Supervision and closing share a loop; each marketplace is sent to in one of its own, woken when an hour has closed.
   registerMeteringHandlers(runner, metering);
   const drift = new DriftClock(context, config.driftMinutes * 60_000);
   runner.addClock(() => drift.tick());

@@ -4,7 +4,7 @@ import { ControlError, parseBody } from '../shared/http.js';
 import type { AwsDesk, Purchase } from './desk.js';
 
 const instant = z.iso.datetime({ offset: true });
-const purchaseBody = z.strictObject({
+export const purchaseBody = z.strictObject({
   productCode: z.string().optional(),
   buyerAccountId: z
     .string()
@@ -26,7 +26,7 @@ const successorBody = z.strictObject({
 });
 const amendBody = z.strictObject({ endsAt: instant.optional(), autoRenewalEnabled: z.boolean().optional() });
 const advisoryBody = z.strictObject({ kind: z.enum(['issued', 'resolved']).default('issued') });
-const eventBody = z.strictObject({
+export const eventBody = z.strictObject({
   detailType: z.string().min(1),
   detail: z.unknown(),
   secret: z.enum(['right', 'wrong', 'none']).default('right'),
@@ -34,7 +34,7 @@ const eventBody = z.strictObject({
   time: instant.optional(),
   source: z.string().optional(),
 });
-const adjustBody = z.strictObject({
+export const adjustBody = z.strictObject({
   externalId: z.string().min(1),
   dimension: z.string(),
   hour: z.iso.datetime(),

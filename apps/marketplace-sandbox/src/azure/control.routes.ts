@@ -6,7 +6,7 @@ import type { AzureOperation } from './types.js';
 import { forgeries } from './webhook-token.js';
 
 const person = z.object({ emailId: z.string(), objectId: z.guid(), tenantId: z.guid(), puid: z.string().nullable() }).partial();
-const purchaseBody = z.strictObject({
+export const purchaseBody = z.strictObject({
   offerId: z.string(),
   planId: z.string(),
   quantity: z.number().optional(),
@@ -19,13 +19,13 @@ const purchaseBody = z.strictObject({
   isFreeTrial: z.boolean().optional(),
   csp: z.boolean().optional(),
 });
-const adjustBody = z.strictObject({
+export const adjustBody = z.strictObject({
   externalId: z.guid(),
   dimension: z.string(),
   hour: z.iso.datetime(),
   by: z.string().regex(/^-?\d+(\.\d+)?$/),
 });
-const webhookBody = z.strictObject({
+export const webhookBody = z.strictObject({
   body: z.unknown(),
   forge: z.enum(forgeries).default('none'),
   headers: z.record(z.string(), z.string()).optional(),

@@ -5,13 +5,13 @@ import type { VirtualClock } from './clock.js';
 import { type ClockAdvancer, ClockBusyError, ClockNotSettledError } from './clock-advance.js';
 import { parseBody } from './http.js';
 
-const participantBody = z.object({
+export const participantBody = z.object({
   name: z.string().min(1),
   url: z.string().refine(isLoopbackUrl, 'must be a loopback URL'),
   token: z.string().min(1),
   order: z.number().int(),
 });
-const advanceBody = z.object({
+export const advanceBody = z.object({
   seconds: z
     .number()
     .positive()

@@ -54,6 +54,6 @@ export function createAwsAdapter(given: AwsSettingsInput, { clock, logger }: Aws
     submitUsage: (items: UsageWireItem[]): Promise<UsageItemOutcome[]> => submitUsage(items, settings, api, clock),
     batchKey,
     deadlines,
-    doctor: () => doctor(settings, api),
+    doctor: (options) => doctor(settings, api, options),
   };
 }

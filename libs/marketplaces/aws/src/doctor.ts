@@ -1,13 +1,8 @@
+import { type Check, type DoctorOptions, timeLimited } from '#marketplaces/core';
 import { errorText } from '#platform';
 import { type AwsApi, failureOf } from './api.js';
+import { listingChecks } from './doctor-listing.js';
 import type { AwsSettings } from './settings.js';
-
-export interface Check {
-  check: string;
-  result: 'pass' | 'warn' | 'fail' | 'unknown';
-  detail: string;
-  remedy?: string;
-}
 
 const REMEDIES: Record<string, string> = {
   AccessDeniedException:
@@ -18,13 +13,14 @@ const REMEDIES: Record<string, string> = {
 };
 
 /** Nothing is bought or metered by these: no records, and a token nobody issued. */
-export async function doctor(settings: AwsSettings, api: AwsApi): Promise<Check[]> {
+export async function doctor(settings: AwsSettings, api: AwsApi, options: DoctorOptions = {}): Promise<Check[]> {
+  const within = <T>(work: () => Promise<T>): Promise<T> => timeLimited(work, options.timeoutMs);
   const remedyOf = (error: unknown): string =>
     REMEDIES[failureOf(error).name] ??
     `Check that ${settings.endpoint ?? `the metering service of ${settings.region}`} can be reached from here.`;
   const checks: Check[] = [];
   try {
-    await api.checkCredentials();
+    await within(() => api.checkCredentials());
     checks.push({ check: 'aws.credentials', result: 'pass', detail: 'there are credentials' });
   } catch (error) {
     const remedy =
@@ -35,10 +31,11 @@ export async function doctor(settings: AwsSettings, api: AwsApi): Promise<Check[
       { check: 'aws.metering', ...untried },
       { check: 'aws.resolve', ...untried },
       eventsCheck(),
+      ...listingChecks(settings, options),
     ];
   }
   try {
-    await api.batchMeterUsage([]);
+    await within(() => api.batchMeterUsage([]));
     checks.push({ check: 'aws.metering', result: 'pass', detail: `usage can be sent to ${settings.region}` });
   } catch (error) {
     const { name, sort } = failureOf(error);
@@ -58,7 +55,7 @@ export async function doctor(settings: AwsSettings, api: AwsApi): Promise<Check[
       });
   }
   try {
-    await api.resolveCustomer('a-token-that-nobody-issued');
+    await within(() => api.resolveCustomer('a-token-that-nobody-issued'));
     checks.push({
       check: 'aws.resolve',
       result: 'warn',
@@ -76,7 +73,7 @@ export async function doctor(settings: AwsSettings, api: AwsApi): Promise<Check[
         remedy: remedyOf(error),
       });
   }
-  return [...checks, eventsCheck()];
+  return [...checks, eventsCheck(), ...listingChecks(settings, options)];
 }
 
 const eventsCheck = (): Check => ({

@@ -1,16 +1,11 @@
-import { MarketplaceRefusal } from '#marketplaces/core';
+import { type Check, type DoctorOptions, MarketplaceRefusal, timeLimited } from '#marketplaces/core';
 import { errorText } from '#platform';
 import type { AccessTokens } from './access-token.js';
 import { type ApiClient, failureOf } from './api-client.js';
+import { listingChecks } from './doctor-listing.js';
+import type { AzureReader } from './reader.js';
 import type { AzureSettings } from './settings.js';
 import type { SigningKeys } from './signing-keys.js';
-
-export interface Check {
-  check: string;
-  result: 'pass' | 'warn' | 'fail' | 'unknown';
-  detail: string;
-  remedy?: string;
-}
 
 /** What Entra's error numbers mean for the one who set the adapter up (contract azure §1, §10). */
 const REMEDIES: [RegExp, string][] = [
@@ -27,7 +22,16 @@ const REMEDIES: [RegExp, string][] = [
   ],
 ];
 
-export async function doctor(settings: AzureSettings, tokens: AccessTokens, api: ApiClient, keys: SigningKeys): Promise<Check[]> {
+interface Parts {
+  tokens: AccessTokens;
+  api: ApiClient;
+  keys: SigningKeys;
+  reader: AzureReader;
+}
+
+export async function doctor(settings: AzureSettings, parts: Parts, options: DoctorOptions = {}): Promise<Check[]> {
+  const { tokens, api, keys } = parts;
+  const check = checker(options.timeoutMs);
   const token = await check(
     'azure.token',
     async () => {
@@ -74,6 +78,7 @@ export async function doctor(settings: AzureSettings, tokens: AccessTokens, api:
     token,
     list,
     signing,
+    ...(await listingChecks(options, parts, list.result === 'pass')),
     {
       check: 'azure.secret_expiry',
       result: 'unknown',
@@ -84,11 +89,13 @@ export async function doctor(settings: AzureSettings, tokens: AccessTokens, api:
   ];
 }
 
-async function check(name: string, work: () => Promise<string>, remedy: (text: string, error: unknown) => string): Promise<Check> {
-  try {
-    return { check: name, result: 'pass', detail: await work() };
-  } catch (error) {
-    const text = errorText(error);
-    return { check: name, result: 'fail', detail: text, remedy: remedy(text, error) };
-  }
-}
+const checker =
+  (timeoutMs: number | undefined) =>
+  async (name: string, work: () => Promise<string>, remedy: (text: string, error: unknown) => string): Promise<Check> => {
+    try {
+      return { check: name, result: 'pass', detail: await timeLimited(work, timeoutMs) };
+    } catch (error) {
+      const text = errorText(error);
+      return { check: name, result: 'fail', detail: text, remedy: remedy(text, error) };
+    }
+  };

@@ -1,3 +1,4 @@
+import type { Check, DoctorOptions } from './doctor.js';
 import type { FulfillmentEvent, Marketplace, MarketplaceRefs, RequestedChange, SubscriptionTruth } from './words.js';
 import type { ReadBackLine, ReadBackQuery, UsageWireItem, UsageItemOutcome } from './usage.js';
 
@@ -177,8 +178,10 @@ export interface MarketplaceAdapter {
   readonly listing?: ListingTraits;
   /** Buyer accounts that wait for our approval (Google); an approval can be lost or taken back without a message. */
   listWaitingBuyers?(): AsyncIterable<{ buyerAccountId: string }>;
-  /** Checks of configuration and reachability, each with a remedy. */
-  doctor(): Promise<{ check: string; result: 'pass' | 'warn' | 'fail' | 'unknown'; detail: string; remedy?: string }[]>;
+  /** Checks of configuration, reachability and, with `listings`, of our catalog against the listing; each with a remedy. Changes nothing. */
+  doctor(options?: DoctorOptions): Promise<Check[]>;
+  /** The few of them that are worth asking at every start, because nothing else would show the fault; the caller logs them. */
+  bootChecks?(): Promise<Check[]>;
 }
 
 export interface UsageItemInput {

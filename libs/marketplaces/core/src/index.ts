@@ -2,3 +2,5 @@ export * from './words.js';
 export * from './adapter.js';
 export * from './usage.js';
 export * from './decimal.js';
+export * from './doctor.js';
+export * from './units.js';

@@ -2,6 +2,7 @@ import { realNow, type Clock } from '../clock.js';
 import type { Database, Tx } from '../db/database.js';
 import type { Logger } from '../logging.js';
 import { errorText } from '../problem.js';
+import { ClockLoop } from './clock-loop.js';
 import type { Nudger } from './nudger.js';
 import type { ParkedTask, PayloadRef } from './tasks.js';
 
@@ -49,6 +50,8 @@ export interface TaskRunnerOptions {
   onParked?: (tx: Tx, task: ParkedTask) => Promise<void>;
 }
 
+const MAIN_LOOP = 'main';
+
 /**
  * Claims and runs due tasks. Only the oldest unfinished task of a lane can be claimed; claims are made under one advisory
  * lock, so two workers never run one lane at once; every write after a claim carries its fence.
@@ -56,11 +59,11 @@ export interface TaskRunnerOptions {
 export class TaskRunner {
   private readonly handlers = new Map<string, TaskHandler>();
   private readonly running = new Set<Promise<void>>();
-  private timer: NodeJS.Timeout | undefined;
   private pumping: Promise<void> | undefined;
   private again = false;
   private stopped = true;
   private stopping = false;
+  /** Tasks that ended and what clocks did, since the start. */
   private finished = 0;
   private readonly options: Required<Omit<TaskRunnerOptions, 'onParked'>> & Pick<TaskRunnerOptions, 'onParked'>;
 
@@ -80,34 +83,47 @@ export class TaskRunner {
     this.handlers.set(name, handler);
   }
 
-  /** Runs on every poll in business time, for clocks that make tasks (hours to close, timers due). Returns how much it did. */
-  private readonly clocks: (() => Promise<number>)[] = [];
-  addClock(tick: () => Promise<number>): void {
-    this.clocks.push(tick);
+  private readonly loops = new Map<string, ClockLoop>();
+  /**
+   * Runs on every poll in business time, for clocks that make tasks (hours to close, timers due), and answers how much it did.
+   * Clocks of one loop run one after another; a clock that waits for somebody outside gets a loop of its own.
+   */
+  addClock(tick: () => Promise<number>, loop = MAIN_LOOP): void {
+    this.loop(loop).add(tick);
   }
 
   async start(): Promise<void> {
     this.stopped = false;
     this.stopping = false;
     await this.nudger.start(() => void this.pump());
-    const loop = (): void => {
-      if (this.stopped) return;
-      void this.tickClocks()
-        .then(() => this.pump())
-        .finally(() => {
-          if (!this.stopped) this.timer = setTimeout(loop, this.options.pollMs);
-        });
-    };
-    loop();
+    this.loop(MAIN_LOOP);
+    for (const loop of this.loops.values()) loop.start(this.options.pollMs, () => void this.pump());
+  }
+
+  private loop(name: string): ClockLoop {
+    let loop = this.loops.get(name);
+    if (!loop) {
+      loop = new ClockLoop({
+        worked: (made) => {
+          this.finished += made;
+          if (this.stopped) return;
+          // What one clock made another one may have waited for (an hour closed: its record can go).
+          for (const other of this.loops.values()) if (other !== loop) void other.run();
+          void this.pump();
+        },
+        failed: (error) => this.logger.error({ err: errorText(error), loop: name }, 'a clock failed; it runs again at the next poll'),
+      });
+      this.loops.set(name, loop);
+    }
+    return loop;
   }
 
   /** Stops claiming, lets running handlers and clocks finish. */
   async stop(): Promise<void> {
     this.stopped = true;
     this.stopping = true;
-    clearTimeout(this.timer);
     await this.nudger.stop();
-    await this.ticking;
+    await Promise.all([...this.loops.values()].map((loop) => loop.stop()));
     await this.pumping;
     await Promise.allSettled([...this.running]);
   }
@@ -125,10 +141,10 @@ export class TaskRunner {
     let worked = false;
     for (;;) {
       const before = this.finished;
-      const made = await this.tickClocks();
+      await Promise.all([...this.loops.values()].map((loop) => loop.fresh()));
       await this.pump();
       await Promise.allSettled([...this.running]);
-      if (this.finished === before && made === 0 && this.running.size === 0) {
+      if (this.finished === before && this.running.size === 0) {
         // Another worker process may hold a due task: it is not settled while that runs.
         if (!(await this.dueElsewhere())) return worked;
         await new Promise((r) => setTimeout(r, 50));
@@ -147,21 +163,6 @@ export class TaskRunner {
       ]),
     );
     return rows.length > 0;
-  }
-
-  private ticking: Promise<number> | undefined;
-  private tickClocks(): Promise<number> {
-    return (this.ticking ??= (async () => {
-      let made = 0;
-      for (const tick of this.clocks) {
-        try {
-          made += await tick();
-        } catch (error) {
-          this.logger.error({ err: errorText(error) }, 'a clock failed; it runs again at the next poll');
-        }
-      }
-      return made;
-    })().finally(() => (this.ticking = undefined)));
   }
 
   /** Claims until nothing is due or no hand is free. A call during another one makes that one look again, and ends with it. */

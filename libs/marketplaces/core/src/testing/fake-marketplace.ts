@@ -463,6 +463,9 @@ export class FakeMarketplace implements MarketplaceAdapter {
 
   /** An update time, as the real ones have: comparable as text, finer than the clock. */
   private version(): string {
-    return this.clock.now().toISOString().replace('Z', `${String(++this.sequence).padStart(9, '0')}Z`);
+    return this.clock
+      .now()
+      .toISOString()
+      .replace('Z', `${String(++this.sequence).padStart(9, '0')}Z`);
   }
 }

@@ -1,0 +1,259 @@
+import { existsSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { berth, examined, Shop, silent, skewed } from './support.js';
+
+describe('berth doctor', () => {
+  let shop: Shop;
+  beforeAll(async () => {
+    shop = await Shop.open();
+    for (const planId of ['standard', 'premium']) {
+      await shop.post('/azure/purchases', { offerId: 'object-cells', planId });
+      await shop.post('/gcp/purchases', { planId });
+    }
+  });
+  afterAll(() => shop.close());
+
+  it('finds nothing to mend where all is right, and says what only a person can look up', async () => {
+    const { code, checks, errors } = await examined('all', shop.settings());
+    const of = (result: string): string[] => [...checks.values()].filter((one) => one.result === result).map((one) => one.check);
+    expect([of('fail'), of('warn'), errors, code]).toEqual([[], [], '', 0]);
+    expect(of('unknown')).toEqual(['gcp.service_control', 'aws.events', 'aws.dimensions']);
+    for (const one of checks.values()) if (one.result === 'unknown') expect(one.remedy, one.check).toBeTruthy();
+    expect(of('pass')).toEqual(
+      expect.arrayContaining(
+        ['azure', 'gcp', 'aws'].flatMap((m) => ['reachable', 'clock', 'catalog', 'units', 'addresses'].map((what) => `${m}.${what}`)),
+      ),
+    );
+    expect(of('pass')).toEqual(
+      expect.arrayContaining([
+        'azure.token',
+        'azure.api',
+        'azure.signing_keys',
+        'azure.plans',
+        'azure.listed_units',
+        'azure.secret_expiry',
+      ]),
+    );
+    expect(of('pass')).toEqual(expect.arrayContaining(['gcp.procurement', 'gcp.sign_up_keys', 'gcp.pubsub', 'gcp.plans', 'gcp.metrics']));
+    expect(of('pass')).toEqual(
+      expect.arrayContaining(['aws.credentials', 'aws.metering', 'aws.resolve', 'aws.products', 'aws.webhook_secret']),
+    );
+  });
+
+  it('leaves nothing behind', async () => {
+    await berth(['doctor', 'azure'], shop.settings());
+    expect(existsSync(shop.dataFolder)).toBe(false);
+  });
+
+  it('prints a table with remedies for people, and with --strict takes an unknown for a fault', async () => {
+    const { code, out } = await berth(['doctor', 'aws'], shop.settings());
+    expect(code).toBe(0);
+    expect(out).toMatch(/^ {2}pass +aws\.clock +this machine is 0 s/m);
+    expect(out).toMatch(/^ {2}unknown +aws\.dimensions .*\n +-> By hand: /m);
+    expect(out).toMatch(/ pass, 0 warn, 0 fail, 2 unknown\n$/);
+    expect((await berth(['doctor', 'aws', '--strict'], shop.settings())).code).toBe(1);
+  });
+
+  interface Fault {
+    what: string;
+    marketplace: string;
+    change: (shop: Shop) => Record<string, string>;
+    check: string;
+    detail: RegExp;
+    remedy: RegExp;
+  }
+  const FAULTS: Fault[] = [
+    {
+      what: 'a wrong secret',
+      marketplace: 'azure',
+      change: () => ({ AZURE_CLIENT_SECRET: 'not-the-secret-of-the-app' }),
+      check: 'azure.token',
+      detail: /AADSTS7000215/,
+      remedy: /AZURE_CLIENT_SECRET to the value of the secret/,
+    },
+    {
+      what: 'a wrong client id',
+      marketplace: 'azure',
+      change: () => ({ AZURE_CLIENT_ID: '00000000-0000-4000-8000-00000000dead' }),
+      check: 'azure.token',
+      detail: /AADSTS700016/,
+      remedy: /AZURE_CLIENT_ID to the application/,
+    },
+    {
+      what: 'an expired secret',
+      marketplace: 'azure',
+      change: () => ({ AZURE_CLIENT_SECRET_EXPIRES: '2020-02-29' }),
+      check: 'azure.secret_expiry',
+      detail: /2020-02-29/,
+      remedy: /new client secret in Entra/,
+    },
+    {
+      what: 'a plan id that the listing does not have',
+      marketplace: 'azure',
+      change: (s) => ({ BERTH_CATALOG: s.catalog('azure.yaml', 'externalId: premium', 'externalId: platinum') }),
+      check: 'azure.plans',
+      detail: /platinum is not there/,
+      remedy: /plan id of Partner Center/,
+    },
+    {
+      what: 'a purchase of a plan that the catalog does not have',
+      marketplace: 'gcp',
+      change: (s) => ({ BERTH_CATALOG: s.catalog('gcp.yaml', 'externalId: premium', 'externalId: platinum') }),
+      check: 'gcp.plans',
+      detail: /purchases of premium/,
+      remedy: /exactly this id/,
+    },
+    {
+      what: 'GB in the catalog where the ratio is that of GiB',
+      marketplace: 'azure',
+      change: (s) => ({ BERTH_CATALOG: s.catalog('azure.yaml', 'listedUnit: GiB-hour', 'listedUnit: GB-hour') }),
+      check: 'azure.units',
+      detail: /GB-hour is 3600000000000000000 base units, basePerUnit says 3865470566400000000 \(7\.4 % more\)/,
+      remedy: /GB is 10\^9 bytes, GiB 2\^30/,
+    },
+    {
+      what: 'GB in the catalog where the listing says GiB',
+      marketplace: 'azure',
+      change: (s) => ({ BERTH_CATALOG: s.catalog('azure.yaml', 'listedUnit: GiB-hour', 'listedUnit: GB-hour') }),
+      check: 'azure.listed_units',
+      detail: /listed as "per GiB-hour", the catalog says "GB-hour"/,
+      remedy: /Correct dimension, listedUnit/,
+    },
+    {
+      what: 'another included quantity than the listing has',
+      marketplace: 'azure',
+      change: (s) => ({ BERTH_CATALOG: s.catalog('azure.yaml', "quantity: '10'", "quantity: '11'") }),
+      check: 'azure.listed_units',
+      detail: /mib_egress includes 10 in the listing, 11 in the catalog/,
+      remedy: /included in the catalog/,
+    },
+    {
+      what: 'a dimension that is not on the plan',
+      marketplace: 'azure',
+      change: (s) => ({ BERTH_CATALOG: s.catalog('azure.yaml', 'dimension: mib_egress', 'dimension: mib_out') }),
+      check: 'azure.listed_units',
+      detail: /mib_out is not enabled/,
+      remedy: /dimension/,
+    },
+    {
+      what: 'a missing webhook secret',
+      marketplace: 'aws',
+      change: () => ({ AWS_WEBHOOK_SECRET: '' }),
+      check: 'aws.webhook_secret',
+      detail: /not set/,
+      remedy: /x-berth-webhook-secret/,
+    },
+    {
+      what: 'a product code that is not of the catalog',
+      marketplace: 'aws',
+      change: () => ({ AWS_PRODUCT_CODES: 'anotherproduct0000000000' }),
+      check: 'aws.products',
+      detail: /4harborobjectcells0000000 is not in AWS_PRODUCT_CODES/,
+      remedy: /product code/,
+    },
+    {
+      what: 'a Pub/Sub subscription that is not there',
+      marketplace: 'gcp',
+      change: () => ({ GCP_SUBSCRIPTION: 'berth-nothing-here' }),
+      check: 'gcp.pubsub',
+      detail: /./,
+      remedy: /Create berth-nothing-here/,
+    },
+    {
+      what: 'metrics of another service',
+      marketplace: 'gcp',
+      change: () => ({ GCP_SERVICE_NAME: 'other.endpoints.harbor-storage-public.cloud.goog' }),
+      check: 'gcp.metrics',
+      detail: /not metrics of other\./,
+      remedy: /Producer Portal/,
+    },
+    {
+      what: 'no offer in the catalog',
+      marketplace: 'gcp',
+      change: (s) => ({ BERTH_CATALOG: s.catalog('gcp.yaml', 'marketplace: gcp', 'marketplace: unheard') }),
+      check: 'gcp.catalog',
+      detail: /gcp\.yaml/,
+      remedy: /catalog\.md/,
+    },
+  ];
+
+  it.each(FAULTS.map((fault) => [fault.what, fault] as const))('names %s and its remedy', async (_what, fault) => {
+    const { marketplace, change, check, detail, remedy } = fault;
+    const settings = shop.settings(change(shop));
+    const { code, checks, out, errors } = await examined(marketplace, settings);
+    expect(checks.get(check), `${out}${errors}`).toMatchObject({ result: 'fail' });
+    expect(checks.get(check)!.detail).toMatch(detail);
+    expect(checks.get(check)!.remedy).toMatch(remedy);
+    expect(code).toBe(1);
+    for (const secret of [settings['AZURE_CLIENT_SECRET'], settings['AWS_WEBHOOK_SECRET'], 'sandbox-only-not-a-secret'])
+      if (secret) expect(out + errors).not.toContain(secret);
+  });
+
+  it.each([
+    ['azure', ['AZURE_AUTHORITY_URL', '/azure/login']],
+    ['gcp', ['GCP_SIGNUP_KEYS_URL', '/gcp/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com']],
+    ['aws', ['AWS_METERING_ENDPOINT', '/aws/metering']],
+  ])('finds a clock that is more than 60 s from the time of %s', async (marketplace, [setting, path]) => {
+    const proxy = await skewed(shop.url, 75);
+    try {
+      const { code, checks } = await examined(marketplace, shop.settings({ [setting!]: `${proxy.url}${path}` }));
+      expect(checks.get(`${marketplace}.clock`)).toMatchObject({ result: 'fail', remedy: expect.stringMatching(/NTP/) as string });
+      expect(checks.get(`${marketplace}.clock`)!.detail).toMatch(/7[456] s behind .*limit 60 s/);
+      expect(code).toBe(1);
+    } finally {
+      await proxy.close();
+    }
+  });
+
+  it('waits for no check longer than it is told', async () => {
+    const nobody = await silent();
+    try {
+      const began = performance.now();
+      const { code, checks } = await examined('azure', shop.settings({ AZURE_MARKETPLACE_URL: nobody.url }), '--timeout', '1');
+      expect(performance.now() - began).toBeLessThan(15_000);
+      expect(checks.get('azure.token')?.result).toBe('pass');
+      expect(checks.get('azure.api')).toMatchObject({ result: 'fail', detail: 'no answer within 1 s' });
+      expect(checks.get('azure.reachable')?.result).toBe('fail');
+      expect(code).toBe(1);
+    } finally {
+      await nobody.close();
+    }
+  });
+
+  it.each([
+    ['an unknown marketplace', ['doctor', 'mars'], {}, /^berth: there is no marketplace "mars"\. Name one of azure, gcp, aws or all\n$/],
+    [
+      'missing settings',
+      ['doctor', 'azure'],
+      { AZURE_TENANT_ID: '', AZURE_CLIENT_ID: '', AZURE_CLIENT_SECRET: '' },
+      /^berth: azure is not configured\. Set AZURE_TENANT_ID, .*docs\/guides\/azure\.md\)\n$/,
+    ],
+    ['half of the settings', ['doctor', 'azure'], { AZURE_CLIENT_SECRET: '' }, /^berth: wrong setting: AZURE_CLIENT_SECRET missing.*\n$/],
+    ['a wrong setting', ['doctor', 'gcp'], { BERTH_PUBLIC_URL: 'nowhere' }, /^berth: wrong setting: BERTH_PUBLIC_URL .*\n$/],
+  ])('tells %s in one line', async (_what, args, changed, line) => {
+    const { code, out, errors } = await berth(args, shop.settings(changed));
+    expect([code, out]).toEqual([2, '']);
+    expect(errors).toMatch(line);
+  });
+
+  it('refuses a question that it does not know', async () => {
+    expect((await berth(['surgeon'], {})).code).toBe(2);
+    expect((await berth(['doctor', 'azure', '--timeout', 'soon'], shop.settings())).code).toBe(2);
+    expect((await berth(['--help'], {})).code).toBe(0);
+  });
+});
+
+describe('berth doctor with the marketplaces gone', () => {
+  it.each(['azure', 'gcp', 'aws'])('says of %s that it cannot be reached', async (marketplace) => {
+    const shop = await Shop.open();
+    await shop.stop();
+    try {
+      const { code, checks } = await examined(marketplace, shop.settings(), '--timeout', '3');
+      expect(checks.get(`${marketplace}.reachable`)).toMatchObject({ result: 'fail', remedy: expect.stringMatching(/network/) as string });
+      expect(checks.get(`${marketplace}.clock`)?.result).toBe('unknown');
+      expect(code).toBe(1);
+    } finally {
+      await shop.close();
+    }
+  });
+});

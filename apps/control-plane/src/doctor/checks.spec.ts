@@ -1,0 +1,94 @@
+import { describe, expect, it } from 'vitest';
+import type { MeterTerms, PlanVersion } from '#entitlements';
+import { addressCheck, faultOf } from './address-check.js';
+import { azureSecretExpiry } from './secret-checks.js';
+import { unitCheck } from './unit-check.js';
+import { withoutSecrets } from './without-secrets.js';
+
+const meter = (changed: Partial<MeterTerms>): MeterTerms => ({
+  meter: 'gib_hours_stored',
+  metric: 'stored_bytes',
+  kind: 'gauge_integral',
+  source: 'cell',
+  dimension: 'gib_hours_stored',
+  listedUnit: 'GiB-hour',
+  basePerUnit: '3865470566400000000',
+  decimals: 0,
+  included: null,
+  includedBy: 'seller',
+  gap: 'carry',
+  billableWhileSuspended: false,
+  emission: 'live',
+  ...changed,
+});
+const units = (changed: Partial<MeterTerms>): ReturnType<typeof unitCheck> =>
+  unitCheck('azure', [{ externalPlanId: 'gold', meters: [meter(changed)] } as unknown as PlanVersion], 6);
+
+describe('the units of a meter', () => {
+  it('agree', () => expect(units({}).result).toBe('pass'));
+
+  it.each([
+    ['a ratio of another unit', { listedUnit: 'GB-hour' }, /7\.4 % more/],
+    ['a ratio that is one off', { basePerUnit: '3865470566400000001' }, /0\.0 % more/],
+    ['a dimension of another unit', { dimension: 'svc.example/gb_hours_stored' }, /dimension .*GiB-hour \(6\.9 % less\)/],
+    ['a meter named after another unit', { meter: 'mib_hours_stored' }, /meter mib_hours_stored says mib/],
+    ['storage without time', { listedUnit: 'GiB', basePerUnit: '1073741824' }, /names none/],
+    ['traffic with time', { kind: 'counter' as const }, /no time/],
+    ['a name with time for a unit without', { kind: 'counter' as const, listedUnit: 'GiB', basePerUnit: '1073741824' }, /differ in time/],
+    ['more decimals than the marketplace takes', { decimals: 7 }, /7 decimals/],
+  ])('do not: %s', (_what, changed, detail) => {
+    expect(units(changed).result).toBe('fail');
+    expect(units(changed).detail).toMatch(detail);
+  });
+
+  it.each(['request', 'GB-month'])('cannot be judged for "%s"', (listedUnit) =>
+    expect(units({ listedUnit, meter: 'm', dimension: 'd' })).toMatchObject({ result: 'unknown', remedy: expect.any(String) as string }),
+  );
+});
+
+describe('the address that buyers get', () => {
+  it.each(['https://berth.harbor-storage.com', 'https://berth.harbor-storage.com/base'])('may be %s', (url) => {
+    expect(faultOf(url)).toBeNull();
+  });
+  it.each([
+    ['http://berth.harbor-storage.com', /not https/],
+    ['https://127.0.0.1', /bare or local/],
+    ['https://10.0.0.7', /bare or local/],
+    ['https://[::1]', /bare or local/],
+    ['https://localhost:4000', /bare or local/],
+    ['https://berth', /not a public name/],
+    ['https://berth.internal', /not a public name/],
+    ['https://berth.harbor-storage.com/#/land', /# or \?/],
+    ['https://ada:secret@berth.harbor-storage.com', /user name/],
+  ])('may not be %s', (url, fault) => expect(faultOf(url)).toMatch(fault));
+
+  it('must be set outside the sandbox, and is told as the listing wants it', () => {
+    expect(addressCheck('azure', null, false)).toMatchObject({
+      result: 'fail',
+      remedy: expect.stringContaining('/webhooks/azure') as string,
+    });
+    expect(addressCheck('azure', null, true).result).toBe('pass');
+    expect(addressCheck('aws', 'https://b.harbor-storage.com', false).detail).toContain(
+      'https://b.harbor-storage.com/webhooks/aws/eventbridge',
+    );
+  });
+});
+
+describe('the end of the client secret', () => {
+  const azure = { apiUrl: '', authorityUrl: '', tenantId: '', clientId: '', clientSecret: '' };
+  const now = new Date('2026-05-01T12:00:00Z');
+  it.each([
+    ['2026-04-30', 'fail'],
+    ['2026-05-31', 'warn'],
+    ['2026-06-02', 'pass'],
+  ])('on %s: %s', (clientSecretExpires, result) => expect(azureSecretExpiry({ ...azure, clientSecretExpires }, now)?.result).toBe(result));
+  it('is not judged where nobody wrote it down', () => expect(azureSecretExpiry({ ...azure, clientSecretExpires: null }, now)).toBeNull());
+});
+
+describe('what is printed', () => {
+  it('holds no secret in any spelling, and no token', () => {
+    const env = { AZURE_CLIENT_SECRET: 'hs8Q~a"b/c+d', AZURE_CLIENT_SECRET_EXPIRES: '2026-05-31', DATABASE_URL: 'postgres://u:pw@h/d' };
+    const text = `sent hs8Q~a"b/c+d, ${encodeURIComponent('hs8Q~a"b/c+d')}, ${JSON.stringify('hs8Q~a"b/c+d')} to postgres://u:pw@h/d; Bearer abc.def; eyJhbGci.eyJzdWIi.sig; 2026-05-31`;
+    expect(withoutSecrets(text, env, null)).toBe('sent [secret], [secret], "[secret]" to [secret]; Bearer [token]; [token]; 2026-05-31');
+  });
+});

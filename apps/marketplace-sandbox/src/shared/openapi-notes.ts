@@ -1,0 +1,68 @@
+import { z } from 'zod';
+import { adjustBody as awsAdjust, eventBody, purchaseBody as awsPurchase } from '../aws/control.routes.js';
+import { adjustBody as azureAdjust, purchaseBody as azurePurchase, webhookBody } from '../azure/control.routes.js';
+import { adjustBody as gcpAdjust, purchaseBody as gcpPurchase, tokenBody } from '../gcp/control.routes.js';
+import { advanceBody, participantBody } from './clock.routes.js';
+import { faultBody } from './faults.js';
+
+export interface Note {
+  summary: string;
+  body?: z.ZodType;
+  query?: string[];
+  status?: number;
+  answer?: string;
+}
+
+const action = z.looseObject({}).describe('Depends on the action: see the README.');
+const ADJUST = 'Changes one accepted quantity, as a fault of the marketplace would';
+
+/** What the routes themselves do not tell. Bodies are the schemas that the routes check with. */
+export const CONTROL_NOTES: Record<string, Note> = {
+  'GET /openapi.json': { summary: 'This document' },
+  'GET /healthz': { summary: 'Whether it runs' },
+  'GET /': { summary: 'The storefront, a page' },
+  'GET /sandbox/settings': { summary: 'Publishers, listings, buyers and quirks in force' },
+  'PUT /sandbox/settings': { summary: 'Merges objects and replaces lists', body: z.looseObject({}) },
+  'GET /sandbox/billed': { summary: 'What the marketplaces would bill', query: ['marketplace', 'externalId'] },
+  'GET /sandbox/calls': { summary: 'Calls to the marketplaces, oldest first', query: ['marketplace', 'operation', 'since', 'limit'] },
+  'GET /sandbox/faults': { summary: 'Faults that wait to strike' },
+  'POST /sandbox/faults': { summary: 'Orders a fault', body: faultBody, status: 201 },
+  'DELETE /sandbox/faults': { summary: 'Takes every fault back', status: 204 },
+  'GET /sandbox/clock': { summary: 'Business time and who follows it' },
+  'POST /sandbox/clock/participants': { summary: 'Joins the clock', body: participantBody },
+  'DELETE /sandbox/clock/participants/{name}': { summary: 'Leaves the clock', status: 204 },
+  'POST /sandbox/clock/advance': { summary: 'Moves business time in steps that end when all is calm', body: advanceBody },
+  'POST /sandbox/azure/purchases': { summary: 'A purchase; answers its landing URL', body: azurePurchase, status: 201 },
+  'GET /sandbox/azure/subscriptions': { summary: "Microsoft's view of every purchase" },
+  'GET /sandbox/azure/subscriptions/{id}': { summary: "Microsoft's view of one: operations and webhooks with every answer" },
+  'POST /sandbox/azure/subscriptions/{id}/{action}': {
+    summary: 'change-plan, change-quantity, suspend, reinstate, renew, unsubscribe, manage',
+    body: action,
+    status: 202,
+  },
+  'POST /sandbox/azure/billed/adjust': { summary: ADJUST, body: azureAdjust },
+  'POST /sandbox/azure/webhooks': { summary: 'Sends any body once, signed or forged', body: webhookBody },
+  'POST /sandbox/aws/purchases': { summary: 'An agreement; answers its registration form', body: awsPurchase, status: 201 },
+  'GET /sandbox/aws/agreements': { summary: "AWS's view of every agreement" },
+  'GET /sandbox/aws/agreements/{id}': { summary: "AWS's view of one, with its deliveries" },
+  'POST /sandbox/aws/agreements/{id}/{action}': {
+    summary: 'cancel, expire, amend, license, advisory, renew, replace, register',
+    body: action,
+    status: 202,
+  },
+  'POST /sandbox/aws/billed/adjust': { summary: ADJUST, body: awsAdjust },
+  'POST /sandbox/aws/events': { summary: 'Sends any event once', body: eventBody },
+  'POST /sandbox/gcp/purchases': { summary: 'An order; answers its sign-up form', body: gcpPurchase, status: 201 },
+  'GET /sandbox/gcp/entitlements': { summary: "Google's view of every entitlement" },
+  'GET /sandbox/gcp/entitlements/{id}': { summary: "Google's view of one, with its messages" },
+  'POST /sandbox/gcp/entitlements/{id}/{action}': {
+    summary:
+      'change-plan, cancel-plan-change, cancel, cancel-now, revert-cancel, renew, billing-disable, billing-enable, delete, check-error, report-errors, sign-up, notify',
+    body: action,
+    status: 202,
+  },
+  'POST /sandbox/gcp/sign-up-tokens': { summary: 'A sign-up token, good or forged', body: tokenBody, status: 201 },
+  'POST /sandbox/gcp/accounts/{id}/delete': { summary: 'Deletes an account', status: 202 },
+  'POST /sandbox/gcp/keys/rotate': { summary: 'A new signing key', status: 201 },
+  'POST /sandbox/gcp/billed/adjust': { summary: ADJUST, body: gcpAdjust },
+};

@@ -1,0 +1,71 @@
+import { type Check, type DoctorOptions, timeLimited } from '#marketplaces/core';
+import { errorText } from '#platform';
+import type { Procurement } from './procurement.js';
+import type { GcpSettings } from './settings.js';
+
+const MOST_ROWS = 500;
+
+/**
+ * Google has no call that tells the plans of a listing; purchases name their plan (contract gcp §2). So a purchase of a plan we
+ * do not know is a fault, and without purchases nothing can be compared.
+ */
+export async function listingChecks(
+  settings: GcpSettings,
+  procurement: Procurement,
+  options: DoctorOptions,
+  reachable: boolean,
+): Promise<Check[]> {
+  const listings = options.listings ?? [];
+  if (listings.length === 0) return [];
+  const remedy = 'By hand: compare offer, plan ids (some carry a term suffix such as -P1Y) and metric names with Producer Portal, Pricing.';
+  return [metricCheck(settings, options), await planCheck()];
+
+  async function planCheck(): Promise<Check> {
+    const base = { check: 'gcp.plans' };
+    if (!reachable) return { ...base, result: 'unknown', detail: 'not tried without the list of purchases', remedy };
+    try {
+      const { seen, unmapped } = await timeLimited(() => plansOfPurchases(), options.timeoutMs);
+      if (unmapped.size > 0)
+        return {
+          ...base,
+          result: 'fail',
+          detail: `there are purchases of ${[...unmapped].join(', ')}, which the catalog lacks: they are parked`,
+          remedy: 'Add the plan to the catalog under exactly this id.',
+        };
+      const unseen = listings.flatMap((l) => l.plans.map((p) => p.externalPlanId)).filter((id) => !seen.has(id));
+      if (unseen.length > 0) return { ...base, result: 'unknown', detail: `no purchase of ${unseen.join(', ')} has been seen`, remedy };
+      return { ...base, result: 'pass', detail: `each plan has been bought under the id of the catalog: ${[...seen].join(', ')}` };
+    } catch (error) {
+      return { ...base, result: 'unknown', detail: errorText(error), remedy };
+    }
+  }
+
+  async function plansOfPurchases(): Promise<{ seen: Set<string>; unmapped: Set<string> }> {
+    const seen = new Set<string>();
+    const unmapped = new Set<string>();
+    let rows = 0;
+    for await (const { truth } of procurement.list()) {
+      if ((rows += 1) > MOST_ROWS) break;
+      const ours = listings.find((l) => l.externalOfferId === truth.externalOfferId);
+      if (!ours || truth.state === 'ended') continue;
+      const mapped = ours.plans.some((p) => p.externalPlanId === truth.externalPlanId);
+      (mapped ? seen : unmapped).add(truth.externalPlanId);
+    }
+    return { seen, unmapped };
+  }
+}
+
+/** One wrong metric name refuses every report it stands in (contract gcp §4). */
+function metricCheck(settings: GcpSettings, options: DoctorOptions): Check {
+  const dimensions = (options.listings ?? []).flatMap((l) => l.plans.flatMap((p) => p.meters.map((m) => m.dimension)));
+  const foreign = [...new Set(dimensions)].filter((name) => !name.startsWith(`${settings.serviceName}/`));
+  const base = { check: 'gcp.metrics' };
+  return foreign.length > 0
+    ? {
+        ...base,
+        result: 'fail',
+        detail: `not metrics of ${settings.serviceName}: ${foreign.join(', ')}`,
+        remedy: 'Copy each dimension of the catalog from Producer Portal with the service in front, or correct GCP_SERVICE_NAME.',
+      }
+    : { ...base, result: 'pass', detail: `the metrics of the catalog are named after ${settings.serviceName}` };
+}
