@@ -1,5 +1,18 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { CALLS, CLOCK, DATABASE, INBOX, TASKS, type Calls, type Clock, type Database, type Inbox, type Tasks, type Tx } from '#platform';
+import {
+  CALLS,
+  CLOCK,
+  DATABASE,
+  INBOX,
+  Pressure,
+  TASKS,
+  type Calls,
+  type Clock,
+  type Database,
+  type Inbox,
+  type Tasks,
+  type Tx,
+} from '#platform';
 import { MARKETPLACE_REGISTRY, type MarketplaceRegistry } from '#marketplaces/core';
 import { Audit, Tenants } from '#tenancy';
 import { Catalog, Changes, Landings, Subscriptions } from '#entitlements';
@@ -24,6 +37,7 @@ export class ProcessContext {
     @Inject(Landings) readonly landings: Landings,
     @Inject(ProvisioningEngine) readonly engine: ProvisioningEngine,
     @Inject(Metering) readonly metering: Metering,
+    @Inject(Pressure) readonly pressure: Pressure,
   ) {}
 
   /** A parked lane is a finding: someone's purchase or bill stands still. */

@@ -3,6 +3,7 @@ import type { Database, Tx } from '../db/database.js';
 import type { Logger } from '../logging.js';
 import { errorText } from '../problem.js';
 import type { Nudger } from './nudger.js';
+import type { Pressure } from './pressure.js';
 import type { PayloadRef } from './tasks.js';
 
 export interface TaskContext {
@@ -45,6 +46,8 @@ export interface TaskRunnerOptions {
   /** Real milliseconds a claim holds; longer than any handler's own time-outs. */
   leaseMs?: number;
   maxAttempts?: number;
+  /** Senders who wait in this very process go first. */
+  pressure?: Pressure;
   /** Told in the transaction that parks a lane. */
   onParked?: (tx: Tx, task: { taskId: string; lane: string; handler: string; error: string }) => Promise<void>;
 }
@@ -59,10 +62,12 @@ export class TaskRunner {
   private timer: NodeJS.Timeout | undefined;
   private pumping: Promise<void> | undefined;
   private again = false;
+  private later: NodeJS.Timeout | undefined;
+  private draining = 0;
   private stopped = true;
   private stopping = false;
   private finished = 0;
-  private readonly options: Required<Omit<TaskRunnerOptions, 'onParked'>> & Pick<TaskRunnerOptions, 'onParked'>;
+  private readonly options: Required<Omit<TaskRunnerOptions, 'onParked' | 'pressure'>> & Pick<TaskRunnerOptions, 'onParked' | 'pressure'>;
 
   constructor(
     private readonly db: Database,
@@ -106,6 +111,7 @@ export class TaskRunner {
     this.stopped = true;
     this.stopping = true;
     clearTimeout(this.timer);
+    clearTimeout(this.later);
     await this.nudger.stop();
     await this.ticking;
     await this.pumping;
@@ -122,6 +128,15 @@ export class TaskRunner {
 
   /** Runs everything that is due now and what follows from it; answers whether there was anything. For settle and tests. */
   async drain(): Promise<boolean> {
+    this.draining += 1;
+    try {
+      return await this.drainAll();
+    } finally {
+      this.draining -= 1;
+    }
+  }
+
+  private async drainAll(): Promise<boolean> {
     let worked = false;
     for (;;) {
       const before = this.finished;
@@ -176,7 +191,9 @@ export class TaskRunner {
       do {
         this.again = false;
         while (!this.stopping && this.running.size < this.options.concurrency) {
-          const claimed = await this.claim(this.options.concurrency - this.running.size);
+          const hands = this.handsFree();
+          if (hands === 0) break;
+          const claimed = await this.claim(hands);
           if (claimed.length === 0) break;
           for (const task of claimed) this.launch(task);
         }
@@ -186,6 +203,20 @@ export class TaskRunner {
     } finally {
       this.pumping = undefined;
     }
+  }
+
+  /** Fewer than are free while senders wait; then it looks again by itself. */
+  private handsFree(): number {
+    const free = this.options.concurrency - this.running.size;
+    // Whoever drains waits for the end of it all.
+    if (!this.options.pressure || this.draining > 0) return free;
+    const { hands, againMs } = this.options.pressure.allow(free, this.running.size);
+    if (againMs !== null)
+      this.later ??= setTimeout(() => {
+        this.later = undefined;
+        if (!this.stopping) void this.pump();
+      }, againMs);
+    return hands;
   }
 
   private launch(task: TaskRow): void {

@@ -50,6 +50,11 @@ export class Tasks {
     return id;
   }
 
+  /** A task that was enqueued by another statement and is due. */
+  nudge(taskId: string): void {
+    this.nudger.nudge(taskId, 0);
+  }
+
   /** Declares at start-up that `handler` (a registered task handler) wants every event of this type. */
   subscribe(eventType: string, handler: string): void {
     const list = this.subscribers.get(eventType) ?? [];
