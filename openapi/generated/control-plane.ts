@@ -59,7 +59,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: operations["view"];
+        /** What the landing page shows: purchase, progress, endpoint */
+        get: operations["getLandingSession"];
         put?: never;
         post?: never;
         delete?: never;
@@ -77,7 +78,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post: operations["complete"];
+        /** Give the details; setting up begins */
+        post: operations["giveLandingDetails"];
         delete?: never;
         options?: never;
         head?: never;
@@ -91,8 +93,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: operations["arrive"];
+        /** Where Azure Marketplace sends a buyer */
+        get: operations["arriveByLink"];
         put?: never;
+        /** Where Google Cloud Marketplace and AWS Marketplace send a buyer */
         post: operations["arriveByForm"];
         delete?: never;
         options?: never;
@@ -212,7 +216,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Every fact of this purchase and what it did */
+        /** Each message, decision, fact, cut, call with its answer, operation and finding of this purchase, oldest first */
         get: operations["getSubscriptionTimeline"];
         put?: never;
         post?: never;
@@ -563,6 +567,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/inbound-events/{id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Normalise a stored message once more against the truth of now; a processed one changes nothing new */
+        post: operations["replayInboundEvent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/refused-events": {
         parameters: {
             query?: never;
@@ -580,10 +601,190 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/marketplaces/{marketplace}/drift-runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Comparisons with this marketplace, newest first */
+        get: operations["listDriftRuns"];
+        put?: never;
+        /** Compare the marketplace's list of purchases with ours; answers the run that is under way, if one is */
+        post: operations["startDriftRun"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/marketplaces/{marketplace}/drift-runs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One comparison: each purchase that differed, and what became of it */
+        get: operations["getDriftRun"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tasks of one state; parked ones hold up their lane until they are released */
+        get: operations["listTasks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tasks/{id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let a parked task run again; its lane goes on with it */
+        post: operations["releaseTask"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
-    schemas: never;
+    schemas: {
+        FieldError: {
+            field: string;
+            message: string;
+        };
+        Problem: {
+            type: string;
+            title: string;
+            status: number;
+            /** @description Stable and dotted; clients may branch on it. */
+            code: string;
+            /** @description For a person. */
+            detail: string;
+            /** @description Names this very occurrence to support. */
+            instance?: string;
+            /** @description What is wrong at which field. */
+            errors?: components["schemas"]["FieldError"][];
+        };
+        LandingDetails: {
+            organisation: string;
+            region: string;
+            contactName: string;
+            /** Format: email */
+            contactEmail: string;
+        };
+        LandingProgress: {
+            /** @description Stable code of what is being done, such as "setup.testing". New ones may come. */
+            code: string;
+            title: string;
+            message: string;
+            /** @description Completes "Waiting for …". */
+            awaited: string;
+            /**
+             * Format: date-time
+             * @description When this step began, in business time.
+             */
+            since: string;
+            /** @description A try of this step did not succeed and another follows. */
+            retrying: boolean;
+            stages: {
+                /** @enum {string} */
+                code: "planning" | "creating" | "access" | "testing" | "activating";
+                title: string;
+                /** @enum {string} */
+                state: "done" | "current" | "ahead";
+            }[];
+        };
+        LandingEndpoint: {
+            url: string;
+            accountName: string;
+            /** @description Shown to the visit that gave the details; null to a later one. */
+            keys: {
+                id: string;
+                secret: string;
+            }[] | null;
+            keysShownOnce: boolean;
+        };
+        LandingSession: {
+            sessionId: string;
+            /** @enum {string} */
+            marketplace: "azure" | "gcp" | "aws";
+            /** @enum {string} */
+            state: "needs_details" | "provisioning" | "activating" | "ready" | "suspended" | "ended" | "failed" | "awaiting_marketplace";
+            purchase: {
+                offerName: string;
+                planName: string;
+                subscriptionName: string;
+                quantity: number | null;
+                term: {
+                    /** Format: date-time */
+                    startsAt: string | null;
+                    /** Format: date-time */
+                    endsAt: string | null;
+                    unit: string | null;
+                } | null;
+                beneficiaryEmail: string | null;
+                purchaserEmail: string | null;
+            };
+            includes: {
+                label: string;
+                value: string;
+            }[];
+            regions: {
+                id: string;
+                name: string;
+            }[];
+            /** @description What the form starts with; may be empty. */
+            defaults: {
+                organisation: string;
+                region: string;
+                contactName: string;
+                contactEmail: string;
+            };
+            progress: components["schemas"]["LandingProgress"] | null;
+            endpoint: components["schemas"]["LandingEndpoint"] | null;
+            tenant: {
+                slug: string;
+                displayName: string;
+            } | null;
+            apiKey: string | null;
+            problem: {
+                code: string;
+                detail: string;
+                remedy: string;
+            } | null;
+            support: {
+                email: string;
+                /** @description Names this purchase, or the work that stopped, to support. Opens nothing. */
+                reference: string;
+            };
+        };
+    };
     responses: never;
     parameters: never;
     requestBodies: never;
@@ -643,7 +844,7 @@ export interface operations {
             };
         };
     };
-    view: {
+    getLandingSession: {
         parameters: {
             query?: never;
             header?: never;
@@ -654,15 +855,36 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The visit as it stands */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["LandingSession"];
+                };
+            };
+            /** @description No such visit */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The visit has expired */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
-    complete: {
+    giveLandingDetails: {
         parameters: {
             query?: never;
             header?: never;
@@ -671,28 +893,75 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LandingDetails"];
+            };
+        };
         responses: {
+            /** @description The details are taken; setting up goes on */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["LandingSession"];
+                };
+            };
+            /** @description Some details are missing or wrong: see `errors` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such visit */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The details were given already, or the purchase has ended */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The visit has expired */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
-    arrive: {
+    arriveByLink: {
         parameters: {
-            query?: never;
+            query: {
+                /** @description The marketplace's landing token */
+                token: string;
+            };
             header?: never;
             path: {
-                marketplace: string;
+                marketplace: "azure";
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            200: {
+            /** @description On to the landing page of the visit, or to the page that says what is wrong */
+            303: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -705,13 +974,21 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                marketplace: string;
+                marketplace: "azure" | "gcp" | "aws";
             };
             cookie?: never;
         };
-        requestBody?: never;
+        /** @description The marketplace's landing token, in the field that it uses */
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": {
+                    [key: string]: string;
+                };
+            };
+        };
         responses: {
-            201: {
+            /** @description On to the landing page of the visit, or to the page that says what is wrong */
+            303: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -850,7 +1127,10 @@ export interface operations {
     };
     getSubscriptionTimeline: {
         parameters: {
-            query?: never;
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+            };
             header?: never;
             path: {
                 id: string;
@@ -859,7 +1139,8 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            200: {
+            /** @description subscription.not_found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1242,6 +1523,33 @@ export interface operations {
             };
         };
     };
+    replayInboundEvent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description inbound_event.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description inbound_event.refused (never verified), inbound_event.not_replayable (landing token erased), inbound_event.task_parked */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
     listRefusedEvents: {
         parameters: {
             query?: never;
@@ -1252,6 +1560,125 @@ export interface operations {
         requestBody?: never;
         responses: {
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listDriftRuns: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                marketplace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description marketplace.not_configured */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    startDriftRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                marketplace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description marketplace.not_configured */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description drift.not_listable: this marketplace cannot list purchases */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getDriftRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                marketplace: string;
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description marketplace.not_configured, drift_run.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listTasks: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+                state?: "queued" | "running" | "done" | "parked";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    releaseTask: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description task.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description task.not_parked */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

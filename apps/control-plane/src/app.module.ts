@@ -98,6 +98,7 @@ function providers(o: AppOptions): Provider[] {
             config.gcp?.procurementUrl,
             config.gcp?.serviceControlUrl,
             config.gcp?.signUpKeysUrl,
+            config.gcp?.oidcKeysUrl,
             config.sandboxUrl ?? undefined,
           ]),
         }),

@@ -14,7 +14,7 @@ import { registerWorkers } from './workers/register-workers.js';
 import { ensureFirstOperatorKey } from './first-operator.js';
 import { RuntimeInfo } from './runtime-info.js';
 import { ProcessContext } from './processes/context.js';
-import { startPulling } from './workers/pull-messages.js';
+import { logBootChecks, startPulling } from './workers/pull-messages.js';
 
 export interface Running {
   banner: Record<string, unknown>;
@@ -49,7 +49,7 @@ export async function startControlPlane(config: BerthConfig, logger: Logger): Pr
     const runner = app.get(TaskRunner);
     let pulling: { stop(): Promise<void> } | undefined;
     // Before the first request: an event published without its subscribers would be lost.
-    registerWorkers(app, runner);
+    registerWorkers(app, runner, config);
     await app.listen(config.port, config.host);
     const address = app.getHttpServer().address() as { port: number };
     runtime.listening(`http://${config.host === '0.0.0.0' ? '127.0.0.1' : config.host}:${address.port}`);
@@ -65,6 +65,7 @@ export async function startControlPlane(config: BerthConfig, logger: Logger): Pr
       pulling = await startPulling(app.get(ProcessContext), logger);
     }
     runtime.ready();
+    if (config.role !== 'api') void logBootChecks(app.get(ProcessContext), logger);
     const startMs = Math.round(performance.now() - began);
     logger.info({ startMs, ...services.modes, role: config.role, url: runtime.url }, 'control plane is ready');
     const running = app;

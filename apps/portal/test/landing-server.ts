@@ -2,10 +2,15 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join } from 'node:path';
-import type { components } from '../src/api/types.js';
+import type { components } from '../../../openapi/generated/control-plane.js';
 
 type Session = components['schemas']['LandingSession'];
+export type LandingProgress = components['schemas']['LandingProgress'];
 type Problem = components['schemas']['Problem'];
+interface Refusal {
+  status: number;
+  problem: Pick<Problem, 'code' | 'detail' | 'errors' | 'instance'>;
+}
 
 const TYPES: Readonly<Record<string, string>> = {
   '.js': 'text/javascript',
@@ -46,7 +51,7 @@ export function sampleSession(change: Partial<Session> = {}): Session {
     tenant: null,
     apiKey: null,
     problem: null,
-    support: { email: 'support@harbour.example' },
+    support: { email: 'support@harbour.example', reference: 'sub_7d0f62ab-0000-7000-8000-00000000000a' },
     ...change,
   };
 }
@@ -54,9 +59,9 @@ export function sampleSession(change: Partial<Session> = {}): Session {
 /** The control plane's side of the landing page: what a test sets is what it answers. */
 export class LandingServer {
   session: Session = sampleSession();
-  refusal: { status: number; problem: Problem } | null = null;
+  refusal: Refusal | null = null;
   /** The answer to the details; null accepts them. */
-  detailsRefusal: { status: number; problem: Problem } | null = null;
+  detailsRefusal: Refusal | null = null;
   readonly received: unknown[] = [];
   reads = 0;
   #server: Server | null = null;
@@ -120,6 +125,7 @@ function json(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 }
 
-function problem(response: ServerResponse, refusal: { status: number; problem: Problem }): void {
-  response.writeHead(refusal.status, { 'content-type': 'application/problem+json' }).end(JSON.stringify(refusal.problem));
+function problem(response: ServerResponse, { status, problem }: Refusal): void {
+  const document: Problem = { type: 'about:blank', title: problem.code, status, ...problem };
+  response.writeHead(status, { 'content-type': 'application/problem+json' }).end(JSON.stringify(document));
 }

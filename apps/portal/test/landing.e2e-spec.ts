@@ -4,16 +4,26 @@ import { gzipSync } from 'node:zlib';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildPortal, startBrowser } from './browser.js';
-import { LandingServer, sampleSession, SESSION_ID } from './landing-server.js';
+import { LandingServer, sampleSession, SESSION_ID, type LandingProgress } from './landing-server.js';
 
-const progress = {
-  phase: 'provisioning',
-  step: 2,
-  steps: 4,
-  awaited: 'the storage service',
-  message: 'Your capacity is being reserved.',
+const STAGES = [
+  { code: 'planning', title: 'Planning' },
+  { code: 'creating', title: 'Creating your storage' },
+  { code: 'access', title: 'Setting up your access' },
+  { code: 'testing', title: 'Testing it with a real write and read' },
+  { code: 'activating', title: 'Activating at Azure Marketplace' },
+] as const;
+const progressAt = (current: number, change: Partial<LandingProgress> = {}): LandingProgress => ({
+  code: `setup.${STAGES[current]!.code}`,
+  title: STAGES[current]!.title,
+  message: 'Your storage is being created and started.',
+  awaited: 'your storage to start',
   since: new Date().toISOString(),
-};
+  retrying: false,
+  stages: STAGES.map((stage, i) => ({ ...stage, state: i < current ? 'done' : i === current ? 'current' : 'ahead' })),
+  ...change,
+});
+const progress = progressAt(1);
 const endpoint = {
   url: 'https://archive.weu.harbour.example/archive',
   accountName: 'archive',
@@ -101,9 +111,11 @@ describe('the landing page', () => {
     await fill('Archive', 'sam@archive.example');
     server.session = sampleSession({ state: 'provisioning', progress });
     await button('Set up my storage').click();
-    await text('Reserving your capacity');
-    await text('Step 2 of 4');
-    await text('the storage service');
+    await text('Your storage is being created and started.');
+    await page.getByRole('list', { name: 'Step 2 of 5' }).waitFor();
+    expect(await page.locator('[aria-current="step"]').textContent()).toMatch(
+      /Creating your storage.*your storage to start.*since \d\d:\d\d/,
+    );
     expect(server.received).toEqual([
       { organisation: 'Archive', region: 'neu', contactName: 'Sam Sample', contactEmail: 'sam@archive.example' },
     ]);
@@ -111,7 +123,7 @@ describe('the landing page', () => {
     expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('We are setting up your storage');
 
     await page.reload();
-    await text('Reserving your capacity');
+    await text('Your storage is being created and started.');
     server.session = ready;
     await heading('Your storage is ready');
     await text(endpoint.url);
@@ -181,9 +193,9 @@ describe('the landing page', () => {
     await open();
     await fill('Archive', 'sam@archive.example');
     server.detailsRefusal = { status: 409, problem: { code: 'landing.already_completed', detail: 'The details are known.' } };
-    server.session = sampleSession({ state: 'activating', progress: { ...progress, phase: 'activating', step: 4 } });
+    server.session = sampleSession({ state: 'activating', progress: progressAt(4, { message: 'We have told Azure Marketplace.' }) });
     await button('Set up my storage').click();
-    await text('Confirming your purchase with Azure Marketplace');
+    await text('We have told Azure Marketplace.');
   });
 
   it('keeps what was entered when the server cannot be reached', async () => {
@@ -196,30 +208,31 @@ describe('the landing page', () => {
     await server.start();
     server.session = sampleSession({ state: 'provisioning', progress });
     await button('Set up my storage').click();
-    await text('Reserving your capacity');
+    await text('Your storage is being created and started.');
   });
 
   it('says that it reconnects while the server is away, and goes on when it is back', async () => {
     server.session = sampleSession({ state: 'provisioning', progress });
     await open();
-    await text('Reserving your capacity');
+    await text('Your storage is being created and started.');
     await server.vanish();
     await text('Reconnecting…');
-    await text('Reserving your capacity');
-    server.session = sampleSession({ state: 'provisioning', progress: { ...progress, phase: 'validating', step: 3 } });
+    await text('Your storage is being created and started.');
+    server.session = sampleSession({ state: 'provisioning', progress: progressAt(3, { message: 'We write a small object.' }) });
     await server.start();
-    await text('Testing your endpoint');
+    await text('We write a small object.');
     await page.getByText('Reconnecting…').waitFor({ state: 'detached' });
   });
 
-  it('speaks of what was bought, never of what it is made of', async () => {
+  it('shows a step that a newer server has made up', async () => {
+    const stages: LandingProgress['stages'] = [{ code: 'polishing' as 'planning', title: 'Polishing', state: 'current' }];
     server.session = sampleSession({
       state: 'provisioning',
-      progress: { ...progress, message: 'Placing the tenant on cluster c-7', awaited: 'cell 3' },
+      progress: progressAt(1, { code: 'setup.polishing', message: 'We polish it.', stages }),
     });
     await open();
-    await text('Step 2 of 4');
-    expect(await page.locator('body').textContent()).not.toMatch(/cluster|\bcell\b|tenant/i);
+    await text('We polish it.');
+    await page.getByRole('list', { name: 'Step 1 of 1' }).waitFor();
   });
 
   it.each([
@@ -236,8 +249,11 @@ describe('the landing page', () => {
     await heading(title);
     await text('A reason in plain words.');
     await text('A way out.');
-    // The whole id is a key to this page and stays out of what a buyer mails around.
-    expect(await page.getByRole('link', { name: 'Write to support' }).getAttribute('href')).not.toContain(SESSION_ID);
+    // The session's id is a key to this page and stays out of what a buyer mails around; the reference opens nothing.
+    const mail = await page.getByRole('link', { name: 'Write to support' }).getAttribute('href');
+    expect(mail).not.toContain(SESSION_ID);
+    expect(mail).toContain(server.session.support.reference);
+    await text(server.session.support.reference);
     expect(await page.getByText(/Azure|Google/).count()).toBe(0);
   });
 

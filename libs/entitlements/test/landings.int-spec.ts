@@ -122,6 +122,24 @@ describe('a landing', () => {
     await expect(complete(session)).rejects.toMatchObject({ code: 'landing.already_completed', status: 409 });
   });
 
+  it('takes details once for a token, however many visits it opened, and shows secrets to the first visit only', async () => {
+    const session = await open();
+    const token = `token-${randomUUID()}`;
+    const opened = (): Promise<string> =>
+      rig.db.ops((tx) => rig.landings.open(tx, { marketplace: 'azure', token, subscriptionId: subscriptionIdOf('azure', id) }));
+    const [first, again] = [await opened(), await opened()];
+    const both = await Promise.allSettled([complete(first), complete(again)]);
+    expect(both.map((one) => (one.status === 'fulfilled' ? 'completed' : (one.reason as { code: string }).code)).sort()).toEqual([
+      'completed',
+      'landing.already_completed',
+    ]);
+    rig.clock.advance(1_000);
+    await complete(session);
+    const visits = await Promise.all([first, again, session].map(find));
+    expect(visits.filter((visit) => visit.completedAt)).toHaveLength(2);
+    expect(visits.filter((visit) => visit.gaveFirstDetails)).toEqual(visits.slice(0, 2).filter((visit) => visit.completedAt));
+  });
+
   it('on a bound purchase sets the display name and the contact, nothing else', async () => {
     const first = await complete(await open());
     const before = await rig.db.ops((tx) => rig.tenants.get(tx, first.tenantId));

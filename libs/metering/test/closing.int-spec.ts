@@ -218,4 +218,17 @@ describe('the way of an hour', () => {
     expect(egress!.q).toBe((92n * MIB).toString());
     expect((await h.db.ops((tx) => h.metering.checkSumLaw(tx, { subscriptionIds: [p.subscriptionId] }))).ok).toBe(true);
   });
+
+  it('names dimension and unit of a meter that never made a record, for its tenant too', async () => {
+    h.clock.set(at('22T10:00'));
+    const p = await h.buy(await h.fixtures.plan([STORED, { ...EGRESS, dimension: 'egress-old' }], 'silver'), at('22T10:00'), 'silver');
+    await h.fixtures.cut(p, at('22T10:30'), { planVersionId: plan, externalPlanId: 'gold' });
+    h.clock.set(at('22T11:00'));
+    await h.report([p.placementId], at('22T10:00'), at('22T11:00'), 0n, 1n);
+    await h.metering.closeDueHours();
+    expect(await h.rows('select 1 from usage_records where subscription_id = $1', [p.subscriptionId])).toEqual([]);
+    const expected = { meter: 'mib_egress', dimension: 'egress', listedUnit: 'MiB', basePerUnit: MIB.toString(), difference: '0' };
+    expect(await h.db.ops((tx) => sumLawTable(tx, { subscriptionId: p.subscriptionId }))).toMatchObject([expected]);
+    expect(await h.db.tenant(p.tenantId, (tx) => sumLawTable(tx))).toMatchObject([expected]);
+  });
 });

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
-import { at, EGRESS, GIB, Harness, PROVISIONED, STORED } from '../src/testing/index.js';
+import { at, EGRESS, GIB, Harness, MIB, PROVISIONED, sampleEvent, STORED, watermarkEvent } from '../src/testing/index.js';
 
 let database: TestDatabase;
 let h: Harness;
@@ -59,6 +59,56 @@ describe('what comes late', () => {
       [p.subscriptionId],
     );
     expect(over).toEqual([{ quantity: (VALUE * 1_800_000_000n).toString() }]);
+    const law = await h.db.ops((tx) => h.metering.checkSumLaw(tx, { subscriptionIds: [p.subscriptionId] }));
+    expect(law.series.flatMap((s) => s.missing)).toEqual([]);
+    expect(law.ok).toBe(true);
+    expect(await h.db.ops((tx) => h.metering.isSettled(tx, p.subscriptionId))).toBe(true);
+  });
+});
+
+describe('a last sample that comes after its series was completed', () => {
+  const terms = (subscriptionId: string): Promise<{ term: string; cause: string; hour: string; q: string }[]> =>
+    h.rows(
+      `select term, cause, to_char(hour at time zone 'UTC', 'HH24:MI') as hour, quantity::text as q from ledger_entries
+        where subscription_id = $1 and meter = 'mib_egress' and ref like 'late-%' order by term, cause, segment_id nulls last`,
+      [subscriptionId],
+    );
+  const tenths = (n: bigint): string => ((5n * MIB * n) / 10n).toString();
+
+  it.each([
+    // A counter grows by 5 MiB from 10:55 to the last sample; so many tenths of that time lie before the end.
+    { day: '14', what: 'in the hour after the one that held the end', end: '10:58', told: '11:00', last: '11:00', before: 6n },
+    { day: '15', what: 'on the edge of the hour at which it ended', end: '11:00', told: '11:00', last: '11:00', before: 10n },
+    { day: '16', what: 'where the end was told when later hours were closed', end: '10:58', told: '12:30', last: '11:05', before: 3n },
+  ])('is counted: $what', async ({ day, end, told, last, before }) => {
+    const t = (time: string): Date => at(`${day}T${time}`);
+    h.clock.set(t('10:00'));
+    const p = await h.buy(plan, t('10:00'));
+    h.clock.set(t(told));
+    await h.report([p.placementId], t('10:00'), t('10:55'), GIB, 5n * MIB);
+    await h.metering.ingest(h.cell, [watermarkEvent(h.source, t(told))]);
+    if (told === '12:30') await h.metering.closeDueHours();
+    await h.fixtures.end(p, t(end));
+    await h.metering.closeDueHours();
+    await h.metering.submitDue();
+    expect(await h.rows('select 1 from series where subscription_id = $1 and completed_at is null', [p.subscriptionId])).toEqual([]);
+    expect(await h.db.ops((tx) => h.metering.isSettled(tx, p.subscriptionId))).toBe(true);
+
+    const { results } = await h.metering.ingest(h.cell, [
+      sampleEvent(h.source, p.placementId, t(last), 60n * MIB, { kind: 'counter' }),
+      // Beyond the grace after the end: nobody's, and nothing to look at.
+      sampleEvent(h.source, p.placementId, new Date(t(end).getTime() + 900_001), 90n * MIB, { kind: 'counter' }),
+    ]);
+    expect(results.map((r) => r.outcome)).toEqual(['accepted', told === '12:30' ? 'accepted' : 'rejected']);
+    expect(await h.db.ops((tx) => h.metering.isSettled(tx, p.subscriptionId))).toBe(false);
+    await h.metering.closeDueHours();
+    const after = 10n - before;
+    expect(await terms(p.subscriptionId)).toEqual([
+      { term: 'adjustment', cause: 'late', hour: '10:00', q: tenths(before) },
+      ...(after > 0n ? [{ term: 'adjustment', cause: 'late', hour: '10:00', q: tenths(after) }] : []),
+      { term: 'loss', cause: 'missed_window', hour: '10:00', q: tenths(before) },
+      ...(after > 0n ? [{ term: 'non_billable', cause: 'outside_segment', hour: '10:00', q: tenths(after) }] : []),
+    ]);
     const law = await h.db.ops((tx) => h.metering.checkSumLaw(tx, { subscriptionIds: [p.subscriptionId] }));
     expect(law.series.flatMap((s) => s.missing)).toEqual([]);
     expect(law.ok).toBe(true);

@@ -203,4 +203,12 @@ describe('the end of an hour', () => {
     await h.fixtures.end(p, at('14T11:00'));
     await h.metering.closeDueHours();
   });
+
+  it('makes a day once, however many want it at the same moment', async () => {
+    for (let n = 0; n < 10; n++) {
+      const day = `2031-01-${String(n + 10)}`;
+      await Promise.all(Array.from({ length: 4 }, () => h.rows('select ensure_usage_day($1::date)', [day])));
+    }
+    expect(await h.rows(`select 1 from pg_class where relname like 'usage\\_events\\_203101%' and relkind = 'r'`)).toHaveLength(10);
+  });
 });

@@ -28,7 +28,27 @@ export function uuidv5(...parts: string[]): string {
 }
 
 /** Prefixes of ids at the API's edge. Inside the house ids are bare uuids. */
-export type IdPrefix = 'sub' | 'ten' | 'ent' | 'quo' | 'clu' | 'pla' | 'op' | 'rec' | 'itm' | 'fin' | 'inb' | 'rcn' | 'key' | 'seg' | 'att';
+export type IdPrefix =
+  | 'sub'
+  | 'ten'
+  | 'ent'
+  | 'quo'
+  | 'clu'
+  | 'pla'
+  | 'op'
+  | 'rec'
+  | 'itm'
+  | 'fin'
+  | 'inb'
+  | 'rcn'
+  | 'key'
+  | 'seg'
+  | 'att'
+  | 'dri'
+  | 'tsk'
+  | 'cal'
+  | 'fev'
+  | 'chg';
 
 export const toPublicId = (prefix: IdPrefix, id: string): string => `${prefix}_${id}`;
 

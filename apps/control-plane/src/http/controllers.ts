@@ -1,7 +1,9 @@
+import { DriftController } from './api/drift.controller.js';
 import { HealthController } from './api/health.controller.js';
 import { InboundController } from './api/inbound.controller.js';
 import { MeteringController } from './api/metering.controller.js';
 import { ProvisioningController } from './api/provisioning.controller.js';
+import { TasksController } from './api/tasks.controller.js';
 import { TenantsController } from './api/tenants.controller.js';
 import { DevClockController } from './dev-clock.controller.js';
 import { LandingController } from './landing/landing.controller.js';
@@ -21,4 +23,6 @@ export const CONTROLLERS = [
   ProvisioningController,
   MeteringController,
   InboundController,
+  DriftController,
+  TasksController,
 ];

@@ -10,6 +10,7 @@ import {
   type Clock,
   type Database,
   type Inbox,
+  type ParkedTask,
   type Tasks,
   type Tx,
 } from '#platform';
@@ -41,15 +42,11 @@ export class ProcessContext {
   ) {}
 
   /** A parked lane is a finding: someone's purchase or bill stands still. */
-  static async raiseParked(
-    tx: Tx,
-    metering: Metering,
-    task: { taskId: string; lane: string; handler: string; error: string },
-  ): Promise<void> {
+  static async raiseParked(tx: Tx, metering: Metering, task: ParkedTask): Promise<void> {
     const subscriptionId = /^subscription:([0-9a-f-]{36})$/.exec(task.lane)?.[1] ?? null;
     await metering.raiseFinding(tx, {
       kind: 'lane_parked',
-      dedupeKey: `lane_parked:${task.taskId}`,
+      dedupeKey: `lane_parked:${task.taskId}:${task.fence}`,
       subscriptionId,
       evidence: { taskId: task.taskId, lane: task.lane, handler: task.handler, error: task.error },
     });

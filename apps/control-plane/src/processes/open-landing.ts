@@ -1,7 +1,9 @@
 import { sha256Hex, ProblemError, type Sealer } from '#platform';
-import { MarketplaceBusy, type Marketplace } from '#marketplaces/core';
+import { MarketplaceBusy, type LandingResolution, type Marketplace } from '#marketplaces/core';
 import { applyEvent } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';
+
+const MAX_TOKEN = 8_192;
 
 export type LandingOpened = { ok: true; sessionId: string } | { ok: false; code: string; detail: string };
 
@@ -14,14 +16,18 @@ export async function openLanding(
   sealer: Sealer,
   marketplace: Marketplace,
   tokenField: string,
-  fields: Record<string, string>,
+  given: Record<string, string>,
 ): Promise<LandingOpened> {
-  const token = fields[tokenField] ?? '';
+  // Blanks around it are no other token: its hash is how it is known again.
+  const token = (given[tokenField] ?? '').trim();
+  const fields = { ...given, [tokenField]: token };
   if (!token) return { ok: false, code: 'landing.token_missing', detail: 'The address holds no purchase token.' };
-  if (token.length > 8_192)
-    return { ok: false, code: 'landing.token_invalid', detail: 'The purchase token is not one of this marketplace.' };
   if (!p.marketplaces.has(marketplace))
     throw new ProblemError('not_found', 'landing.not_configured', `This installation does not sell on ${marketplace}.`);
+  if (token.length > MAX_TOKEN) {
+    await p.inbox.refuse(`${marketplace}.landing`, 'landing.token_invalid', `a token of ${token.length} characters`, {}, '');
+    return { ok: false, code: 'landing.token_invalid', detail: 'The purchase token is not one of this marketplace.' };
+  }
   const { inboxId } = await p.db.ops((tx) =>
     p.inbox.receive(tx, {
       source: `${marketplace}.landing`,
@@ -32,20 +38,22 @@ export async function openLanding(
       principal: 'landing visitor',
     }),
   );
-  let resolution;
+  const close = (note: string): Promise<unknown> =>
+    p.db.ops((tx) => tx.query(`update inbox set body = '', state = 'processed', note = $2 where inbox_id = $1`, [inboxId, note]));
+  let resolution: LandingResolution;
   try {
     resolution = await p.marketplaces.get(marketplace).resolveLanding(fields);
   } catch (error) {
-    if (error instanceof MarketplaceBusy)
-      return { ok: false, code: 'landing.unavailable', detail: 'The marketplace does not answer just now.' };
-    throw error;
+    // Nothing comes back to it later: the buyer opens the page again.
+    if (!(error instanceof MarketplaceBusy)) {
+      await close('internal; token erased');
+      throw error;
+    }
+    resolution = { ok: false, code: 'landing.unavailable', detail: 'The marketplace does not answer just now.' };
   }
   if (!resolution.ok) {
-    const { code, detail } = resolution;
-    await p.db.ops(async (tx) => {
-      await tx.query(`update inbox set body = '', state = 'processed', note = $2 where inbox_id = $1`, [inboxId, code]);
-    });
-    return { ok: false, code, detail };
+    await close(resolution.code);
+    return { ok: false, code: resolution.code, detail: resolution.detail };
   }
   const truth = resolution.truth;
   return p.db.ops(async (tx): Promise<LandingOpened> => {

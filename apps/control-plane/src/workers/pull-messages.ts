@@ -32,3 +32,12 @@ export async function startPulling(p: ProcessContext, logger: Logger): Promise<{
     },
   };
 }
+
+/** What is wrong with the way messages should reach us, once per start and in the background: nothing else would show it. */
+export async function logBootChecks(p: ProcessContext, logger: Logger): Promise<void> {
+  for (const adapter of p.marketplaces.all()) {
+    for (const { check, result, detail, remedy } of (await adapter.bootChecks?.().catch(() => [])) ?? []) {
+      if (result === 'warn' || result === 'fail') logger.warn({ marketplace: adapter.marketplace, check, result, remedy }, detail);
+    }
+  }
+}

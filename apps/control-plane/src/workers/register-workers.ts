@@ -1,12 +1,15 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { TASKS, type PayloadRef, type TaskContext, type TaskRunner, type Tasks } from '#platform';
+import { TASKS, type BerthConfig, type PayloadRef, type TaskContext, type TaskRunner, type Tasks } from '#platform';
 import { ProvisioningEngine, registerProvisioningHandlers } from '#provisioning/engine';
 import { Metering, registerMeteringHandlers } from '#metering';
 import { ProcessContext } from '../processes/context.js';
 import { normaliseInbound } from '../processes/normalise-inbound.js';
+import { compareWithMarketplace, rereadDrifted } from '../processes/check-drift.js';
+import { approveBuyer } from '../processes/sweep-lost-steps.js';
 import { answerChange } from '../processes/answer-change.js';
 import { makeTenantForActivation, requestPlacement } from '../processes/provision-purchase.js';
 import { applyChangedRights, completeFulfillment } from '../processes/complete-fulfillment.js';
+import { DriftClock } from './drift-clock.js';
 import { endAccess, finishPurchase, followSuspension, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
 
 type Flow = (p: ProcessContext, payload: never, task: TaskContext) => Promise<void>;
@@ -24,6 +27,9 @@ const HANDLERS: Record<string, Flow> = {
   'usage.unbind': unbindUsage,
   'purchase.finish': finishPurchase,
   'placement.purge': purgePlacement,
+  'drift.compare': compareWithMarketplace,
+  'drift.reread': rereadDrifted,
+  'buyer.approve': approveBuyer,
 };
 
 const SUBSCRIBED: Record<string, string> = {
@@ -39,18 +45,24 @@ const SUBSCRIBED: Record<string, string> = {
   'usage.settled': 'purchase.finish',
 };
 
-/** Every process subscribes (an api process publishes too); only a worker's runner claims. */
-export function registerWorkers(app: NestFastifyApplication, runner: TaskRunner): void {
-  const context = app.get(ProcessContext);
-  const tasks = app.get<Tasks>(TASKS);
+/** The flows across libs, without the clocks and handlers that the libs bring themselves. */
+export function registerFlows(context: ProcessContext, runner: TaskRunner, tasks: Tasks): void {
   for (const [name, flow] of Object.entries(HANDLERS)) {
     runner.register(name, (payload: PayloadRef, task) => flow(context, payload as never, task));
   }
   for (const [type, handler] of Object.entries(SUBSCRIBED)) tasks.subscribe(type, handler);
+}
+
+/** Every process subscribes (an api process publishes too); only a worker's runner claims. */
+export function registerWorkers(app: NestFastifyApplication, runner: TaskRunner, config: Pick<BerthConfig, 'driftMinutes'>): void {
+  const context = app.get(ProcessContext);
+  registerFlows(context, runner, app.get<Tasks>(TASKS));
   const engine = app.get(ProvisioningEngine);
   registerProvisioningHandlers(runner, engine);
   const metering = app.get(Metering);
   runner.addClock(() => engine.supervise());
-  // Closing before submitting: an hour that closes in a tick goes out in the same tick. Missed hours run oldest first.
+  // Supervision and closing share a loop; each marketplace is sent to in one of its own, woken when an hour has closed.
   registerMeteringHandlers(runner, metering);
+  const drift = new DriftClock(context, config.driftMinutes * 60_000);
+  runner.addClock(() => drift.tick());
 }

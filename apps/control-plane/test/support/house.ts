@@ -1,9 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { projectRoot } from '#platform';
+import { connectSandbox, sellerEnvironment } from '../../../../scripts/lib/sandbox-shop.mjs';
 
 export interface Answer {
   status: number;
@@ -37,20 +39,20 @@ export function startProgram(program: string, args: string[], env: Record<string
   });
 }
 
-/** A sandbox and a control plane of their own, on free ports, with an operator's key. */
+/** A sandbox and a control plane of their own that sells on all its marketplaces, on free ports, with an operator's key. */
 export class House {
   readonly folder = mkdtempSync(join(tmpdir(), 'berth-e2e-'));
   sandbox!: Started;
   controlPlane!: Started;
   key = '';
+  private seller: Record<string, string> = {};
 
   async start(): Promise<this> {
     this.sandbox = await startProgram('apps/marketplace-sandbox/src/main.js', [], { SANDBOX_PORT: '0' });
+    this.seller = await sellerEnvironment(this.sandbox.url);
     this.controlPlane = await startProgram('apps/control-plane/src/main.js', [], this.environment());
     this.key = readFileSync(String(this.controlPlane.banner['operatorKeyFile']), 'utf8').trim();
-    await this.call('PUT', `${this.sandbox.url}/sandbox/settings`, {
-      azure: { landingUrl: `${this.controlPlane.url}/landing/azure`, webhookUrl: `${this.controlPlane.url}/webhooks/azure` },
-    });
+    await connectSandbox(this.sandbox.url, this.controlPlane.url);
     return this;
   }
 
@@ -63,9 +65,7 @@ export class House {
       BERTH_STOP_CELLS: 'true',
       BERTH_SANDBOX_URL: this.sandbox.url,
       BERTH_REDIS: process.env['BERTH_TEST_REDIS'] === 'off' ? 'off' : 'auto',
-      AZURE_TENANT_ID: '7b1d2c54-3a0e-4f6b-9c11-5f0e8a4d2b90',
-      AZURE_CLIENT_ID: 'c2a5e0f3-64b7-4d19-8e2a-1b9f7c3d5a68',
-      AZURE_CLIENT_SECRET: 'hs8Q~sandbox-only-invented-secret-0001',
+      ...this.seller,
     };
   }
 
@@ -130,11 +130,84 @@ export class House {
     );
   }
 
+  /** As a buyer's browser posts the marketplace's form; where it is sent to. */
+  async post(marketplace: 'gcp' | 'aws', fields: Record<string, string>): Promise<string> {
+    const answer = await this.call('POST', `${this.controlPlane.url}/landing/${marketplace}`, new URLSearchParams(fields));
+    if (answer.status !== 303) throw new Error(`the landing page answered ${answer.status} ${answer.text}`);
+    return answer.headers.get('location') ?? '';
+  }
+
+  /** The newest of what was refused at the door. */
+  async lastRefused(): Promise<Record<string, unknown>> {
+    return (await this.api('GET', '/refused-events?limit=1')).json.items![0]!;
+  }
+
+  /** Says how much it is going to send and sends nothing: a body that is refused unread cannot be sent to its end. */
+  announce(path: string, bytes: number): Promise<{ status: number; json: unknown }> {
+    return new Promise((resolve, reject) => {
+      const sending = request(this.controlPlane.url + path, {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-www-form-urlencoded', 'content-length': bytes },
+        timeout: 20_000,
+      });
+      sending.once('error', reject).once('timeout', () => sending.destroy(new Error('no answer')));
+      sending.once('response', (answer) => {
+        let text = '';
+        answer.on('data', (chunk: Buffer) => (text += chunk.toString()));
+        answer.once('end', () => {
+          sending.destroy();
+          resolve({ status: answer.statusCode ?? 0, json: JSON.parse(text) as unknown });
+        });
+      });
+      sending.flushHeaders();
+    });
+  }
+
+  /** All of a list, page by page. */
+  async list(path: string): Promise<Record<string, unknown>[]> {
+    const all: Record<string, unknown>[] = [];
+    for (let cursor = ''; ;) {
+      const { json } = await this.api('GET', `/${path}?limit=200${cursor}`);
+      all.push(...json.items!);
+      if (!json['nextCursor']) return all;
+      cursor = `&cursor=${String(json['nextCursor'])}`;
+    }
+  }
+
+  /** The stored message of this key, once it is no longer in work. */
+  async stored(source: string, naturalKey: string): Promise<Record<string, unknown>> {
+    const its = (e: Record<string, unknown>): boolean => e['source'] === source && e['naturalKey'] === naturalKey;
+    const found = await until(
+      async () => (await this.list('inbound-events')).filter(its),
+      (events) => events.length > 0 && events.every((e) => e['state'] !== 'received'),
+    );
+    if (found.length !== 1) throw new Error(`${source} ${naturalKey} is stored ${found.length} times`);
+    return found[0]!;
+  }
+
+  /** All that an outsider could want to change; equal pictures mean that nothing has. */
+  async picture(): Promise<Record<string, unknown>> {
+    const plain = ['tenants', 'subscriptions', 'entitlements', 'quotas'];
+    const moving = ['placements', 'operations', 'findings', 'submissions'];
+    const picture: Record<string, unknown> = {};
+    // What is still at work would change it by itself.
+    await until(
+      () => this.list('operations'),
+      (all) => all.every((o) => o['state'] !== 'running'),
+    );
+    for (const name of plain) picture[name] = await this.list(name);
+    for (const name of moving) picture[name] = (await this.list(name)).map(({ id, state, kind }) => ({ id, state, kind }));
+    return picture;
+  }
+
   async subscriptionOf(externalId: string): Promise<Record<string, unknown>> {
     const { json } = await this.api('GET', '/subscriptions?limit=200');
     return json.items!.find((s) => s['externalSubscriptionId'] === externalId)!;
   }
 }
+
+/** The visit that a redirect leads to. */
+export const sessionOf = (location: string): string => /^\/landing\/s\/([\w-]+)$/.exec(location)?.[1] ?? `no session: ${location}`;
 
 /** Polls with a bound; answers the first value that holds. */
 export async function until<T>(ask: () => Promise<T>, holds: (value: T) => boolean, ms = 20_000): Promise<T> {

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { ControlError, parseBody } from '../shared/http.js';
 import type { GcpDesk } from './desk.js';
+import { pushForgeries } from './pubsub/push-token.js';
 import { forgeries } from './sign-up.js';
 import { CHECK_ERROR_CODES } from './types.js';
 
@@ -21,6 +22,10 @@ export const adjustBody = z.strictObject({
 export const tokenBody = z
   .strictObject({ entitlementId: z.string().optional(), accountId: z.string().optional(), forge: z.enum(forgeries).default('none') })
   .refine((body) => (body.entitlementId === undefined) !== (body.accountId === undefined), 'name an entitlementId or an accountId');
+const messageBody = z
+  .strictObject({ text: z.string().optional(), base64: z.base64().optional() })
+  .refine((body) => (body.text === undefined) !== (body.base64 === undefined), 'give text or base64');
+const pushBody = z.strictObject({ body: z.unknown(), forge: z.enum(pushForgeries).default('none') });
 const changeBody = z.object({ planId: z.string(), atTermEnd: z.coerce.boolean().default(false) });
 
 type IdParams = { Params: { id: string } };
@@ -45,6 +50,17 @@ export function gcpControlRoutes(scope: FastifyInstance, desk: GcpDesk): void {
     const signUp =
       entitlementId === undefined ? await desk.signUpOfAccount(accountId ?? '', forge) : await desk.signUp(entitlementId, forge);
     return reply.code(201).send({ signUp });
+  });
+
+  scope.post('/messages', (request, reply) => {
+    const { text, base64 } = parseBody(messageBody, request.body);
+    const data = text === undefined ? Buffer.from(base64 ?? '', 'base64') : Buffer.from(text, 'utf8');
+    return reply.code(201).send({ messageId: desk.publishAny(data) });
+  });
+  scope.get('/messages', () => ({ unacknowledged: desk.unacknowledged }));
+  scope.post('/pushes', (request) => {
+    const { body, forge } = parseBody(pushBody, request.body);
+    return desk.push(body, forge);
   });
 
   scope.post<IdParams>('/accounts/:id/delete', (request, reply) => {

@@ -4,6 +4,8 @@ import { ControlError } from '../shared/http.js';
 import type { GcpContext } from './context.js';
 import type { GcpLifecycle } from './lifecycle.js';
 import type { Notifications } from './notifications.js';
+import type { PushForgery } from './pubsub/push-token.js';
+import type { PushAnswer, Pusher } from './pubsub/pusher.js';
 import { planOf } from './settings.js';
 import type { Forgery, SignUp, SignUpForm } from './sign-up.js';
 import type { SignUpKeys } from './sign-up-keys.js';
@@ -43,6 +45,7 @@ export class GcpDesk {
     private readonly notifications: Notifications,
     private readonly signUps: SignUp,
     private readonly keys: SignUpKeys,
+    private readonly pusher: Pusher,
   ) {}
 
   get seller(): string {
@@ -86,6 +89,14 @@ export class GcpDesk {
   notify(id: string): number {
     this.entitlement(id);
     return this.notifications.release(id);
+  }
+
+  publishAny(data: Buffer): string {
+    return this.notifications.publishAny(data);
+  }
+
+  get unacknowledged(): number {
+    return this.notifications.unacknowledged;
   }
 
   changePlan(id: string, planId: string, atTermEnd: boolean): void {
@@ -144,6 +155,13 @@ export class GcpDesk {
     }
     state.accounts.delete(id);
     this.notifications.account({ ...account, updateTime: state.stamp() }, 'ACCOUNT_DELETED', null);
+  }
+
+  /** One push of any text with any token, beside the subscription's own messages. */
+  push(body: unknown, forge: PushForgery): Promise<PushAnswer> {
+    this.pusher.align();
+    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    return this.pusher.once(text, forge, String(9_000_000_000_000 + this.context.state.next('pushed')));
   }
 
   rotateKeys(): string {

@@ -12,6 +12,7 @@ import { GcpLifecycle } from './lifecycle.js';
 import { Notifications } from './notifications.js';
 import { procurementRoutes } from './procurement.routes.js';
 import { Broker } from './pubsub/broker.js';
+import { Pusher } from './pubsub/pusher.js';
 import { PubsubServer } from './pubsub/server.js';
 import { ServiceControl } from './service-control.js';
 import { serviceControlRoutes } from './service-control.routes.js';
@@ -43,6 +44,8 @@ export class GcpMarketplace {
   private readonly pubsub: PubsubServer;
   private readonly notifications: Notifications;
   private readonly lifecycle: GcpLifecycle;
+  private readonly pusher: Pusher;
+  private madeOidcKeys: SignUpKeys | undefined;
 
   constructor(private readonly parts: GcpParts) {
     const { store, clock, faults, settings } = parts;
@@ -50,10 +53,11 @@ export class GcpMarketplace {
     this.keys = new SignUpKeys(store);
     this.context = { clock, faults, settings, state };
     this.broker = new Broker(store);
-    this.pubsub = new PubsubServer(this.broker, store, '127.0.0.1');
+    this.pubsub = new PubsubServer(this.broker, store, '127.0.0.1', settings);
+    this.pusher = new Pusher(this.context, this.broker, () => this.oidcKeys);
     this.notifications = new Notifications(this.context, this.broker);
     this.lifecycle = new GcpLifecycle(this.context, this.notifications);
-    this.desk = new GcpDesk(this.context, this.lifecycle, this.notifications, new SignUp(this.context, this.keys), this.keys);
+    this.desk = new GcpDesk(this.context, this.lifecycle, this.notifications, new SignUp(this.context, this.keys), this.keys, this.pusher);
     this.ensureSubscription();
     parts.billed.addSource(() =>
       state.usage.values().map((usage) => ({
@@ -69,6 +73,12 @@ export class GcpMarketplace {
     );
   }
 
+  /** Made when they are first needed: most runs pull. */
+  private get oidcKeys(): SignUpKeys {
+    this.madeOidcKeys ??= new SignUpKeys(this.parts.store, 'gcp.oidcKeys', 'federated-signon.system.gserviceaccount.com');
+    return this.madeOidcKeys;
+  }
+
   /** The publisher's subscription on Google's topic, as its console would have made them. */
   private ensureSubscription(): void {
     const [topic, name] = [topicOf(this.parts.settings()), subscriptionOf(this.parts.settings())];
@@ -82,11 +92,13 @@ export class GcpMarketplace {
   }
 
   close(): void {
+    this.pusher.close();
     this.pubsub.close();
   }
 
   /** Everything that time has made due; waits until connected subscribers have taken it. */
   async runDue(): Promise<boolean> {
+    this.pusher.align();
     const moved = this.runTimers();
     const waited = this.broker.busy;
     const end = performance.now() + DRAIN_MS;
@@ -96,6 +108,7 @@ export class GcpMarketplace {
 
   /** The same without waiting. */
   tick(): void {
+    this.pusher.align();
     this.runTimers();
   }
 
@@ -141,6 +154,10 @@ export class GcpMarketplace {
             return form === 'x509' ? this.keys.certificates() : this.keys.jwks();
           },
         );
+        scope.get('/oauth2/v1/certs', { config: { operation: 'oidcKeys' } }, (_request, reply) => {
+          reply.header('cache-control', `public, max-age=${this.parts.settings().keysMaxAgeSeconds}, must-revalidate, no-transform`);
+          return this.oidcKeys.certificates();
+        });
         done();
       },
       { prefix: '/gcp' },

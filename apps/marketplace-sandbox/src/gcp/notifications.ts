@@ -1,7 +1,7 @@
 import { SECOND } from '../shared/clock.js';
 import type { GcpContext } from './context.js';
 import type { Broker } from './pubsub/broker.js';
-import { topicOf } from './settings.js';
+import { subscriptionOf, topicOf } from './settings.js';
 import type { GcpAccount, GcpEntitlement, GcpNotification } from './types.js';
 
 const REORDER_WITHIN_MS = 300 * SECOND;
@@ -53,6 +53,16 @@ export class Notifications {
     const waiting = this.context.state.notificationsOf(entitlementId).filter((one) => one.state !== 'published');
     for (const one of waiting) this.publish(one);
     return waiting.length;
+  }
+
+  /** Anything, as it is, on Google's topic; answers the message's id. */
+  publishAny(data: Buffer): string {
+    return this.broker.publish(topicOf(this.context.settings()), data.toString('base64'));
+  }
+
+  /** Messages that the publisher's subscription has not acknowledged. */
+  get unacknowledged(): number {
+    return this.broker.backlog(subscriptionOf(this.context.settings()));
   }
 
   /** Publishes what is due. */

@@ -34,6 +34,15 @@ export const gcpSettingsSchema = z
     /** `aud` of sign-up tokens is the first one. */
     audiences: z.array(z.string().min(1)).min(1),
     signUpUrl: localUrl.default('http://127.0.0.1:4000/landing/gcp'),
+    /** Where the publisher's subscription pushes to; unset, it is pulled from (contract gcp §3, "Pull vs push"). */
+    pushEndpoint: localUrl.nullish(),
+    /** `aud` of a push's token; by default the endpoint's URL. */
+    pushAudience: z.string().min(1).optional(),
+    pushServiceAccount: z.string().min(1).default('marketplace-push@harbor-storage-public.iam.gserviceaccount.com'),
+    /** What GetSubscription shows of the publisher's subscription. */
+    ackDeadlineSeconds: z.number().int().min(10).max(600).default(60),
+    exactlyOnce: z.boolean().default(false),
+    deadLetterTopic: z.string().min(1).optional(),
     requireBearer: z.boolean().default(false),
     /** `summed`: every accepted report is billed, whatever its operationId; sources differ (contract gcp §4, Dedupe). */
     dedupe: z.enum(['trusted', 'summed']).default('trusted'),
@@ -84,4 +93,9 @@ export function topicOf(settings: GcpSettings): string {
 
 export function subscriptionOf(settings: GcpSettings): string {
   return `projects/${settings.projectId}/subscriptions/${settings.subscription}`;
+}
+
+export function pushOf(settings: GcpSettings): { endpoint: string | undefined; audience: string; serviceAccount: string } {
+  const endpoint = settings.pushEndpoint ?? undefined;
+  return { endpoint, audience: settings.pushAudience ?? endpoint ?? '', serviceAccount: settings.pushServiceAccount };
 }

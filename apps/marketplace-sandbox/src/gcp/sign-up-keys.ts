@@ -15,12 +15,16 @@ interface StoredKey {
 
 const DAY_MS = 86_400_000;
 
-/** Google's keys for sign-up tokens; they survive a restart, as clients keep them. Life and signatures use real time. */
+/** Google's keys for sign-up tokens, or for OIDC tokens; they survive a restart, as clients keep them. Life and signatures use real time. */
 export class SignUpKeys {
   private readonly table: Table<StoredKey>;
 
-  constructor(store: Store) {
-    this.table = store.table('gcp.keys');
+  constructor(
+    store: Store,
+    table = 'gcp.keys',
+    private readonly signer = SIGNER,
+  ) {
+    this.table = store.table(table);
     while (this.table.size < 2) this.rotate();
   }
 
@@ -31,7 +35,7 @@ export class SignUpKeys {
     const sequence = (this.sorted().at(-1)?.sequence ?? 0) + 1;
     const certificate = selfSignedCertificate({
       privateKey,
-      commonName: SIGNER.replace('@', '.'),
+      commonName: this.signer.replace('@', '.'),
       serial: Buffer.concat([Buffer.from([1]), randomBytes(7)]),
       notBefore: new Date(Date.now() - DAY_MS),
       notAfter: new Date(Date.now() + 3650 * DAY_MS),
@@ -39,6 +43,10 @@ export class SignUpKeys {
     this.table.put(kid, { kid, privateJwk: privateKey.export({ format: 'jwk' }), certificate, sequence });
     for (const old of this.sorted().slice(0, -3)) this.table.delete(old.kid);
     return kid;
+  }
+
+  get currentKid(): string {
+    return this.sorted().at(-1)?.kid ?? '';
   }
 
   certificates(): Record<string, string> {

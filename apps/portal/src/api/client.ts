@@ -1,13 +1,14 @@
-// The only place that knows where the API's types come from: to be swapped for `openapi/generated/control-plane.ts`.
+// The types come from the control plane's own description: `npm run generate` renews them, `npm run check` tells when they are stale.
 import createClient from 'openapi-fetch';
-import type { components, paths } from './types.js';
+import type { components, paths } from '../../../../openapi/generated/control-plane.js';
 
 type Schemas = components['schemas'];
 export type LandingSession = Schemas['LandingSession'];
 export type LandingDetails = Schemas['LandingDetails'];
 export type LandingProgress = Schemas['LandingProgress'];
 export type LandingEndpoint = Schemas['LandingEndpoint'];
-export type Marketplace = Schemas['LandingMarketplace'];
+export type Marketplace = LandingSession['marketplace'];
+export type Problem = Schemas['Problem'];
 export type FieldError = Schemas['FieldError'];
 
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -18,6 +19,8 @@ export class RefusedError extends Error {
     readonly code: string,
     readonly detail: string,
     readonly errors: readonly FieldError[],
+    /** Names this very answer to support. */
+    readonly instance: string | null,
   ) {
     super(detail);
     this.name = 'RefusedError';
@@ -58,11 +61,11 @@ async function settle(request: Promise<Answer>): Promise<SessionAnswer> {
     const date = Date.parse(response.headers.get('date') ?? '');
     return { session: data, serverTime: Number.isNaN(date) ? null : date };
   }
-  const problem = error as Partial<Schemas['Problem']> | undefined;
+  const problem = error as Partial<Problem> | undefined;
   const refused = response.status >= 400 && response.status < 500 && ![408, 425, 429].includes(response.status);
   // A 404 page without our code comes from a proxy while the server restarts, not from the server.
   if (refused && typeof problem?.code === 'string') {
-    throw new RefusedError(problem.code, problem.detail ?? '', problem.errors ?? []);
+    throw new RefusedError(problem.code, problem.detail ?? '', problem.errors ?? [], problem.instance ?? null);
   }
   throw new UnreachableError(response.status);
 }

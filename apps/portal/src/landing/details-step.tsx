@@ -129,6 +129,9 @@ export function DetailsStep({ queryClient, session, onSent }: DetailsStepProps) 
                       ? refusal.detail
                       : 'We could not reach the server. What you entered is still here: wait a moment and press the button again.'}
                   </Text>
+                  {refusal?.instance && refusal.code !== 'landing.details_invalid' && (
+                    <Text size="sm">Reference for support: {refusal.instance}</Text>
+                  )}
                   {otherErrors.map(({ field, message }) => (
                     <Text size="sm" key={field}>
                       {message}

@@ -14,9 +14,9 @@ const termUnits: Readonly<Record<string, string>> = {
 };
 
 function formatTerm({ startsAt, endsAt, unit }: NonNullable<LandingSession['purchase']['term']>): string {
-  const days = [startsAt, endsAt].map((instant) => Date.parse(instant)).filter((instant) => !Number.isNaN(instant));
+  const days = [startsAt, endsAt].map((instant) => Date.parse(instant ?? '')).filter((instant) => !Number.isNaN(instant));
   const span = days.map((instant) => day.format(instant)).join(' – ');
-  const words = termUnits[unit] ?? unit;
+  const words = unit && (termUnits[unit] ?? unit);
   return words ? `${span} (${words})` : span;
 }
 

@@ -1,8 +1,8 @@
 import { Alert, Button, Group, Stack, Text } from '@mantine/core';
 import type { LandingSession } from '../api/client.js';
 import { FocusHeading } from '../ui/focus-heading.js';
+import { ValueField } from '../ui/value-field.js';
 import { marketplaceWords, type MarketplaceWords } from './marketplace-words.js';
-import { buyersText } from './progress-words.js';
 import { PurchaseSummary } from './purchase-summary.js';
 
 interface Words {
@@ -29,16 +29,16 @@ function wordsOf(state: LandingSession['state'], { name }: MarketplaceWords): Wo
   return {
     title: 'Your storage could not be set up',
     detail: 'Something went wrong on our side. Your purchase is known and your details are kept: you need not enter them again.',
-    remedy: 'Write to us and name the reference below.',
+    remedy: 'Write to us and give the reference below.',
   };
 }
 
 export function StoppedScreen({ session, takesFocus }: { readonly session: LandingSession; readonly takesFocus: boolean }) {
   const { state, problem, support } = session;
-  // The whole id opens this page, so it does not belong into a mail; its start is enough to find it.
-  const reference = session.sessionId.slice(0, 8);
+  // Of the server: it can be looked up there and opens nothing, as the id of this page does.
+  const { reference } = support;
   const marketplace = marketplaceWords(session.marketplace);
-  const mail = `mailto:${support.email}?subject=${encodeURIComponent(`Set-up of storage (${reference})`)}`;
+  const mail = `mailto:${support.email}?subject=${encodeURIComponent(`Set-up of storage: ${reference}`)}`;
   const words = wordsOf(state, marketplace);
   return (
     <div className="twoColumns newsFirst">
@@ -46,16 +46,16 @@ export function StoppedScreen({ session, takesFocus }: { readonly session: Landi
         <Stack gap="md">
           <FocusHeading takesFocus={takesFocus}>{words.title}</FocusHeading>
           <Alert color={state === 'suspended' ? 'yellow' : state === 'failed' ? 'red' : 'gray'} variant="light">
-            {words.detail}
-            {buyersText(problem?.detail) && (
+            <Text size="sm">{words.detail}</Text>
+            {problem && (
               <Text size="sm" mt={6}>
-                {problem?.detail}
+                {problem.detail}
               </Text>
             )}
           </Alert>
           <div>
             <Text fw={600}>What to do</Text>
-            <Text>{buyersText(problem?.remedy) ?? words.remedy}</Text>
+            <Text>{problem?.remedy ?? words.remedy}</Text>
           </div>
           <Group>
             {/* What stands out is what helps: a failure is ours to mend, all else is settled with the marketplace. */}
@@ -72,10 +72,12 @@ export function StoppedScreen({ session, takesFocus }: { readonly session: Landi
               {marketplace.manageLabel}
             </Button>
           </Group>
-          <Text size="sm" c="dimmed">
-            Reference: {reference}
-            {problem && ` · ${problem.code}`}
-          </Text>
+          <ValueField label="Reference for support" value={reference} />
+          {problem && (
+            <Text size="sm" c="dimmed">
+              Code: {problem.code}
+            </Text>
+          )}
         </Stack>
       </section>
       <PurchaseSummary session={session} />

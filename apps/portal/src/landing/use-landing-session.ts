@@ -3,13 +3,13 @@ import { readSession, RefusedError, type LandingEndpoint, type LandingSession, t
 
 export interface SessionView {
   readonly session: LandingSession;
-  /** Age of the present phase when the answer arrived, or null where the server's clocks do not allow to tell. */
-  readonly phaseAge: number | null;
+  /** Age of the present step when the answer arrived, or null where the server's clocks do not allow to tell. */
+  readonly stepAge: number | null;
   /** performance.now() of the answer. */
   readonly receivedAt: number;
 }
 
-const MAX_PHASE_AGE_MS = 48 * 3_600_000;
+const MAX_STEP_AGE_MS = 48 * 3_600_000;
 const RETRY_MS = [1_000, 1_000, 2_000, 4_000, 8_000];
 
 export const sessionKey = (sessionId: string) => ['landing-session', sessionId] as const;
@@ -28,8 +28,8 @@ export function toView(known: SessionView | undefined, { session, serverTime }: 
   const since = Date.parse(session.progress?.since ?? '');
   const age = serverTime === null ? Number.NaN : serverTime - since;
   // `since` may be business time, which can run ahead of the real time of the Date header.
-  const believable = age > -2_000 && age < MAX_PHASE_AGE_MS;
-  return { session: keepSecrets(known?.session, session), phaseAge: believable ? Math.max(0, age) : null, receivedAt: performance.now() };
+  const believable = age > -2_000 && age < MAX_STEP_AGE_MS;
+  return { session: keepSecrets(known?.session, session), stepAge: believable ? Math.max(0, age) : null, receivedAt: performance.now() };
 }
 
 /** Quick while something may happen any moment, slower the longer it takes. */

@@ -17,11 +17,23 @@ export type LandingDetails = z.infer<typeof landingDetails>;
 
 const SESSION_MS = 24 * 3_600_000;
 
+interface SessionRow {
+  session_hash: string;
+  marketplace: Marketplace;
+  subscription_id: string;
+  completed_at: Date | null;
+  details: string | null;
+  expires_at: Date;
+  gave_first_details: boolean;
+}
+
 export interface LandingSession {
   sessionHash: string;
   marketplace: Marketplace;
   subscriptionId: string;
   completedAt: Date | null;
+  /** Of all visits of the purchase this one gave the details first: only it is shown secrets. */
+  gaveFirstDetails: boolean;
   details: LandingDetails | null;
   expiresAt: Date;
 }
@@ -46,19 +58,14 @@ export class Landings {
     return sessionId;
   }
 
-  find(tx: Tx, sessionId: string): Promise<LandingSession> {
-    return this.read(tx, sessionId, '');
-  }
-
-  private async read(tx: Tx, sessionId: string, lock: '' | 'for update'): Promise<LandingSession> {
-    const [row] = await tx.query<{
-      session_hash: string;
-      marketplace: Marketplace;
-      subscription_id: string;
-      completed_at: Date | null;
-      details: string | null;
-      expires_at: Date;
-    }>(`select * from landing_sessions where session_hash = $1 ${lock}`, [sha256Hex(sessionId)]);
+  async find(tx: Tx, sessionId: string): Promise<LandingSession> {
+    const [row] = await tx.query<SessionRow>(
+      `select s.*, s.completed_at is not null and not exists (
+                select 1 from landing_sessions o where o.subscription_id = s.subscription_id
+                   and (o.completed_at, o.session_hash) < (s.completed_at, s.session_hash)) as gave_first_details
+         from landing_sessions s where s.session_hash = $1`,
+      [sha256Hex(sessionId)],
+    );
     if (!row) throw new ProblemError('not_found', 'landing.session_unknown', 'This page is not known. Open it again from the marketplace.');
     if (row.expires_at <= this.clock.now())
       throw new ProblemError('gone', 'landing.session_expired', 'This page has expired. Open it again from the marketplace.');
@@ -67,19 +74,27 @@ export class Landings {
       marketplace: row.marketplace,
       subscriptionId: row.subscription_id,
       completedAt: row.completed_at,
+      gaveFirstDetails: row.gave_first_details,
       expiresAt: row.expires_at,
       details: row.details ? (JSON.parse(this.sealer.open(row.details, 'landing.details')) as LandingDetails) : null,
     };
   }
 
   /**
-   * The completed landing makes the tenant. On a purchase that already has one (auto-activated, or a second visit) it sets
-   * display name and contact only. Throws `landing.details_invalid` with a list of fields, `landing.already_completed`.
+   * The completed landing makes the tenant. On a purchase that already has one (auto-activated, or a visit with a token of
+   * its own) it sets display name and contact only. A token is good for one completion, however many visits it opened: who
+   * presents it again may be somebody else. Throws `landing.details_invalid` with a list of fields, `landing.already_completed`.
    */
   async complete(tx: Tx, sessionId: string, input: unknown): Promise<{ subscriptionId: string; tenantId: string; created: boolean }> {
-    // Locked: of two submissions at once the second finds the first one's.
-    const session = await this.read(tx, sessionId, 'for update');
-    if (session.completedAt)
+    const session = await this.find(tx, sessionId);
+    // Locked in one order: of two submissions at once the second finds the first one's.
+    const visits = await tx.query<{ completed_at: Date | null }>(
+      `select completed_at from landing_sessions
+        where subscription_id = $1 and token_hash = (select token_hash from landing_sessions where session_hash = $2)
+        order by session_hash for update`,
+      [session.subscriptionId, session.sessionHash],
+    );
+    if (visits.some((visit) => visit.completed_at))
       throw new ProblemError('conflict', 'landing.already_completed', 'The details of this purchase have been given already.');
     const parsed = landingDetails.safeParse(input);
     const errors = parsed.success ? [] : parsed.error.issues.map((i) => ({ field: i.path.join('.'), message: i.message }));

@@ -96,18 +96,3 @@ export const listQuotas = (tx: Tx, q: PageQuery): Promise<Page<QuotaRow>> =>
     'quota_id',
     q,
   );
-
-export interface FulfillmentEventRow extends Record<string, unknown> {
-  fulfillment_event_id: string;
-  inbox_id: string | null;
-  kind: string;
-  occurred_at: Date;
-  note: string;
-  outcome: string;
-  recorded_at: Date;
-}
-export const timeline = (tx: Tx, subscriptionId: string): Promise<FulfillmentEventRow[]> =>
-  tx.query<FulfillmentEventRow>(
-    'select fulfillment_event_id, inbox_id, kind, occurred_at, note, outcome, recorded_at from fulfillment_events where subscription_id = $1 order by recorded_at, fulfillment_event_id',
-    [subscriptionId],
-  );

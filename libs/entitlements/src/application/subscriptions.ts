@@ -3,7 +3,7 @@ import type { FulfillmentEvent, Marketplace, SubscriptionTruth } from '#marketpl
 import { actionTowards, isOver, nextState, type SubscriptionAction } from '../domain/subscription-states.js';
 import type { PlanVersion } from '../domain/plan-version.js';
 import { SubscriptionRecord } from '../infra/subscription.record.js';
-import { factChanges, sameInstant } from '../domain/facts.js';
+import { factChanges, notedOf, sameInstant } from '../domain/facts.js';
 import { currentSegment } from '../infra/segments.sql.js';
 import type { Catalog } from './catalog.js';
 import { alignSegments, cutAt } from './cuts.js';
@@ -63,7 +63,7 @@ export class Subscriptions {
         result: 'parked',
         subscriptionId: (await this.find(tx, id)) ? id : null,
         code: 'gone',
-        why: 'the marketplace does not know this purchase',
+        why: notedOf(event) ?? 'the marketplace does not know this purchase',
       };
     const plan = await this.catalog.latest(tx, truth.marketplace, truth.externalOfferId, truth.externalPlanId);
     let record = await this.lock(tx, id);
@@ -103,7 +103,7 @@ export class Subscriptions {
     }
     return changes.length > 0
       ? { result: 'applied', subscriptionId: id, changes }
-      : { result: 'unchanged', subscriptionId: id, why: 'nothing new' };
+      : { result: 'unchanged', subscriptionId: id, why: notedOf(event) ?? 'nothing new' };
   }
 
   /** Facts and state follow the truth, then one cut is made for both. Answers whether the plan could not be mapped. */

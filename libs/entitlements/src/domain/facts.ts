@@ -1,4 +1,4 @@
-import type { SubscriptionTruth } from '#marketplaces/core';
+import type { FulfillmentEvent, SubscriptionTruth } from '#marketplaces/core';
 
 /** What of a purchase makes a cut when it changes: each segment is under one plan, quantity and term. */
 export interface PurchaseFacts {
@@ -24,3 +24,6 @@ export function factChanges(facts: PurchaseFacts, truth: SubscriptionTruth): Fac
 }
 
 export const sameInstant = (a: Date | null, b: Date | null): boolean => (a?.getTime() ?? null) === (b?.getTime() ?? null);
+
+/** Why nothing comes of an event that is only noted: its own words say more than ours. */
+export const notedOf = (event: FulfillmentEvent): string | null => (event.kind === 'noted' ? event.note : null);

@@ -6,12 +6,14 @@ export const isFields = (value: unknown): value is Fields => typeof value === 'o
 export const fieldsOf = (value: unknown): Fields => (isFields(value) ? value : {});
 
 const MAX_TEXT = 512;
+/** What Postgres takes neither as text nor as JSON: NUL, and a half of a surrogate pair. */
+const UNSTORABLE = /[\0\ud800-\udfff]/u;
 
-/** Text without stray blanks (a sample of AWS has one, contract aws §4.2); empty and endless ones are null. */
+/** Text without stray blanks (a sample of AWS has one, contract aws §4.2); empty, endless and unstorable ones are null. */
 export function textOf(value: unknown): string | null {
   if (typeof value !== 'string') return null;
   const text = value.trim();
-  return text === '' || text.length > MAX_TEXT ? null : text;
+  return text === '' || text.length > MAX_TEXT || UNSTORABLE.test(text) ? null : text;
 }
 
 const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})$/i;

@@ -10,7 +10,8 @@ const SUPERSEDED = new Set(['RENEWED', 'REPLACED', 'SUPERSEDED']);
 
 interface Told {
   kind: FulfillmentEventKind;
-  refs: Partial<AwsRefs>;
+  /** Null: a type that we do not act on tells nothing of the purchase, and so cannot make one either. */
+  refs: Partial<AwsRefs> | null;
   note?: string;
   effectiveAt?: Date;
 }
@@ -31,15 +32,8 @@ export function normalise(message: StoredInbound): FulfillmentEvent[] {
   };
   if (!event.licenseId && !event.agreementId) return [{ ...base, kind: 'noted', externalSubscriptionId: '', truth: null }];
   const agreementIds = event.agreementId ? [event.agreementId] : [];
-  const refs: AwsRefs = {
-    ...NOTHING_KNOWN,
-    licenseId: event.licenseId ?? '',
-    agreementIds,
-    lastEventAt: at,
-    ...parties(event, at),
-    ...told.refs,
-  };
-  const truth = truthOfRefs(refs, message.receivedAt);
+  const facts = { ...NOTHING_KNOWN, licenseId: event.licenseId ?? '', agreementIds, lastEventAt: at, ...parties(event, at) };
+  const truth = told.refs && truthOfRefs({ ...facts, ...told.refs }, message.receivedAt);
   return [
     event.licenseId
       ? { ...base, externalSubscriptionId: event.licenseId, truth }
@@ -74,7 +68,7 @@ function tell(event: Envelope, at: string): Told {
       return ended(textOf(agreement['status'])?.toUpperCase() ?? 'no status', at);
     // Advisories are for people: AWS says not to revoke on them. The rest announces, asks or accounts (contract aws §4.1).
     default:
-      return { kind: 'noted', refs: {} };
+      return { kind: 'noted', refs: null, note: 'not a type we act on' };
   }
 }
 

@@ -36,7 +36,7 @@ export interface AzureAdapterDeps {
 }
 
 /** An Azure adapter has all that the port knows. */
-export type AzureAdapter = Required<Omit<MarketplaceAdapter, 'mergeTruth' | 'pull'>>;
+export type AzureAdapter = Required<Omit<MarketplaceAdapter, 'mergeTruth' | 'pull' | 'bootChecks' | 'listWaitingBuyers'>>;
 
 /** The Azure Marketplace behind the marketplace port. Throws a zod error where the settings are wrong. */
 export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapterDeps): AzureAdapter {
@@ -68,6 +68,8 @@ export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapter
     batchKey: (): string => 'azure',
     deadlines,
     readBack: (query: ReadBackQuery): Promise<ReadBackLine[]> => metering.readBack(query),
+    // No limits are documented for List; "no polling of it more than needed" (contract azure §3, throttling).
+    listing: { minIntervalMs: 3_600_000, lagMs: 600_000 },
     listAll: (): AsyncIterable<SubscriptionTruth> => reader.list(),
     doctor: (options) => doctor(settings, { tokens, api, keys, reader }, options),
   };

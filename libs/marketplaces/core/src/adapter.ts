@@ -117,6 +117,14 @@ export interface UsageTraits {
   safeResend: boolean;
 }
 
+/** Facts of how a marketplace lists purchases, used by the drift job. */
+export interface ListingTraits {
+  /** Its list may be asked for no more often, in business milliseconds. */
+  minIntervalMs: number;
+  /** What is younger there or here may not be shown yet, in milliseconds. */
+  lagMs: number;
+}
+
 /**
  * The marketplace port. Adapters are stateless: what they must remember about a purchase is in its `refs`. Methods that read
  * have time-outs; methods that change something are called between a call's intent and outcome by the caller. Errors:
@@ -166,8 +174,14 @@ export interface MarketplaceAdapter {
 
   /** All purchases of ours the marketplace lists; foreign offers are the caller's to leave alone. */
   listAll?(): AsyncIterable<SubscriptionTruth>;
+  /** Present where `listAll` is. */
+  readonly listing?: ListingTraits;
+  /** Buyer accounts that wait for our approval (Google); an approval can be lost or taken back without a message. */
+  listWaitingBuyers?(): AsyncIterable<{ buyerAccountId: string }>;
   /** Checks of configuration, reachability and, with `listings`, of our catalog against the listing; each with a remedy. Changes nothing. */
   doctor(options?: DoctorOptions): Promise<Check[]>;
+  /** The few of them that are worth asking at every start, because nothing else would show the fault; the caller logs them. */
+  bootChecks?(): Promise<Check[]>;
 }
 
 export interface UsageItemInput {

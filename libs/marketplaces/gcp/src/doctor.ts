@@ -1,14 +1,11 @@
-import { type Check, type DoctorOptions, MarketplaceRefusal, timeLimited } from '#marketplaces/core';
-import { errorText } from '#platform';
-import { type AuthHeader, pubSubOf } from './access-token.js';
+import { type Check, type DoctorOptions, MarketplaceRefusal } from '#marketplaces/core';
+import type { AuthHeader } from './access-token.js';
+import { checker, LINK } from './check.js';
 import { listingChecks } from './doctor-listing.js';
-import { fieldsOf } from './liberal.js';
 import type { Procurement } from './procurement.js';
-import { subscriptionName } from './pull.js';
-import { type GcpSettings, TIMEOUTS_MS } from './settings.js';
+import type { GcpSettings } from './settings.js';
 import type { SigningKeys } from './signing-keys.js';
-
-const LINK = 'A right in IAM is not enough: link the service account in Producer Portal for Procurement, Pub/Sub and Service Control.';
+import { subscriptionChecks } from './subscription-checks.js';
 
 export async function doctor(
   settings: GcpSettings,
@@ -62,7 +59,7 @@ export async function doctor(
     list,
     signing,
     audiences,
-    await pubSub(settings, check),
+    ...(await subscriptionChecks(settings, options.timeoutMs)),
     ...(await listingChecks(settings, procurement, options, list.result === 'pass')),
     {
       check: 'gcp.service_control',
@@ -73,41 +70,3 @@ export async function doctor(
     },
   ];
 }
-
-async function pubSub(settings: GcpSettings, check: ReturnType<typeof checker>): Promise<Check> {
-  const name = subscriptionName(settings.subscription);
-  let expires: string | null = null;
-  const found = await check(
-    'gcp.pubsub',
-    async () => {
-      const client = pubSubOf(settings);
-      try {
-        const [metadata] = await client.subscription(name).getMetadata({ timeout: TIMEOUTS_MS.pubsub, maxRetries: 0 });
-        const seconds = Number(fieldsOf(fieldsOf(fieldsOf(metadata)['expirationPolicy'])['ttl'])['seconds'] ?? 0);
-        if (seconds > 0) expires = `${Math.round(seconds / 86_400)} days`;
-        return `the subscription ${name} is there`;
-      } finally {
-        await client.close();
-      }
-    },
-    () =>
-      `Create ${name} in ${settings.projectId} on the topic projects/cloudcommerceproc-prod/topics/${settings.providerId} as the linked service account. ${LINK}`,
-  );
-  if (found.result !== 'pass' || expires === null) return found;
-  return {
-    ...found,
-    result: 'warn',
-    detail: `an idle ${name} is deleted after ${String(expires)}`,
-    remedy: 'Set its expiration policy to never.',
-  };
-}
-
-const checker =
-  (timeoutMs: number | undefined) =>
-  async (name: string, work: () => Promise<string>, remedy: (error: unknown) => string): Promise<Check> => {
-    try {
-      return { check: name, result: 'pass', detail: await timeLimited(work, timeoutMs) };
-    } catch (error) {
-      return { check: name, result: 'fail', detail: errorText(error), remedy: remedy(error) };
-    }
-  };

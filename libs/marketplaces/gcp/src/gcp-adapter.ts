@@ -20,8 +20,11 @@ import { GcpMetering } from './metering.js';
 import { normalise } from './normalise.js';
 import { Procurement } from './procurement.js';
 import { Puller } from './pull.js';
+import { verifyPush } from './push.js';
 import type { GcpSettings, Http } from './settings.js';
 import { SigningKeys } from './signing-keys.js';
+import { subscriptionChecks } from './subscription-checks.js';
+import { signUpOf } from './truth.js';
 import { batchKey, buildUsageItem, deadlines, gcpUsage } from './usage-item.js';
 
 export interface GcpAdapterDeps {
@@ -34,15 +37,16 @@ export interface GcpAdapterDeps {
   accessToken?: () => Promise<string>;
 }
 
-/** Messages are pulled, the truth is read, and there is no read-back of usage. */
-export type GcpAdapter = Required<Omit<MarketplaceAdapter, 'verifyInbound' | 'mergeTruth' | 'decisionAnswer' | 'readBack'>>;
+/** Messages are pulled or pushed, the truth is read, and there is no read-back of usage. */
+export type GcpAdapter = Required<Omit<MarketplaceAdapter, 'verifyInbound' | 'pull' | 'mergeTruth' | 'decisionAnswer' | 'readBack'>> &
+  Pick<MarketplaceAdapter, 'verifyInbound' | 'pull'>;
 
 /** Google Cloud Marketplace behind the marketplace port. */
 export function createGcpAdapter(settings: GcpSettings, deps: GcpAdapterDeps): GcpAdapter {
   const { http, clock, logger } = deps;
   const auth = authHeaderOf(settings, deps.accessToken);
   const api = new ApiClient(http, auth, logger);
-  const keys = new SigningKeys(settings, http);
+  const keys = new SigningKeys(settings.signUpKeysUrl, http);
   const procurement = new Procurement(settings, api, clock, (name) =>
     logger?.warn({ name }, 'google lists an entitlement that cannot be read; left out'),
   );
@@ -50,7 +54,7 @@ export function createGcpAdapter(settings: GcpSettings, deps: GcpAdapterDeps): G
   const metering = new GcpMetering(settings, api, procurement);
   return {
     marketplace: 'gcp',
-    usage: gcpUsage(settings.safeResend ?? true),
+    usage: gcpUsage(settings.safeResend),
     normalise: (message: StoredInbound): Promise<FulfillmentEvent[]> => normalise(message, procurement, settings.providerId),
     readTruth: async (externalSubscriptionId: string): Promise<SubscriptionTruth | null> =>
       (await procurement.entitlement(externalSubscriptionId))?.truth ?? null,
@@ -59,18 +63,36 @@ export function createGcpAdapter(settings: GcpSettings, deps: GcpAdapterDeps): G
     acknowledge: (truth: SubscriptionTruth, { tenantId }: { tenantId: string }): Promise<void> => changes.acknowledge(truth, tenantId),
     answerChange: (truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean; reason?: string }): Promise<void> =>
       changes.answerChange(truth, change, answer),
+    ...inbound(settings, http, logger),
+    buildUsageItem: (input: UsageItemInput): UsageWireItem => buildUsageItem(input, settings.serviceName),
+    submitUsage: (items: UsageWireItem[]): Promise<UsageItemOutcome[]> => metering.submit(items),
+    batchKey,
+    deadlines,
+    // No quota is published; a public handler limits itself to 15 calls in 15 minutes (contract gcp §2, errors).
+    listing: { minIntervalMs: 900_000, lagMs: 600_000 },
+    listAll: async function* (): AsyncIterable<SubscriptionTruth> {
+      for await (const entitlement of procurement.list()) yield entitlement.truth;
+    },
+    listWaitingBuyers: async function* (): AsyncIterable<{ buyerAccountId: string }> {
+      for await (const account of procurement.accounts()) if (signUpOf(account) === 'PENDING') yield { buyerAccountId: account.id };
+    },
+    doctor: (options) => doctor(settings, auth, procurement, keys, options),
+    bootChecks: () => subscriptionChecks(settings),
+  };
+}
+
+/** A subscription is pulled from or pushes, never both. */
+function inbound(settings: GcpSettings, http: Http, logger: Logger | undefined): Pick<MarketplaceAdapter, 'verifyInbound' | 'pull'> {
+  const { push } = settings;
+  if (push) {
+    const oidcKeys = new SigningKeys(settings.oidcKeysUrl, http);
+    return { verifyInbound: (request) => verifyPush(request, settings, push, oidcKeys) };
+  }
+  return {
     pull: async (sink: (message: PulledMessage) => Promise<void>): Promise<{ stop(): Promise<void> }> => {
       const puller = new Puller(settings, sink, logger);
       puller.open();
       return { stop: () => puller.stop() };
     },
-    buildUsageItem: (input: UsageItemInput): UsageWireItem => buildUsageItem(input, settings.serviceName),
-    submitUsage: (items: UsageWireItem[]): Promise<UsageItemOutcome[]> => metering.submit(items),
-    batchKey,
-    deadlines,
-    listAll: async function* (): AsyncIterable<SubscriptionTruth> {
-      for await (const entitlement of procurement.list()) yield entitlement.truth;
-    },
-    doctor: (options) => doctor(settings, auth, procurement, keys, options),
   };
 }

@@ -8,11 +8,14 @@ export function isFields(value: unknown): value is Fields {
 export const fieldsOf = (value: unknown): Fields => (isFields(value) ? value : {});
 export const listOf = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
 
+/** What Postgres takes neither as text nor as JSON: NUL, and a half of a surrogate pair. */
+const UNSTORABLE = /[\0\ud800-\udfff]/u;
+
 /** Google leaves unset texts out or empty: both are null. */
 export function textOf(value: unknown): string | null {
   if (typeof value !== 'string') return null;
   const text = value.trim();
-  return text === '' ? null : text;
+  return text === '' || UNSTORABLE.test(text) ? null : text;
 }
 
 const INSTANT = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})$/i;

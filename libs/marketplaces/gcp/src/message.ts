@@ -28,12 +28,16 @@ export function notificationOf(text: string): Notification | null {
   };
 }
 
+/** The inbox holds a key in an index, whose entries have a limit: a message with a longer one could never be stored. */
+const MAX_KEY = 512;
+
 const hashKey = (data: Uint8Array): string => `sha256:${createHash('sha256').update(data).digest('hex')}`;
 
 /** One purchase may send three events under one `eventId`, so the type is part of the key (contract gcp §3, delivery). */
 export function naturalKeyOf(told: Notification | null, data: Uint8Array): string {
   if (!told?.eventId || !told.providerId || !told.about) return hashKey(data);
-  return `${told.providerId}|${told.eventType ?? told.about.kind}|${told.eventId}`;
+  const key = `${told.providerId}|${told.eventType ?? told.about.kind}|${told.eventId}`;
+  return key.length > MAX_KEY ? hashKey(data) : key;
 }
 
 /** The text as it came. Bytes that no database text can hold are kept as base64, so that nothing is ever lost. */

@@ -1,6 +1,8 @@
 import type { FulfillmentEvent, FulfillmentEventKind, RequestedChange, StoredInbound } from '#marketplaces/core';
 import type { Procurement } from './procurement.js';
-import { type Notification, notificationOf } from './message.js';
+import { bodyTextOf, type Notification, notificationOf } from './message.js';
+import { PULLED_ID } from './pull.js';
+import { envelopeOf } from './push.js';
 import { type Entitlement, type EntitlementState, signUpOf } from './truth.js';
 
 const ENTITLED: EntitlementState[] = [
@@ -32,8 +34,8 @@ const MEANINGS: Record<string, { kind: FulfillmentEventKind; states: Entitlement
 
 /** A message is a hint: the entitlement is fetched, and the fetched state is what is folded (contract gcp §3). */
 export async function normalise(message: StoredInbound, procurement: Procurement, providerId: string): Promise<FulfillmentEvent[]> {
-  const told = notificationOf(message.body);
-  const word = told?.eventType ?? told?.about?.kind ?? 'a message';
+  const told = notificationOf(notificationText(message));
+  const word = told?.eventType?.slice(0, 100) ?? told?.about?.kind ?? 'a message';
   const noted = (why: string): FulfillmentEvent[] => [
     {
       kind: 'noted',
@@ -50,6 +52,12 @@ export async function normalise(message: StoredInbound, procurement: Procurement
   return told.about.kind === 'account'
     ? accountEvents(told, told.about.id, word, message, procurement, noted)
     : [entitlementEvent(told, told.about.id, word, message, await procurement.entitlement(told.about.id))];
+}
+
+/** A pulled message is stored as it was published, a pushed one in its envelope. Only pulling sets the header. */
+function notificationText({ headers, body }: StoredInbound): string {
+  const envelope = headers[PULLED_ID] === undefined ? envelopeOf(body) : null;
+  return envelope ? bodyTextOf(envelope.data) : body;
 }
 
 function entitlementEvent(

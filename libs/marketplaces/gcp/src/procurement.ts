@@ -53,25 +53,37 @@ export class Procurement {
 
   /** Page by page, every product of the provider; foreign ones are the caller's to leave alone. */
   async *list(filter?: string): AsyncGenerator<Entitlement> {
+    for await (const raw of this.pages('listEntitlements', 'entitlements', filter)) {
+      const one = entitlementOf(raw, this.clock.now());
+      if (one) yield one;
+      else this.onOddRow(textOf(fieldsOf(raw)['name']));
+    }
+  }
+
+  /** Every account of the provider's products, page by page, with its approvals. */
+  async *accounts(): AsyncGenerator<Account> {
+    for await (const raw of this.pages('listAccounts', 'accounts')) {
+      const one = accountOf(raw);
+      if (one) yield one;
+    }
+  }
+
+  private async *pages(operation: string, what: 'entitlements' | 'accounts', filter?: string): AsyncGenerator<unknown> {
     let pageToken: string | null = null;
     const seen = new Set<string>();
     for (let page = 0; page < MAX_PAGES; page += 1) {
       const query: Record<string, string> = { pageSize: PAGE_SIZE, ...(filter ? { filter } : {}), ...(pageToken ? { pageToken } : {}) };
       const answer = await this.api.call({
         method: 'GET',
-        url: `${this.base}/entitlements`,
+        url: `${this.base}/${what}`,
         query,
         timeoutMs: TIMEOUTS_MS.list,
         changes: false,
-        operation: 'listEntitlements',
+        operation,
       });
-      if (!isOk(answer)) throw failureOf('listEntitlements', answer, false);
-      const body = parsed('listEntitlements', answer.text);
-      for (const raw of listOf(fieldsOf(body)['entitlements'])) {
-        const one = entitlementOf(raw, this.clock.now());
-        if (one) yield one;
-        else this.onOddRow(textOf(fieldsOf(raw)['name']));
-      }
+      if (!isOk(answer)) throw failureOf(operation, answer, false);
+      const body = parsed(operation, answer.text);
+      yield* listOf(fieldsOf(body)[what]);
       pageToken = textOf(fieldsOf(body)['nextPageToken']);
       if (!pageToken) return;
       if (seen.has(pageToken)) throw new MarketplaceRefusal('gcp.list_loops', 'a page of the list leads to an earlier one');

@@ -6,6 +6,8 @@ import { bodyTextOf, naturalKeyOf, notificationOf } from './message.js';
 import type { GcpSettings } from './settings.js';
 
 export const SOURCE = 'gcp.pubsub';
+/** The header we give a pulled message; a pushed one comes without. */
+export const PULLED_ID = 'pubsub-message-id';
 const MAX_IN_WORK = 20;
 /** A refused message comes back at once; the wait keeps a broken database from being hammered with it. */
 const REFUSE_AFTER_MS = 1_000;
@@ -24,7 +26,7 @@ export function pulledMessageOf(
   return {
     source: SOURCE,
     naturalKey: naturalKeyOf(told, data),
-    headers: { 'pubsub-message-id': transport.messageId, 'pubsub-publish-time': transport.publishedAt },
+    headers: { [PULLED_ID]: transport.messageId, 'pubsub-publish-time': transport.publishedAt },
     body,
     principal: `pubsub:projects/${settings.projectId}/subscriptions/${subscriptionName(settings.subscription)}`,
     externalSubscriptionId: told?.about?.kind === 'entitlement' ? told.about.id : null,

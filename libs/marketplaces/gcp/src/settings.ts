@@ -2,13 +2,7 @@ import type { BerthConfig, GuardedHttp } from '#platform';
 
 export type Http = Pick<GuardedHttp, 'request'>;
 
-export type GcpSettings = NonNullable<BerthConfig['gcp']> & {
-  /**
-   * Whether Google is trusted to count an operation that is sent again with the same id and bytes once. Its own agent relies
-   * on it, others doubt it (contract gcp §4); where it is false, a lost answer becomes a finding. Default true.
-   */
-  safeResend?: boolean;
-};
+export type GcpSettings = NonNullable<BerthConfig['gcp']>;
 
 /** Real milliseconds. */
 export const TIMEOUTS_MS = { read: 8_000, list: 20_000, write: 20_000, check: 10_000, usage: 30_000, keys: 4_000, pubsub: 5_000 } as const;
@@ -17,3 +11,6 @@ export const TIMEOUTS_MS = { read: 8_000, list: 20_000, write: 20_000, check: 10
 export const SIGN_UP_ISSUER = 'https://www.googleapis.com/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com';
 
 export const withoutSlash = (url: string): string => url.replace(/\/+$/, '');
+
+/** The issuer of the OIDC token of a push (contract gcp §3, "Pull vs push"). */
+export const OIDC_ISSUER = 'https://accounts.google.com';

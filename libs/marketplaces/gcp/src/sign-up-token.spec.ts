@@ -32,7 +32,7 @@ describe('a sign-up token', () => {
   beforeEach(() => {
     list = new CertificateList();
     nowMs = 1_000_000_000_000;
-    keys = new SigningKeys(settings, list, () => nowMs);
+    keys = new SigningKeys(settings.signUpKeysUrl, list, () => nowMs);
   });
 
   const seconds = (): number => Math.floor(Date.now() / 1000);

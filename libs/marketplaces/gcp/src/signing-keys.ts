@@ -2,7 +2,7 @@ import { type CryptoKey, importX509 } from 'jose';
 import { MarketplaceBusy } from '#marketplaces/core';
 import { realNow } from '#platform';
 import { fieldsOf, jsonOf, textOf } from './liberal.js';
-import { type GcpSettings, type Http, TIMEOUTS_MS } from './settings.js';
+import { type Http, TIMEOUTS_MS } from './settings.js';
 
 const MINUTE = 60_000;
 const FRESH_MS = { least: 5 * MINUTE, usual: 60 * MINUTE, most: 24 * 60 * MINUTE };
@@ -11,8 +11,8 @@ const STALE_MS = 48 * 60 * MINUTE;
 const RETRY_MS = 5_000;
 
 /**
- * The certificates behind sign-up tokens, from the configured URL only: the `iss` of an unverified token is never fetched
- * (contract gcp §1). An unknown key id leads to one new question, at most once a minute of real time.
+ * The certificates behind sign-up tokens or behind push tokens, from one configured URL only: the `iss` of an unverified token
+ * is never fetched (contract gcp §1). An unknown key id leads to one new question, at most once a minute of real time.
  */
 export class SigningKeys {
   private keys = new Map<string, CryptoKey>();
@@ -22,7 +22,7 @@ export class SigningKeys {
   private pending: Promise<void> | null = null;
 
   constructor(
-    private readonly settings: Pick<GcpSettings, 'signUpKeysUrl'>,
+    private readonly url: string,
     private readonly http: Http,
     private readonly realMs: () => number = () => realNow().getTime(),
   ) {}
@@ -36,7 +36,7 @@ export class SigningKeys {
     const isCurrent = this.fetchedAtMs >= this.triedAtMs;
     const key = this.keys.get(keyId);
     if (this.realMs() - this.fetchedAtMs > STALE_MS || (!key && !isCurrent))
-      throw new MarketplaceBusy('the certificates of sign-up tokens could not be fetched');
+      throw new MarketplaceBusy("the certificates of Google's tokens could not be fetched");
     return key ?? null;
   }
 
@@ -56,7 +56,7 @@ export class SigningKeys {
     this.triedAtMs = this.realMs();
     const answer = await this.http.request({
       method: 'GET',
-      url: this.settings.signUpKeysUrl,
+      url: this.url,
       timeoutMs: TIMEOUTS_MS.keys,
       maxBytes: 512 * 1024,
     });

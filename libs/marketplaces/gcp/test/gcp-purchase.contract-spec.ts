@@ -157,7 +157,7 @@ describe('pulling', () => {
     const { entitlementId } = await sandbox.buy();
     const tries: string[] = [];
     const stored: string[] = [];
-    const first = await sandbox.adapter.pull(async (m) => {
+    const first = await sandbox.adapter.pull!(async (m) => {
       if (m.externalSubscriptionId !== entitlementId) return;
       tries.push(m.naturalKey);
       if (tries.length === 1) throw new Error('the database is down');
@@ -167,7 +167,7 @@ describe('pulling', () => {
     await first.stop();
     expect(tries).toEqual([stored[0], stored[0]]);
     const after: PulledMessage[] = [];
-    const second = await sandbox.adapter.pull(async (m) => void after.push(m));
+    const second = await sandbox.adapter.pull!(async (m) => void after.push(m));
     await sandbox.publish(Buffer.from([0xff, 0xfe, 0x00]));
     const odd = await sandbox.until(() => after.find((m) => m.naturalKey.startsWith('sha256:')));
     await second.stop();
@@ -181,7 +181,7 @@ describe('pulling', () => {
       release = resolve;
     });
     const seen: string[] = [];
-    const first = await sandbox.adapter.pull(async (m) => {
+    const first = await sandbox.adapter.pull!(async (m) => {
       seen.push(m.naturalKey);
       await held;
     });
@@ -191,7 +191,7 @@ describe('pulling', () => {
     release();
     await stopped;
     const again: PulledMessage[] = [];
-    const second = await sandbox.adapter.pull(async (m) => void again.push(m));
+    const second = await sandbox.adapter.pull!(async (m) => void again.push(m));
     await sandbox.publish(Buffer.from('after'));
     await sandbox.until(() => again.some((m) => m.body === 'after'));
     await second.stop();
@@ -202,7 +202,7 @@ describe('pulling', () => {
     const errors: string[] = [];
     const logger = { debug: () => undefined, warn: () => undefined, error: (_: unknown, text: string) => void errors.push(text) } as never;
     const lost = sandbox.adapterWith({ subscription: 'not-there' }, logger);
-    const pulling = await lost.pull(async () => undefined);
+    const pulling = await lost.pull!(async () => undefined);
     await sandbox.until(() => errors.length >= 2);
     await pulling.stop();
     expect((await lost.doctor()).find((c) => c.check === 'gcp.pubsub')).toMatchObject({

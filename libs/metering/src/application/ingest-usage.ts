@@ -1,4 +1,5 @@
 import { canonicalJson, sha256Hex, type Tx } from '#platform';
+import { CARRY_LIMIT } from '../domain/measure-hour.js';
 import { shardOf } from '../domain/merkle.js';
 import { parseUsageEvent, refusedTime, type Rejection, type SampleEvent, type WatermarkEvent } from '../domain/usage-event.js';
 import { hourOf, instantText, toUs } from '../domain/units.js';
@@ -220,20 +221,27 @@ const repeated = (c: Candidate, storedHash: string | undefined): IngestResult =>
     ? { index: c.index, id: c.event.id, outcome: 'duplicate' }
     : { index: c.index, id: c.event.id, outcome: 'conflict', code: 'usage.duplicate_id', detail: 'this id was used for another event' };
 
-/** Notes the hours that were closed before these samples came. Under the shards' shared fence. */
+/**
+ * Notes the hours that were closed before these samples came. Under the shards' shared fence. Of an ended series the last hour
+ * is the one that holds its end: the last sample may lie in the hour after it, and after a completion nobody would look there.
+ */
 export async function markLate(tx: Tx, samples: { subscriptionId: string; metric: string; at: bigint }[]): Promise<void> {
   // A sample on the edge of an hour may close a cut there, so the hour before is looked at too once its own is closed.
   await tx.query(
     `insert into late_arrivals (subscription_id, metric, hour, tenant_id)
-     select distinct on (s.subscription_id, s.metric, u.before) s.subscription_id, s.metric, u.before, s.tenant_id
-       from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[]) as u(sub, metric, hour, before)
-       join series s on s.subscription_id = u.sub and s.metric = u.metric and u.hour < s.next_hour
+     select distinct on (s.subscription_id, s.metric, l.hour) s.subscription_id, s.metric, l.hour, s.tenant_id
+       from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[]) as u(sub, metric, at, hour, before)
+       join series s on s.subscription_id = u.sub and s.metric = u.metric
+        and (u.hour < s.next_hour or s.completed_at is not null and u.at <= s.ended_at + $6::bigint * interval '1 microsecond')
+      cross join lateral (select least(u.before, date_trunc('hour', s.ended_at - interval '1 microsecond', 'UTC')) as hour) l
      on conflict do nothing`,
     [
       samples.map((s) => s.subscriptionId),
       samples.map((s) => s.metric),
+      samples.map((s) => instantText(s.at)),
       samples.map((s) => instantText(hourOf(s.at))),
       samples.map((s) => instantText(hourOf(s.at - 1n))),
+      CARRY_LIMIT.toString(),
     ],
   );
 }

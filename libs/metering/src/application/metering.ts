@@ -43,12 +43,23 @@ export class Metering {
     return recordEngineSample(tx, this.deps.clock, this.days, sample);
   }
 
-  /** A clock: closes what is due and settles what has ended; answers how much it did. */
+  clocks(): { tick: () => Promise<number>; loop?: string }[] {
+    return [
+      { tick: () => this.closer.run() },
+      { tick: () => this.submitter.sweep() },
+      ...this.deps.marketplaces.all().map(({ marketplace }) => ({
+        tick: () => this.submitter.pass(marketplace),
+        loop: `submission:${marketplace}`,
+      })),
+    ];
+  }
+
+  /** Closes what is due and settles what has ended; answers how much it did. */
   closeDueHours(): Promise<number> {
     return this.closer.run();
   }
 
-  /** A clock: sends what is due; answers how much it did. */
+  /** Sends what is due at every marketplace, side by side; answers how much it did. */
   submitDue(): Promise<number> {
     return this.submitter.run();
   }
@@ -92,9 +103,11 @@ export class Metering {
   }
 }
 
-/** The worker's part: two clocks and one task handler. */
+/**
+ * The worker's part: clocks and one task handler. Closing, and what of submission is rows only, run in the runner's main loop;
+ * each marketplace is sent to in a loop of its own.
+ */
 export function registerMeteringHandlers(runner: TaskRunner, metering: Metering): void {
-  runner.addClock(() => metering.closeDueHours());
-  runner.addClock(() => metering.submitDue());
+  for (const clock of metering.clocks()) runner.addClock(clock.tick, clock.loop);
   runner.register(RECONCILE_HANDLER, (payload) => metering.runReconciliation(String(payload['reconciliationId'])));
 }

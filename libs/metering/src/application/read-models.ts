@@ -1,4 +1,5 @@
 import { ProblemError, type Tx } from '#platform';
+import { readPlanVersions, readSegments, type MeterTerms } from '#entitlements';
 import { LEDGER_TERMS, sumDifference, type TermSums } from '../domain/sum-terms.js';
 
 export interface Page<T> {
@@ -212,32 +213,27 @@ export interface SumLawRow {
   terms: Record<keyof TermSums, string>;
   difference: string;
 }
-/** Each term of the sum law per subscription and meter, in base units; the dimension where a record names it. */
+/**
+ * Each term of the sum law per subscription and meter, in base units. Dimension and unit are those of the pinned plan version
+ * (the last one that has the meter), so a meter that never made a record is named too.
+ */
 export async function sumLawTable(tx: Tx, filter: { subscriptionId?: string } = {}): Promise<SumLawRow[]> {
-  const rows = await tx.query<{
-    subscription_id: string;
-    meter: string;
-    term: keyof TermSums;
-    quantity: string;
-    dimension: string | null;
-    listed_unit: string | null;
-    base_per_unit: string | null;
-  }>(
-    `select e.subscription_id, e.meter, e.term, e.quantity, r.dimension, r.listed_unit, r.base_per_unit
-       from (select subscription_id, meter, term, sum(quantity)::text as quantity from ledger_entries where ($1::uuid is null or subscription_id = $1) group by 1, 2, 3) e
-       left join lateral (select dimension, listed_unit, base_per_unit::text from usage_records u where u.subscription_id = e.subscription_id and u.meter = e.meter order by hour desc limit 1) r on true
-      order by e.subscription_id, e.meter`,
+  const rows = await tx.query<{ subscription_id: string; meter: string; term: keyof TermSums; quantity: string }>(
+    `select subscription_id, meter, term, sum(quantity)::text as quantity from ledger_entries where ($1::uuid is null or subscription_id = $1)
+      group by 1, 2, 3 order by 1, 2`,
     [filter.subscriptionId ?? null],
   );
+  const terms = await pinnedMeters(tx, [...new Set(rows.map((r) => r.subscription_id))]);
   const out = new Map<string, SumLawRow & { sums: TermSums }>();
   for (const r of rows) {
     const key = `${r.subscription_id}/${r.meter}`;
+    const pinned = terms.get(key);
     const row = out.get(key) ?? {
       subscriptionId: r.subscription_id,
       meter: r.meter,
-      dimension: r.dimension,
-      listedUnit: r.listed_unit,
-      basePerUnit: r.base_per_unit,
+      dimension: pinned?.dimension ?? null,
+      listedUnit: pinned?.listedUnit ?? null,
+      basePerUnit: pinned?.basePerUnit ?? null,
       sums: Object.fromEntries(LEDGER_TERMS.map((t) => [t, 0n])) as TermSums,
       terms: {} as SumLawRow['terms'],
       difference: '0',
@@ -250,4 +246,16 @@ export async function sumLawTable(tx: Tx, filter: { subscriptionId?: string } = 
     terms: Object.fromEntries(LEDGER_TERMS.map((t) => [t, sums[t].toString()])) as SumLawRow['terms'],
     difference: sumDifference(sums).toString(),
   }));
+}
+
+async function pinnedMeters(tx: Tx, subscriptionIds: string[]): Promise<Map<string, MeterTerms>> {
+  const segments = await readSegments(tx, { subscriptionIds, from: new Date(0), to: new Date(8.64e15 / 4) });
+  const plans = await readPlanVersions(
+    tx,
+    segments.map((s) => s.planVersionId),
+  );
+  const out = new Map<string, MeterTerms>();
+  // Segments come in order: a later plan's reading of a meter replaces an earlier one's.
+  for (const s of segments) for (const m of plans.get(s.planVersionId)?.meters ?? []) out.set(`${s.subscriptionId}/${m.meter}`, m);
+  return out;
 }

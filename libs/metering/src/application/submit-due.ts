@@ -1,5 +1,5 @@
 import { errorText, type Tx } from '#platform';
-import { MarketplaceBusy, MarketplaceRefusal, type UsageItemOutcome } from '#marketplaces/core';
+import { MarketplaceBusy, MarketplaceRefusal, type Marketplace, type UsageItemOutcome } from '#marketplaces/core';
 import { readMeteredSubscriptions } from '#entitlements';
 import { quantaText, parseDecimal } from '../domain/units.js';
 import { batchMates, beginAttempts, headItem, loseOpenAttempts, storeWire, type Claimed, type ItemRow } from '../infra/items.sql.js';
@@ -11,19 +11,45 @@ import { raiseFindings } from './findings.js';
 import { settleClosing } from './settle.js';
 
 const DEFAULT_LEASE_MS = 60_000;
-const BATCHES_PER_TICK = 200;
+const BATCHES_PER_PASS = 200;
 /** A refused connection, key or rate says nothing about the items: they wait. Anything else refused is about what was sent. */
 const ABOUT_US = new Set([401, 403, 407, 408, 423, 425, 429]);
 
-/** The clock that sends: earliest hard deadline first, intent before and outcome after, bytes stored once (architecture §5.10). */
+/**
+ * Sends what is due: earliest hard deadline first, intent before and outcome after, bytes stored once (architecture §5.10).
+ * Each marketplace has passes of its own, one at a time: a slow one delays neither the others nor the closing of hours.
+ */
 export class SubmitDue {
+  private readonly passes = new Map<Marketplace, Promise<number>>();
   constructor(private readonly deps: MeteringDeps) {}
 
+  /** Everything once, for callers that have no clocks. */
   async run(): Promise<number> {
-    let done = await expireItems(this.deps);
-    await this.releaseSuspended();
-    for (let n = 0; n < BATCHES_PER_TICK; n++) {
-      const batch = await this.deps.db.ops((tx) => this.claim(tx));
+    const swept = await this.sweep();
+    const sent = await Promise.all(this.deps.marketplaces.all().map((a) => this.pass(a.marketplace)));
+    return sent.reduce((sum, n) => sum + n, swept);
+  }
+
+  /** Rows only, no marketplace is asked: names what missed its deadline, lets go what was held for a suspension. */
+  async sweep(): Promise<number> {
+    const done = (await expireItems(this.deps)) + (await this.releaseSuspended());
+    return done > 0 ? done + (await settleClosing(this.deps)) : 0;
+  }
+
+  /** Sends what is due at one marketplace; a call during a pass joins it. */
+  pass(marketplace: Marketplace): Promise<number> {
+    let pass = this.passes.get(marketplace);
+    if (!pass) {
+      pass = this.sendAll(marketplace).finally(() => this.passes.delete(marketplace));
+      this.passes.set(marketplace, pass);
+    }
+    return pass;
+  }
+
+  private async sendAll(marketplace: Marketplace): Promise<number> {
+    let done = 0;
+    for (let n = 0; n < BATCHES_PER_PASS; n++) {
+      const batch = await this.deps.db.ops((tx) => this.claim(tx, marketplace));
       if (batch === null) break;
       if (batch.length > 0) await this.send(batch);
       done += Math.max(1, batch.length);
@@ -33,13 +59,9 @@ export class SubmitDue {
   }
 
   /** The next batch with its intent; empty where the head could not go and was put back; null where nothing is due. */
-  private async claim(tx: Tx): Promise<Claimed[] | null> {
+  private async claim(tx: Tx, marketplace: Marketplace): Promise<Claimed[] | null> {
     const now = this.deps.clock.now();
-    const head = await headItem(
-      tx,
-      now,
-      this.deps.marketplaces.all().map((a) => a.marketplace),
-    );
+    const head = await headItem(tx, now, marketplace);
     if (!head) return null;
     const adapter = this.deps.marketplaces.get(head.marketplace);
     let { wire, batch_key: batchKey } = head;
@@ -117,12 +139,12 @@ export class SubmitDue {
   }
 
   /** After reinstatement, or when the target deadline has passed: "not active" is no final answer, so asking costs nothing. */
-  private async releaseSuspended(): Promise<void> {
-    await this.deps.db.ops(async (tx) => {
+  private releaseSuspended(): Promise<number> {
+    return this.deps.db.ops(async (tx) => {
       const held = await tx.query<{ item_id: string; subscription_id: string; target_at: Date }>(
         `select item_id, subscription_id, target_at from submission_items where state = 'held' and hold_reason = 'suspended' and settled_at is null for update skip locked`,
       );
-      if (held.length === 0) return;
+      if (held.length === 0) return 0;
       const suspended = new Set(
         (await readMeteredSubscriptions(tx, { subscriptionIds: held.map((h) => h.subscription_id) }))
           .filter((s) => s.state === 'suspended')
@@ -133,6 +155,7 @@ export class SubmitDue {
         `update submission_items set state = 'pending', hold_reason = null, next_attempt_at = $2 where item_id = any($1::uuid[])`,
         [free.map((f) => f.item_id), this.deps.clock.now()],
       );
+      return free.length;
     });
   }
 

@@ -47,6 +47,13 @@ export async function syncSeries(tx: Tx, deps: MeteringDeps): Promise<number> {
   const ended = subscriptions.filter((s) => s.endedAt !== null);
   if (ended.length === 0) return made.length;
   const params = [ended.map((s) => s.subscriptionId), ended.map((s) => s.endedAt)];
+  // Items before series, as everyone who holds both: submission runs beside us.
+  await tx.query(
+    `select 1 from submission_items i where i.settled_at is null and i.subscription_id in (
+       select s.subscription_id from series s join unnest($1::uuid[], $2::timestamptz[]) as e(id, at) on s.subscription_id = e.id where s.ended_at is distinct from e.at)
+      order by i.item_id for update of i`,
+    params,
+  );
   const changed = await tx.query<{ subscription_id: string }>(
     `update series s set ended_at = e.at from unnest($1::uuid[], $2::timestamptz[]) as e(id, at)
       where s.subscription_id = e.id and s.ended_at is distinct from e.at returning s.subscription_id`,
@@ -67,7 +74,7 @@ export async function syncSeries(tx: Tx, deps: MeteringDeps): Promise<number> {
 async function moveDeadlines(tx: Tx, deps: MeteringDeps, subscriptionIds: string[]): Promise<void> {
   const items = await tx.query<{ item_id: string; marketplace: string; hour: Date; ended_at: Date }>(
     `select i.item_id, i.marketplace, i.hour, (select max(s.ended_at) from series s where s.subscription_id = i.subscription_id) as ended_at
-       from submission_items i where i.subscription_id = any($1::uuid[]) and i.settled_at is null for update of i`,
+       from submission_items i where i.subscription_id = any($1::uuid[]) and i.settled_at is null order by i.item_id for update of i`,
     [subscriptionIds],
   );
   for (const item of items) {

@@ -38,11 +38,11 @@ const ITEM = `i.item_id, i.record_id, i.tenant_id, i.subscription_id, i.marketpl
 /** May be sent now, and nobody else is at it. Leases run in real time, waiting in business time. */
 const SENDABLE = `i.settled_at is null and i.state in ('pending', 'deferred', 'unknown', 'in_flight') and i.next_attempt_at <= $1 and i.hard_at > $1 and (i.lease_until is null or i.lease_until < $2)`;
 
-export async function headItem(tx: Tx, now: Date, marketplaces: string[]): Promise<ItemRow | null> {
+export async function headItem(tx: Tx, now: Date, marketplace: Marketplace): Promise<ItemRow | null> {
   const [row] = await tx.query<ItemRow>(
-    `select ${ITEM} from submission_items i join usage_records r using (record_id) where ${SENDABLE} and i.marketplace = any($3::text[])
+    `select ${ITEM} from submission_items i join usage_records r using (record_id) where ${SENDABLE} and i.marketplace = $3
       order by i.hard_at, i.hour, i.item_id limit 1 for update of i skip locked`,
-    [now, realNow(), marketplaces],
+    [now, realNow(), marketplace],
   );
   return row ?? null;
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Calls, createLogger, openDatabase, SilentNudger, Tasks, type Database } from '#platform';
 import { ManualClock } from '#platform/testing';
-import { MarketplaceRegistry, type MarketplaceAdapter } from '#marketplaces/core';
+import { MarketplaceRegistry, type Marketplace, type MarketplaceAdapter } from '#marketplaces/core';
 import { FakeMarketplace } from '#marketplaces/core/testing';
 import { Metering } from '../application/metering.js';
 import type { MeteringOptions } from '../application/deps.js';
@@ -9,7 +9,7 @@ import { Fixtures, sampleEvent, watermarkEvent, type Purchase } from './fixtures
 
 export const at = (text: string): Date => new Date(`2026-03-${text}:00.000Z`);
 
-/** Metering on a real database with one marketplace in memory and a clock that a test moves. */
+/** Metering on a real database with a marketplace in memory (or several) and a clock that a test moves. */
 export class Harness {
   readonly clusterId = randomUUID();
   readonly source = `/cells/${this.clusterId}`;
@@ -24,6 +24,7 @@ export class Harness {
     readonly market: FakeMarketplace,
     private readonly adapter: MarketplaceAdapter,
     private readonly options: MeteringOptions,
+    readonly others: FakeMarketplace[],
   ) {
     this.fixtures = new Fixtures(db);
     this.tasks = new Tasks(clock, new SilentNudger());
@@ -38,11 +39,13 @@ export class Harness {
     wrap: (m: FakeMarketplace) => MarketplaceAdapter = (m) => m,
     usage: Partial<MarketplaceAdapter['usage']> = {},
     options: MeteringOptions = {},
+    others: Marketplace[] = [],
   ): Promise<Harness> {
     const db = await openDatabase({ adminUrl, secret, poolSize: 4 });
     const clock = new ManualClock(start);
     const market = new FakeMarketplace(clock, { usage });
-    return new Harness(db, clock, market, wrap(market), options);
+    const more = others.map((marketplace) => new FakeMarketplace(clock, { marketplace, usage }));
+    return new Harness(db, clock, market, wrap(market), options, more);
   }
 
   /** Another worker over the same database and marketplace. */
@@ -52,15 +55,16 @@ export class Harness {
       tasks: this.tasks,
       calls: new Calls(this.db, this.clock),
       clock: this.clock,
-      marketplaces: new MarketplaceRegistry([this.adapter]),
+      marketplaces: new MarketplaceRegistry([this.adapter, ...this.others]),
       logger: createLogger('test', 'silent'),
       options: this.options,
     });
   }
 
-  async buy(planVersionId: string, startsAt: Date, externalPlanId = 'gold'): Promise<Purchase> {
-    const { externalSubscriptionId } = this.market.purchase({ state: 'active', externalPlanId });
-    const p = await this.fixtures.purchase({ planVersionId, startsAt, externalPlanId, externalSubscriptionId });
+  async buy(planVersionId: string, startsAt: Date, externalPlanId = 'gold', market = this.market): Promise<Purchase> {
+    const { externalSubscriptionId } = market.purchase({ state: 'active', externalPlanId });
+    const { marketplace } = market;
+    const p = await this.fixtures.purchase({ planVersionId, startsAt, externalPlanId, externalSubscriptionId, marketplace });
     await this.db.ops((tx) =>
       this.metering.bindPlacement(tx, {
         placementId: p.placementId,

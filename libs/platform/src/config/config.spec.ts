@@ -94,6 +94,29 @@ describe('the configuration', () => {
     expect(faultOf({ ...base, BERTH_SANDBOX_URL: 'http://127.0.0.1:4100', GCP_PUBSUB_ENDPOINT: '127.0.0.1:4101' })).toBe('');
   });
 
+  const google = {
+    GCP_PROVIDER_ID: 'acme-public',
+    GCP_PROJECT_ID: 'acme-public',
+    GCP_SUBSCRIPTION: 'mp-push',
+    GCP_SERVICE_NAME: 'acme.endpoints.acme-public.cloud.goog',
+    GCP_AUDIENCES: 'cp.example',
+  };
+  it('is pushed to by Google only with an audience and a service account', () => {
+    const push = { GCP_PUSH_AUDIENCE: 'https://cp.example', GCP_PUSH_SERVICE_ACCOUNT: 'push@acme-public.iam.gserviceaccount.com' };
+    expect(loadConfig({ ...base, ...google }).gcp).toMatchObject({ push: null });
+    expect(loadConfig({ ...base, ...google, ...push }).gcp?.push).toEqual({
+      audience: push.GCP_PUSH_AUDIENCE,
+      serviceAccount: push.GCP_PUSH_SERVICE_ACCOUNT,
+    });
+    for (const name of ['GCP_PUSH_AUDIENCE', 'GCP_PUSH_SERVICE_ACCOUNT'])
+      expect(faultOf({ ...base, ...google, ...push, [name]: '' })).toMatch(/belong together/);
+  });
+
+  it('trusts Google to count a repeated operation once unless told otherwise', () => {
+    expect(loadConfig({ ...base, ...google }).gcp?.safeResend).toBe(true);
+    expect(loadConfig({ ...base, ...google, GCP_SAFE_RESEND: 'false' }).gcp?.safeResend).toBe(false);
+  });
+
   it('treats an empty setting as none', () => {
     expect(loadConfig({ ...base, DATABASE_URL: '', PORT: '' })).toMatchObject({ databaseUrl: null, port: 4000 });
   });

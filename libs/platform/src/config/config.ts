@@ -22,6 +22,8 @@ const schema = z.object({
   BERTH_REDIS: z.enum(['auto', 'off']).default('auto'),
   BERTH_RELAXED_DURABILITY: flag.default(false),
   BERTH_STOP_CELLS: flag.default(false),
+  /** How often each marketplace's list is compared with ours; 0 never. The adapter's own floor holds besides. */
+  BERTH_DRIFT_MINUTES: z.coerce.number().int().min(0).max(10_080).default(360),
   /** Development only: one sandbox plays every marketplace and owns the clock. */
   BERTH_SANDBOX_URL: url.optional(),
   AZURE_MARKETPLACE_URL: url.default('https://marketplaceapi.microsoft.com/api'),
@@ -39,6 +41,11 @@ const schema = z.object({
   GCP_PROCUREMENT_URL: url.default('https://cloudcommerceprocurement.googleapis.com'),
   GCP_SERVICE_CONTROL_URL: url.default('https://servicecontrol.googleapis.com'),
   GCP_SIGNUP_KEYS_URL: url.default('https://www.googleapis.com/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com'),
+  /** Google's keys of OIDC tokens (push), as a map of certificates. */
+  GCP_OIDC_KEYS_URL: url.default('https://www.googleapis.com/oauth2/v1/certs'),
+  GCP_PUSH_AUDIENCE: z.string().optional(),
+  GCP_PUSH_SERVICE_ACCOUNT: z.email().optional(),
+  GCP_SAFE_RESEND: flag.default(true),
   /** `host:port` of a Pub/Sub that needs no credentials (the sandbox's). */
   GCP_PUBSUB_ENDPOINT: z.string().optional(),
   AWS_PRODUCT_CODES: z.string().optional(),
@@ -62,6 +69,8 @@ export interface BerthConfig {
   relaxedDurability: boolean;
   /** A graceful stop ends the cells too. Off in production: tenants are served while the control plane is exchanged. */
   stopCells: boolean;
+  /** Business minutes between two comparisons with a marketplace's list; 0 for none. */
+  driftMinutes: number;
   sandboxUrl: string | null;
   azure: {
     apiUrl: string;
@@ -82,6 +91,11 @@ export interface BerthConfig {
     serviceControlUrl: string;
     signUpKeysUrl: string;
     pubsubEndpoint: string | null;
+    /** Set where Pub/Sub pushes to `/webhooks/gcp/pubsub`; then nothing is pulled. */
+    push: { audience: string; serviceAccount: string } | null;
+    oidcKeysUrl: string;
+    /** Whether Google is trusted to count an operation that is sent again with the same id and bytes once (ADR 0012). */
+    safeResend: boolean;
     /** The sandbox takes calls without Google credentials. */
     anonymous: boolean;
   } | null;
@@ -127,6 +141,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     redisAuto: e.BERTH_REDIS === 'auto',
     relaxedDurability: e.BERTH_RELAXED_DURABILITY,
     stopCells: e.BERTH_STOP_CELLS,
+    driftMinutes: e.BERTH_DRIFT_MINUTES,
     sandboxUrl: sandbox,
     azure:
       e.AZURE_TENANT_ID && e.AZURE_CLIENT_ID && e.AZURE_CLIENT_SECRET
@@ -169,6 +184,12 @@ function gcpOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['
       '/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com',
     ),
     pubsubEndpoint: e.GCP_PUBSUB_ENDPOINT ?? null,
+    push:
+      e.GCP_PUSH_AUDIENCE && e.GCP_PUSH_SERVICE_ACCOUNT
+        ? { audience: e.GCP_PUSH_AUDIENCE, serviceAccount: e.GCP_PUSH_SERVICE_ACCOUNT }
+        : null,
+    oidcKeysUrl: at('GCP_OIDC_KEYS_URL', e.GCP_OIDC_KEYS_URL, '/oauth2/v1/certs'),
+    safeResend: e.GCP_SAFE_RESEND,
     anonymous: sandbox !== null,
   };
 }
@@ -197,6 +218,7 @@ const ENDPOINTS = [
   'GCP_PROCUREMENT_URL',
   'GCP_SERVICE_CONTROL_URL',
   'GCP_SIGNUP_KEYS_URL',
+  'GCP_OIDC_KEYS_URL',
   'GCP_PUBSUB_ENDPOINT',
   'AWS_METERING_ENDPOINT',
 ];
@@ -218,6 +240,11 @@ function faultsAcross(given: Given): string[] {
     const missing = names.filter((name) => !given[name]);
     if (missing.length > 0 && missing.length < names.length)
       faults.push(`${missing.join(' and ')} missing: ${names.join(', ')} belong together (set all, or none to not sell on ${seller})`);
+  }
+  if (!given['GCP_PUSH_AUDIENCE'] !== !given['GCP_PUSH_SERVICE_ACCOUNT']) {
+    faults.push(
+      'GCP_PUSH_AUDIENCE and GCP_PUSH_SERVICE_ACCOUNT belong together: anybody can have a Google token made for an audience, so the audience alone proves nothing (set both to be pushed to, or none to pull)',
+    );
   }
   if (given['AWS_PRODUCT_CODES'] && !given['AWS_WEBHOOK_SECRET']) {
     faults.push('AWS_WEBHOOK_SECRET is missing: EventBridge does not sign; the secret of the API destination is what proves the sender');

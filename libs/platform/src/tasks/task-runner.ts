@@ -2,9 +2,10 @@ import { realNow, type Clock } from '../clock.js';
 import type { Database, Tx } from '../db/database.js';
 import type { Logger } from '../logging.js';
 import { errorText } from '../problem.js';
+import { ClockLoop } from './clock-loop.js';
 import type { Nudger } from './nudger.js';
 import type { Pressure } from './pressure.js';
-import type { PayloadRef } from './tasks.js';
+import type { ParkedTask, PayloadRef } from './tasks.js';
 
 export interface TaskContext {
   readonly taskId: string;
@@ -49,8 +50,10 @@ export interface TaskRunnerOptions {
   /** Senders who wait in this very process go first. */
   pressure?: Pressure;
   /** Told in the transaction that parks a lane. */
-  onParked?: (tx: Tx, task: { taskId: string; lane: string; handler: string; error: string }) => Promise<void>;
+  onParked?: (tx: Tx, task: ParkedTask) => Promise<void>;
 }
+
+const MAIN_LOOP = 'main';
 
 /**
  * Claims and runs due tasks. Only the oldest unfinished task of a lane can be claimed; claims are made under one advisory
@@ -59,13 +62,13 @@ export interface TaskRunnerOptions {
 export class TaskRunner {
   private readonly handlers = new Map<string, TaskHandler>();
   private readonly running = new Set<Promise<void>>();
-  private timer: NodeJS.Timeout | undefined;
   private pumping: Promise<void> | undefined;
   private again = false;
   private later: NodeJS.Timeout | undefined;
   private draining = 0;
   private stopped = true;
   private stopping = false;
+  /** Tasks that ended and what clocks did, since the start. */
   private finished = 0;
   private readonly options: Required<Omit<TaskRunnerOptions, 'onParked' | 'pressure'>> & Pick<TaskRunnerOptions, 'onParked' | 'pressure'>;
 
@@ -85,35 +88,48 @@ export class TaskRunner {
     this.handlers.set(name, handler);
   }
 
-  /** Runs on every poll in business time, for clocks that make tasks (hours to close, timers due). Returns how much it did. */
-  private readonly clocks: (() => Promise<number>)[] = [];
-  addClock(tick: () => Promise<number>): void {
-    this.clocks.push(tick);
+  private readonly loops = new Map<string, ClockLoop>();
+  /**
+   * Runs on every poll in business time, for clocks that make tasks (hours to close, timers due), and answers how much it did.
+   * Clocks of one loop run one after another; a clock that waits for somebody outside gets a loop of its own.
+   */
+  addClock(tick: () => Promise<number>, loop = MAIN_LOOP): void {
+    this.loop(loop).add(tick);
   }
 
   async start(): Promise<void> {
     this.stopped = false;
     this.stopping = false;
     await this.nudger.start(() => void this.pump());
-    const loop = (): void => {
-      if (this.stopped) return;
-      void this.tickClocks()
-        .then(() => this.pump())
-        .finally(() => {
-          if (!this.stopped) this.timer = setTimeout(loop, this.options.pollMs);
-        });
-    };
-    loop();
+    this.loop(MAIN_LOOP);
+    for (const loop of this.loops.values()) loop.start(this.options.pollMs, () => void this.pump());
+  }
+
+  private loop(name: string): ClockLoop {
+    let loop = this.loops.get(name);
+    if (!loop) {
+      loop = new ClockLoop({
+        worked: (made) => {
+          this.finished += made;
+          if (this.stopped) return;
+          // What one clock made another one may have waited for (an hour closed: its record can go).
+          for (const other of this.loops.values()) if (other !== loop) void other.run();
+          void this.pump();
+        },
+        failed: (error) => this.logger.error({ err: errorText(error), loop: name }, 'a clock failed; it runs again at the next poll'),
+      });
+      this.loops.set(name, loop);
+    }
+    return loop;
   }
 
   /** Stops claiming, lets running handlers and clocks finish. */
   async stop(): Promise<void> {
     this.stopped = true;
     this.stopping = true;
-    clearTimeout(this.timer);
     clearTimeout(this.later);
     await this.nudger.stop();
-    await this.ticking;
+    await Promise.all([...this.loops.values()].map((loop) => loop.stop()));
     await this.pumping;
     await Promise.allSettled([...this.running]);
   }
@@ -140,10 +156,10 @@ export class TaskRunner {
     let worked = false;
     for (;;) {
       const before = this.finished;
-      const made = await this.tickClocks();
+      await Promise.all([...this.loops.values()].map((loop) => loop.fresh()));
       await this.pump();
       await Promise.allSettled([...this.running]);
-      if (this.finished === before && made === 0 && this.running.size === 0) {
+      if (this.finished === before && this.running.size === 0) {
         // Another worker process may hold a due task: it is not settled while that runs.
         if (!(await this.dueElsewhere())) return worked;
         await new Promise((r) => setTimeout(r, 50));
@@ -162,21 +178,6 @@ export class TaskRunner {
       ]),
     );
     return rows.length > 0;
-  }
-
-  private ticking: Promise<number> | undefined;
-  private tickClocks(): Promise<number> {
-    return (this.ticking ??= (async () => {
-      let made = 0;
-      for (const tick of this.clocks) {
-        try {
-          made += await tick();
-        } catch (error) {
-          this.logger.error({ err: errorText(error) }, 'a clock failed; it runs again at the next poll');
-        }
-      }
-      return made;
-    })().finally(() => (this.ticking = undefined)));
   }
 
   /** Claims until nothing is due or no hand is free. A call during another one makes that one look again, and ends with it. */
@@ -297,7 +298,13 @@ export class TaskRunner {
         );
         if (mine.length === 0) return; // another worker has it now: its outcome counts
         this.logger.error({ task: task.task_id, lane: task.lane, handler: task.handler, err: text }, 'lane parked');
-        await this.options.onParked?.(tx, { taskId: task.task_id, lane: task.lane, handler: task.handler, error: text });
+        await this.options.onParked?.(tx, {
+          taskId: task.task_id,
+          lane: task.lane,
+          handler: task.handler,
+          error: text,
+          fence: task.fence,
+        });
       });
       return;
     }

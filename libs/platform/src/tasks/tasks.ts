@@ -17,6 +17,44 @@ export interface NewTask {
   dedupeKey?: string;
 }
 
+/** `fence` counts the claims: a task that is released and parks again is another parking. */
+export interface ParkedTask {
+  taskId: string;
+  lane: string;
+  handler: string;
+  error: string;
+  fence: string;
+}
+
+export const TASK_STATES = ['queued', 'running', 'done', 'parked'] as const;
+
+export interface TaskListRow extends Record<string, unknown> {
+  task_id: string;
+  lane: string;
+  handler: string;
+  payload_ref: PayloadRef;
+  state: (typeof TASK_STATES)[number];
+  attempts: number;
+  next_run_at: Date;
+  last_error: string | null;
+  created_at: Date;
+  finished_at: Date | null;
+}
+const LISTED = 'task_id, lane, handler, payload_ref, state, attempts, next_run_at, last_error, created_at, finished_at';
+
+/** Tasks of one state in order of their ids, which is the order they were made in. */
+export async function listTasks(
+  tx: Tx,
+  q: { state: (typeof TASK_STATES)[number]; limit: number; after: string | null },
+): Promise<{ items: TaskListRow[]; nextCursor: string | null }> {
+  const rows = await tx.query<TaskListRow>(
+    `select ${LISTED} from tasks where state = $1 and ($2::uuid is null or task_id > $2) order by task_id limit $3`,
+    [q.state, q.after, q.limit + 1],
+  );
+  const items = rows.slice(0, q.limit);
+  return { items, nextCursor: rows.length > q.limit ? items.at(-1)!.task_id : null };
+}
+
 /** Injection token of `Tasks`. */
 export const TASKS = Symbol('berth.tasks');
 
@@ -53,6 +91,20 @@ export class Tasks {
   /** A task that was enqueued by another statement and is due. */
   nudge(taskId: string): void {
     this.nudger.nudge(taskId, 0);
+  }
+
+  /** Lets a parked task run again at once, with all its attempts before it; its lane was waiting for it. */
+  async release(tx: Tx, taskId: string): Promise<TaskListRow | 'unknown' | 'not_parked'> {
+    const [row] = await tx.query<TaskListRow>(
+      `update tasks set state = 'queued', attempts = 0, next_run_at = $2, fence = fence + 1 where task_id = $1 and state = 'parked' returning ${LISTED}`,
+      [taskId, this.clock.now()],
+    );
+    if (row) {
+      tx.afterCommit(() => this.nudger.nudge(taskId, 0));
+      return row;
+    }
+    const [known] = await tx.query('select 1 from tasks where task_id = $1', [taskId]);
+    return known ? 'not_parked' : 'unknown';
   }
 
   /** Declares at start-up that `handler` (a registered task handler) wants every event of this type. */

@@ -1,7 +1,11 @@
-import { Controller, Get, Inject, Query } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { DATABASE, type Database } from '#platform';
+import { Controller, Get, HttpCode, Inject, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { DATABASE, fromPublicId, isUuid, toPublicId, type Database } from '#platform';
+import type { Principal } from '#tenancy';
+import { ProcessContext } from '../../processes/context.js';
+import { replayInbound } from '../../processes/replay-inbound.js';
 import { Allow } from '../support/auth.guard.js';
+import { Caller } from '../support/scope.js';
 import { pageOf, readPage } from '../support/validate.js';
 import { inboundView, type InboxListRow } from './views.js';
 
@@ -9,7 +13,10 @@ import { inboundView, type InboxListRow } from './views.js';
 @ApiBearerAuth()
 @Controller('api/v1')
 export class InboundController {
-  constructor(@Inject(DATABASE) private readonly db: Database) {}
+  constructor(
+    @Inject(DATABASE) private readonly db: Database,
+    @Inject(ProcessContext) private readonly p: ProcessContext,
+  ) {}
 
   /** In order of arrival. Bodies stay in the database: they hold a buyer's personal data. */
   @Get('inbound-events')
@@ -25,6 +32,25 @@ export class InboundController {
     );
     const items = rows.slice(0, q.limit);
     return pageOf({ items, nextCursor: rows.length > q.limit ? items.at(-1)!.inbox_id : null }, inboundView);
+  }
+
+  @Post('inbound-events/:id/replay')
+  @HttpCode(202)
+  @Allow('operator')
+  @ApiOperation({
+    operationId: 'replayInboundEvent',
+    summary: 'Normalise a stored message once more against the truth of now; a processed one changes nothing new',
+  })
+  @ApiResponse({ status: 404, description: 'inbound_event.not_found' })
+  @ApiResponse({
+    status: 409,
+    description: 'inbound_event.refused (never verified), inbound_event.not_replayable (landing token erased), inbound_event.task_parked',
+  })
+  async replayInboundEvent(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+    // A refused event is listed by its bare id: it is told why it cannot be replayed, not that it is unknown.
+    const inboxId = isUuid(id) ? id : fromPublicId('inb', id);
+    const { taskId, fresh } = await this.db.ops((tx) => replayInbound(this.p, tx, inboxId, caller));
+    return { id: toPublicId('inb', inboxId), taskId: toPublicId('tsk', taskId), state: fresh ? 'booked' : 'booked_before' };
   }
 
   @Get('refused-events')

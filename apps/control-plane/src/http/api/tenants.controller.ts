@@ -1,13 +1,15 @@
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiQuery, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiOperation, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
 import { DATABASE, fromPublicId, ProblemError, toPublicId, type Database } from '#platform';
 import { Audit, Keys, Tenants, type Principal } from '#tenancy';
-import { getSubscription, listEntitlements, listQuotas, listSubscriptions, timeline } from '#entitlements';
+import { getSubscription, listEntitlements, listQuotas, listSubscriptions } from '#entitlements';
 import { Allow } from '../support/auth.guard.js';
 import { Caller, scoped } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
-import { entitlementView, quotaView, subscriptionView, tenantView, timelineView } from './views.js';
+import { entitlementView, quotaView, subscriptionView, tenantView } from './views.js';
+import { timelineView } from './timeline-view.js';
+import { readTimeline } from '../../processes/read-timeline.js';
 
 const newKey = z.strictObject({ name: z.string().trim().min(1).max(80) });
 
@@ -77,10 +79,23 @@ export class TenantsController {
   }
 
   @Get('subscriptions/:id/timeline')
-  @Allow('operator')
-  @ApiOperation({ operationId: 'getSubscriptionTimeline', summary: 'Every fact of this purchase and what it did' })
-  async getTimeline(@Param('id') id: string): Promise<unknown> {
-    return { items: (await this.db.ops((tx) => timeline(tx, fromPublicId('sub', id)))).map(timelineView), nextCursor: null };
+  @Allow('operator', 'tenant')
+  @ApiOperation({
+    operationId: 'getSubscriptionTimeline',
+    summary: 'Each message, decision, fact, cut, call with its answer, operation and finding of this purchase, oldest first',
+  })
+  @ApiQuery({ name: 'limit', required: false, schema: { type: 'integer', minimum: 1, maximum: 200, default: 50 } })
+  @ApiQuery({ name: 'cursor', required: false })
+  @ApiResponse({ status: 404, description: 'subscription.not_found' })
+  async getTimeline(@Caller() caller: Principal, @Param('id') id: string, @Query() query: unknown): Promise<unknown> {
+    const subscriptionId = fromPublicId('sub', id);
+    const q = readTimelinePage(query);
+    const page = await scoped(this.db, caller, async (tx) => {
+      if (!(await getSubscription(tx, subscriptionId)))
+        throw new ProblemError('not_found', 'subscription.not_found', 'There is no such subscription, or it is not yours.');
+      return readTimeline(tx, subscriptionId, q, caller.kind === 'operator' ? 'operator' : 'tenant');
+    });
+    return pageOf(page, timelineView);
   }
 
   @Get('entitlements')
@@ -98,4 +113,13 @@ export class TenantsController {
     const q = readPage(query);
     return pageOf(await scoped(this.db, caller, (tx) => listQuotas(tx, q)), quotaView);
   }
+}
+
+const CURSOR = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\|\d\|[0-9a-f-]{36}$/;
+
+function readTimelinePage(query: unknown): { limit: number; after: string | null } {
+  const q = readPage(query);
+  if (q.after !== null && !CURSOR.test(q.after))
+    throw new ProblemError('validation', 'request.cursor_invalid', 'This cursor was not issued by this list.');
+  return q;
 }

@@ -1,5 +1,5 @@
 import { toPublicId } from '#platform';
-import type { EntitlementRow, FulfillmentEventRow, QuotaRow, SubscriptionRow } from '#entitlements';
+import type { EntitlementRow, QuotaRow, SubscriptionRow } from '#entitlements';
 import type { Tenant } from '#tenancy';
 
 /** Rows as the API shows them: camelCase, prefixed ids, instants as UTC text, big numbers as decimal text. */
@@ -58,15 +58,6 @@ export const quotaView = (q: QuotaRow): Record<string, unknown> => ({
   planVersionId: q.plan_version_id,
   startsAt: at(q.starts_at),
   endsAt: at(q.ends_at),
-});
-
-export const timelineView = (f: FulfillmentEventRow): Record<string, unknown> => ({
-  kind: f.kind,
-  occurredAt: at(f.occurred_at),
-  recordedAt: at(f.recorded_at),
-  note: f.note,
-  outcome: f.outcome,
-  inboundEventId: f.inbox_id ? toPublicId('inb', f.inbox_id) : null,
 });
 
 export interface InboxListRow extends Record<string, unknown> {

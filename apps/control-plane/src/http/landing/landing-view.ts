@@ -1,32 +1,10 @@
-import type { Tx } from '#platform';
+import { toPublicId, type Tx } from '#platform';
 import type { LandingSession, MeterTerms, PlanVersion, SubscriptionRecord } from '#entitlements';
 import { quotaLimit } from '#entitlements';
+import type { PlacementView, Progress } from '#provisioning/engine';
 import type { ProcessContext } from '../../processes/context.js';
-
-/** What the landing page shows: the purchase in the buyer's words, how far it is, and at the end the endpoint. */
-export interface LandingView {
-  sessionId: string;
-  marketplace: string;
-  state: 'needs_details' | 'provisioning' | 'activating' | 'ready' | 'suspended' | 'ended' | 'failed' | 'awaiting_marketplace';
-  purchase: {
-    offerName: string;
-    planName: string;
-    subscriptionName: string;
-    quantity: number | null;
-    term: { startsAt: string | null; endsAt: string | null; unit: string | null } | null;
-    beneficiaryEmail: string | null;
-    purchaserEmail: string | null;
-  };
-  includes: { label: string; value: string }[];
-  regions: { id: string; name: string }[];
-  defaults: { organisation: string; region: string; contactName: string; contactEmail: string };
-  progress: { phase: string; step: number; steps: number; awaited: string | null; message: string; since: string } | null;
-  endpoint: { url: string; accountName: string; keys: { id: string; secret: string }[] | null; keysShownOnce: boolean } | null;
-  tenant: { slug: string; displayName: string } | null;
-  apiKey: string | null;
-  problem: { code: string; detail: string; remedy: string } | null;
-  support: { email: string };
-}
+import type { LandingProgress, LandingView } from './landing-schemas.js';
+import { activatingWords, failureWords, RETRYING, STAGES, stageTitle, stepWords } from './landing-words.js';
 
 export async function landingView(p: ProcessContext, tx: Tx, sessionId: string, session: LandingSession): Promise<LandingView> {
   const s = await p.subscriptions.get(tx, session.subscriptionId);
@@ -36,6 +14,8 @@ export async function landingView(p: ProcessContext, tx: Tx, sessionId: string, 
   const tenant = s.tenantId ? await p.tenants.get(tx, s.tenantId) : null;
   const serving = !!placement?.activatedAt && !placement.accessEndedAt;
   const state = stateOf(s, session, serving, progress?.state === 'failed');
+  // What support can look up; it is no key to anything, as the session id is.
+  const reference = state === 'failed' && progress ? toPublicId('op', progress.operationId) : toPublicId('sub', s.subscriptionId);
   // Keys go to the visit that gave the details, and to no later one: a landing token alone proves no person.
   const shows = serving && state === 'ready';
   const credentials = shows ? await p.engine.credentials(tx, placement.placementId) : null;
@@ -63,37 +43,48 @@ export async function landingView(p: ProcessContext, tx: Tx, sessionId: string, 
       contactName: session.details?.contactName ?? '',
       contactEmail: session.details?.contactEmail ?? s.truth.beneficiary?.email ?? '',
     },
-    progress:
-      progress && ['provisioning', 'activating', 'failed'].includes(state)
-        ? {
-            phase: progress.phase,
-            step: progress.step,
-            steps: progress.steps,
-            awaited: progress.awaited ?? null,
-            message: progress.message,
-            since: (session.completedAt ?? s.createdAt).toISOString(),
-          }
-        : null,
+    progress: progressOf(state, s, session, progress, placement),
     endpoint: credentials
       ? {
           url: credentials.endpoint,
           accountName: credentials.accountName,
-          keys: session.completedAt ? credentials.keys.map((k) => ({ id: k.id, secret: k.secretBase64 })) : null,
+          keys: session.gaveFirstDetails ? credentials.keys.map((k) => ({ id: k.id, secret: k.secretBase64 })) : null,
           keysShownOnce: true,
         }
       : null,
     tenant: tenant ? { slug: tenant.slug, displayName: tenant.displayName } : null,
     apiKey: null,
-    problem:
-      state === 'failed'
-        ? {
-            code: 'landing.setup_stopped',
-            detail: 'Setting up your storage has stopped and needs a person.',
-            remedy:
-              'Nothing is lost and nothing is charged while it waits. Our operators have been told; write to support if it is urgent.',
-          }
-        : null,
-    support: { email: 'support@harbor-storage.example' },
+    problem: state === 'failed' ? failureWords(progress?.error ?? null, reference) : null,
+    support: { email: 'support@harbor-storage.example', reference },
+  };
+}
+
+function progressOf(
+  state: LandingView['state'],
+  s: SubscriptionRecord,
+  session: LandingSession,
+  progress: Progress | null,
+  placement: PlacementView | null,
+): LandingProgress | null {
+  const asked = session.completedAt ?? s.createdAt;
+  const activating = state === 'activating' || state === 'awaiting_marketplace';
+  if (!activating && state !== 'provisioning') return null;
+  const words = activating ? activatingWords(s.marketplace) : stepWords(progress?.stepName ?? null);
+  const since = activating ? (placement?.activatedAt ?? asked) : (progress?.since ?? asked);
+  const retrying = !activating && progress?.retrying === true;
+  const at = STAGES.indexOf(words.stage);
+  return {
+    code: words.code,
+    title: words.title,
+    message: retrying ? `${words.message} ${RETRYING}` : words.message,
+    awaited: words.awaited,
+    since: since.toISOString(),
+    retrying,
+    stages: STAGES.map((code, i) => ({
+      code,
+      title: stageTitle(code, s.marketplace),
+      state: i < at ? 'done' : i === at ? 'current' : 'ahead',
+    })),
   };
 }
 

@@ -1,15 +1,22 @@
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
-import { ApiTags } from '@nestjs/swagger';
+import { ApiBody, ApiConsumes, ApiOperation, ApiParam, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ProblemError, Sealer } from '#platform';
 import { MARKETPLACES, type Marketplace } from '#marketplaces/core';
 import { ProcessContext } from '../../processes/context.js';
 import { openLanding } from '../../processes/open-landing.js';
+import { Answers, Refuses, schemaRef } from '../support/api-schemas.js';
 import { Open } from '../support/auth.guard.js';
-import { landingView, type LandingView } from './landing-view.js';
+import type { RawRequest } from '../support/configure-http.js';
+import { landingDetailsBody, landingSession, type LandingView } from './landing-schemas.js';
+import { landingView } from './landing-view.js';
 
 /** The field that carries the token; Google's and Amazon's come as form posts from another site. */
 const TOKEN_FIELD: Record<Marketplace, string> = { azure: 'token', gcp: 'x-gcp-marketplace-token', aws: 'x-amzn-marketplace-token' };
+
+const FORM = 'application/x-www-form-urlencoded';
+/** A token has at most 8 KiB; the rest of a marketplace's form is a few words. */
+const MAX_FORM = 64 * 1024;
 
 @ApiTags('landing')
 @Controller('landing')
@@ -21,6 +28,9 @@ export class LandingController {
 
   @Get('api/sessions/:sessionId')
   @Open('the unguessable session id of a resolved landing token is the proof')
+  @ApiOperation({ operationId: 'getLandingSession', summary: 'What the landing page shows: purchase, progress, endpoint' })
+  @Answers(200, landingSession, 'The visit as it stands')
+  @Refuses(['not_found', 'No such visit'], ['gone', 'The visit has expired'])
   view(@Param('sessionId') sessionId: string, @Res({ passthrough: true }) reply: FastifyReply): Promise<LandingView> {
     reply.header('cache-control', 'no-store');
     return this.processes.db.ops(async (tx) =>
@@ -31,6 +41,15 @@ export class LandingController {
   @Post('api/sessions/:sessionId/details')
   @HttpCode(202)
   @Open('the unguessable session id of a resolved landing token is the proof')
+  @ApiOperation({ operationId: 'giveLandingDetails', summary: 'Give the details; setting up begins' })
+  @ApiBody({ schema: schemaRef(landingDetailsBody) })
+  @Answers(202, landingSession, 'The details are taken; setting up goes on')
+  @Refuses(
+    ['validation', 'Some details are missing or wrong: see `errors`'],
+    ['not_found', 'No such visit'],
+    ['conflict', 'The details were given already, or the purchase has ended'],
+    ['gone', 'The visit has expired'],
+  )
   async complete(
     @Param('sessionId') sessionId: string,
     @Body() body: unknown,
@@ -48,7 +67,7 @@ export class LandingController {
       return landingView(this.processes, tx, sessionId, await this.processes.landings.find(tx, sessionId));
     });
     // A plain form (no script) goes back to its page; a client gets the view.
-    if ((request.headers['content-type'] ?? '').startsWith('application/x-www-form-urlencoded')) {
+    if (typeOf(request) === FORM) {
       reply.status(303).header('location', `/landing/s/${sessionId}`);
       return '';
     }
@@ -58,26 +77,54 @@ export class LandingController {
 
   @Get(':marketplace')
   @Open('a buyer arrives with a landing token')
+  @ApiOperation({ operationId: 'arriveByLink', summary: 'Where Azure Marketplace sends a buyer' })
+  @ApiParam({ name: 'marketplace', schema: { type: 'string', enum: ['azure'] } })
+  @ApiQuery({ name: 'token', required: true, schema: { type: 'string' }, description: "The marketplace's landing token" })
+  @ApiResponse({ status: 303, description: 'On to the landing page of the visit, or to the page that says what is wrong' })
   async arrive(
     @Param('marketplace') marketplace: string,
     @Query() query: Record<string, string>,
     @Res() reply: FastifyReply,
   ): Promise<void> {
     if (marketplace !== 'azure')
-      throw new ProblemError('not_found', 'request.no_such_route', 'Buyers of this marketplace arrive by a form post.');
+      throw new ProblemError(
+        'not_found',
+        'request.no_such_route',
+        'This page opens from the marketplace only, by the button that sets up your account there.',
+      );
     await this.open('azure', query, reply);
   }
 
   @Post(':marketplace')
   @Open('a buyer arrives with a landing token in a form posted from the marketplace')
+  @ApiOperation({ operationId: 'arriveByForm', summary: 'Where Google Cloud Marketplace and AWS Marketplace send a buyer' })
+  @ApiParam({ name: 'marketplace', schema: { type: 'string', enum: [...MARKETPLACES] } })
+  @ApiConsumes('application/x-www-form-urlencoded')
+  @ApiBody({
+    description: "The marketplace's landing token, in the field that it uses",
+    schema: { type: 'object', additionalProperties: { type: 'string' } },
+  })
+  @ApiResponse({ status: 303, description: 'On to the landing page of the visit, or to the page that says what is wrong' })
   async arriveByForm(
     @Param('marketplace') marketplace: string,
-    @Body() body: Record<string, string>,
+    @Body() body: Record<string, string> | undefined,
+    @Req() request: RawRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
     if (!(MARKETPLACES as readonly string[]).includes(marketplace))
       throw new ProblemError('not_found', 'request.no_such_route', 'There is nothing at this address.');
+    const bytes = request.rawBody?.length ?? 0;
+    if (bytes > MAX_FORM)
+      await this.refuse(marketplace, new ProblemError('too_large', 'landing.too_large', `The form may have at most ${MAX_FORM} bytes.`));
+    if (bytes > 0 && typeOf(request) !== FORM)
+      await this.refuse(marketplace, new ProblemError('validation', 'landing.not_a_form', `A buyer's browser posts a form (${FORM}).`));
     await this.open(marketplace as Marketplace, body ?? {}, reply);
+  }
+
+  /** Kept without its body: a token may be in it. */
+  private async refuse(marketplace: string, problem: ProblemError): Promise<never> {
+    await this.processes.inbox.refuse(`${marketplace}.landing`, problem.code, problem.detail, {}, '');
+    throw problem;
   }
 
   private async open(marketplace: Marketplace, fields: Record<string, string>, reply: FastifyReply): Promise<void> {
@@ -90,3 +137,5 @@ export class LandingController {
     await reply.status(303).header('location', to).header('cache-control', 'no-store').send('');
   }
 }
+
+const typeOf = (request: FastifyRequest): string => (request.headers['content-type'] ?? '').split(';')[0]!.trim().toLowerCase();

@@ -5,6 +5,7 @@ import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ProblemError, type Logger } from '#platform';
+import { namedSchemas } from './api-schemas.js';
 import { ProblemFilter } from './problem.filter.js';
 
 const inflate = promisify(gunzip);
@@ -56,7 +57,8 @@ export function describeApi(app: NestFastifyApplication): ReturnType<typeof Swag
     .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'An operator, tenant or cell key' })
     .addServer('/')
     .build();
-  return SwaggerModule.createDocument(app, config, { operationIdFactory: (_, method) => method });
+  const document = SwaggerModule.createDocument(app, config, { operationIdFactory: (_, method) => method });
+  return { ...document, components: { ...document.components, schemas: { ...document.components?.schemas, ...namedSchemas() } } };
 }
 
 async function read(request: RawRequest, body: Buffer): Promise<unknown> {

@@ -1,8 +1,9 @@
 import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ProblemError, errorText, type Logger } from '#platform';
+import { problemPage, wantsPage } from '../landing/problem-html.js';
 
-/** Renders every failure as `application/problem+json`. An unexpected one tells nothing but its request id. */
+/** Renders every failure as `application/problem+json`, at a buyer's address as a page. An unexpected one tells nothing but its request id. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   constructor(private readonly logger: Logger) {}
@@ -18,9 +19,11 @@ export class ProblemFilter implements ExceptionFilter {
         'request failed',
       );
     if (reply.sent) return;
+    const asPage = wantsPage(request.url, request.headers.accept);
     void reply
       .status(problem.status)
-      .header('content-type', 'application/problem+json')
+      .header('content-type', asPage ? 'text/html; charset=utf-8' : 'application/problem+json')
+      .headers(asPage ? { 'cache-control': 'no-store', vary: 'accept' } : {})
       .headers(
         problem.kind === 'unauthenticated'
           ? { 'www-authenticate': 'Bearer' }
@@ -28,20 +31,20 @@ export class ProblemFilter implements ExceptionFilter {
             ? { 'retry-after': '5' }
             : {},
       )
-      .send(JSON.stringify(problem.toDocument(instance)));
+      .send(asPage ? problemPage(problem, instance) : JSON.stringify(problem.toDocument(instance)));
   }
 }
 
 export function toProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error;
   const e = error as { code?: string; statusCode?: number };
-  if (e.code === 'FST_ERR_CTP_BODY_TOO_LARGE')
-    return new ProblemError('too_large', 'request.too_large', 'The body is larger than this route takes.');
-  if (e.code?.startsWith('FST_ERR_CTP'))
-    return new ProblemError('validation', 'request.body_unreadable', 'The body could not be read as its content type says.');
   if (e.code === '22P05' || e.code === '22021')
     return new ProblemError('validation', 'request.invalid_text', 'The request contains a character that cannot be stored.');
   const status = error instanceof HttpException ? error.getStatus() : (e.statusCode ?? 500);
+  // By status: Nest hands errors of Fastify on as its own, without their code.
+  if (status === 413) return new ProblemError('too_large', 'request.too_large', 'The body is larger than this route takes.');
+  if (e.code?.startsWith('FST_ERR_CTP'))
+    return new ProblemError('validation', 'request.body_unreadable', 'The body could not be read as its content type says.');
   if (status === 404)
     return new ProblemError('not_found', 'request.no_such_route', 'There is nothing at this address. The API is described at /docs.');
   if (status >= 400 && status < 500) return new ProblemError('validation', 'request.invalid', errorText(error));

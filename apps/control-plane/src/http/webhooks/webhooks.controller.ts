@@ -16,7 +16,7 @@ const MAX_BODY = 256 * 1024;
 export class WebhooksController {
   constructor(@Inject(ProcessContext) private readonly processes: ProcessContext) {}
 
-  @Post([':marketplace', ':marketplace/eventbridge'])
+  @Post([':marketplace', ':marketplace/eventbridge', ':marketplace/pubsub'])
   @HttpCode(200)
   @Open('the marketplace proves itself: Entra JWT, OIDC token or shared secret')
   async receive(

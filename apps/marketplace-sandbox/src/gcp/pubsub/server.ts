@@ -1,5 +1,6 @@
 import { type handleUnaryCall, Server, ServerCredentials, type ServerDuplexStream, type ServiceError, status } from '@grpc/grpc-js';
 import type { Store } from '../../shared/store.js';
+import { type GcpSettings, pushOf, subscriptionOf } from '../settings.js';
 import type { Broker, Delivery, StoredMessage, StoredSubscription, Taker } from './broker.js';
 import { pubsubServices } from './protos.js';
 
@@ -27,6 +28,7 @@ export class PubsubServer {
     private readonly broker: Broker,
     private readonly store: Store,
     private readonly host: string,
+    private readonly settings: () => GcpSettings,
   ) {}
 
   /** With port 0 the port of the last run is kept if it is still free. */
@@ -100,14 +102,14 @@ export class PubsubServer {
         const seconds = Number(request['ack_deadline_seconds']) || DEFAULT_DEADLINE;
         if (seconds < 10 || seconds > 600)
           throw new PubsubError(status.INVALID_ARGUMENT, 'Invalid ack deadline given: it must be between 10 and 600 seconds.');
-        return subscriptionWire(broker.subscriptions.put(name, { name, topic, ackDeadlineSeconds: seconds }));
+        return this.wire(broker.subscriptions.put(name, { name, topic, ackDeadlineSeconds: seconds }));
       }),
-      GetSubscription: unary((request) => subscriptionWire(this.subscription(request['subscription']))),
+      GetSubscription: unary((request) => this.wire(this.subscription(request['subscription']))),
       ListSubscriptions: unary((request) => ({
         subscriptions: broker.subscriptions
           .values()
           .filter((one) => one.name.startsWith(`${String(request['project'])}/`))
-          .map(subscriptionWire),
+          .map((one) => this.wire(one)),
       })),
       DeleteSubscription: unary((request) => {
         broker.dropSubscription(this.subscription(request['subscription']).name);
@@ -189,6 +191,29 @@ export class PubsubServer {
     };
     broker.attach(taker);
     return taker;
+  }
+
+  /** The publisher's own one is as the settings say; others are as they were made. */
+  private wire(one: StoredSubscription): Fields {
+    const settings = this.settings();
+    if (one.name !== subscriptionOf(settings)) return subscriptionWire(one);
+    const push = pushOf(settings);
+    return {
+      ...subscriptionWire(one),
+      ack_deadline_seconds: settings.ackDeadlineSeconds,
+      enable_exactly_once_delivery: settings.exactlyOnce,
+      ...(push.endpoint === undefined
+        ? {}
+        : {
+            push_config: {
+              push_endpoint: push.endpoint,
+              oidc_token: { service_account_email: push.serviceAccount, audience: settings.pushAudience ?? '' },
+            },
+          }),
+      ...(settings.deadLetterTopic === undefined
+        ? {}
+        : { dead_letter_policy: { dead_letter_topic: settings.deadLetterTopic, max_delivery_attempts: 5 } }),
+    };
   }
 
   private topic(name: unknown): { name: string } {

@@ -82,6 +82,9 @@ export class FakeMarketplace implements MarketplaceAdapter {
   private readonly tokens = new Map<string, string>();
   private readonly accepted = new Map<string, FakeBilled>();
   private readonly faults: { operation: FakeOperation; fault: FakeFault; retryAfterMs: number | null }[] = [];
+  private readonly listed = new Map<string, SubscriptionTruth | null>();
+  private readonly waiting = new Set<string>();
+  readonly listing = { minIntervalMs: 60_000, lagMs: 600_000 };
   private sequence = 0;
 
   constructor(
@@ -197,6 +200,17 @@ export class FakeMarketplace implements MarketplaceAdapter {
     );
   }
 
+  /** The list goes on showing the purchase as it is now, whatever becomes of it; `null`: it leaves the purchase out. */
+  listAs(id: string, view: 'as_now' | 'truth' | null): void {
+    if (view === 'truth') this.listed.delete(id);
+    else this.listed.set(id, view === null ? null : this.seen(id));
+  }
+
+  /** A buyer account waits for our approval until a purchase of it is acknowledged. */
+  awaitApproval(buyerAccountId: string): void {
+    this.waiting.add(buyerAccountId);
+  }
+
   /** The purchase is gone, as after a deletion. */
   forget(id: string): void {
     this.truths.delete(id);
@@ -275,6 +289,7 @@ export class FakeMarketplace implements MarketplaceAdapter {
       const state = this.seen(id)?.state;
       if (!state || state === 'ended' || state === 'voided')
         throw new MarketplaceRefusal('fake.subscription_ended', 'it cannot be activated');
+      this.waiting.delete(truth.purchaser?.accountId ?? '');
       if (state !== 'suspended' && state !== 'active') this.patch(id, { state: 'active' });
     });
   }
@@ -366,7 +381,15 @@ export class FakeMarketplace implements MarketplaceAdapter {
   }
 
   async *listAll(): AsyncGenerator<SubscriptionTruth> {
-    yield* await this.around('listAll', 'all', () => [...this.truths.keys()].map((id) => this.seen(id)!));
+    const view = (id: string): SubscriptionTruth | null => {
+      const kept = this.listed.get(id);
+      return kept === undefined ? this.seen(id) : kept;
+    };
+    yield* await this.around('listAll', 'all', () => [...this.truths.keys()].map(view).filter((truth) => truth !== null));
+  }
+
+  async *listWaitingBuyers(): AsyncGenerator<{ buyerAccountId: string }> {
+    yield* [...this.waiting].map((buyerAccountId) => ({ buyerAccountId }));
   }
 
   async doctor(): ReturnType<MarketplaceAdapter['doctor']> {
@@ -438,7 +461,11 @@ export class FakeMarketplace implements MarketplaceAdapter {
     return truth ? structuredClone({ ...truth, observedAt: this.clock.now() }) : null;
   }
 
+  /** An update time, as the real ones have: comparable as text, finer than the clock. */
   private version(): string {
-    return String(++this.sequence).padStart(12, '0');
+    return this.clock
+      .now()
+      .toISOString()
+      .replace('Z', `${String(++this.sequence).padStart(9, '0')}Z`);
   }
 }

@@ -60,7 +60,7 @@ export class GcpSandbox {
     });
     const sandbox = new GcpSandbox(ready.url, ready.pubsub, child);
     if (Object.keys(settings).length > 0) await sandbox.control('PUT', '/settings', { gcp: settings });
-    if (pull) sandbox.pulling = await sandbox.adapter.pull(async (message) => void sandbox.pulled.push(message));
+    if (pull) sandbox.pulling = await sandbox.adapter.pull!(async (message) => void sandbox.pulled.push(message));
     return sandbox;
   }
 
@@ -76,6 +76,9 @@ export class GcpSandbox {
         serviceControlUrl: `${this.url}/gcp/servicecontrol`,
         signUpKeysUrl: `${this.url}/gcp/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com`,
         pubsubEndpoint: this.pubsub,
+        push: null,
+        oidcKeysUrl: `${this.url}/gcp/oauth2/v1/certs`,
+        safeResend: true,
         anonymous: true,
         ...settings,
       },

@@ -1,3 +1,4 @@
+import pino from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DriverError } from '#provisioning/core';
 import { engineHarness, runOnce, START, type Harness } from '../testing/engine-harness.js';
@@ -68,6 +69,21 @@ describe('a worker that dies', () => {
       expect(eventsOf(made.placementId)).toEqual(['placement.active']);
     },
   );
+
+  it('is no alarm: that its intent was looked at is told as information', async () => {
+    const { clusterId } = await h.clusterOf((await h.request()).placementId);
+    const hang = hangAfter('apply');
+    const dying = runOnce(h.engine, clusterId);
+    await hang.reached;
+    await expireLease(clusterId);
+    const lines: { level: number; msg: string }[] = [];
+    const logger = pino({ level: 'trace' }, { write: (line: string) => void lines.push(JSON.parse(line) as (typeof lines)[number]) });
+    await runOnce(h.another({ logger }), clusterId);
+    hang.release();
+    await dying;
+    expect(lines.filter((l) => l.msg.includes('without an outcome')).map((l) => l.level)).toEqual([logger.levels.values['info']]);
+    expect(lines.filter((l) => l.level > logger.levels.values['info']!)).toEqual([]);
+  });
 
   it('does not lose the last sample that the driver had already taken, even when another wish came meanwhile', async () => {
     const made = await serving();
@@ -277,6 +293,10 @@ describe('work that takes long', () => {
       steps: 5,
       awaited: 'the cluster to be built',
       message: 'Step apply begins.',
+      stepName: 'apply',
+      since: new Date(START),
+      retrying: false,
+      error: null,
     });
     expect((await lastOperation(clusterId)).log.at(-1)).toEqual({ at: START, phase: 'provisioning', message: 'boot: node 1 of 1' });
     ready = true;

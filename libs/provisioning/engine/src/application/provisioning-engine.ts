@@ -4,6 +4,7 @@ import { DEFAULT_PLACEMENT_POLICY, type PlacementPolicy } from '../domain/placem
 import type { RetryLimits } from '../domain/retry.js';
 import * as change from './change-placement.js';
 import { cellKeyPurpose, DEFAULT_RETRY, DEFAULT_TIMES, RECONCILE, type EngineContext, type EngineTimes } from './context.js';
+import { progress } from './progress.js';
 import * as read from './read-models.js';
 import { Reconciler } from './reconcile-cluster.js';
 import { requestPlacement, type PlacementRequest } from './request-placement.js';
@@ -99,7 +100,7 @@ export class ProvisioningEngine {
   listOperations = read.listOperations;
   getOperation = read.getOperation;
   listSteps = read.listSteps;
-  progress = read.progress;
+  progress = progress;
   credentials = (tx: Tx, placementId: string): Promise<read.Credentials> => read.credentials(this.ctx, tx, placementId);
 }
 

@@ -85,18 +85,6 @@ export interface StepView {
   readonly outcome: unknown;
 }
 
-export interface Progress {
-  readonly placementId: string;
-  readonly operationId: string;
-  readonly kind: OperationKind;
-  readonly phase: string;
-  readonly step: number;
-  readonly steps: number;
-  readonly awaited: string | null;
-  readonly message: string;
-  readonly state: OperationState;
-}
-
 export interface Credentials {
   readonly placementId: string;
   readonly endpoint: string;
@@ -242,28 +230,6 @@ export async function credentials(ctx: Pick<EngineContext, 'sealer'>, tx: Tx, pl
     endpoint: p.endpoint,
     accountName: p.accountName,
     keys: (await openKeys(ctx, tx, [placementId])).get(placementId) ?? [],
-  };
-}
-
-/** What the buyer waits for: until it first serves the provisioning, later the latest wish. */
-export async function progress(tx: Tx, subscriptionId: string): Promise<Progress | null> {
-  const p = await placementOfSubscription(tx, subscriptionId);
-  if (!p) return null;
-  const [op] = await tx.query<OperationRow>(
-    `select * from operations where subject_id = $1 and ($2 or kind = 'provision') order by operation_id desc limit 1`,
-    [p.placementId, p.activatedAt !== null],
-  );
-  if (!op) return null;
-  return {
-    placementId: p.placementId,
-    operationId: op.operation_id,
-    kind: op.kind,
-    phase: op.phase,
-    step: op.step,
-    steps: op.steps,
-    awaited: op.awaited,
-    message: op.log.at(-1)?.message ?? '',
-    state: op.state,
   };
 }
 

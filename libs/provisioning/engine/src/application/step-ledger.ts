@@ -66,7 +66,8 @@ export class StepLedger {
     if (step.changes && !this.asked.has(id) && open.row.attempts > 0) {
       const observation = await this.observe(open, lease);
       const output = step.seen?.(observation, open.row.intent);
-      this.ctx.logger.warn(
+      // What every start after a kill does: nobody has to act on it.
+      this.ctx.logger.info(
         {
           cluster: open.ref,
           step: step.name,
@@ -167,6 +168,7 @@ export class StepLedger {
         phase: cluster.phase,
         awaited: step.awaited,
         message: `Step ${step.name} begins.`,
+        step: step.name,
       });
       return {
         row: row!,
@@ -224,6 +226,8 @@ export class StepLedger {
           awaited,
           message: `Step ${step.name}: ${error.code}.`,
           detail: error.detail,
+          step: step.name,
+          failed: true,
         });
     switch (reaction.do) {
       case 'yield':

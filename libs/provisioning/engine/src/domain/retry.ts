@@ -1,6 +1,8 @@
 import type { DriverErrorShape } from '#provisioning/core';
 
-export type StepName = 'preflight' | 'plan' | 'apply' | 'configure' | 'validate';
+/** Every step the engine knows: whoever shows progress has words for each. */
+export const STEP_NAMES = ['preflight', 'plan', 'apply', 'configure', 'validate'] as const;
+export type StepName = (typeof STEP_NAMES)[number];
 
 /**
  * What follows a failed driver call (contract provisioning §4.3):

@@ -1,6 +1,7 @@
 import { uuidv7, type Tx } from '#platform';
 import type { ClusterPhase } from '../domain/cluster-states.js';
 import { stepOf, stepsOf, type OperationKind } from '../domain/operation-kinds.js';
+import type { StepName } from '../domain/retry.js';
 import type { LogLine, OperationRow, PlacementRow, StoredError } from './rows.js';
 
 /** Lines kept per operation; the oldest go first. */
@@ -49,13 +50,14 @@ export async function noteProgress(
   tx: Tx,
   now: Date,
   clusterId: string,
-  at: { phase: ClusterPhase; awaited: string | null; message?: string; detail?: string },
+  at: { phase: ClusterPhase; awaited: string | null; message?: string; detail?: string; step?: StepName; failed?: true },
 ): Promise<void> {
   for (const op of await runningOn(tx, clusterId)) {
     const step = Math.max(op.step, stepOf(op.kind, at.phase));
     const lines = [at.message, op.subject_kind === 'cluster' ? at.detail : undefined].filter((m) => m !== undefined);
     const seen = new Set(op.log.filter((l) => l.phase === at.phase).map((l) => l.message));
-    const fresh = lines.filter((m) => !seen.has(m)).map((message): LogLine => ({ at: now.toISOString(), phase: at.phase, message }));
+    const of = { phase: at.phase, ...(at.step ? { step: at.step } : {}), ...(at.failed ? { failed: at.failed } : {}) };
+    const fresh = lines.filter((m) => !seen.has(m)).map((message): LogLine => ({ at: now.toISOString(), ...of, message }));
     if (fresh.length === 0 && step === op.step && op.phase === at.phase && op.awaited === at.awaited) continue;
     await tx.query(`update operations set phase = $2, step = $3, awaited = $4, log = $5, updated_at = $6 where operation_id = $1`, [
       op.operation_id,

@@ -4,6 +4,7 @@ import type { ClusterSpec, DriverErrorShape, DriverPlan } from '#provisioning/co
 import type { ClusterPhase } from '../domain/cluster-states.js';
 import type { OperationKind, OperationState } from '../domain/operation-kinds.js';
 import type { DesiredState, PlacementPhase } from '../domain/placement-states.js';
+import type { StepName } from '../domain/retry.js';
 
 /** What the engine remembers of a cluster between two runs; observed truth is another column. */
 export interface Recorded {
@@ -79,6 +80,10 @@ export interface LogLine {
   readonly at: string;
   readonly phase: string;
   readonly message: string;
+  /** The step that this line tells of. */
+  readonly step?: StepName;
+  /** A try of the step did not succeed; another follows. */
+  readonly failed?: true;
 }
 
 export interface OperationRow {

@@ -1,0 +1,72 @@
+import { z } from 'zod';
+import { MARKETPLACES } from '#marketplaces/core';
+import { landingDetails } from '#entitlements';
+import { apiSchema } from '../support/api-schemas.js';
+import { STAGES } from './landing-words.js';
+
+const instant = z.string().meta({ format: 'date-time' });
+
+export const landingDetailsBody = apiSchema('LandingDetails', landingDetails, 'What the buyer fills in.');
+
+const landingProgress = apiSchema(
+  'LandingProgress',
+  z.object({
+    code: z.string().describe('Stable code of what is being done, such as "setup.testing". New ones may come.'),
+    title: z.string(),
+    message: z.string(),
+    awaited: z.string().describe('Completes "Waiting for …".'),
+    since: instant.describe('When this step began, in business time.'),
+    retrying: z.boolean().describe('A try of this step did not succeed and another follows.'),
+    stages: z.array(z.object({ code: z.enum(STAGES), title: z.string(), state: z.enum(['done', 'current', 'ahead']) })),
+  }),
+  'Where setting up stands, in words for the buyer.',
+);
+
+const landingEndpoint = apiSchema(
+  'LandingEndpoint',
+  z.object({
+    url: z.string(),
+    accountName: z.string(),
+    keys: z
+      .array(z.object({ id: z.string(), secret: z.string() }))
+      .nullable()
+      .describe('Shown to the visit that gave the details; null to a later one.'),
+    keysShownOnce: z.boolean(),
+  }),
+);
+
+/** What the landing page shows: the purchase in the buyer's words, how far it is, and at the end the endpoint. */
+export const landingSession = apiSchema(
+  'LandingSession',
+  z.object({
+    sessionId: z.string(),
+    marketplace: z.enum(MARKETPLACES),
+    state: z.enum(['needs_details', 'provisioning', 'activating', 'ready', 'suspended', 'ended', 'failed', 'awaiting_marketplace']),
+    purchase: z.object({
+      offerName: z.string(),
+      planName: z.string(),
+      subscriptionName: z.string(),
+      quantity: z.int32().nullable(),
+      term: z.object({ startsAt: instant.nullable(), endsAt: instant.nullable(), unit: z.string().nullable() }).nullable(),
+      beneficiaryEmail: z.string().nullable(),
+      purchaserEmail: z.string().nullable(),
+    }),
+    includes: z.array(z.object({ label: z.string(), value: z.string() })),
+    regions: z.array(z.object({ id: z.string(), name: z.string() })),
+    defaults: z
+      .object({ organisation: z.string(), region: z.string(), contactName: z.string(), contactEmail: z.string() })
+      .describe('What the form starts with; may be empty.'),
+    progress: landingProgress.nullable(),
+    endpoint: landingEndpoint.nullable(),
+    tenant: z.object({ slug: z.string(), displayName: z.string() }).nullable(),
+    apiKey: z.string().nullable(),
+    problem: z.object({ code: z.string(), detail: z.string(), remedy: z.string() }).nullable(),
+    support: z.object({
+      email: z.string(),
+      reference: z.string().describe('Names this purchase, or the work that stopped, to support. Opens nothing.'),
+    }),
+  }),
+  'A visit of the landing page.',
+);
+export type LandingView = z.infer<typeof landingSession>;
+export type LandingProgress = z.infer<typeof landingProgress>;

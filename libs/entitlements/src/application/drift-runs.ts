@@ -1,0 +1,248 @@
+import { uuidv7, type Tx } from '#platform';
+import type { Marketplace, SubscriptionTruth } from '#marketplaces/core';
+import { changedThereAt, differencesOf, isExpectedThere, isYoung, type DriftDifference } from '../domain/drift.js';
+import { SubscriptionRecord } from '../infra/subscription.record.js';
+import type { Catalog } from './catalog.js';
+import type { Page, PageQuery } from './read-models.js';
+import { subscriptionIdOf } from './subscriptions.js';
+
+export type DriftVerdict =
+  | 'foreign'
+  | 'ended_there'
+  | 'not_yet_visible'
+  | 'rereading'
+  | 'agrees_now'
+  | 'omitted'
+  | 'applied'
+  | 'missing_there'
+  | 'differs'
+  | 'unread';
+
+export interface DriftLine {
+  externalSubscriptionId: string;
+  subscriptionId: string | null;
+  verdict: DriftVerdict;
+  differences: DriftDifference[];
+  note: string;
+}
+
+export interface DriftRunRow extends Record<string, unknown> {
+  drift_run_id: string;
+  marketplace: Marketplace;
+  requested_by: string;
+  state: 'requested' | 'rereading' | 'completed' | 'failed' | 'not_comparable';
+  counts: Record<string, number> | null;
+  error: string | null;
+  created_at: Date;
+  compared_at: Date | null;
+  completed_at: Date | null;
+}
+
+export interface DriftLineRow extends Record<string, unknown> {
+  external_subscription_id: string;
+  subscription_id: string | null;
+  verdict: DriftVerdict;
+  differences: DriftDifference[];
+  note: string;
+  judged_at: Date;
+}
+
+/** A run that is not through after this long waits for a parked lane or a silent marketplace: the next one need not. */
+export const DRIFT_PATIENCE_MS = 3_600_000;
+
+/** A new run, or the one that is open: one at a time, however many ask. */
+export async function openDriftRun(
+  tx: Tx,
+  input: { marketplace: Marketplace; requestedBy: string; now: Date },
+): Promise<{ driftRunId: string; fresh: boolean }> {
+  await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 7205316))', [input.marketplace]);
+  const [open] = await tx.query<DriftRunRow>(`select * from drift_runs where marketplace = $1 and state in ('requested', 'rereading')`, [
+    input.marketplace,
+  ]);
+  if (open && input.now.getTime() - open.created_at.getTime() < DRIFT_PATIENCE_MS) return { driftRunId: open.drift_run_id, fresh: false };
+  if (open) await abandon(tx, open, input.now);
+  const driftRunId = uuidv7();
+  await tx.query(
+    `insert into drift_runs (drift_run_id, marketplace, requested_by, state, created_at) values ($1, $2, $3, 'requested', $4)`,
+    [driftRunId, input.marketplace, input.requestedBy, input.now],
+  );
+  return { driftRunId, fresh: true };
+}
+
+async function abandon(tx: Tx, run: DriftRunRow, now: Date): Promise<void> {
+  await tx.query(
+    `update drift_lines set verdict = 'unread', note = 'not read again in time', judged_at = $2 where drift_run_id = $1 and verdict = 'rereading'`,
+    [run.drift_run_id, now],
+  );
+  await tx.query(
+    `update drift_runs set state = case when state = 'requested' then 'failed' else 'completed' end, error = 'given up: a later run took over', completed_at = $2 where drift_run_id = $1`,
+    [run.drift_run_id, now],
+  );
+}
+
+/** Locked: whoever judges a line decides too whether the run is through. Null once it is closed. */
+export async function lockDriftRun(tx: Tx, driftRunId: string): Promise<DriftRunRow | null> {
+  const [row] = await tx.query<DriftRunRow>(
+    `select * from drift_runs where drift_run_id = $1 and state in ('requested', 'rereading') for update`,
+    [driftRunId],
+  );
+  return row ?? null;
+}
+
+export interface Comparison {
+  lines: DriftLine[];
+  counts: { listed: number; agree: number; foreign: number; endedThere: number; differ: number };
+}
+
+/** The whole list against all purchases of ours. Changes nothing: what differs is only named, to be read again by id. */
+export async function compareWithList(
+  tx: Tx,
+  catalog: Catalog,
+  input: { marketplace: Marketplace; listed: Map<string, SubscriptionTruth>; now: Date; lagMs: number },
+): Promise<Comparison> {
+  const { marketplace, listed, now, lagMs } = input;
+  const lines: DriftLine[] = [];
+  const counts = { listed: listed.size, agree: 0, foreign: 0, endedThere: 0, differ: 0 };
+  const differ = (line: Omit<DriftLine, 'verdict'>, changes: (Date | null)[]): void => {
+    counts.differ += 1;
+    lines.push({ ...line, verdict: isYoung(changes, now, lagMs) ? 'not_yet_visible' : 'rereading' });
+  };
+  const known = new Set<string>();
+  for (const ours of await tx.manager.findBy(SubscriptionRecord, { marketplace })) {
+    const { externalSubscriptionId, subscriptionId, state } = ours;
+    known.add(externalSubscriptionId);
+    const theirs = listed.get(externalSubscriptionId);
+    const differences: DriftDifference[] = theirs ? differencesOf(ours, theirs) : isExpectedThere(state) ? ['missing_there'] : [];
+    if (differences.length === 0) counts.agree += 1;
+    else
+      differ({ externalSubscriptionId, subscriptionId, differences, note: `ours ${state}, theirs ${theirs?.state ?? 'not listed'}` }, [
+        ours.updatedAt,
+        theirs ? changedThereAt(theirs) : null,
+      ]);
+  }
+  for (const [externalSubscriptionId, theirs] of listed) {
+    if (known.has(externalSubscriptionId)) continue;
+    const line = { externalSubscriptionId, subscriptionId: null, differences: [], note: `${theirs.externalOfferId}, ${theirs.state}` };
+    if (!(await catalog.knowsOffer(tx, marketplace, theirs.externalOfferId))) {
+      counts.foreign += 1;
+      lines.push({ ...line, verdict: 'foreign' });
+    } else if (theirs.state === 'ended' || theirs.state === 'voided') {
+      // It came and went without us: nothing was served, nothing can be.
+      counts.endedThere += 1;
+      lines.push({ ...line, verdict: 'ended_there' });
+    } else {
+      differ({ ...line, subscriptionId: subscriptionIdOf(marketplace, externalSubscriptionId), differences: ['missing_here'] }, [
+        changedThereAt(theirs),
+      ]);
+    }
+  }
+  return { lines, counts };
+}
+
+/** What is left alone is journalled the first time only: a publisher's foreign offers are listed for ever. */
+export async function storeComparison(tx: Tx, driftRunId: string, { lines, counts }: Comparison, now: Date): Promise<void> {
+  await tx.query(
+    `insert into drift_lines (drift_run_id, external_subscription_id, subscription_id, verdict, differences, note, judged_at)
+     select $1, l.id, l.sub, l.verdict, array(select jsonb_array_elements_text(l.differences)), l.note, $3
+       from jsonb_to_recordset($2::jsonb) as l(id text, sub uuid, verdict text, differences jsonb, note text)
+      where not (l.verdict in ('foreign', 'ended_there')
+            and exists (select 1 from drift_lines d where d.external_subscription_id = l.id and d.verdict = l.verdict))`,
+    [
+      driftRunId,
+      JSON.stringify(
+        lines.map((l) => ({
+          id: l.externalSubscriptionId,
+          sub: l.subscriptionId,
+          verdict: l.verdict,
+          differences: l.differences,
+          note: l.note,
+        })),
+      ),
+      now,
+    ],
+  );
+  await tx.query(`update drift_runs set state = 'rereading', counts = $2, compared_at = $3 where drift_run_id = $1`, [
+    driftRunId,
+    JSON.stringify(counts),
+    now,
+  ]);
+}
+
+export async function closeDriftRun(
+  tx: Tx,
+  driftRunId: string,
+  state: 'completed' | 'failed' | 'not_comparable',
+  error: string | null,
+  now: Date,
+): Promise<void> {
+  await tx.query(`update drift_runs set state = $2, error = $3, completed_at = $4 where drift_run_id = $1`, [
+    driftRunId,
+    state,
+    error,
+    now,
+  ]);
+}
+
+/** Judges one line; the last one closes the run. */
+export async function judgeDriftLine(
+  tx: Tx,
+  driftRunId: string,
+  line: Pick<DriftLine, 'externalSubscriptionId' | 'verdict' | 'note'> & {
+    differences?: DriftDifference[];
+    subscriptionId?: string | null;
+  },
+  now: Date,
+): Promise<void> {
+  await tx.query(
+    `update drift_lines set verdict = $3, note = $4, differences = coalesce($5, differences), subscription_id = coalesce($6, subscription_id), judged_at = $7
+      where drift_run_id = $1 and external_subscription_id = $2`,
+    [driftRunId, line.externalSubscriptionId, line.verdict, line.note, line.differences ?? null, line.subscriptionId ?? null, now],
+  );
+  await closeIfThrough(tx, driftRunId, now);
+}
+
+export async function closeIfThrough(tx: Tx, driftRunId: string, now: Date): Promise<void> {
+  const [left] = await tx.query(`select 1 from drift_lines where drift_run_id = $1 and verdict = 'rereading' limit 1`, [driftRunId]);
+  if (!left) await closeDriftRun(tx, driftRunId, 'completed', null, now);
+}
+
+export async function driftLine(tx: Tx, driftRunId: string, externalSubscriptionId: string): Promise<DriftLineRow | null> {
+  const [row] = await tx.query<DriftLineRow>('select * from drift_lines where drift_run_id = $1 and external_subscription_id = $2', [
+    driftRunId,
+    externalSubscriptionId,
+  ]);
+  return row ?? null;
+}
+
+export async function getDriftRun(
+  tx: Tx,
+  driftRunId: string,
+): Promise<(DriftRunRow & { lines: DriftLineRow[]; verdicts: Record<string, number> }) | null> {
+  const [run] = await tx.query<DriftRunRow>('select * from drift_runs where drift_run_id = $1', [driftRunId]);
+  if (!run) return null;
+  // Thousands of foreign purchases would hide the few lines that matter: those come first.
+  const lines = await tx.query<DriftLineRow>(
+    `select * from drift_lines where drift_run_id = $1 order by verdict in ('foreign', 'ended_there'), external_subscription_id limit 1000`,
+    [driftRunId],
+  );
+  const totals = await tx.query<{ verdict: string; n: number }>(
+    'select verdict, count(*)::int as n from drift_lines where drift_run_id = $1 group by 1 order by 1',
+    [driftRunId],
+  );
+  return { ...run, lines, verdicts: Object.fromEntries(totals.map((t) => [t.verdict, t.n])) };
+}
+
+/** Newest first. */
+export async function listDriftRuns(tx: Tx, marketplace: Marketplace, q: PageQuery): Promise<Page<DriftRunRow>> {
+  const rows = await tx.query<DriftRunRow>(
+    'select * from drift_runs where marketplace = $1 and ($2::uuid is null or drift_run_id < $2) order by drift_run_id desc limit $3',
+    [marketplace, q.after, q.limit + 1],
+  );
+  const items = rows.slice(0, q.limit);
+  return { items, nextCursor: rows.length > q.limit ? items.at(-1)!.drift_run_id : null };
+}
+
+export async function lastDriftRunAt(tx: Tx, marketplace: Marketplace): Promise<Date | null> {
+  const [row] = await tx.query<{ at: Date | null }>('select max(created_at) as at from drift_runs where marketplace = $1', [marketplace]);
+  return row?.at ?? null;
+}

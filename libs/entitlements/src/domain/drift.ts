@@ -1,0 +1,44 @@
+import type { MarketplaceState, SubscriptionState, SubscriptionTruth } from '#marketplaces/core';
+import { factChanges, sameInstant, type PurchaseFacts } from './facts.js';
+import { isOver } from './subscription-states.js';
+
+export type DriftDifference = 'missing_there' | 'missing_here' | 'state' | 'plan' | 'quantity' | 'term';
+
+/** States of the marketplace that our state stands for. Scheduled and pending both wait, one of them for a day. */
+const AGREES: Record<SubscriptionState, readonly MarketplaceState[]> = {
+  scheduled: ['scheduled', 'pending_fulfillment'],
+  pending_fulfillment: ['pending_fulfillment', 'scheduled'],
+  active: ['active'],
+  suspended: ['suspended'],
+  closing: ['ended', 'voided'],
+  cancelled: ['ended', 'voided'],
+  voided: ['ended', 'voided'],
+};
+
+/** How a purchase of ours differs from what its marketplace lists; nothing of an ended one but its state can differ. */
+export function differencesOf(ours: PurchaseFacts & { state: SubscriptionState }, theirs: SubscriptionTruth): DriftDifference[] {
+  const found: DriftDifference[] = AGREES[ours.state].includes(theirs.state) ? [] : ['state'];
+  if (isOver(ours.state) || theirs.state === 'ended' || theirs.state === 'voided') return found;
+  const changed = factChanges(ours, theirs);
+  if (changed.plan) found.push('plan');
+  if (changed.quantity) found.push('quantity');
+  if (theirs.term.startsAt && !sameInstant(ours.termStartsAt, theirs.term.startsAt)) found.push('term');
+  return found;
+}
+
+/** A purchase that the marketplace should list: an ended one may be gone from there. */
+export const isExpectedThere = (state: SubscriptionState): boolean => !isOver(state);
+
+const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d/;
+
+/** When the marketplace changed the purchase last, where its version is an update time. */
+export function changedThereAt(truth: SubscriptionTruth): Date | null {
+  if (!truth.version || !INSTANT.test(truth.version)) return null;
+  const at = new Date(truth.version);
+  return Number.isNaN(at.getTime()) ? null : at;
+}
+
+/** One side has moved so lately that the other need not have heard of it (money.md "What can be compared"). */
+export function isYoung(changes: (Date | null)[], now: Date, lagMs: number): boolean {
+  return changes.some((at) => at !== null && now.getTime() - at.getTime() < lagMs);
+}
