@@ -4,6 +4,7 @@ import {
   CLOCK,
   DATABASE,
   INBOX,
+  Pressure,
   TASKS,
   type Calls,
   type Clock,
@@ -37,6 +38,7 @@ export class ProcessContext {
     @Inject(Landings) readonly landings: Landings,
     @Inject(ProvisioningEngine) readonly engine: ProvisioningEngine,
     @Inject(Metering) readonly metering: Metering,
+    @Inject(Pressure) readonly pressure: Pressure,
   ) {}
 
   /** A parked lane is a finding: someone's purchase or bill stands still. */

@@ -4,6 +4,7 @@ import {
   Inbox,
   Metrics,
   openDatabase,
+  Pressure,
   Sealer,
   SilentNudger,
   TaskRunner,
@@ -98,6 +99,7 @@ export class Flows {
       new Landings(clock, sealer, subscriptions, catalog, tenants),
       engine,
       new Metering({ db, tasks, calls, clock, marketplaces, logger, metrics: new Metrics() }),
+      new Pressure(),
     );
     // The offers that are sold here, on capacity that the fake driver has.
     const plans = catalog
