@@ -31,7 +31,8 @@ export function ReadyStep({ session, takesFocus }: { readonly session: LandingSe
           {once && (
             <Alert color="yellow" variant="light" title="Copy your keys now">
               <Text size="sm">
-                Only this visit shows them: when you open the page from the marketplace again, they stay hidden. Keep them in a safe place, because whoever has a key can read and change your data.
+                Only this visit shows them: when you open the page from the marketplace again, they stay hidden. Keep them in a safe place,
+                because whoever has a key can read and change your data.
               </Text>
             </Alert>
           )}
@@ -47,7 +48,8 @@ export function ReadyStep({ session, takesFocus }: { readonly session: LandingSe
           {endpoint && !endpoint.keys && (
             <Alert color="harbour" variant="light" title="Your access keys are not shown here">
               <Text size="sm">
-                For your safety only the visit that gave the details shows them. If you do not have them, write to {support.email} for new ones and give the reference {support.reference}.
+                For your safety only the visit that gave the details shows them. If you do not have them, write to {support.email} for new
+                ones and give the reference {support.reference}.
               </Text>
             </Alert>
           )}
