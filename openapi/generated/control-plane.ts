@@ -728,6 +728,7 @@ export interface components {
                 id: string;
                 secret: string;
             }[] | null;
+            /** @description No later visit shows the keys. */
             keysShownOnce: boolean;
         };
         LandingSession: {

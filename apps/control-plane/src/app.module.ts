@@ -15,6 +15,7 @@ import {
   Inbox,
   METRICS,
   Metrics,
+  Pressure,
   Sealer,
   SERVING_ROLES,
   TaskRunner,
@@ -165,13 +166,15 @@ function providers(o: AppOptions): Provider[] {
     },
     {
       provide: TaskRunner,
-      useFactory: (db: Database, metering: Metering) =>
+      useFactory: (db: Database, metering: Metering, pressure: Pressure) =>
         new TaskRunner(db, clock, o.services.nudger, logger, {
+          pressure,
           onParked: (tx, task) => ProcessContext.raiseParked(tx, metering, task),
         }),
-      inject: [DATABASE, Metering],
+      inject: [DATABASE, Metering, Pressure],
     },
     { provide: SUCCESSOR_HOLD_MS, useValue: config.successorHoldMs },
+    { provide: Pressure, useFactory: () => new Pressure() },
     ProcessContext,
     { provide: DevClock, useFactory: (runner: TaskRunner) => new DevClock(config, clock, runner, logger), inject: [TaskRunner] },
     { provide: APP_GUARD, useClass: AuthGuard },

@@ -86,7 +86,8 @@ describe('drift against a publisher’s whole list', () => {
   });
 
   it('is for operators, of a marketplace that is sold on', async () => {
-    expect((await house.api('POST', '/marketplaces/gcp/drift-runs')).json).toMatchObject({
+    expect((await house.api('POST', '/marketplaces/aws/drift-runs')).json).toMatchObject({ code: 'drift.not_listable', status: 409 });
+    expect((await house.api('POST', '/marketplaces/nowhere/drift-runs')).json).toMatchObject({
       code: 'marketplace.not_configured',
       status: 404,
     });

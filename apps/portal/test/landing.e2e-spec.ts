@@ -127,7 +127,7 @@ describe('the landing page', () => {
     server.session = ready;
     await heading('Your storage is ready');
     await text(endpoint.url);
-    await text('They are shown once');
+    await text('Only this visit shows them');
     const key = page.getByRole('group', { name: 'Access key (key1)' });
     expect(await key.textContent()).not.toContain('c2FtcGxlLWtleQ==');
     await button('Show Access key (key1)').click();
@@ -153,7 +153,7 @@ describe('the landing page', () => {
 
     await button('Show API key').click();
     await page.reload();
-    await text('Your access keys were shown before');
+    await text('Your access keys are not shown here');
     expect(await page.getByText('c2FtcGxlLWtleQ==').count()).toBe(0);
   });
 

@@ -65,6 +65,57 @@ describe('the inbox', () => {
     expect(new Set(all.map((r) => r.inboxId)).size).toBe(1);
   });
 
+  describe('of a message that waits for no decision', () => {
+    const task = { lane: null, handler: 'inbound.normalise', payload: { marketplace: 'azure' } };
+    const tasksOf = (inboxId: string) =>
+      db.ops((tx) =>
+        tx.query<Record<string, unknown>>(
+          `select task_id, lane, handler, payload_ref, state from tasks where payload_ref->>'inboxId' = $1`,
+          [inboxId],
+        ),
+      );
+
+    it('stores message, task and answer at once', async () => {
+      const m = message();
+      const { inboxId, taskId, answer } = await inbox.accept(m, task, { status: 200 });
+      expect(answer).toEqual({ status: 200 });
+      expect(await db.ops((tx) => inbox.load(tx, inboxId))).toMatchObject({ ...m, receivedAt: clock.now(), answer: { status: 200 } });
+      expect(await tasksOf(inboxId)).toEqual([
+        {
+          task_id: taskId,
+          lane: `inbox:${inboxId}`,
+          handler: 'inbound.normalise',
+          payload_ref: { marketplace: 'azure', inboxId },
+          state: 'queued',
+        },
+      ]);
+    });
+
+    it('makes no second task of a repeat, also of several at once', async () => {
+      const m = message();
+      const all = await Promise.all(Array.from({ length: 6 }, () => inbox.accept(m, { ...task, lane: 'lane:x' }, { status: 200 })));
+      expect(all.filter((r) => r.taskId !== null)).toHaveLength(1);
+      expect(new Set(all.map((r) => r.inboxId)).size).toBe(1);
+      expect(all.every((r) => r.answer?.status === 200)).toBe(true);
+      expect(await tasksOf(all[0]!.inboxId)).toHaveLength(1);
+    });
+
+    it('gives a repeat the answer that was stored first', async () => {
+      const m = message();
+      const { inboxId } = await receive(m);
+      expect(await inbox.accept(m, task, { status: 200 })).toEqual({ inboxId, taskId: null, answer: null });
+      await db.ops((tx) => inbox.answer(tx, inboxId, { status: 400 }));
+      expect((await inbox.accept(m, task, { status: 200 })).answer).toEqual({ status: 400 });
+      expect(await tasksOf(inboxId)).toEqual([]);
+    });
+
+    it('stores nothing where the task cannot be stored', async () => {
+      const m = message();
+      await expect(inbox.accept(m, { ...task, handler: null as unknown as string }, { status: 200 })).rejects.toThrow(/handler/);
+      expect((await receive(m)).fresh).toBe(true);
+    });
+  });
+
   it('tells the same key of two sources apart', async () => {
     const m = message();
     await receive(m);

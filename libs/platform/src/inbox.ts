@@ -1,6 +1,7 @@
 import type { Clock } from './clock.js';
 import type { Database, Tx } from './db/database.js';
 import { uuidv7 } from './ids.js';
+import type { PayloadRef } from './tasks/tasks.js';
 
 /** The answer a sender got; stored, so that a repeat gets the same one (a 200 after a refusal would accept a change). */
 export interface StoredAnswer {
@@ -45,6 +46,13 @@ const HEADERS_DROPPED = new Set([
 /** What a stranger sent, as Postgres takes it: its text holds no NUL. */
 const text = (raw: string, most: number): string => raw.replaceAll('\u0000', '').slice(0, most);
 
+const ACCEPT = `
+  with stored as (
+    insert into inbox (inbox_id, source, natural_key, received_at, content_type, headers, body, principal, state, answer)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, 'received', $9) on conflict (source, natural_key) do nothing returning inbox_id)
+  insert into tasks (task_id, lane, handler, payload_ref, next_run_at, created_at)
+  select $10, $11, $12, $13, $4, $4 from stored returning task_id`;
+
 /** Raw first (law 1): what was verified is stored before anything is done about it; what was not goes to a capped table. */
 export class Inbox {
   constructor(
@@ -75,6 +83,40 @@ export class Inbox {
       [message.source, message.naturalKey],
     );
     return { inboxId: row!.inbox_id, fresh: false, answer: row!.answer };
+  }
+
+  /**
+   * Stores a message that waits for nobody's decision, with the task that will read it and the answer its sender gets: one
+   * statement, all or nothing (law 2). A repeat changes nothing and comes with the first answer, null while that is in work.
+   */
+  async accept(
+    message: InboundMessage,
+    task: { lane: string | null; handler: string; payload: PayloadRef },
+    answer: StoredAnswer,
+  ): Promise<{ inboxId: string; taskId: string | null; answer: StoredAnswer | null }> {
+    const [inboxId, taskId] = [uuidv7(), uuidv7()];
+    const fresh = await this.db.opsStatement('inbox_accept', ACCEPT, [
+      inboxId,
+      message.source,
+      message.naturalKey,
+      this.clock.now(),
+      message.contentType,
+      JSON.stringify(Inbox.publicHeaders(message.headers)),
+      message.body,
+      message.principal,
+      JSON.stringify(answer),
+      taskId,
+      task.lane ?? `inbox:${inboxId}`,
+      task.handler,
+      JSON.stringify({ ...task.payload, inboxId }),
+    ]);
+    if (fresh.length > 0) return { inboxId, taskId, answer };
+    const [row] = await this.db.opsStatement<{ inbox_id: string; answer: StoredAnswer | null }>(
+      'inbox_answer',
+      'select inbox_id, answer from inbox where source = $1 and natural_key = $2',
+      [message.source, message.naturalKey],
+    );
+    return { inboxId: row!.inbox_id, taskId: null, answer: row!.answer };
   }
 
   async answer(tx: Tx, inboxId: string, answer: StoredAnswer): Promise<void> {

@@ -4,6 +4,7 @@ import {
   CLOCK,
   DATABASE,
   INBOX,
+  Pressure,
   TASKS,
   type Calls,
   type Clock,
@@ -41,6 +42,7 @@ export class ProcessContext {
     @Inject(ProvisioningEngine) readonly engine: ProvisioningEngine,
     @Inject(Metering) readonly metering: Metering,
     @Inject(SUCCESSOR_HOLD_MS) readonly successorHoldMs: number,
+    @Inject(Pressure) readonly pressure: Pressure,
   ) {}
 
   /** A parked lane is a finding: someone's purchase or bill stands still. */

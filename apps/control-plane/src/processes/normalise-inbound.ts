@@ -1,10 +1,10 @@
 import type { FulfillmentEvent, Marketplace, MarketplaceRefs, SubscriptionTruth } from '#marketplaces/core';
 import { subscriptionIdOf, subscriptionLane, type ApplyOutcome } from '#entitlements';
 import type { TaskContext, Tx } from '#platform';
+import { awaitStart } from './await-start.js';
 import type { ProcessContext } from './context.js';
 import { decideChange } from './decide-change.js';
 import { holdUsage } from './end-purchase.js';
-import { awaitStart } from './start-purchase.js';
 
 /** Task `inbound.normalise`: one stored message becomes facts, applied under the purchase's lane. No transaction is open across HTTP. */
 export async function normaliseInbound(

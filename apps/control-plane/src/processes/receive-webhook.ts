@@ -38,20 +38,15 @@ export async function receiveWebhook(p: ProcessContext, marketplace: Marketplace
     principal: verdict.principal,
   };
   const lane = verdict.externalSubscriptionId ? subscriptionLane(subscriptionIdOf(marketplace, verdict.externalSubscriptionId)) : null;
-  const stored = await p.db.ops(async (tx) => {
-    const row = await p.inbox.receive(tx, message);
-    if (row.fresh && !verdict.decisionWanted) {
-      await p.tasks.enqueue(tx, {
-        lane: lane ?? `inbox:${row.inboxId}`,
-        handler: 'inbound.normalise',
-        payload: { inboxId: row.inboxId, marketplace },
-      });
-      await p.inbox.answer(tx, row.inboxId, { status: 200 });
-    }
-    return row;
-  });
+  if (!verdict.decisionWanted) {
+    const accepted = await p.pressure.around(() =>
+      p.inbox.accept(message, { lane, handler: 'inbound.normalise', payload: { marketplace } }, { status: 200 }),
+    );
+    if (accepted.taskId) p.tasks.nudge(accepted.taskId);
+    return accepted.answer ?? { status: 200 };
+  }
+  const stored = await p.db.ops((tx) => p.inbox.receive(tx, message));
   if (stored.answer) return stored.answer;
-  if (!verdict.decisionWanted) return { status: 200 };
   return decide(p, marketplace, stored.inboxId, message, lane);
 }
 

@@ -6,6 +6,7 @@ import {
   createLogger,
   Inbox,
   openDatabase,
+  Pressure,
   Sealer,
   SilentNudger,
   TaskRunner,
@@ -148,6 +149,7 @@ export class AwsFlows {
       this.engine,
       this.metering,
       3_600_000,
+      new Pressure(),
     );
     this.runner = new TaskRunner(db, clock, new SilentNudger(), logger);
     const provided = new Map<unknown, unknown>([

@@ -4,6 +4,7 @@ import {
   Inbox,
   Metrics,
   openDatabase,
+  Pressure,
   Sealer,
   SilentNudger,
   TaskRunner,
@@ -99,6 +100,7 @@ export class Flows {
       engine,
       new Metering({ db, tasks, calls, clock, marketplaces, logger, metrics: new Metrics() }),
       3_600_000,
+      new Pressure(),
     );
     // The offers that are sold here, on capacity that the fake driver has.
     const plans = catalog

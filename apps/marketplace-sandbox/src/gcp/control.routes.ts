@@ -22,10 +22,10 @@ export const adjustBody = z.strictObject({
 export const tokenBody = z
   .strictObject({ entitlementId: z.string().optional(), accountId: z.string().optional(), forge: z.enum(forgeries).default('none') })
   .refine((body) => (body.entitlementId === undefined) !== (body.accountId === undefined), 'name an entitlementId or an accountId');
-const messageBody = z
+export const messageBody = z
   .strictObject({ text: z.string().optional(), base64: z.base64().optional() })
   .refine((body) => (body.text === undefined) !== (body.base64 === undefined), 'give text or base64');
-const pushBody = z.strictObject({ body: z.unknown(), forge: z.enum(pushForgeries).default('none') });
+export const pushBody = z.strictObject({ body: z.unknown(), forge: z.enum(pushForgeries).default('none') });
 const changeBody = z.object({ planId: z.string(), atTermEnd: z.coerce.boolean().default(false) });
 
 type IdParams = { Params: { id: string } };

@@ -20,7 +20,7 @@ function buyForm(settings: AwsSettings, product: AwsSettings['products'][number]
     ><select id="${field('buyer')}" name="buyerAccountId">
       ${settings.buyers.map((buyer) => html`<option value="${buyer.accountId}">${buyer.name} (${buyer.accountId})</option>`)}
     </select>
-    <label for="${field('order')}">Comes first</label
+    <label for="${field('order')}">Arrives first</label
     ><select id="${field('order')}" name="order">
       <option value="licence_first">the licence event</option>
       <option value="landing_first">the landing</option>
@@ -50,7 +50,7 @@ const successorForm = (one: AwsAgreement, action: 'renew' | 'replace'): Html =>
 
 function agreementsTable(agreements: AwsAgreement[]): Html {
   return html`<div class="wide">
-    <table>
+    <table class="rows">
       <thead>
         <tr>
           <th>Agreement</th>
@@ -65,7 +65,7 @@ function agreementsTable(agreements: AwsAgreement[]): Html {
             html`<tr>
               <td><code>${one.id}</code><br /><code class="quiet">${one.licenseId}</code></td>
               <td>${one.buyerAccountId}</td>
-              <td>
+              <td class="state">
                 ${one.status}<br /><span class="quiet"
                   >${one.licensedAt === null ? 'not licensed yet' : `from ${one.startsAt.slice(0, 10)}`}</span
                 >

@@ -21,7 +21,7 @@ export function gcpSection(settings: GcpSettings | undefined, desk: GcpDesk): Ht
         ${settings.buyers.map((buyer) => html`<option value="${buyer.name}">${buyer.name}</option>`)}
         <option value="">a new buyer</option>
       </select>
-      <label for="gcp-order">Comes first</label
+      <label for="gcp-order">Arrives first</label
       ><select id="gcp-order" name="order">
         <option value="notification_first">the notification</option>
         <option value="landing_first">the sign-up</option>
@@ -33,7 +33,7 @@ export function gcpSection(settings: GcpSettings | undefined, desk: GcpDesk): Ht
 
 function table(settings: GcpSettings, desk: GcpDesk, entitlements: GcpEntitlement[]): Html {
   return html`<div class="wide">
-    <table>
+    <table class="rows">
       <thead>
         <tr>
           <th>Entitlement</th>

@@ -10,12 +10,16 @@ body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:68rem;padding:1.
 header{display:flex;flex-wrap:wrap;gap:.75rem 2rem;align-items:baseline;justify-content:space-between;border-bottom:1px solid var(--line);padding-bottom:.75rem}
 h1{font-size:1.3rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .6rem}
 form{display:inline-flex;flex-wrap:wrap;gap:.4rem;align-items:center;margin:0}
-form.sheet{display:grid;grid-template-columns:9rem minmax(0,24rem);gap:.5rem}
+form.sheet{display:grid;grid-template-columns:9rem minmax(0,24rem);gap:.5rem;margin-bottom:1.25rem}
+td form,td button{margin-block:.15rem}.state{white-space:nowrap}td code{overflow-wrap:anywhere}
 button,.button,select,input{font:inherit;padding:.3rem .65rem;border:1px solid var(--line);border-radius:.4rem;background:var(--soft);color:inherit}
 button,.button{cursor:pointer;text-decoration:none}.main{background:var(--accent);border-color:var(--accent);color:#fff}
 table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid var(--line);padding:.4rem .5rem;text-align:left;vertical-align:top}th{font-weight:600}
 td.number{text-align:right;font-variant-numeric:tabular-nums}.wide{overflow-x:auto}code{font-size:.85em}
-.note{background:var(--soft);border-left:3px solid var(--accent);padding:.7rem 1rem;margin:1rem 0}.quiet{opacity:.7}`;
+.note{background:var(--soft);border-left:3px solid var(--accent);padding:.7rem 1rem;margin:1rem 0}.quiet{opacity:.7}
+@media(max-width:46rem){form.sheet{grid-template-columns:minmax(0,1fr)}form.sheet label{margin-top:.3rem}form.sheet>span:empty{display:none}
+table.rows,table.rows tbody,table.rows tr,table.rows td{display:block}table.rows thead{display:none}
+table.rows tr{border:1px solid var(--line);border-radius:.4rem;padding:.4rem .6rem;margin-bottom:.75rem}table.rows td{border:0;padding:.2rem 0}}`;
 
 export function page(title: string, body: Html, refreshSeconds?: number): string {
   return html`<!doctype html>
@@ -50,10 +54,9 @@ export function homePage(view: HomeView): string {
     'Marketplace sandbox',
     html`${clockHeader(view)}
       <main>
-        <h2>Buy</h2>
+        <h2>Azure Marketplace</h2>
         ${view.settings.offers.map((offer) => buyForm(view.settings, offer))}
-        <h2>Purchases</h2>
-        ${view.subscriptions.length ? purchases(view) : html`<p class="quiet">Nothing has been bought yet.</p>`} ${view.others}
+        ${view.subscriptions.length ? purchases(view) : html`<p class="quiet">No subscription yet.</p>`} ${view.others}
         <h2>Accepted usage, to be billed</h2>
         ${view.billed.length ? billedTable(view.billed) : html`<p class="quiet">No usage has been accepted yet.</p>`}
       </main>`,
@@ -70,7 +73,7 @@ function clockHeader(view: HomeView): Html {
   return html`<header>
     <h1>Marketplace sandbox</h1>
     <div>
-      <time datetime="${view.now.toISOString()}">${view.now.toISOString().slice(0, 19)} UTC</time>
+      <time datetime="${view.now.toISOString()}">${view.now.toISOString().slice(0, 19).replace('T', ' ')} UTC</time>
       ${view.advancing ? html`<strong>moving on …</strong>` : steps.map(([label, seconds]) => html` <form method="post" action="/storefront/clock"><input type="hidden" name="seconds" value="${seconds}" /><button>advance ${label}</button></form>`)}
     </div>
   </header>`;
@@ -98,7 +101,7 @@ function buyForm(settings: AzureSettings, offer: AzureSettings['offers'][number]
 
 function purchases(view: HomeView): Html {
   return html`<div class="wide">
-    <table>
+    <table class="rows">
       <thead>
         <tr>
           <th>Subscription</th>
@@ -113,7 +116,7 @@ function purchases(view: HomeView): Html {
             html`<tr>
               <td>${one.name}<br /><code>${one.id}</code></td>
               <td>${one.planId}${one.quantity === null ? '' : ` × ${one.quantity}`}</td>
-              <td>${one.status}<br /><span class="quiet">to ${one.term.endDate.slice(0, 10)}</span></td>
+              <td class="state">${one.status}<br /><span class="quiet">to ${one.term.endDate.slice(0, 10)}</span></td>
               <td>${actions(view.settings, one)}</td>
             </tr>`,
         )}

@@ -38,7 +38,7 @@ function detailProblem(name: keyof LandingDetails, raw: string, regions: Regions
     case 'region':
       return regions.some((region) => region.id === value) ? null : 'Choose a region';
     case 'contactName':
-      if (length === 0) return 'Enter the name of a person we can write to';
+      if (length === 0) return 'Enter the name of a contact';
       return length > CONTACT_NAME_MAX ? `Use at most ${CONTACT_NAME_MAX} characters` : null;
     case 'contactEmail':
       if (length === 0) return 'Enter an e-mail address';

@@ -117,8 +117,8 @@ export function DetailsStep({ queryClient, session, onSent }: DetailsStepProps) 
                 {...field('contactEmail')}
               />
               <Text size="sm" c="dimmed" className="wide">
-                Why we ask: the marketplace does not always pass on an address, and we write to this one when your storage is ready or needs
-                your attention. Never for advertising.
+                Why we ask: the marketplace does not always pass on an address, and our operators need one to reach you when your storage
+                needs your attention. Never for advertising.
               </Text>
             </div>
             <div role="alert">

@@ -49,6 +49,13 @@ export function problemWords(code: string | null, marketplace: string | null | u
         remedy: `Open the page again from ${name}. ${UNAFFECTED}`,
         steps: reopen,
       };
+    case 'landing.session_unknown':
+      return {
+        title: 'This page is not known',
+        happened: 'The address is not complete, or it never was one of ours. That happens when it is cut off or changed on its way.',
+        remedy: `Open the page from ${name}. ${UNAFFECTED}`,
+        steps: reopen,
+      };
     default:
       return {
         title: 'We cannot see which purchase this is',

@@ -14,8 +14,11 @@ const termUnits: Readonly<Record<string, string>> = {
 };
 
 function formatTerm({ startsAt, endsAt, unit }: NonNullable<LandingSession['purchase']['term']>): string {
-  const days = [startsAt, endsAt].map((instant) => Date.parse(instant ?? '')).filter((instant) => !Number.isNaN(instant));
-  const span = days.map((instant) => day.format(instant)).join(' – ');
+  const [start, end] = [startsAt, endsAt].map((instant) => {
+    const at = Date.parse(instant ?? '');
+    return Number.isNaN(at) ? null : day.format(at);
+  });
+  const span = start && end ? `${start} – ${end}` : start ? `from ${start}` : `until ${end}`;
   const words = unit && (termUnits[unit] ?? unit);
   return words ? `${span} (${words})` : span;
 }
@@ -29,7 +32,7 @@ function factsOf({ marketplace, purchase }: LandingSession): Fact[] {
     { label: 'Bought on', value: marketplaceWords(marketplace).name },
   ];
   if (quantity !== null) facts.push({ label: 'Quantity', value: String(quantity) });
-  if (term) facts.push({ label: 'Term', value: formatTerm(term) });
+  if (term?.startsAt || term?.endsAt) facts.push({ label: 'Term', value: formatTerm(term) });
   if (purchaserEmail) facts.push({ label: 'Bought by', value: purchaserEmail });
   if (beneficiaryEmail && beneficiaryEmail !== purchaserEmail) facts.push({ label: 'Bought for', value: beneficiaryEmail });
   return facts;

@@ -31,7 +31,8 @@ export function ReadyStep({ session, takesFocus }: { readonly session: LandingSe
           {once && (
             <Alert color="yellow" variant="light" title="Copy your keys now">
               <Text size="sm">
-                They are shown once, on this page only. Keep them in a safe place: whoever has a key can read and change your data.
+                Only this visit shows them: when you open the page from the marketplace again, they stay hidden. Keep them in a safe place,
+                because whoever has a key can read and change your data.
               </Text>
             </Alert>
           )}
@@ -45,9 +46,10 @@ export function ReadyStep({ session, takesFocus }: { readonly session: LandingSe
             </Stack>
           )}
           {endpoint && !endpoint.keys && (
-            <Alert color="harbour" variant="light" title="Your access keys were shown before">
+            <Alert color="harbour" variant="light" title="Your access keys are not shown here">
               <Text size="sm">
-                For your safety they are not shown again. If you no longer have them, write to {support.email} for new ones.
+                For your safety only the visit that gave the details shows them. If you do not have them, write to {support.email} for new
+                ones and give the reference {support.reference}.
               </Text>
             </Alert>
           )}
@@ -89,7 +91,7 @@ export function ReadyStep({ session, takesFocus }: { readonly session: LandingSe
   );
 }
 
-/** A reload or a closed tab would lose keys that nobody can show again. */
+/** A closed tab would lose keys that no later visit shows. */
 function useLeaveWarning(active: boolean): void {
   useEffect(() => {
     if (!active) return undefined;

@@ -3,12 +3,14 @@ import type { FulfillmentEvent, Marketplace, SubscriptionTruth } from '#marketpl
 import { actionTowards, isOver, nextState, type SubscriptionAction } from '../domain/subscription-states.js';
 import type { PlanVersion } from '../domain/plan-version.js';
 import { SubscriptionRecord } from '../infra/subscription.record.js';
+import { createRecord, lockRecord, refreshRecord } from '../infra/subscription-rows.js';
 import { factChanges, notedOf, sameInstant } from '../domain/facts.js';
 import { currentSegment } from '../infra/segments.sql.js';
 import type { Catalog } from './catalog.js';
 import { alignSegments, cutAt } from './cuts.js';
 import { endRights, grantRights } from './rights.js';
-import { meetAt, predecessorOf, successorOf, takeOver, waitingFor, type TakeOver } from './succession.js';
+import { announceSuccession, linkAliases } from './aliases.js';
+import { predecessorOf, successorOf, takeOver, type TakeOver } from './succession.js';
 
 /** The lane of everything that concerns one purchase: fetch order is apply order. */
 export const subscriptionLane = (subscriptionId: string): string => `subscription:${subscriptionId}`;
@@ -21,8 +23,6 @@ export type ApplyOutcome =
   | { result: 'applied'; subscriptionId: string; changes: string[] }
   | { result: 'unchanged'; subscriptionId: string; why: string }
   | { result: 'parked'; subscriptionId: string | null; code: 'unmapped_plan' | 'foreign_offer' | 'gone'; why: string };
-
-const DAY = 86_400_000;
 
 /**
  * The purchase and its state machine. Late, repeated and reordered events end alike: the truth that was re-read decides
@@ -80,7 +80,7 @@ export class Subscriptions {
     }
     const changes: string[] = [];
     if (!record) {
-      const created = await this.create(tx, id, truth, plan!);
+      const created = await createRecord(tx, id, truth, plan!, this.clock.now());
       record = created.record;
       if (created.fresh) changes.push('created');
     }
@@ -88,15 +88,15 @@ export class Subscriptions {
       return { result: 'unchanged', subscriptionId: id, why: 'a newer view is applied already' };
     }
     const expected = record.truth.successorExpected === true;
-    const linked = await this.linkAliases(tx, record, truth);
-    this.refresh(record, truth);
+    const linked = await linkAliases(tx, record, truth);
+    refreshRecord(record, truth);
     const unmapped = await this.advance(tx, record, event, truth, plan, changes);
     if (changes.length > 0) record.updatedAt = this.clock.now();
     await tx.manager.save(SubscriptionRecord, record);
     // It was over and access waited for a successor: now it is known that none comes.
     if (expected && !truth.successorExpected && isOver(record.state) && !record.supersededBy)
       await this.tasks.publish(tx, this.event('subscription.ended', record));
-    await this.announceSuccession(tx, record, linked);
+    await announceSuccession(tx, this.tasks, record, linked);
     if (unmapped) {
       // Rights stay as they were; a person maps the plan. Guessing a default would bill or serve wrongly.
       const besides = changes.length > 0 ? `; applied: ${changes.join(', ')}` : '';
@@ -258,70 +258,7 @@ export class Subscriptions {
 
   /** With its row lock, for who decides on what it reads. */
   lock(tx: Tx, subscriptionId: string): Promise<SubscriptionRecord | null> {
-    return tx.manager.findOne(SubscriptionRecord, { where: { subscriptionId }, lock: { mode: 'pessimistic_write' } });
-  }
-
-  private async create(
-    tx: Tx,
-    id: string,
-    truth: SubscriptionTruth,
-    plan: PlanVersion,
-  ): Promise<{ record: SubscriptionRecord; fresh: boolean }> {
-    const now = this.clock.now();
-    const inserted = await tx.query(
-      `insert into subscriptions (subscription_id, marketplace, external_subscription_id, state, external_offer_id, external_plan_id, plan_version_id, quantity, activate_by, truth, created_at, updated_at)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) on conflict (subscription_id) do nothing returning 1`,
-      [
-        id,
-        truth.marketplace,
-        truth.externalSubscriptionId,
-        truth.state === 'scheduled' ? 'scheduled' : 'pending_fulfillment',
-        truth.externalOfferId,
-        truth.externalPlanId,
-        plan.planVersionId,
-        truth.quantity,
-        new Date(now.getTime() + 30 * DAY),
-        JSON.stringify(truth),
-        now,
-      ],
-    );
-    return { record: (await this.lock(tx, id))!, fresh: inserted.length > 0 };
-  }
-
-  private refresh(record: SubscriptionRecord, truth: SubscriptionTruth): void {
-    record.name = truth.name;
-    record.truth = truth;
-    record.truthVersion = truth.version ?? record.truthVersion;
-    record.marketplaceRefs = truth.refs;
-    record.endsAt = truth.endsAt;
-    record.buyerAccountId = truth.purchaser?.accountId ?? truth.beneficiary?.accountId ?? record.buyerAccountId;
-  }
-
-  /** Those that were not known before. */
-  private async linkAliases(tx: Tx, record: SubscriptionRecord, truth: SubscriptionTruth): Promise<SubscriptionTruth['aliases']> {
-    const linked: SubscriptionTruth['aliases'] = [];
-    for (const alias of truth.aliases) {
-      const fresh = await tx.query(
-        'insert into subscription_aliases (marketplace, kind, external_id, subscription_id) values ($1, $2, $3, $4) on conflict do nothing returning 1',
-        [truth.marketplace, alias.kind, alias.externalId, record.subscriptionId],
-      );
-      if (fresh.length > 0) linked.push(alias);
-    }
-    return linked;
-  }
-
-  /** Wakes the renewal that may take over now: this one, or those that waited for an id that this one has just got. */
-  private async announceSuccession(tx: Tx, record: SubscriptionRecord, linked: SubscriptionTruth['aliases']): Promise<void> {
-    const { marketplace, supersedes } = record.truth;
-    const due = new Set<string>();
-    const meetings = [...linked, ...(supersedes ? [supersedes] : [])].sort((a, b) => (a.externalId < b.externalId ? -1 : 1));
-    for (const id of meetings) await meetAt(tx, { marketplace, ...id });
-    for (const id of linked) for (const waiting of await waitingFor(tx, { marketplace, ...id })) due.add(waiting);
-    if (supersedes && !record.tenantId && !isOver(record.state)) due.add(record.subscriptionId);
-    for (const subscriptionId of due) {
-      const payload = { subscriptionId, tenantId: null };
-      await this.tasks.publish(tx, { type: 'subscription.succession_due', lane: subscriptionLane(subscriptionId), payload });
-    }
+    return lockRecord(tx, subscriptionId);
   }
 
   private event(

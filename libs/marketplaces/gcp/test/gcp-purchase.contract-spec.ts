@@ -31,6 +31,19 @@ describe('a purchase on Google Cloud', () => {
     });
   });
 
+  it('whose buyer waits for an approval is listed until he is approved', async () => {
+    const bought: { accountId: string; entitlementId: string }[] = [];
+    for (let i = 0; i < 3; i += 1) bought.push(await sandbox.buy());
+    const waiting = async (): Promise<string[]> => {
+      const found: string[] = [];
+      for await (const { buyerAccountId } of sandbox.adapter.listWaitingBuyers()) found.push(buyerAccountId);
+      return found.filter((id) => bought.some((b) => b.accountId === id)).sort();
+    };
+    expect(await waiting()).toEqual(bought.map((b) => b.accountId).sort());
+    await sandbox.adapter.acknowledge(await sandbox.truth(bought[1]!.entitlementId), { tenantId: randomUUID() });
+    expect(await waiting()).toEqual([bought[0]!.accountId, bought[2]!.accountId].sort());
+  });
+
   it('whose approval was done but not answered is known to be approved', async () => {
     for (const operation of ['approveAccount', 'approveEntitlement']) {
       const { entitlementId } = await sandbox.buy();

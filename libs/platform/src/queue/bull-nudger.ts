@@ -3,6 +3,7 @@ import type { Nudger } from '../tasks/nudger.js';
 import type { Logger } from '../logging.js';
 
 const UNSETTLED_KEPT = 1_000;
+const GATHER_MS = 10;
 
 /**
  * Bull's timing and fan-out over Redis. A job is a task's id and a delay; everything that must not be lost is in Postgres,
@@ -14,6 +15,8 @@ export class BullNudger implements Nudger {
   private readonly queue: Bull.Queue<{ taskId: string }>;
   private failures = 0;
   private unsettled = 0;
+  private gathering: NodeJS.Timeout | undefined;
+  private wake: () => void = () => {};
 
   constructor(
     redisUrl: string,
@@ -30,6 +33,20 @@ export class BullNudger implements Nudger {
   }
 
   nudge(taskId: string, delayMs: number): void {
+    if (delayMs <= 0) return this.soon(taskId);
+    this.add(taskId, delayMs);
+  }
+
+  /** Many tasks that are due at once need one look: the first tells for all of the next moment. */
+  private soon(taskId: string): void {
+    this.wake();
+    this.gathering ??= setTimeout(() => {
+      this.gathering = undefined;
+      this.add(taskId, 0);
+    }, GATHER_MS);
+  }
+
+  private add(taskId: string, delayMs: number): void {
     if (this.unsettled >= UNSETTLED_KEPT) return;
     this.unsettled += 1;
     this.queue
@@ -39,6 +56,8 @@ export class BullNudger implements Nudger {
   }
 
   async start(wake: () => void): Promise<void> {
+    // A task of this very process needs no round trip.
+    this.wake = wake;
     void this.queue
       .process(4, async () => {
         wake();
@@ -47,6 +66,7 @@ export class BullNudger implements Nudger {
   }
 
   async stop(): Promise<void> {
+    clearTimeout(this.gathering);
     await Promise.race([this.queue.close(true).catch(() => undefined), new Promise((r) => setTimeout(r, 1_000).unref())]);
   }
 }

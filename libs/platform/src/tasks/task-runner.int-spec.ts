@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../../test/support/database.js';
 import { openDatabase, type Database, type Tx } from '../db/database.js';
 import { eventually, gate, ManualClock, silentLogger } from '../testing/index.js';
+import { Pressure } from './pressure.js';
 import { SilentNudger, type Nudger } from './nudger.js';
 import { PermanentTaskError, RunAgainAt, TaskRunner, type TaskRunnerOptions } from './task-runner.js';
 import { Tasks, type NewTask } from './tasks.js';
@@ -50,6 +51,24 @@ describe('the task runner', () => {
     db.ops((tx) => tasks.enqueue(tx, { lane: 'lane:a', payload: {}, ...task }));
   const state = async (taskId: string): Promise<TaskState> =>
     (await db.ops((tx) => tx.query<TaskState>('select * from tasks where task_id = $1', [taskId])))[0]!;
+
+  it('steps back while senders wait, and finishes all the same when it is drained', async () => {
+    const pressure = new Pressure();
+    const ran: number[] = [];
+    const r = runner({ pressure, pollMs: 20 });
+    r.register('note', async () => void ran.push(performance.now()));
+    for (let i = 0; i < 4; i += 1) await enqueue({ handler: 'note', lane: `lane:${i}` });
+    const waiting = gate();
+    const senders = Array.from({ length: 4 }, () => pressure.around(() => waiting.opened));
+    await r.start();
+    await eventually('two tasks have run', () => ran.length >= 2);
+    expect(ran[1]! - ran[0]!).toBeGreaterThan(40);
+    await r.drain();
+    expect(ran).toHaveLength(4);
+    waiting.open();
+    await Promise.all(senders);
+    await r.stop();
+  });
 
   it('runs the tasks of a lane one at a time in the order they were enqueued', async () => {
     const ran: string[] = [];

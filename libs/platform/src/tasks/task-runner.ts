@@ -4,6 +4,7 @@ import type { Logger } from '../logging.js';
 import { errorText } from '../problem.js';
 import { ClockLoop } from './clock-loop.js';
 import type { Nudger } from './nudger.js';
+import type { Pressure } from './pressure.js';
 import type { ParkedTask, PayloadRef } from './tasks.js';
 
 export interface TaskContext {
@@ -46,6 +47,8 @@ export interface TaskRunnerOptions {
   /** Real milliseconds a claim holds; longer than any handler's own time-outs. */
   leaseMs?: number;
   maxAttempts?: number;
+  /** Senders who wait in this very process go first. */
+  pressure?: Pressure;
   /** Told in the transaction that parks a lane. */
   onParked?: (tx: Tx, task: ParkedTask) => Promise<void>;
 }
@@ -61,11 +64,13 @@ export class TaskRunner {
   private readonly running = new Set<Promise<void>>();
   private pumping: Promise<void> | undefined;
   private again = false;
+  private later: NodeJS.Timeout | undefined;
+  private draining = 0;
   private stopped = true;
   private stopping = false;
   /** Tasks that ended and what clocks did, since the start. */
   private finished = 0;
-  private readonly options: Required<Omit<TaskRunnerOptions, 'onParked'>> & Pick<TaskRunnerOptions, 'onParked'>;
+  private readonly options: Required<Omit<TaskRunnerOptions, 'onParked' | 'pressure'>> & Pick<TaskRunnerOptions, 'onParked' | 'pressure'>;
 
   constructor(
     private readonly db: Database,
@@ -122,6 +127,7 @@ export class TaskRunner {
   async stop(): Promise<void> {
     this.stopped = true;
     this.stopping = true;
+    clearTimeout(this.later);
     await this.nudger.stop();
     await Promise.all([...this.loops.values()].map((loop) => loop.stop()));
     await this.pumping;
@@ -138,6 +144,15 @@ export class TaskRunner {
 
   /** Runs everything that is due now and what follows from it; answers whether there was anything. For settle and tests. */
   async drain(): Promise<boolean> {
+    this.draining += 1;
+    try {
+      return await this.drainAll();
+    } finally {
+      this.draining -= 1;
+    }
+  }
+
+  private async drainAll(): Promise<boolean> {
     let worked = false;
     for (;;) {
       const before = this.finished;
@@ -177,7 +192,9 @@ export class TaskRunner {
       do {
         this.again = false;
         while (!this.stopping && this.running.size < this.options.concurrency) {
-          const claimed = await this.claim(this.options.concurrency - this.running.size);
+          const hands = this.handsFree();
+          if (hands === 0) break;
+          const claimed = await this.claim(hands);
           if (claimed.length === 0) break;
           for (const task of claimed) this.launch(task);
         }
@@ -187,6 +204,20 @@ export class TaskRunner {
     } finally {
       this.pumping = undefined;
     }
+  }
+
+  /** Fewer than are free while senders wait; then it looks again by itself. */
+  private handsFree(): number {
+    const free = this.options.concurrency - this.running.size;
+    // Whoever drains waits for the end of it all.
+    if (!this.options.pressure || this.draining > 0) return free;
+    const { hands, againMs } = this.options.pressure.allow(free, this.running.size);
+    if (againMs !== null)
+      this.later ??= setTimeout(() => {
+        this.later = undefined;
+        if (!this.stopping) void this.pump();
+      }, againMs);
+    return hands;
   }
 
   private launch(task: TaskRow): void {

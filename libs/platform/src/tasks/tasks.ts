@@ -88,6 +88,11 @@ export class Tasks {
     return id;
   }
 
+  /** A task that was enqueued by another statement and is due. */
+  nudge(taskId: string): void {
+    this.nudger.nudge(taskId, 0);
+  }
+
   /** Lets a parked task run again at once, with all its attempts before it; its lane was waiting for it. */
   async release(tx: Tx, taskId: string): Promise<TaskListRow | 'unknown' | 'not_parked'> {
     const [row] = await tx.query<TaskListRow>(

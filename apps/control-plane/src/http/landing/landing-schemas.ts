@@ -31,7 +31,7 @@ const landingEndpoint = apiSchema(
       .array(z.object({ id: z.string(), secret: z.string() }))
       .nullable()
       .describe('Shown to the visit that gave the details; null to a later one.'),
-    keysShownOnce: z.boolean(),
+    keysShownOnce: z.boolean().describe('No later visit shows the keys.'),
   }),
 );
 

@@ -1,0 +1,108 @@
+// What bench/webhooks.mjs runs against: programs, an Entra whose key we hold, and messages without end.
+import { spawn } from 'node:child_process';
+import { generateKeyPairSync, randomUUID, sign } from 'node:crypto';
+import { createServer, request as httpRequest } from 'node:http';
+import { createInterface } from 'node:readline';
+import { inRoot } from '../../scripts/lib/house.mjs';
+
+export const TENANT = '7b1d2c54-3a0e-4f6b-9c11-5f0e8a4d2b90';
+export const CLIENT = 'c2a5e0f3-64b7-4d19-8e2a-1b9f7c3d5a68';
+export const SECRET = 'hs8Q~sandbox-only-invented-secret-0001';
+const MARKETPLACE = '20e940b3-4c77-4b0b-9a53-9e16a1b010a7';
+const TOKENS = 2_000;
+
+/** A built program with its line of readiness; what it logs is not shown but is written. */
+export async function program(stops, file, args, env) {
+  const child = spawn(process.execPath, [inRoot(file), ...args], {
+    env: { PATH: process.env.PATH, TZ: 'UTC', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let errors = '';
+  child.stderr.on('data', (chunk) => (errors = (errors + chunk).slice(-4_000)));
+  stops.push(async () => {
+    if (child.exitCode !== null) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGCONT');
+    child.kill('SIGTERM');
+    const late = setTimeout(() => child.kill('SIGKILL'), 20_000);
+    await ended;
+    clearTimeout(late);
+  });
+  const line = await new Promise((resolve, reject) => {
+    createInterface({ input: child.stdout }).once('line', resolve);
+    child.once('exit', (code) => reject(new Error(`${file} ended with ${code}: ${errors}`)));
+  });
+  return { child, ...JSON.parse(line) };
+}
+
+/** Entra with a key of ours, so that tokens can be signed ahead; what is not a key goes on to the sandbox's. */
+export async function entra(stops, sandboxUrl) {
+  const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const kid = 'bench-key';
+  const keys = JSON.stringify({ keys: [{ ...publicKey.export({ format: 'jwk' }), kid, use: 'sig', alg: 'RS256' }] });
+  const server = createServer((incoming, reply) => {
+    if (incoming.url.includes('/discovery/')) return void reply.writeHead(200, { 'content-type': 'application/json' }).end(keys);
+    const onward = httpRequest(
+      `${sandboxUrl}/azure/login${incoming.url}`,
+      { method: incoming.method, headers: incoming.headers },
+      (answer) => {
+        reply.writeHead(answer.statusCode, answer.headers);
+        answer.pipe(reply);
+      },
+    );
+    incoming.pipe(onward);
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  stops.push(() => {
+    server.closeAllConnections();
+    return new Promise((resolve) => server.close(resolve));
+  });
+  const now = Math.floor(Date.now() / 1000);
+  const token = (claims = {}) => {
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const text = `${part({ typ: 'JWT', alg: 'RS256', kid })}.${part({
+      aud: CLIENT,
+      iss: `https://sts.windows.net/${TENANT}/`,
+      iat: now,
+      nbf: now,
+      exp: now + 3 * 3600,
+      appid: MARKETPLACE,
+      tid: TENANT,
+      uti: randomUUID(),
+      ver: '1.0',
+      ...claims,
+    })}`;
+    return `${text}.${sign('RSA-SHA256', Buffer.from(text), privateKey).toString('base64url')}`;
+  };
+  const began = performance.now();
+  const tokens = Array.from({ length: TOKENS }, () => token());
+  console.log(`${TOKENS} tokens signed ahead in ${Math.round(performance.now() - began)} ms; each is verified on every request`);
+  return { url: `http://127.0.0.1:${server.address().port}`, tokens, token };
+}
+
+/** Endless: another operation id in every body, the next token, one of the purchases. */
+export function messages(purchases, tokens) {
+  let count = 0;
+  return () => {
+    const i = count++;
+    const id = randomUUID();
+    return {
+      token: tokens[i % tokens.length],
+      body: JSON.stringify({
+        id,
+        activityId: id,
+        publisherId: 'harbor-storage',
+        offerId: 'object-cells',
+        planId: 'standard',
+        quantity: 1,
+        subscriptionId: purchases[i % purchases.length],
+        timeStamp: '2026-03-08T18:48:58.4449937Z',
+        action: 'Renew',
+        status: 'Succeeded',
+        operationRequestSource: 'Azure',
+        subscription: { id: purchases[i % purchases.length], name: 'bench', planId: 'standard', saasSubscriptionStatus: 'Subscribed' },
+        purchaseToken: null,
+      }),
+    };
+  };
+}
