@@ -40,12 +40,15 @@ const TYPES = [
   'tenant_bound',
   'activated',
   'scheduled',
+  'started',
   'suspended',
   'reinstated',
   'changed',
   'ended',
   'cancelled',
   'voided',
+  'succession_due',
+  'superseded',
 ];
 const LISTENER = 'a.table.listens';
 

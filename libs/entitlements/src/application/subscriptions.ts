@@ -94,7 +94,7 @@ export class Subscriptions {
     if (changes.length > 0) record.updatedAt = this.clock.now();
     await tx.manager.save(SubscriptionRecord, record);
     // It was over and access waited for a successor: now it is known that none comes.
-    if (expected && !truth.successorExpected && isOver(record.state) && !record.supersededBy)
+    if (expected && !truth.successorExpected && record.state === 'closing' && !record.supersededBy)
       await this.tasks.publish(tx, this.event('subscription.ended', record));
     await announceSuccession(tx, this.tasks, record, linked);
     if (unmapped) {
