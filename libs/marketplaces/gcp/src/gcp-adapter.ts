@@ -35,7 +35,7 @@ export interface GcpAdapterDeps {
 }
 
 /** Messages are pulled, the truth is read, and there is no read-back of usage. */
-export type GcpAdapter = Required<Omit<MarketplaceAdapter, 'verifyInbound' | 'mergeTruth' | 'decisionAnswer' | 'readBack'>>;
+export type GcpAdapter = Required<Omit<MarketplaceAdapter, 'verifyInbound' | 'handshake' | 'mergeTruth' | 'decisionAnswer' | 'readBack'>>;
 
 /** Google Cloud Marketplace behind the marketplace port. */
 export function createGcpAdapter(settings: GcpSettings, deps: GcpAdapterDeps): GcpAdapter {
