@@ -65,7 +65,7 @@ export function failureOf(error: unknown): Failure {
   if (THROTTLED.has(name) || status === 429) return failed('busy');
   if (OURS.has(name) || status === 401 || status === 403) return failed('us');
   // A host off our own list: no later attempt is better, only other settings.
-  if (fields['code'] === 'http.not_allowed') return failed('us');
+  if (fields['code'] === 'http.not_allowed') return { ...failed('us'), name: 'HostNotAllowed' };
   if ((error instanceof HttpTransportError && !error.sent) || NEVER_SENT.has(textOf(fields['code']) ?? '')) return failed('busy');
   // A 4xx is an answer only with a name of AWS's; a proxy's page says nothing about the effect.
   if (fields['$fault'] === 'client' && typeof status === 'number' && status >= 400 && status < 500) return failed('refused');

@@ -59,7 +59,7 @@ describe('calls of the SDK', () => {
     const settings = settingsFor(host);
     const clients = new AwsClients(settings, guarded(['elsewhere.example']));
     const error = await new AwsApi(settings, clients).resolveCustomer('t').catch((e: unknown) => e);
-    expect(failureOf(error)).toMatchObject({ sort: 'us' });
+    expect(failureOf(error)).toMatchObject({ sort: 'us', name: 'HostNotAllowed' });
     for (const call of [
       clients.entitlement().config.requestHandler,
       clients.sns('us-east-1').config.requestHandler,

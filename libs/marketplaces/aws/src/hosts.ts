@@ -1,5 +1,6 @@
 import { hostsOf } from '#platform';
 import type { AwsSettings } from './settings.js';
+import { topicRegionOf } from './topic-arn.js';
 
 /** AWS's domain of a region: China and the European sovereign cloud have their own (contract aws §5.1). */
 export const domainOf = (region: string): string =>
@@ -7,11 +8,6 @@ export const domainOf = (region: string): string =>
 
 /** Entitlements are read in one region, wherever usage is metered (contract aws §3). */
 export const ENTITLEMENT_REGION = 'us-east-1';
-
-const TOPIC = /^arn:aws[a-z-]*:sns:([a-z]{2,6}(?:-[a-z]+)+-\d):(\d{12}):([A-Za-z0-9_-]{1,256}(?:\.fifo)?)$/;
-
-/** The region that a topic's ARN names; null where it is no ARN of a topic. */
-export const topicRegionOf = (arn: string): string | null => TOPIC.exec(arn)?.[1] ?? null;
 
 /** `sqs.<region>.…` of a queue's address; another address (the sandbox's) is taken for one of us-east-1. */
 export const queueRegionOf = (queueUrl: string): string => /^sqs\.([a-z0-9-]+)\./.exec(new URL(queueUrl).hostname)?.[1] ?? 'us-east-1';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { topicRegionOf } from './hosts.js';
+import { topicRegionOf } from './topic-arn.js';
 
 /** The bus source of all marketplace events (contract aws §4.1). */
 export const EVENT_SOURCE = 'aws.agreement-marketplace';

@@ -3,7 +3,7 @@ import { type Handshake, MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown
 import type { Logger } from '#platform';
 import { codeOf, failureOf, timed } from '../api.js';
 import type { AwsClients } from '../clients.js';
-import { topicRegionOf } from '../hosts.js';
+import { topicRegionOf } from '../topic-arn.js';
 import type { AwsSettings } from '../settings.js';
 import { snsMessageOf } from './message.js';
 import { SNS_SOURCE } from './verify.js';

@@ -1,6 +1,6 @@
 import { createVerify } from 'node:crypto';
 import type { InboundRequest, InboundVerdict } from '#marketplaces/core';
-import { topicRegionOf } from '../hosts.js';
+import { topicRegionOf } from '../topic-arn.js';
 import { CertificateRefused, type SnsCertificates } from './certificates.js';
 import { signedTextOf, snsMessageOf } from './message.js';
 

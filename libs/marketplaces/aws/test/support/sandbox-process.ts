@@ -37,7 +37,7 @@ export class AwsSandbox {
     private readonly receiver: Server,
     settings: Partial<AwsSettingsInput>,
   ) {
-    this.http = new GuardedHttp({ allow: hostsOf([url]) });
+    this.http = new GuardedHttp({ allow: [...hostsOf([url]), '127.0.0.1:9'] });
     this.adapter = this.adapterWith(settings);
   }
 
