@@ -9,7 +9,13 @@ export async function sellerEnvironment(sandboxUrl) {
   const app = publisher?.apps?.find((one) => one.clientId === offer?.clientId);
   if (app)
     Object.assign(env, { AZURE_TENANT_ID: publisher.tenantId, AZURE_CLIENT_ID: app.clientId, AZURE_CLIENT_SECRET: app.clientSecret });
-  if (aws) Object.assign(env, { AWS_PRODUCT_CODES: aws.products.map((one) => one.code).join(','), AWS_WEBHOOK_SECRET: aws.webhookSecret });
+  // The SDK's own switch for its warning about Node 20.
+  if (aws)
+    Object.assign(env, {
+      AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
+      AWS_PRODUCT_CODES: aws.products.map((one) => one.code).join(','),
+      AWS_WEBHOOK_SECRET: aws.webhookSecret,
+    });
   if (gcp) {
     Object.assign(env, {
       GCP_PROVIDER_ID: gcp.providerId,

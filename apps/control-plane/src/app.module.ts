@@ -26,6 +26,7 @@ import {
   type OffsetClock,
   type ServingRole,
 } from '#platform';
+import { awsHosts, awsSettingsSchema } from '#marketplaces/aws';
 import { MARKETPLACE_REGISTRY, MarketplaceRegistry } from '#marketplaces/core';
 import { Audit, Keys, Tenants } from '#tenancy';
 import { Catalog, Changes, Landings, SubscriptionRecord, Subscriptions } from '#entitlements';
@@ -92,15 +93,18 @@ function providers(o: AppOptions): Provider[] {
       provide: GuardedHttp,
       useFactory: () =>
         new GuardedHttp({
-          allow: hostsOf([
-            config.azure?.apiUrl,
-            config.azure?.authorityUrl,
-            config.gcp?.procurementUrl,
-            config.gcp?.serviceControlUrl,
-            config.gcp?.signUpKeysUrl,
-            config.gcp?.oidcKeysUrl,
-            config.sandboxUrl ?? undefined,
-          ]),
+          allow: [
+            ...(config.aws ? awsHosts(awsSettingsSchema.parse(config.aws)) : []),
+            ...hostsOf([
+              config.azure?.apiUrl,
+              config.azure?.authorityUrl,
+              config.gcp?.procurementUrl,
+              config.gcp?.serviceControlUrl,
+              config.gcp?.signUpKeysUrl,
+              config.gcp?.oidcKeysUrl,
+              config.sandboxUrl ?? undefined,
+            ]),
+          ],
         }),
     },
     {

@@ -1,4 +1,13 @@
-import type { FulfillmentEvent, Marketplace, MarketplaceRefs, SubscriptionTruth } from '#marketplaces/core';
+import {
+  type FulfillmentEvent,
+  type Marketplace,
+  type MarketplaceAdapter,
+  MarketplaceRefusal,
+  type MarketplaceRefs,
+  type RecallRefs,
+  type StoredInbound,
+  type SubscriptionTruth,
+} from '#marketplaces/core';
 import { subscriptionIdOf, subscriptionLane, type ApplyOutcome } from '#entitlements';
 import type { TaskContext, Tx } from '#platform';
 import { awaitStart } from './await-start.js';
@@ -14,7 +23,9 @@ export async function normaliseInbound(
 ): Promise<void> {
   const row = await p.db.ops((tx) => p.inbox.load(tx, payload.inboxId));
   if (row.state === 'processed') return;
-  const events = await p.marketplaces.get(payload.marketplace).normalise(row);
+  const adapter = p.marketplaces.get(payload.marketplace);
+  const refused = await answerHandshake(p, adapter, row, payload.marketplace);
+  const events = await adapter.normalise(row, recall(p, payload.marketplace));
   await p.db.ops(async (tx) => {
     let last: ApplyOutcome | null = null;
     for (const event of events) {
@@ -23,10 +34,35 @@ export async function normaliseInbound(
     }
     await p.inbox.mark(tx, payload.inboxId, last?.result === 'parked' ? 'parked' : 'processed', {
       subscriptionId: last?.subscriptionId ?? undefined,
-      note: !last ? 'nothing to do' : last.result === 'applied' ? last.changes.join(', ') : last.why,
+      note: refused ?? (!last ? 'nothing to do' : last.result === 'applied' ? last.changes.join(', ') : last.why),
     });
     await task.completeIn(tx);
   });
+}
+
+/** What we keep of a purchase, for an adapter whose read needs it. */
+const recall =
+  (p: ProcessContext, marketplace: Marketplace): RecallRefs =>
+  (externalSubscriptionId) =>
+    p.db.ops(async (tx) => (await p.subscriptions.find(tx, subscriptionIdOf(marketplace, externalSubscriptionId)))?.truth.refs ?? null);
+
+/** Between intent and outcome (law 3). Answers why it was refused; a definite no is not asked for again. */
+async function answerHandshake(
+  p: ProcessContext,
+  adapter: MarketplaceAdapter,
+  row: StoredInbound & { inboxId: string },
+  marketplace: Marketplace,
+): Promise<string | null> {
+  const handshake = adapter.handshake?.(row);
+  if (!handshake) return null;
+  const { operation, intent } = handshake;
+  try {
+    await p.calls.around({ target: marketplace, operation, subject: `inbox:${row.inboxId}`, intent }, handshake.run);
+    return null;
+  } catch (error) {
+    if (error instanceof MarketplaceRefusal) return `${operation} refused: ${error.message}`.slice(0, 500);
+    throw error;
+  }
 }
 
 /** Applies a fact and raises what a person must know. A foreign offer is journalled and left alone. */

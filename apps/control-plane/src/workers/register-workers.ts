@@ -12,6 +12,7 @@ import { applyChangedRights, completeFulfillment } from '../processes/complete-f
 import { followSuccession } from '../processes/follow-succession.js';
 import { startPurchase } from '../processes/start-purchase.js';
 import { DriftClock } from './drift-clock.js';
+import { whenToRunAgain } from './patience.js';
 import { endAccess, finishPurchase, followSuspension, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
 
 type Flow = (p: ProcessContext, payload: never, task: TaskContext) => Promise<void>;
@@ -54,7 +55,13 @@ const SUBSCRIBED: Record<string, string> = {
 /** The flows across libs, without the clocks and handlers that the libs bring themselves. */
 export function registerFlows(context: ProcessContext, runner: TaskRunner, tasks: Tasks): void {
   for (const [name, flow] of Object.entries(HANDLERS)) {
-    runner.register(name, (payload: PayloadRef, task) => flow(context, payload as never, task));
+    runner.register(name, async (payload: PayloadRef, task) => {
+      try {
+        await flow(context, payload as never, task);
+      } catch (error) {
+        throw whenToRunAgain(error, task.attempt, context.clock);
+      }
+    });
   }
   for (const [type, handler] of Object.entries(SUBSCRIBED)) tasks.subscribe(type, handler);
 }

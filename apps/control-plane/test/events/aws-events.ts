@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { FulfillmentEvent, MarketplaceAdapter, MarketplaceState, SubscriptionTruth } from '#marketplaces/core';
 import { createAwsAdapter } from '#marketplaces/aws';
+import { GuardedHttp } from '#platform';
 import type { ManualClock } from '#platform/testing';
 import type { EventCase } from './event-table.js';
 
@@ -80,7 +81,7 @@ export class AwsAnswers {
         webhookSecret: 'a-secret-of-the-test',
         credentials: { accessKeyId: 'k', secretAccessKey: 's' },
       },
-      { clock },
+      { clock, http: new GuardedHttp({ allow: [] }) },
     );
   }
 

@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url';
 import {
   Calls,
   createLogger,
+  GuardedHttp,
+  hostsOf,
   Inbox,
   openDatabase,
   Pressure,
@@ -115,7 +117,7 @@ export class AwsFlows {
         webhookSecret: SECRET,
         credentials: { accessKeyId: 'AKIATEST', secretAccessKey: 'an invented key' },
       },
-      { clock },
+      { clock, http: new GuardedHttp({ allow: hostsOf([endpoint]) }) },
     );
     const marketplaces = new MarketplaceRegistry([aws, fake]);
     const calls = new Calls(db, clock);

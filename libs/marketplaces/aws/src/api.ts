@@ -1,12 +1,13 @@
 import {
   BatchMeterUsageCommand,
   type BatchMeterUsageCommandOutput,
-  MarketplaceMeteringClient,
+  type MarketplaceMeteringClient,
   ResolveCustomerCommand,
   type ResolveCustomerCommandOutput,
   type UsageRecord,
 } from '@aws-sdk/client-marketplace-metering';
-import type { Logger } from '#platform';
+import { HttpTransportError, type Logger } from '#platform';
+import type { AwsClients } from './clients.js';
 import { fieldsOf, textOf } from './liberal.js';
 import type { AwsSettings } from './settings.js';
 
@@ -63,7 +64,9 @@ export function failureOf(error: unknown): Failure {
   const failed = (sort: Failure['sort']): Failure => ({ sort, name, message });
   if (THROTTLED.has(name) || status === 429) return failed('busy');
   if (OURS.has(name) || status === 401 || status === 403) return failed('us');
-  if (NEVER_SENT.has(textOf(fields['code']) ?? '')) return failed('busy');
+  // A host off our own list: no later attempt is better, only other settings.
+  if (fields['code'] === 'http.not_allowed') return { ...failed('us'), name: 'HostNotAllowed' };
+  if ((error instanceof HttpTransportError && !error.sent) || NEVER_SENT.has(textOf(fields['code']) ?? '')) return failed('busy');
   // A 4xx is an answer only with a name of AWS's; a proxy's page says nothing about the effect.
   if (fields['$fault'] === 'client' && typeof status === 'number' && status >= 400 && status < 500) return failed('refused');
   return failed('unknown');
@@ -82,15 +85,10 @@ export class AwsApi {
 
   constructor(
     private readonly settings: AwsSettings,
+    clients: AwsClients,
     private readonly logger?: Logger,
   ) {
-    this.client = new MarketplaceMeteringClient({
-      region: settings.region,
-      maxAttempts: 1,
-      requestHandler: { connectionTimeout: settings.timeoutsMs.connect },
-      ...(settings.endpoint ? { endpoint: settings.endpoint } : {}),
-      ...(settings.credentials ? { credentials: settings.credentials } : {}),
-    });
+    this.client = clients.metering();
   }
 
   resolveCustomer(token: string): Promise<ResolveCustomerCommandOutput> {
@@ -99,10 +97,13 @@ export class AwsApi {
     );
   }
 
-  /** Never with a ProductCode: sending both keys bills twice (contract aws §0.3). */
-  batchMeterUsage(records: UsageRecord[]): Promise<BatchMeterUsageCommandOutput> {
+  /** With a ProductCode for records of a legacy listing alone: sending both keys bills twice (contract aws §0.3). */
+  batchMeterUsage(records: UsageRecord[], productCode?: string): Promise<BatchMeterUsageCommandOutput> {
     return this.timed('batchMeterUsage', this.settings.timeoutsMs.usage, (abortSignal) =>
-      this.client.send(new BatchMeterUsageCommand({ UsageRecords: records }), { abortSignal }),
+      this.client.send(
+        new BatchMeterUsageCommand({ UsageRecords: records, ...(productCode === undefined ? {} : { ProductCode: productCode }) }),
+        { abortSignal },
+      ),
     );
   }
 
@@ -111,18 +112,28 @@ export class AwsApi {
     await this.client.config.credentials();
   }
 
-  private async timed<T>(operation: string, timeoutMs: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const started = performance.now();
-    const log = (more: Record<string, unknown>): void =>
-      this.logger?.info({ marketplace: 'aws', operation, ms: Math.round(performance.now() - started), ...more }, 'aws call');
-    try {
-      const answer = await call(AbortSignal.timeout(timeoutMs));
-      log({ result: 'ok' });
-      return answer;
-    } catch (error) {
-      const { sort, name } = failureOf(error);
-      log({ result: sort, error: name });
-      throw error;
-    }
+  private timed<T>(operation: string, timeoutMs: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return timed(this.logger, operation, timeoutMs, call);
+  }
+}
+
+/** One call with its time limit (real milliseconds) and a line in the log. */
+export async function timed<T>(
+  logger: Logger | undefined,
+  operation: string,
+  timeoutMs: number,
+  call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const started = performance.now();
+  const log = (more: Record<string, unknown>): void =>
+    logger?.info({ marketplace: 'aws', operation, ms: Math.round(performance.now() - started), ...more }, 'aws call');
+  try {
+    const answer = await call(AbortSignal.timeout(timeoutMs));
+    log({ result: 'ok' });
+    return answer;
+  } catch (error) {
+    const { sort, name } = failureOf(error);
+    log({ result: sort, error: name });
+    throw error;
   }
 }

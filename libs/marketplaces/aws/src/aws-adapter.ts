@@ -1,63 +1,90 @@
 import type {
   FulfillmentEvent,
+  Handshake,
   InboundRequest,
   InboundVerdict,
   LandingResolution,
   MarketplaceAdapter,
   MarketplaceRefs,
+  RecallRefs,
   StoredInbound,
   SubscriptionTruth,
   UsageItemInput,
   UsageItemOutcome,
   UsageWireItem,
 } from '#marketplaces/core';
-import type { Clock, Logger } from '#platform';
+import type { Clock, GuardedHttp, Logger } from '#platform';
 import { AwsApi } from './api.js';
+import { AwsClients } from './clients.js';
 import { doctor } from './doctor.js';
+import { EntitlementReader } from './entitlements.js';
 import { verifyInbound } from './inbound.js';
 import { resolveLanding } from './landing.js';
 import { mergeTruth } from './merge-truth.js';
 import { submitUsage } from './metering.js';
-import { normalise } from './normalise.js';
+import { legacyIdOf, legacyTruth, readLegacyRefs } from './legacy/legacy-refs.js';
+import { normaliseStored } from './normalise-stored.js';
+import { QueuePuller, type Sink } from './queue.js';
 import { deriveArn, readRefs, truthOfRefs } from './refs.js';
-import { type AwsSettingsInput, awsSettingsSchema } from './settings.js';
+import { type AwsSettings, type AwsSettingsInput, awsSettingsSchema } from './settings.js';
+import { SnsCertificates } from './sns/certificates.js';
+import { snsHandshake } from './sns/confirm.js';
 import { AWS_USAGE, batchKey, buildUsageItem, deadlines } from './usage-item.js';
 
 export interface AwsAdapterDeps {
   /** Business time; signatures and time-outs use real time. */
   clock: Clock;
+  /** The one way out, the SDK's too. Its allow-list needs `awsHosts(settings)`. */
+  http: GuardedHttp;
   logger?: Logger;
 }
 
-export type AwsAdapter = MarketplaceAdapter & Required<Pick<MarketplaceAdapter, 'verifyInbound' | 'mergeTruth'>>;
+export type AwsAdapter = MarketplaceAdapter & Required<Pick<MarketplaceAdapter, 'verifyInbound' | 'mergeTruth' | 'handshake'>>;
 
 /** AWS Marketplace (Concurrent Agreements) behind the marketplace port. Throws a zod error where the settings are wrong. */
-export function createAwsAdapter(given: AwsSettingsInput, { clock, logger }: AwsAdapterDeps): AwsAdapter {
+export function createAwsAdapter(given: AwsSettingsInput, { clock, http, logger }: AwsAdapterDeps): AwsAdapter {
   const settings = awsSettingsSchema.parse(given);
-  const api = new AwsApi(settings, logger);
+  const clients = new AwsClients(settings, http);
+  const api = new AwsApi(settings, clients, logger);
+  const entitlements = new EntitlementReader(settings, clients, logger);
+  const certificates = settings.sns && new SnsCertificates(http, settings.sns.endpoint);
   return {
     marketplace: 'aws',
     usage: AWS_USAGE,
-    verifyInbound: (request: InboundRequest): Promise<InboundVerdict> => Promise.resolve(verifyInbound(request, settings)),
-    normalise: (message: StoredInbound): Promise<FulfillmentEvent[]> => Promise.resolve(normalise(message)),
+    verifyInbound: (request: InboundRequest): Promise<InboundVerdict> => verifyInbound(request, settings, certificates),
+    normalise: (message: StoredInbound, recall?: RecallRefs): Promise<FulfillmentEvent[]> =>
+      normaliseStored(message, { settings, entitlements, clock }, recall),
+    handshake: (message: StoredInbound): Handshake | null => snsHandshake(message, settings, clients, logger),
     readTruth: (externalSubscriptionId: string, raw?: MarketplaceRefs): Promise<SubscriptionTruth | null> => {
+      const legacy = readLegacyRefs(raw);
+      if (legacy)
+        return Promise.resolve(
+          legacyIdOf(legacy.productCode, legacy.customerIdentifier) === externalSubscriptionId ? legacyTruth(legacy, clock.now()) : null,
+        );
       const refs = readRefs(raw);
       return Promise.resolve(
         refs?.licenseId === externalSubscriptionId && refs.productCode !== null ? truthOfRefs(refs, clock.now()) : null,
       );
     },
     mergeTruth,
-    resolveLanding: (fields: Record<string, string>): Promise<LandingResolution> => resolveLanding(fields, settings, api, clock),
+    resolveLanding: (fields: Record<string, string>): Promise<LandingResolution> =>
+      resolveLanding(fields, { settings, api, entitlements, clock }),
     // AWS is told nothing: the registration is complete when the tenant serves, and that is remembered (contract aws §11.2).
     acknowledge: (truth: SubscriptionTruth, { predecessor }: { predecessor?: MarketplaceRefs }): Promise<MarketplaceRefs> => {
       const refs = readRefs(truth.refs);
       const derivedArn = refs && predecessor ? (deriveArn(refs, readRefs(predecessor)) ?? refs.derivedArn) : refs?.derivedArn;
       return Promise.resolve({ ...truth.refs, ...(derivedArn ? { derivedArn } : {}), registered: true });
     },
-    buildUsageItem: (input: UsageItemInput): UsageWireItem => buildUsageItem(input, settings.region),
+    buildUsageItem: (input: UsageItemInput): UsageWireItem => buildUsageItem(input, settings),
     submitUsage: (items: UsageWireItem[]): Promise<UsageItemOutcome[]> => submitUsage(items, settings, api, clock),
     batchKey,
     deadlines,
+    ...(settings.queues.length > 0 ? { pull: (sink: Sink) => pullQueues(settings, clients, sink, logger) } : {}),
     doctor: (options) => doctor(settings, api, options),
   };
+}
+
+function pullQueues(settings: AwsSettings, clients: AwsClients, sink: Sink, logger?: Logger): Promise<{ stop(): Promise<void> }> {
+  const pullers = settings.queues.map((url) => new QueuePuller(url, settings, clients, sink, logger).start());
+  return Promise.resolve({ stop: async () => void (await Promise.all(pullers.map((one) => one.stop()))) });
 }

@@ -15,13 +15,13 @@ const settings = awsSettingsSchema.parse({
 const body = envelopeText({ type: 'License Updated - Manufacturer', time: '2026-11-20T10:00:03Z', id: 'e-1' });
 const verify = (over: { secret?: string | null; body?: string } = {}) => {
   const { secret = SECRET, body: given = body } = over;
-  return verifyInbound({ headers: secret === null ? {} : { 'X-Berth-Webhook-Secret': secret }, query: {}, body: given }, settings);
+  return verifyInbound({ headers: secret === null ? {} : { 'X-Berth-Webhook-Secret': secret }, query: {}, body: given }, settings, null);
 };
 const changed = (change: Record<string, unknown>): string => JSON.stringify({ ...(JSON.parse(body) as object), ...change });
 
 describe('an event of EventBridge', () => {
-  it('is taken with the secret of the connection, and known by its own id', () => {
-    expect(verify()).toEqual({
+  it('is taken with the secret of the connection, and known by its own id', async () => {
+    expect(await verify()).toEqual({
       ok: true,
       source: 'aws.eventbridge',
       naturalKey: 'e-1',
@@ -31,32 +31,34 @@ describe('an event of EventBridge', () => {
     });
   });
 
-  it('of an agreement names no licence', () => {
-    expect(verify({ body: envelopeText({ type: 'Purchase Agreement Created - Proposer', time: '2026-11-20T10:00:03Z' }) })).toMatchObject({
+  it('of an agreement names no licence', async () => {
+    expect(
+      await verify({ body: envelopeText({ type: 'Purchase Agreement Created - Proposer', time: '2026-11-20T10:00:03Z' }) }),
+    ).toMatchObject({
       ok: true,
       externalSubscriptionId: null,
     });
   });
 
-  it('is refused without the secret, before anything in it is read', () => {
+  it('is refused without the secret, before anything in it is read', async () => {
     for (const secret of [null, '', `${SECRET}x`, SECRET.slice(1), SECRET.toUpperCase()]) {
-      expect(verify({ secret }), String(secret)).toMatchObject({ ok: false, status: 401 });
-      expect(verify({ secret, body: 'no json' })).toMatchObject({ status: 401 });
+      expect(await verify({ secret }), String(secret)).toMatchObject({ ok: false, status: 401 });
+      expect(await verify({ secret, body: 'no json' })).toMatchObject({ status: 401 });
     }
   });
 
-  it('is refused where it is none', () => {
+  it('is refused where it is none', async () => {
     for (const one of ['', 'no json', '[]', '"x"', changed({ id: '' }), changed({ 'detail-type': undefined }), changed({ source: 7 })])
-      expect(verify({ body: one }), one).toMatchObject({ ok: false, status: 400 });
-    expect(verify({ body: changed({ source: 'aws.s3' }) })).toMatchObject({ ok: false, status: 403 });
-    expect(verify({ body: changed({ pad: 'x'.repeat(256 * 1024) }) })).toMatchObject({ ok: false, status: 413 });
+      expect(await verify({ body: one }), one).toMatchObject({ ok: false, status: 400 });
+    expect(await verify({ body: changed({ source: 'aws.s3' }) })).toMatchObject({ ok: false, status: 403 });
+    expect(await verify({ body: changed({ pad: 'x'.repeat(256 * 1024) }) })).toMatchObject({ ok: false, status: 413 });
   });
 
-  it('of a test bus is taken where its source is configured', () => {
+  it('of a test bus is taken where its source is configured', async () => {
     const test = { ...settings, eventSources: ['test.agreement-marketplace'] };
     const request = { headers: { 'x-berth-webhook-secret': SECRET }, query: {}, body: changed({ source: 'test.agreement-marketplace' }) };
-    expect(verifyInbound(request, test)).toMatchObject({ ok: true });
-    expect(verifyInbound({ ...request, body }, test)).toMatchObject({ ok: false, status: 403 });
+    expect(await verifyInbound(request, test, null)).toMatchObject({ ok: true });
+    expect(await verifyInbound({ ...request, body }, test, null)).toMatchObject({ ok: false, status: 403 });
   });
 });
 

@@ -1,6 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { InboundRequest, InboundVerdict } from '#marketplaces/core';
 import { envelopeOf } from './envelope.js';
+import type { SnsCertificates } from './sns/certificates.js';
+import { SNS_HEADER, verifySns } from './sns/verify.js';
 import { type AwsSettings, SECRET_HEADER } from './settings.js';
 
 export const EVENTBRIDGE_SOURCE = 'aws.eventbridge';
@@ -10,9 +12,20 @@ type Refused = Extract<InboundVerdict, { ok: false }>;
 const refused = (status: Refused['status'], code: string, detail: string): Refused => ({ ok: false, status, code, detail });
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
 
+/** SNS says so in a header; the rest is an event of the API destination. Each is verified by its own means. */
+export async function verifyInbound(
+  request: InboundRequest,
+  settings: AwsSettings,
+  certificates: SnsCertificates | null,
+): Promise<InboundVerdict> {
+  if (Buffer.byteLength(request.body, 'utf8') > MAX_BODY) return refused(413, 'aws.body_too_large', `a message may have ${MAX_BODY} bytes`);
+  if (!Object.keys(request.headers).some((name) => name.toLowerCase() === SNS_HEADER)) return verifyEvent(request, settings);
+  if (!settings.sns || !certificates) return refused(403, 'aws.sns_not_configured', 'no topic of SNS is ours');
+  return verifySns(request, settings.sns.topics, certificates);
+}
+
 /** An event of an API destination. EventBridge comes again after a 401, so a changed secret loses nothing for 24 h. */
-export function verifyInbound(request: InboundRequest, settings: AwsSettings): InboundVerdict {
-  if (Buffer.byteLength(request.body, 'utf8') > MAX_BODY) return refused(413, 'aws.body_too_large', `an event may have ${MAX_BODY} bytes`);
+function verifyEvent(request: InboundRequest, settings: AwsSettings): InboundVerdict {
   const given = Object.entries(request.headers).find(([name]) => name.toLowerCase() === SECRET_HEADER)?.[1] ?? '';
   // Digests have one length, so neither length nor content shows in the time.
   if (!timingSafeEqual(digest(given), digest(settings.webhookSecret)))

@@ -1,7 +1,10 @@
-import type { LandingResolution } from '#marketplaces/core';
+import { type LandingResolution, MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown } from '#marketplaces/core';
 import type { Clock } from '#platform';
 import { type AwsApi, failureOf } from './api.js';
 import { licenceIdOf, textOf } from './liberal.js';
+import type { EntitlementReader, Holder } from './entitlements.js';
+import { legacyTruth, newLegacyRefs } from './legacy/legacy-refs.js';
+import { isLegacyAt } from './legacy/keys.js';
 import { NOTHING_KNOWN, truthOfRefs } from './refs.js';
 import type { AwsSettings } from './settings.js';
 
@@ -15,9 +18,7 @@ type Failed = Extract<LandingResolution, { ok: false }>;
  */
 export async function resolveLanding(
   fields: Record<string, string>,
-  settings: AwsSettings,
-  api: AwsApi,
-  clock: Clock,
+  { settings, api, entitlements, clock }: { settings: AwsSettings; api: AwsApi; entitlements: EntitlementReader; clock: Clock },
 ): Promise<LandingResolution> {
   const failed = (code: Failed['code'], detail: string): Failed => ({ ok: false, code, detail });
   const token = (fields[TOKEN_FIELD] ?? '').trim();
@@ -41,13 +42,33 @@ export async function resolveLanding(
     return failed('landing.unavailable', 'the marketplace does not answer; try again in a minute');
   }
   const [productCode, accountId, licenseArn] = [textOf(answer.ProductCode), textOf(answer.CustomerAWSAccountId), textOf(answer.LicenseArn)];
-  if (!productCode || !accountId)
+  const now = clock.now();
+  const isLegacy = productCode !== null && isLegacyAt(settings, productCode, now);
+  // Nothing is promised of the account on a legacy listing (contract aws §2).
+  if (!productCode || (!accountId && !isLegacy))
     return failed('landing.unavailable', 'the answer of the marketplace makes no sense; try again in a minute');
   if (!settings.productCodes.includes(productCode)) return failed('landing.not_for_us', 'the purchase is of another product');
-  const licenseId = licenceIdOf(licenseArn);
-  // A listing of the old contract has no licence; its purchases cannot be told apart (contract aws §0.2).
-  if (!licenseArn || !licenseId)
-    return failed('landing.not_for_us', 'the purchase has no licence: the listing is not sold with concurrent agreements');
-  const truth = truthOfRefs({ ...NOTHING_KNOWN, licenseId, licenseArn, accountId, productCode }, clock.now());
-  return { ok: true, truth, buyerAccountId: accountId };
+  const granted = async (holder: Holder) => {
+    const value = await entitlements.read(productCode, holder);
+    return value && { value, at: now.toISOString() };
+  };
+  try {
+    if (isLegacy) {
+      const customerIdentifier = textOf(answer.CustomerIdentifier);
+      if (!customerIdentifier)
+        return failed('landing.not_for_us', 'the purchase has no customer identifier: the listing is not of the old contract');
+      const refs = { ...newLegacyRefs(productCode, customerIdentifier), accountId, entitlements: await granted({ customerIdentifier }) };
+      return { ok: true, truth: legacyTruth(refs, now), buyerAccountId: accountId };
+    }
+    const licenseId = licenceIdOf(licenseArn);
+    // A listing of the old contract has no licence; its purchases cannot be told apart (contract aws §0.2).
+    if (!licenseArn || !licenseId)
+      return failed('landing.not_for_us', 'the purchase has no licence: the listing is not sold with concurrent agreements');
+    const refs = { ...NOTHING_KNOWN, licenseId, licenseArn, accountId, productCode, entitlements: await granted({ licenseArn }) };
+    return { ok: true, truth: truthOfRefs(refs, now), buyerAccountId: accountId };
+  } catch (error) {
+    if (error instanceof MarketplaceBusy || error instanceof MarketplaceRefusal || error instanceof MarketplaceUnknown)
+      return failed('landing.unavailable', 'the marketplace does not tell what was bought; try again in a minute');
+    throw error;
+  }
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { FulfillmentEvent, SubscriptionTruth } from '#marketplaces/core';
-import { OffsetClock } from '#platform';
+import { GuardedHttp, OffsetClock } from '#platform';
 import { AGREEMENT, BUYER, LICENCE, PRODUCT, RESOLVED_ARN, stored, type Told } from '../test/support/messages.js';
 import { Purchases } from '../test/support/purchases.js';
 import { createAwsAdapter } from './aws-adapter.js';
@@ -16,7 +16,7 @@ const adapter = createAwsAdapter(
     webhookSecret: 'a-secret-of-the-test',
     credentials: { accessKeyId: 'k', secretAccessKey: 's' },
   },
-  { clock: new OffsetClock() },
+  { clock: new OffsetClock(), http: new GuardedHttp({ allow: [] }) },
 );
 const at = (minute: number): string => new Date(Date.parse('2026-11-20T10:00:00Z') + minute * 60_000).toISOString();
 const landing: FulfillmentEvent = {

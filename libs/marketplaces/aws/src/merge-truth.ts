@@ -1,4 +1,5 @@
 import type { FulfillmentEvent, SubscriptionTruth } from '#marketplaces/core';
+import { mergeLegacy, readLegacyRefs } from './legacy/legacy-refs.js';
 import { joinRefs, NOTHING_KNOWN, readRefs, truthOfRefs } from './refs.js';
 
 /**
@@ -6,6 +7,8 @@ import { joinRefs, NOTHING_KNOWN, readRefs, truthOfRefs } from './refs.js';
  * License Updated is a purchase before we serve, the activation afterwards, and nothing after the end.
  */
 export function mergeTruth(previous: SubscriptionTruth | null, event: FulfillmentEvent): FulfillmentEvent {
+  const legacy = event.truth && readLegacyRefs(event.truth.refs);
+  if (legacy) return mergeLegacy(previous && readLegacyRefs(previous.refs), legacy, previous, event);
   const before = previous && readRefs(previous.refs);
   const told = event.truth && readRefs(event.truth.refs);
   if (!before && !told) return event;

@@ -2,6 +2,7 @@ import type { UsageRecord } from '@aws-sdk/client-marketplace-metering';
 import { MarketplaceBusy, MarketplaceRefusal, type UsageItemOutcome, type UsageWireItem } from '#marketplaces/core';
 import type { Clock } from '#platform';
 import { type AwsApi, codeOf, failureOf } from './api.js';
+import { checkKey } from './legacy/keys.js';
 import type { AwsSettings } from './settings.js';
 import { AWS_USAGE } from './usage-item.js';
 import { readBatchAnswer } from './usage-outcomes.js';
@@ -18,9 +19,17 @@ export async function submitUsage(items: UsageWireItem[], settings: AwsSettings,
       `an item was made for another metering region than ${settings.region}: set AWS_METERING_REGION back`,
       403,
     );
+  const [first] = items;
+  const isLegacy = first!.route['key'] === 'legacy';
+  const productCode = first!.route['productCode'] as string;
+  if (items.some((item) => (item.route['key'] === 'legacy') !== isLegacy || (isLegacy && item.route['productCode'] !== productCode)))
+    throw new MarketplaceRefusal('aws.both_keys', 'records by licence and by customer identifier never share a call', 403);
+  // Also what was frozen before the settings changed: that customer-hour may have gone by the other key (contract aws §0.3).
+  for (const item of items)
+    checkKey(settings, item.route['productCode'] as string, isLegacy ? 'legacy' : 'license', recordOf(item).Timestamp!);
   let answer: unknown;
   try {
-    answer = await api.batchMeterUsage(items.map(recordOf));
+    answer = await api.batchMeterUsage(items.map(recordOf), isLegacy ? productCode : undefined);
   } catch (error) {
     const { sort, name, message } = failureOf(error);
     if (sort === 'busy') throw new MarketplaceBusy(`batchMeterUsage: ${name}: ${message}`, name.includes('hrott') ? 2_000 : null);

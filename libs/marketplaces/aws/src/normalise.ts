@@ -16,8 +16,8 @@ interface Told {
   effectiveAt?: Date;
 }
 
-/** The events of one message, from the message alone: there is no truth to re-read. `mergeTruth` completes them. */
-export function normalise(message: StoredInbound): FulfillmentEvent[] {
+/** The events of one EventBridge message, from the message alone: there is no truth to re-read. `mergeTruth` completes them. */
+export function normalise(message: Pick<StoredInbound, 'body' | 'receivedAt'>): FulfillmentEvent[] {
   const event = envelopeOf(message.body);
   if (!event) return [];
   const at = event.at ?? message.receivedAt.toISOString();

@@ -1,5 +1,6 @@
 import type { MarketplaceState, SubscriptionTruth } from '#marketplaces/core';
 import { z } from 'zod';
+import { entitlementsSchema, quantityOf } from './entitlements.js';
 import { dateOf } from './liberal.js';
 
 /** AWS knows products, not plans: the catalog has one plan of this name for each product. */
@@ -39,6 +40,8 @@ export const awsRefsSchema = z.looseObject({
   autoRenew: told(z.boolean()),
   /** Of a renewal or replacement: the agreement it follows. */
   previousAgreementId: z.string().nullable().default(null),
+  /** Of a product with a contract: what GetEntitlements answered last (contract aws §3). */
+  entitlements: told(entitlementsSchema),
   /** The youngest event time seen. */
   lastEventAt: instant.nullable().default(null),
 });
@@ -62,6 +65,7 @@ export const NOTHING_KNOWN: AwsRefs = {
   endsAt: null,
   autoRenew: null,
   previousAgreementId: null,
+  entitlements: null,
   lastEventAt: null,
 };
 
@@ -114,6 +118,7 @@ export function joinRefs(a: AwsRefs, b: AwsRefs): AwsRefs {
     endsAt: later(a.endsAt, b.endsAt),
     autoRenew: later(a.autoRenew, b.autoRenew),
     previousAgreementId: greater(a.previousAgreementId, b.previousAgreementId),
+    entitlements: later(a.entitlements, b.entitlements),
     lastEventAt: greater(a.lastEventAt, b.lastEventAt),
   };
 }
@@ -147,7 +152,7 @@ export function truthOfRefs(refs: AwsRefs, observedAt: Date): SubscriptionTruth 
     name: null,
     externalOfferId: refs.productCode ?? '',
     externalPlanId: AWS_PLAN,
-    quantity: null,
+    quantity: quantityOf(refs.entitlements?.value),
     term: { unit: null, startsAt: dateOf(refs.startsAt?.value), endsAt },
     // Without renewal the term's end is the end; else only an ending event tells.
     endsAt: dateOf(refs.endedAt) ?? (refs.autoRenew?.value === false ? endsAt : null),

@@ -1,6 +1,9 @@
 import { type Deadlines, MarketplaceRefusal, type UsageItemInput, type UsageTraits, type UsageWireItem } from '#marketplaces/core';
 import { licenceIdOf } from './liberal.js';
+import { checkKey } from './legacy/keys.js';
+import { readLegacyRefs } from './legacy/legacy-refs.js';
 import { callArnOf, readRefs } from './refs.js';
+import type { AwsSettings } from './settings.js';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -27,20 +30,29 @@ const WHOLE = /^(0|[1-9]\d{0,9})$/;
 export const usageKey = (licenseId: string, dimension: string, hourMs: number): string =>
   `${licenseId}|${dimension}|${new Date(Math.floor(hourMs / HOUR) * HOUR).toISOString().slice(0, 13)}`;
 
+/** Stands for the licence in the key of a legacy record. */
+export const legacyHolder = (productCode: string, customerIdentifier: string): string => `${productCode}/${customerIdentifier}`;
+
 /** The SDK checks nothing before it sends (contract aws §0.6), so this does. */
-export function buildUsageItem(input: UsageItemInput, region: string): UsageWireItem {
+export function buildUsageItem(input: UsageItemInput, settings: Pick<AwsSettings, 'region' | 'legacyProducts'>): UsageWireItem {
   const wrong = (code: string, detail: string): never => {
     throw new MarketplaceRefusal(code, detail);
   };
-  const refs = readRefs(input.refs);
+  const legacy = readLegacyRefs(input.refs);
+  const refs = legacy ? null : readRefs(input.refs);
   const licenseId = licenceIdOf(input.externalSubscriptionId);
-  if (!licenseId) return wrong('aws.invalid_license', 'the purchase is no licence');
   // Only ResolveCustomer tells the spelling that calls take; a renewal's is derived from its predecessor's (contract aws §2).
   const licenseArn = refs && callArnOf(refs);
-  if (!refs || !licenseArn || licenceIdOf(licenseArn) !== licenseId)
-    return wrong('aws.license_unresolved', 'the buyer has not come to the landing page: the spelling of the licence is not known');
-  if (!refs.accountId || !/^\d+$/.test(refs.accountId)) return wrong('aws.account_missing', 'the buyer account is not known');
-  if (!refs.productCode) return wrong('aws.product_missing', 'the product is not known');
+  if (legacy) {
+    if (!/^[\x21-\x7e]{1,255}$/.test(legacy.customerIdentifier))
+      return wrong('aws.invalid_customer_identifier', 'this is no customer identifier');
+  } else {
+    if (!licenseId) return wrong('aws.invalid_license', 'the purchase is no licence');
+    if (!refs || !licenseArn || licenceIdOf(licenseArn) !== licenseId)
+      return wrong('aws.license_unresolved', 'the buyer has not come to the landing page: the spelling of the licence is not known');
+    if (!refs.accountId || !/^\d+$/.test(refs.accountId)) return wrong('aws.account_missing', 'the buyer account is not known');
+    if (!refs.productCode) return wrong('aws.product_missing', 'the product is not known');
+  }
   if (input.dimension === '' || input.dimension.length > 255)
     return wrong('aws.invalid_usage_dimension', 'a dimension has 1 to 255 characters');
   const hourMs = input.hourStart.getTime();
@@ -51,21 +63,30 @@ export function buildUsageItem(input: UsageItemInput, region: string): UsageWire
       `the quantity ${input.quantity.slice(0, 60)} is no whole number up to ${String(AWS_USAGE.maxQuantity)}`,
     );
   const text = (value: string): string => JSON.stringify(value);
+  const productCode = (legacy ?? refs!).productCode!;
+  const { region } = settings;
+  checkKey(settings, productCode, legacy ? 'legacy' : 'license', input.hourStart);
+  const who = legacy
+    ? `"CustomerIdentifier":${text(legacy.customerIdentifier)}`
+    : `"CustomerAWSAccountId":${text(refs!.accountId!)},"LicenseArn":${text(licenseArn!)}`;
+  const endedAt = (legacy ?? refs!).endedAt;
   return {
     itemId: input.itemId,
-    wireKey: usageKey(licenseId, input.dimension, hourMs),
-    body: `{"Timestamp":${hourMs / 1000},"CustomerAWSAccountId":${text(refs.accountId)},"LicenseArn":${text(licenseArn)},"Dimension":${text(input.dimension)},"Quantity":${input.quantity}}`,
+    wireKey: usageKey(legacy ? legacyHolder(productCode, legacy.customerIdentifier) : licenseId!, input.dimension, hourMs),
+    body: `{"Timestamp":${hourMs / 1000},${who},"Dimension":${text(input.dimension)},"Quantity":${input.quantity}}`,
     route: {
-      productCode: refs.productCode,
+      productCode,
       region,
       month: input.hourStart.toISOString().slice(0, 7),
-      ...(refs.endedAt === null ? {} : { endedAt: refs.endedAt }),
+      ...(legacy ? { key: 'legacy' } : {}),
+      ...(endedAt === null ? {} : { endedAt }),
     },
   };
 }
 
 /** Licences of two products in one call refuse all of it; months close at different times (contract aws §5.1, money.md "Month end"). */
-export const batchKey = ({ route }: UsageWireItem): string => `${route['productCode']}|${route['region']}|${route['month']}`;
+export const batchKey = ({ route }: UsageWireItem): string =>
+  `${route['productCode']}|${route['region']}|${route['month']}|${route['key'] ?? 'license'}`;
 
 /** For the way there and for clocks that differ. */
 const SAFETY_MS = 5 * MINUTE;

@@ -1,6 +1,6 @@
 import type { UsageItemOutcome, UsageWireItem } from '#marketplaces/core';
 import { type Fields, fieldsOf, licenceIdOf, textOf } from './liberal.js';
-import { deadlines, usageKey } from './usage-item.js';
+import { deadlines, legacyHolder, usageKey } from './usage-item.js';
 
 const HOUR = 3_600_000;
 const NOT_SUBSCRIBED_RETRY_MS = 15 * 60_000;
@@ -14,6 +14,8 @@ export interface ReadingOptions {
 /** Outcomes of a call that was answered; results are matched by key, never by their place (contract aws §5). */
 export function readBatchAnswer(items: readonly UsageWireItem[], answer: unknown, options: ReadingOptions): UsageItemOutcome[] {
   const { Results, UnprocessedRecords } = fieldsOf(answer);
+  const productCode = items[0]?.route['productCode'];
+  const keyOf = (raw: unknown): string | null => recordKeyOf(raw, typeof productCode === 'string' ? productCode : '');
   const results = new Map<string, Fields>();
   for (const raw of Array.isArray(Results) ? Results : []) {
     const key = keyOf(fieldsOf(raw)['UsageRecord']);
@@ -72,8 +74,13 @@ function notSubscribed(item: UsageWireItem, now: Date): UsageItemOutcome {
 const quantityOf = (value: unknown): string | null =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? String(value) : null;
 
-function keyOf(raw: unknown): string | null {
+function recordKeyOf(raw: unknown, productCode: string): string | null {
   const record = fieldsOf(raw);
-  const [licenseId, dimension, at] = [licenceIdOf(record['LicenseArn']), textOf(record['Dimension']), record['Timestamp']];
-  return licenseId && dimension && at instanceof Date && !Number.isNaN(at.getTime()) ? usageKey(licenseId, dimension, at.getTime()) : null;
+  const identifier = textOf(record['CustomerIdentifier']);
+  const [holder, dimension, at] = [
+    licenceIdOf(record['LicenseArn']) ?? (identifier && legacyHolder(productCode, identifier)),
+    textOf(record['Dimension']),
+    record['Timestamp'],
+  ];
+  return holder && dimension && at instanceof Date && !Number.isNaN(at.getTime()) ? usageKey(holder, dimension, at.getTime()) : null;
 }

@@ -32,7 +32,7 @@ const input = (over: Partial<UsageItemInput> = {}): UsageItemInput => {
     ...over,
   };
 };
-const build = (over: Partial<UsageItemInput> = {}) => buildUsageItem(input(over), 'us-east-1');
+const build = (over: Partial<UsageItemInput> = {}) => buildUsageItem(input(over), { region: 'us-east-1', legacyProducts: {} });
 
 describe('a usage item', () => {
   it('is the record as AWS takes it, in the spelling of the landing', () => {
@@ -69,7 +69,7 @@ describe('a usage item', () => {
     expect(batchKey(build({ dimension: 'other' }))).toBe(key);
     expect(batchKey(build({ hourStart: new Date('2026-12-01T00:00:00Z') }))).not.toBe(key);
     expect(batchKey(build({ refs: { ...refs, productCode: 'another' } }))).not.toBe(key);
-    expect(batchKey(buildUsageItem(input(), 'eu-west-1'))).not.toBe(key);
+    expect(batchKey(buildUsageItem(input(), { region: 'eu-west-1', legacyProducts: {} }))).not.toBe(key);
   });
 });
 

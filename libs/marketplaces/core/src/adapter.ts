@@ -57,6 +57,19 @@ export type LandingResolution =
       detail: string;
     };
 
+/** What the house keeps of a purchase, for a read that needs it (the spelling of an AWS licence); null for an unknown purchase. */
+export type RecallRefs = (externalSubscriptionId: string) => Promise<MarketplaceRefs | null>;
+
+/** What a message wants from us at its sender's API (SNS: the confirmation of a subscription). Repeating it is safe. */
+export interface Handshake {
+  /** For the journal of calls. */
+  operation: string;
+  /** Facts of the request, without its token. */
+  intent: unknown;
+  /** Throws the port's errors; a `MarketplaceRefusal` is final. */
+  run(): Promise<unknown>;
+}
+
 export interface Listing {
   externalOfferId: string;
   externalPlanId: string;
@@ -137,7 +150,9 @@ export interface MarketplaceAdapter {
   /** Checks the sender of a pushed message; changes nothing. Absent where messages are only pulled. */
   verifyInbound?(request: InboundRequest): Promise<InboundVerdict>;
   /** Turns one stored message into facts, re-reading the truth where messages are only hints. Unknown ones become `noted`. */
-  normalise(message: StoredInbound): Promise<FulfillmentEvent[]>;
+  normalise(message: StoredInbound, recall?: RecallRefs): Promise<FulfillmentEvent[]>;
+  /** What a verified and stored message wants from us outside, made by the caller between intent and outcome; null for nothing. */
+  handshake?(message: StoredInbound): Handshake | null;
   /** The purchase as the marketplace sees it now; null where it does not exist. */
   readTruth(externalSubscriptionId: string, refs?: MarketplaceRefs): Promise<SubscriptionTruth | null>;
   /** Resolves what a buyer brought to the landing page: query or form fields as received, decoded exactly once. */

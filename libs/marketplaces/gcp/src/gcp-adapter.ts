@@ -38,7 +38,9 @@ export interface GcpAdapterDeps {
 }
 
 /** Messages are pulled or pushed, the truth is read, and there is no read-back of usage. */
-export type GcpAdapter = Required<Omit<MarketplaceAdapter, 'verifyInbound' | 'pull' | 'mergeTruth' | 'decisionAnswer' | 'readBack'>> &
+export type GcpAdapter = Required<
+  Omit<MarketplaceAdapter, 'verifyInbound' | 'pull' | 'handshake' | 'mergeTruth' | 'decisionAnswer' | 'readBack'>
+> &
   Pick<MarketplaceAdapter, 'verifyInbound' | 'pull'>;
 
 /** Google Cloud Marketplace behind the marketplace port. */

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { isLoopbackName } from '../http/guarded-http.js';
 import { projectRoot } from '../project-root.js';
+import { AWS_ENDPOINTS, type AwsConfig, awsFaults, awsOf, awsVariables } from './aws-config.js';
 
 const flag = z.enum(['true', 'false', '1', '0']).transform((v) => v === 'true' || v === '1');
 const url = z.url();
@@ -49,10 +50,7 @@ const schema = z.object({
   GCP_SAFE_RESEND: flag.default(true),
   /** `host:port` of a Pub/Sub that needs no credentials (the sandbox's). */
   GCP_PUBSUB_ENDPOINT: z.string().optional(),
-  AWS_PRODUCT_CODES: z.string().optional(),
-  AWS_METERING_REGION: z.string().default('us-east-1'),
-  AWS_METERING_ENDPOINT: url.optional(),
-  AWS_WEBHOOK_SECRET: z.string().min(16, 'must have at least 16 characters').optional(),
+  ...awsVariables,
 });
 
 export interface BerthConfig {
@@ -102,14 +100,7 @@ export interface BerthConfig {
     /** The sandbox takes calls without Google credentials. */
     anonymous: boolean;
   } | null;
-  aws: {
-    productCodes: string[];
-    region: string;
-    endpoint: string | null;
-    webhookSecret: string;
-    /** The sandbox takes any key; production finds its own by the SDK's chain. */
-    credentials: { accessKeyId: string; secretAccessKey: string } | null;
-  } | null;
+  aws: AwsConfig | null;
 }
 
 /** A wrong setting: one line with the cause and the remedy, for a person at a terminal. */
@@ -159,7 +150,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
           }
         : null,
     gcp: gcpOf(e, given, sandbox),
-    aws: awsOf(e, given, sandbox),
+    aws: awsOf(e, given, sandbox, e.BERTH_PUBLIC_URL?.replace(/\/$/, '') ?? null),
   };
 }
 
@@ -198,18 +189,6 @@ function gcpOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['
   };
 }
 
-function awsOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['aws'] {
-  if (!e.AWS_PRODUCT_CODES || !e.AWS_WEBHOOK_SECRET) return null;
-  const endpoint = given['AWS_METERING_ENDPOINT'] ?? (sandbox ? `${sandbox}/aws/metering` : null);
-  return {
-    productCodes: list(e.AWS_PRODUCT_CODES),
-    region: e.AWS_METERING_REGION,
-    endpoint,
-    webhookSecret: e.AWS_WEBHOOK_SECRET,
-    credentials: sandbox ? { accessKeyId: 'AKIASANDBOX000000000', secretAccessKey: 'sandbox-only-not-a-secret' } : null,
-  };
-}
-
 /** Settings that belong together: all of a group, or none to not sell there. */
 const GROUPS: Record<string, readonly string[]> = {
   Azure: ['AZURE_TENANT_ID', 'AZURE_CLIENT_ID', 'AZURE_CLIENT_SECRET'],
@@ -224,7 +203,7 @@ const ENDPOINTS = [
   'GCP_SIGNUP_KEYS_URL',
   'GCP_OIDC_KEYS_URL',
   'GCP_PUBSUB_ENDPOINT',
-  'AWS_METERING_ENDPOINT',
+  ...AWS_ENDPOINTS,
 ];
 
 /** What one setting alone cannot tell. Unreadable URLs are the schema's to report. */
@@ -250,9 +229,7 @@ function faultsAcross(given: Given): string[] {
       'GCP_PUSH_AUDIENCE and GCP_PUSH_SERVICE_ACCOUNT belong together: anybody can have a Google token made for an audience, so the audience alone proves nothing (set both to be pushed to, or none to pull)',
     );
   }
-  if (given['AWS_PRODUCT_CODES'] && !given['AWS_WEBHOOK_SECRET']) {
-    faults.push('AWS_WEBHOOK_SECRET is missing: EventBridge does not sign; the secret of the API destination is what proves the sender');
-  }
+  faults.push(...awsFaults(given));
   return faults;
 }
 

@@ -11,6 +11,8 @@ export interface HttpRequest {
   timeoutMs?: number;
   /** Longest answer that is read; default 4 MiB. */
   maxBytes?: number;
+  /** Ends the exchange early; what was sent may have had its effect. */
+  signal?: AbortSignal;
 }
 
 export interface HttpResponse {
@@ -94,7 +96,8 @@ export class GuardedHttp {
     if (url.protocol === 'http:' && !isLoopbackName(host))
       throw new HttpTransportError('http.not_allowed', `plain http to ${host} is not allowed`, false);
     const max = r.maxBytes ?? 4 * 1024 * 1024;
-    const signal = AbortSignal.timeout(r.timeoutMs ?? 20_000);
+    const limit = AbortSignal.timeout(r.timeoutMs ?? 20_000);
+    const signal = r.signal ? AbortSignal.any([limit, r.signal]) : limit;
     try {
       const answer = await undiciRequest(url, { method: r.method, headers: r.headers, body: r.body, dispatcher: this.agent, signal });
       const chunks: Buffer[] = [];

@@ -16,9 +16,9 @@ const MAX_BODY = 256 * 1024;
 export class WebhooksController {
   constructor(@Inject(ProcessContext) private readonly processes: ProcessContext) {}
 
-  @Post([':marketplace', ':marketplace/eventbridge', ':marketplace/pubsub'])
+  @Post([':marketplace', ':marketplace/eventbridge', ':marketplace/pubsub', ':marketplace/sns'])
   @HttpCode(200)
-  @Open('the marketplace proves itself: Entra JWT, OIDC token or shared secret')
+  @Open('the marketplace proves itself: Entra JWT, OIDC token, signature of SNS or shared secret')
   async receive(
     @Param('marketplace') marketplace: string,
     @Req() request: RawRequest,

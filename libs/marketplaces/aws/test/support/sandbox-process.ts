@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { InboundRequest, StoredInbound } from '#marketplaces/core';
-import { type Logger, OffsetClock, projectRoot } from '#platform';
+import { GuardedHttp, hostsOf, type Logger, OffsetClock, projectRoot } from '#platform';
 import { createAwsAdapter, type AwsAdapter, type AwsSettingsInput } from '../../src/index.js';
 
 export interface Captured {
@@ -28,6 +28,7 @@ const DAY = 24 * HOUR;
 export class AwsSandbox {
   readonly clock = new OffsetClock();
   readonly captured: Captured[] = [];
+  private readonly http: GuardedHttp;
   readonly adapter: AwsAdapter;
 
   private constructor(
@@ -36,6 +37,7 @@ export class AwsSandbox {
     private readonly receiver: Server,
     settings: Partial<AwsSettingsInput>,
   ) {
+    this.http = new GuardedHttp({ allow: [...hostsOf([url]), '127.0.0.1:9'] });
     this.adapter = this.adapterWith(settings);
   }
 
@@ -84,7 +86,7 @@ export class AwsSandbox {
         credentials: { accessKeyId: 'AKIASANDBOX000000000', secretAccessKey: 'sandbox-only-not-a-secret' },
         ...settings,
       },
-      { clock: this.clock, logger },
+      { clock: this.clock, http: this.http, logger },
     );
   }
 
@@ -156,6 +158,7 @@ export class AwsSandbox {
     const ended = new Promise((resolve) => this.process.once('exit', resolve));
     this.process.kill('SIGTERM');
     await ended;
+    await this.http.close();
     this.receiver.closeAllConnections();
     await new Promise((resolve) => this.receiver.close(resolve));
   }

@@ -1,0 +1,52 @@
+import type { FulfillmentEvent, RecallRefs, StoredInbound } from '#marketplaces/core';
+import type { Clock } from '#platform';
+import { envelopeOf } from './envelope.js';
+import type { EntitlementReader } from './entitlements.js';
+import { normaliseLegacy } from './legacy/normalise-legacy.js';
+import { legacyNotificationOf } from './legacy/notification.js';
+import { instantTextOf } from './liberal.js';
+import { normalise } from './normalise.js';
+import { readRefs } from './refs.js';
+import type { AwsSettings } from './settings.js';
+import { snsWrappingOf } from './sns/message.js';
+
+export interface NormaliseDeps {
+  settings: AwsSettings;
+  entitlements: EntitlementReader;
+  clock: Clock;
+}
+
+/** A stored message of any channel: taken out of its SNS envelope where it has one, then by what it says. */
+export async function normaliseStored(
+  message: StoredInbound,
+  { settings, entitlements, clock }: NormaliseDeps,
+  recall?: RecallRefs,
+): Promise<FulfillmentEvent[]> {
+  const wrapping = snsWrappingOf(message.body);
+  const body = wrapping ? wrapping.message : message.body;
+  const at = instantTextOf(wrapping?.timestamp) ?? message.receivedAt.toISOString();
+  if (wrapping && wrapping.type !== 'Notification')
+    return [
+      {
+        kind: 'noted',
+        marketplace: 'aws',
+        externalSubscriptionId: '',
+        occurredAt: new Date(at),
+        truth: null,
+        note: `SNS ${wrapping.type} of ${wrapping.topicArn}`.slice(0, 300),
+      },
+    ];
+  const legacy = legacyNotificationOf(body);
+  if (legacy) return normaliseLegacy(legacy, at, message.receivedAt, { settings, entitlements, now: clock.now() });
+  const events = normalise({ body, receivedAt: message.receivedAt });
+  const licenseId = envelopeOf(body)?.eventName.startsWith('License ') ? events[0]?.externalSubscriptionId : undefined;
+  const known = licenseId && recall ? readRefs(await recall(licenseId)) : null;
+  // Calls take only ResolveCustomer's spelling of a licence: before a landing there is none, and the landing reads by itself.
+  if (!known?.licenseArn || !known.productCode) return events;
+  const value = await entitlements.read(known.productCode, { licenseArn: known.licenseArn });
+  if (!value) return events;
+  const told = { value, at: clock.now().toISOString() };
+  return events.map((event) =>
+    event.truth ? { ...event, truth: { ...event.truth, refs: { ...event.truth.refs, entitlements: told } } } : event,
+  );
+}
