@@ -36,7 +36,9 @@ export interface AzureAdapterDeps {
 }
 
 /** An Azure adapter has all that the port knows. */
-export type AzureAdapter = Required<Omit<MarketplaceAdapter, 'mergeTruth' | 'handshake' | 'pull' | 'bootChecks' | 'listWaitingBuyers'>>;
+export type AzureAdapter = Required<
+  Omit<MarketplaceAdapter, 'mergeTruth' | 'handshake' | 'pull' | 'bootChecks' | 'listWaitingBuyers' | 'prepareUsage' | 'checkService'>
+>;
 
 /** The Azure Marketplace behind the marketplace port. Throws a zod error where the settings are wrong. */
 export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapterDeps): AzureAdapter {

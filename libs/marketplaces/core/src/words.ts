@@ -45,6 +45,10 @@ export interface SubscriptionTruth {
    * (AWS: kind `agreement`, the previous one). Set from the moment it may take over, null before and where there is none.
    */
   supersedes: { kind: string; externalId: string } | null;
+  /** The marketplace knows its buyer already, from an earlier sign-up: it is served without another one (contract gcp §1). */
+  buyerReady?: boolean;
+  /** What the marketplace still owes us of it comes without a message (Google's usage reporting id): it is read again. */
+  incomplete?: boolean;
   /** It has ended, and as far as the marketplace tells another purchase may take its place: access waits for that one a while. */
   successorExpected?: boolean;
   refs: MarketplaceRefs;
@@ -95,6 +99,8 @@ export interface FulfillmentEvent {
    * resolved by our aliases; until one is known the message stays parked and is tried again with each new alias.
    */
   alias?: { kind: string; externalId: string };
+  /** Set (with an empty external id) where the message is of a buyer's account: it is told of each purchase of his. */
+  buyerAccountId?: string;
   /** When it happened there (business time); orders late events. */
   occurredAt: Date;
   /** The re-read truth; null where it no longer exists (404 after deletion). */

@@ -42,6 +42,7 @@ const schema = z.object({
   GCP_AUDIENCES: z.string().optional(),
   GCP_PROCUREMENT_URL: url.default('https://cloudcommerceprocurement.googleapis.com'),
   GCP_SERVICE_CONTROL_URL: url.default('https://servicecontrol.googleapis.com'),
+  GCP_SERVICE_MANAGEMENT_URL: url.default('https://servicemanagement.googleapis.com'),
   GCP_SIGNUP_KEYS_URL: url.default('https://www.googleapis.com/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com'),
   /** Google's keys of OIDC tokens (push), as a map of certificates. */
   GCP_OIDC_KEYS_URL: url.default('https://www.googleapis.com/oauth2/v1/certs'),
@@ -90,6 +91,7 @@ export interface BerthConfig {
     audiences: string[];
     procurementUrl: string;
     serviceControlUrl: string;
+    serviceManagementUrl: string;
     signUpKeysUrl: string;
     pubsubEndpoint: string | null;
     /** Set where Pub/Sub pushes to `/webhooks/gcp/pubsub`; then nothing is pulled. */
@@ -173,6 +175,7 @@ function gcpOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['
     audiences: list(e.GCP_AUDIENCES),
     procurementUrl: at('GCP_PROCUREMENT_URL', e.GCP_PROCUREMENT_URL, '/procurement'),
     serviceControlUrl: at('GCP_SERVICE_CONTROL_URL', e.GCP_SERVICE_CONTROL_URL, '/servicecontrol'),
+    serviceManagementUrl: at('GCP_SERVICE_MANAGEMENT_URL', e.GCP_SERVICE_MANAGEMENT_URL, '/servicemanagement'),
     signUpKeysUrl: at(
       'GCP_SIGNUP_KEYS_URL',
       e.GCP_SIGNUP_KEYS_URL,
@@ -200,6 +203,7 @@ const ENDPOINTS = [
   'AZURE_AUTHORITY_URL',
   'GCP_PROCUREMENT_URL',
   'GCP_SERVICE_CONTROL_URL',
+  'GCP_SERVICE_MANAGEMENT_URL',
   'GCP_SIGNUP_KEYS_URL',
   'GCP_OIDC_KEYS_URL',
   'GCP_PUBSUB_ENDPOINT',
