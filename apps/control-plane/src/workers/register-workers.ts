@@ -10,6 +10,9 @@ import { answerChange } from '../processes/answer-change.js';
 import { makeTenantForActivation, requestPlacement } from '../processes/provision-purchase.js';
 import { applyChangedRights, completeFulfillment } from '../processes/complete-fulfillment.js';
 import { followSuccession } from '../processes/follow-succession.js';
+import { completePurchase } from '../processes/await-missing.js';
+import { checkService } from '../processes/check-service.js';
+import { beginErasure, eraseData } from '../processes/erase-data.js';
 import { startPurchase } from '../processes/start-purchase.js';
 import { DriftClock } from './drift-clock.js';
 import { whenToRunAgain } from './patience.js';
@@ -35,6 +38,10 @@ const HANDLERS: Record<string, Flow> = {
   'drift.compare': compareWithMarketplace,
   'drift.reread': rereadDrifted,
   'buyer.approve': approveBuyer,
+  'service.check': checkService,
+  'purchase.complete': completePurchase,
+  'erasure.begin': beginErasure,
+  'data.erase': eraseData,
 };
 
 const SUBSCRIBED: Record<string, string> = {
@@ -50,6 +57,8 @@ const SUBSCRIBED: Record<string, string> = {
   'subscription.voided': 'access.end',
   'placement.access_ended': 'usage.unbind',
   'usage.settled': 'purchase.finish',
+  'usage.blocked': 'service.check',
+  'subscription.data_deletion_due': 'erasure.begin',
 };
 
 /** The flows across libs, without the clocks and handlers that the libs bring themselves. */

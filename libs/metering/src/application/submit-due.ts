@@ -48,6 +48,11 @@ export class SubmitDue {
 
   private async sendAll(marketplace: Marketplace): Promise<number> {
     let done = 0;
+    // Without it items wait unbuilt, which loses nothing.
+    await this.deps.marketplaces
+      .get(marketplace)
+      .prepareUsage?.()
+      .catch((error: unknown) => this.deps.logger.warn({ marketplace, err: errorText(error) }, 'what usage items need could not be read'));
     for (let n = 0; n < BATCHES_PER_PASS; n++) {
       const batch = await this.deps.db.ops((tx) => this.claim(tx, marketplace));
       if (batch === null) break;
