@@ -10,6 +10,7 @@ import { answerChange } from '../processes/answer-change.js';
 import { makeTenantForActivation, requestPlacement } from '../processes/provision-purchase.js';
 import { applyChangedRights, completeFulfillment } from '../processes/complete-fulfillment.js';
 import { followSuccession } from '../processes/follow-succession.js';
+import { runPublisherChange } from '../processes/publisher-change.js';
 import { startPurchase } from '../processes/start-purchase.js';
 import { DriftClock } from './drift-clock.js';
 import { whenToRunAgain } from './patience.js';
@@ -27,6 +28,7 @@ const HANDLERS: Record<string, Flow> = {
   'rights.apply': applyChangedRights,
   'suspension.follow': followSuspension,
   'purchase.start': startPurchase,
+  'publisher_change.run': runPublisherChange,
   'succession.follow': followSuccession,
   'access.end': endAccess,
   'usage.unbind': unbindUsage,
