@@ -636,6 +636,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/subscriptions/{id}/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Changes and cancellations that we asked for, newest first */
+        get: operations["listPublisherChanges"];
+        put?: never;
+        /** Change the plan or quantity of a purchase, or cancel it, at its marketplace and with the buyer's consent */
+        post: operations["startPublisherChange"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/subscriptions/{id}/changes/{changeId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One of them, while it runs and afterwards */
+        get: operations["getPublisherChange"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tasks": {
         parameters: {
             query?: never;
@@ -690,6 +725,32 @@ export interface components {
             instance?: string;
             /** @description What is wrong at which field. */
             errors?: components["schemas"]["FieldError"][];
+        };
+        PublisherChange: {
+            /** @enum {string} */
+            kind: "plan";
+            toPlan: string;
+            /** @description Why; it is kept with the change and shown in the timeline. */
+            reason: string;
+            /** @enum {boolean} */
+            buyerConsent: true;
+        } | {
+            /** @enum {string} */
+            kind: "quantity";
+            toQuantity: number;
+            /** @description Why; it is kept with the change and shown in the timeline. */
+            reason: string;
+            /** @enum {boolean} */
+            buyerConsent: true;
+        } | {
+            /** @enum {string} */
+            kind: "cancel";
+            /** @description Why; it is kept with the change and shown in the timeline. */
+            reason: string;
+            /** @enum {boolean} */
+            buyerConsent: true;
+            /** @description The purchase's externalSubscriptionId once more: a cancellation cannot be taken back. */
+            confirm: string;
         };
         LandingDetails: {
             organisation: string;
@@ -1631,6 +1692,87 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description marketplace.not_configured, drift_run.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listPublisherChanges: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    startPublisherChange: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PublisherChange"];
+            };
+        };
+        responses: {
+            /** @description request.invalid, change.not_confirmed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description subscription.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description change.under_way, change.not_supported, change.read_only, change.nothing_to_change, change.refused, subscription.over */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getPublisherChange: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                changeId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description change.not_found */
             404: {
                 headers: {
                     [name: string]: unknown;

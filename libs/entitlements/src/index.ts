@@ -14,3 +14,4 @@ export { SubscriptionRecord } from './infra/subscription.record.js';
 export { readSegments, readPlanVersions, readMeteredSubscriptions, type MeteredSubscription } from './infra/segments.sql.js';
 export * from './domain/drift.js';
 export * from './application/drift-runs.js';
+export * from './application/publisher-changes.js';

@@ -48,7 +48,8 @@ export type IdPrefix =
   | 'tsk'
   | 'cal'
   | 'fev'
-  | 'chg';
+  | 'chg'
+  | 'pch';
 
 export const toPublicId = (prefix: IdPrefix, id: string): string => `${prefix}_${id}`;
 

@@ -30,8 +30,9 @@ export async function normaliseInbound(
   await p.db.ops(async (tx) => {
     let last: ApplyOutcome | null = null;
     for (const event of events) {
-      await decideChange(p, tx, event, task.lane);
+      // The truth first: a change that the marketplace allows must not be refused because our state lags behind.
       last = await applyEvent(p, tx, event, payload.inboxId);
+      await decideChange(p, tx, event, event.externalSubscriptionId ? laneOf(event) : task.lane);
     }
     await p.inbox.mark(tx, payload.inboxId, last?.result === 'parked' ? 'parked' : 'processed', {
       subscriptionId: last?.subscriptionId ?? undefined,
@@ -58,6 +59,8 @@ async function toldOfEach(p: ProcessContext, adapter: MarketplaceAdapter, events
   }
   return told;
 }
+
+const laneOf = (event: FulfillmentEvent): string => subscriptionLane(subscriptionIdOf(event.marketplace, event.externalSubscriptionId));
 
 /** What we keep of a purchase, for an adapter whose read needs it. */
 const recall =

@@ -4,6 +4,9 @@ import { subscriptionIdOf, subscriptionLane } from '#entitlements';
 import type { ProcessContext } from './context.js';
 import { decideChange } from './decide-change.js';
 
+/** After this time nobody waits for the answer in the request any more (contract azure §4: 10 s). Business milliseconds. */
+const DECIDED_WITHIN_MS = 15_000;
+
 /**
  * A pushed message: verify the sender, store the raw body, answer. Nothing else happens in the request, except a decision
  * the marketplace wants in the answer. A repeat gets the stored answer: a 200 after a refusal would accept the change.
@@ -45,7 +48,18 @@ export async function receiveWebhook(p: ProcessContext, marketplace: Marketplace
     if (accepted.taskId) p.tasks.nudge(accepted.taskId);
     return accepted.answer ?? { status: 200 };
   }
-  const stored = await p.db.ops((tx) => p.inbox.receive(tx, message));
+  const stored = await p.db.ops(async (tx) => {
+    const row = await p.inbox.receive(tx, message);
+    // Should this process die before it has decided, a worker decides, also if the marketplace does not ask again.
+    if (row.fresh)
+      await p.tasks.enqueue(tx, {
+        lane: `decision:${row.inboxId}`,
+        handler: 'inbound.normalise',
+        payload: { inboxId: row.inboxId, marketplace },
+        runAt: new Date(p.clock.now().getTime() + DECIDED_WITHIN_MS),
+      });
+    return row;
+  });
   if (stored.answer) return stored.answer;
   return decide(p, marketplace, stored.inboxId, message, lane);
 }
@@ -75,9 +89,9 @@ async function decide(
   return p.db.ops(async (tx) => {
     let answer: StoredAnswer = { status: 200 };
     for (const event of events) {
+      const outcome = await p.subscriptions.apply(tx, event, inboxId);
       const decision = await decideChange(p, tx, event, lane ?? `inbox:${inboxId}`);
       if (decision) answer = adapter.decisionAnswer?.(decision) ?? answer;
-      const outcome = await p.subscriptions.apply(tx, event, inboxId);
       await p.inbox.mark(tx, inboxId, outcome.result === 'parked' ? 'parked' : 'processed', {
         subscriptionId: outcome.subscriptionId ?? undefined,
         note: outcome.result === 'applied' ? outcome.changes.join(', ') : outcome.why,

@@ -13,6 +13,7 @@ import { followSuccession } from '../processes/follow-succession.js';
 import { completePurchase } from '../processes/await-missing.js';
 import { checkService } from '../processes/check-service.js';
 import { beginErasure, eraseData } from '../processes/erase-data.js';
+import { runPublisherChange } from '../processes/publisher-change.js';
 import { startPurchase } from '../processes/start-purchase.js';
 import { DriftClock } from './drift-clock.js';
 import { whenToRunAgain } from './patience.js';
@@ -30,6 +31,7 @@ const HANDLERS: Record<string, Flow> = {
   'rights.apply': applyChangedRights,
   'suspension.follow': followSuspension,
   'purchase.start': startPurchase,
+  'publisher_change.run': runPublisherChange,
   'succession.follow': followSuccession,
   'access.end': endAccess,
   'usage.unbind': unbindUsage,

@@ -53,7 +53,13 @@ export class Changes {
     return { accept: row!.state !== 'refused', reason: row!.reason ?? undefined, changeRequestId: row!.change_request_id };
   }
 
-  private async refusal(tx: Tx, subscriptionId: string, truth: SubscriptionTruth, change: RequestedChange): Promise<string | null> {
+  /** Why such a change would be refused; null: it would not. The same rules for a buyer's and for our own. */
+  async refusal(
+    tx: Tx,
+    subscriptionId: string,
+    truth: Pick<SubscriptionTruth, 'marketplace' | 'externalOfferId'>,
+    change: Pick<RequestedChange, 'kind' | 'toExternalPlanId' | 'toQuantity' | 'isRevert'>,
+  ): Promise<string | null> {
     // The revert after a refusal asks for what is in force: it must be accepted (contract azure §4).
     if (change.isRevert) return null;
     const record = await this.subscriptions.find(tx, subscriptionId);

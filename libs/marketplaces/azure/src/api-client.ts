@@ -6,7 +6,7 @@ import { readErrorBody } from './error-body.js';
 import { API_VERSION, type AzureSettings } from './settings.js';
 
 export interface ApiCall {
-  method: 'GET' | 'POST' | 'PATCH';
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   /** Below the API's base, starting with `/`. */
   path: string;
   query?: Record<string, string>;
@@ -22,6 +22,8 @@ export interface ApiCall {
 export interface ApiAnswer {
   status: number;
   text: string;
+  /** `Operation-Location` of a 202, as received. */
+  operationLocation?: string;
 }
 
 /**
@@ -51,7 +53,7 @@ export class ApiClient {
     if (answer.status === 429 || answer.status === 503) {
       throw new MarketplaceBusy(`${call.operation}: HTTP ${answer.status}`, retryAfterMs(answer.headers['retry-after']));
     }
-    return { status: answer.status, text: answer.text };
+    return { status: answer.status, text: answer.text, operationLocation: answer.headers['operation-location'] };
   }
 
   private async send(call: ApiCall, token: string): Promise<HttpResponse> {

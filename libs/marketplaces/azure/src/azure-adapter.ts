@@ -4,6 +4,8 @@ import type {
   InboundVerdict,
   LandingResolution,
   MarketplaceAdapter,
+  PublisherChange,
+  PublisherChangeProgress,
   ReadBackLine,
   ReadBackQuery,
   RequestedChange,
@@ -22,6 +24,7 @@ import { verifyInbound } from './inbound.js';
 import { resolveLanding } from './landing.js';
 import { AzureMetering } from './metering.js';
 import { normalise } from './normalise.js';
+import { AzurePublisherChanges } from './publisher-changes.js';
 import { AzureReader } from './reader.js';
 import { type AzureSettingsInput, azureSettingsSchema } from './settings.js';
 import { SigningKeys } from './signing-keys.js';
@@ -51,6 +54,7 @@ export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapter
     logger?.warn({ externalSubscriptionId: id }, 'azure lists a purchase that cannot be read; left out'),
   );
   const changes = new AzureChanges(settings, api, reader);
+  const publisher = new AzurePublisherChanges(settings, api, reader);
   const metering = new AzureMetering(settings, api);
   return {
     marketplace: 'azure',
@@ -62,6 +66,10 @@ export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapter
     acknowledge: (truth: SubscriptionTruth): Promise<void> => changes.acknowledge(truth),
     answerChange: (truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean }): Promise<void> =>
       changes.answerChange(truth, change, answer.accept),
+    startPublisherChange: (truth: SubscriptionTruth, change: PublisherChange): Promise<PublisherChangeProgress> =>
+      publisher.start(truth, change),
+    readPublisherChange: (id: string, change: PublisherChange, operationId: string | null): Promise<PublisherChangeProgress> =>
+      publisher.read(id, change, operationId),
     decisionAnswer: ({ accept, reason }): { status: number; body?: unknown } =>
       // Refusing by a 4xx is what works in practice; refusing by PATCH alone was ignored (contract azure §4).
       accept ? { status: 200, body: {} } : { status: 400, body: { code: 'ChangeRefused', message: reason ?? 'The change is refused.' } },

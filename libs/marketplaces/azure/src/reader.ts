@@ -51,6 +51,24 @@ export class AzureReader {
     return operationOf(parsed('getOperation', answer.text));
   }
 
+  /** Operations that are still pending; empty where the purchase is not known (contract azure §3). */
+  async pendingOperations(subscriptionId: string): Promise<AzureOperation[]> {
+    const id = guidOf(subscriptionId);
+    if (!id) return [];
+    const answer = await this.api.call({
+      method: 'GET',
+      path: `/saas/subscriptions/${id}/operations`,
+      timeoutMs: this.settings.timeoutsMs.read,
+      changes: false,
+      operation: 'listOperations',
+    });
+    if (answer.status === 404 || answer.status === 400) return [];
+    if (answer.status !== 200) throw failureOf('listOperations', answer, false);
+    if (answer.text.trim() === '') return [];
+    const rows = fieldsOf(parsed('listOperations', answer.text))['operations'];
+    return (Array.isArray(rows) ? rows : []).flatMap((row) => operationOf(row) ?? []).filter((one) => one.status === 'pending');
+  }
+
   /** All purchases, page by page. Unsubscribed ones stay listed for ever (contract azure §4). */
   async *list(): AsyncGenerator<SubscriptionTruth> {
     let query: Record<string, string> = {};

@@ -72,6 +72,18 @@ export interface Handshake {
 
 export type ServiceVerdict = { serve: true } | { serve: false; code: string; detail: string } | { serve: 'unknown'; detail: string };
 
+/** A change or a cancellation that the publisher asks for, with the buyer's consent (contract azure §3). */
+export type PublisherChange = { kind: 'plan'; toExternalPlanId: string } | { kind: 'quantity'; toQuantity: number } | { kind: 'cancel' };
+
+/** `superseded`: a newer change has won there. */
+export type PublisherChangeState = 'pending' | 'succeeded' | 'failed' | 'superseded';
+
+export interface PublisherChangeProgress {
+  state: PublisherChangeState;
+  /** To poll by; null where the marketplace gave none, then the purchase itself tells. */
+  externalOperationId: string | null;
+}
+
 export interface Listing {
   externalOfferId: string;
   externalPlanId: string;
@@ -180,6 +192,17 @@ export interface MarketplaceAdapter {
   pull?(sink: (message: PulledMessage) => Promise<void>): Promise<{ stop(): Promise<void> }>;
   /** Answers a pending change. `refused` must also hold where the marketplace took our earlier answer as a yes. */
   answerChange?(truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean; reason?: string }): Promise<void>;
+  /**
+   * Asks for a change of ours. Safe to repeat after a lost answer: what is in force or on its way already is not asked for again.
+   * Absent where the marketplace lets only the buyer change a purchase.
+   */
+  startPublisherChange?(truth: SubscriptionTruth, change: PublisherChange): Promise<PublisherChangeProgress>;
+  /** How far it is. Present where `startPublisherChange` is. */
+  readPublisherChange?(
+    externalSubscriptionId: string,
+    change: PublisherChange,
+    externalOperationId: string | null,
+  ): Promise<PublisherChangeProgress>;
   /** The status and body with which a decision wanted in the HTTP answer is given. */
   decisionAnswer?(answer: { accept: boolean; reason?: string }): { status: number; body?: unknown };
 

@@ -40,7 +40,10 @@ export interface GcpAdapterDeps {
 
 /** Messages are pulled or pushed, the truth is read, and there is no read-back of usage. */
 export type GcpAdapter = Required<
-  Omit<MarketplaceAdapter, 'verifyInbound' | 'pull' | 'handshake' | 'mergeTruth' | 'decisionAnswer' | 'readBack'>
+  Omit<
+    MarketplaceAdapter,
+    'startPublisherChange' | 'readPublisherChange' | 'verifyInbound' | 'pull' | 'handshake' | 'mergeTruth' | 'decisionAnswer' | 'readBack'
+  >
 > &
   Pick<MarketplaceAdapter, 'verifyInbound' | 'pull'>;
 

@@ -14,6 +14,8 @@ import {
   type MarketplaceState,
   MarketplaceUnknown,
   type Party,
+  type PublisherChange,
+  type PublisherChangeProgress,
   type ReadBackLine,
   type ReadBackQuery,
   type RequestedChange,
@@ -25,6 +27,7 @@ import {
   type UsageTraits,
   type UsageWireItem,
 } from '../index.js';
+import { FakePublisherChanges } from './fake-publisher-changes.js';
 import { isKnownKind, KIND_OF, type Message, parseMessage, SECRET } from './fake-message.js';
 
 const HOUR = 3_600_000;
@@ -46,7 +49,15 @@ export interface FakePurchaseInput {
 /** `lost`: done, but the answer never arrives. The others happen before anything is done. */
 export type FakeFault = 'lost' | 'busy' | 'refused' | 'unknown';
 export type FakeOperation =
-  'normalise' | 'readTruth' | 'resolveLanding' | 'acknowledge' | 'answerChange' | 'submitUsage' | 'readBack' | 'listAll';
+  | 'startPublisherChange'
+  | 'normalise'
+  | 'readTruth'
+  | 'resolveLanding'
+  | 'acknowledge'
+  | 'answerChange'
+  | 'submitUsage'
+  | 'readBack'
+  | 'listAll';
 
 export interface FakeBilled {
   externalSubscriptionId: string;
@@ -78,6 +89,10 @@ export class FakeMarketplace implements MarketplaceAdapter {
   /** Every call of the port that reached the other side, in order. */
   readonly calls: { operation: FakeOperation; subject: string }[] = [];
   readonly changes = new Map<string, FakeChange & { externalSubscriptionId: string }>();
+  readonly publisherChanges = new FakePublisherChanges(
+    (id) => this.seen(id),
+    (id, change) => this.patch(id, change),
+  );
   private readonly truths = new Map<string, SubscriptionTruth>();
   private readonly tokens = new Map<string, string>();
   private readonly accepted = new Map<string, FakeBilled>();
@@ -308,6 +323,15 @@ export class FakeMarketplace implements MarketplaceAdapter {
           change.kind === 'plan' ? { externalPlanId: truth.externalPlanId } : { quantity: truth.quantity },
         );
     });
+  }
+
+  startPublisherChange(truth: SubscriptionTruth, change: PublisherChange): Promise<PublisherChangeProgress> {
+    const id = truth.externalSubscriptionId;
+    return this.around('startPublisherChange', id, () => this.publisherChanges.start(id, change));
+  }
+
+  readPublisherChange(id: string, change: PublisherChange, operationId: string | null): Promise<PublisherChangeProgress> {
+    return Promise.resolve(this.publisherChanges.read(id, change, operationId));
   }
 
   decisionAnswer(answer: { accept: boolean; reason?: string }): { status: number; body?: unknown } {

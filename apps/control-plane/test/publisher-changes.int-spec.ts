@@ -1,0 +1,109 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { getPublisherChange, type PublisherChangeRow } from '#entitlements';
+import type { PublisherChange } from '#marketplaces/core';
+import { requestPublisherChange } from '../src/processes/publisher-change.js';
+import { Flows } from './support/flows.js';
+
+describe('a change that partner operations ask for', () => {
+  let f: Flows;
+  let id: string;
+  let externalId: string;
+  beforeEach(async () => {
+    f = await Flows.open();
+    ({ id, externalId } = await f.serve());
+  });
+  afterEach(() => f?.close());
+
+  const ask = (change: PublisherChange): Promise<PublisherChangeRow> =>
+    f.db.ops((tx) =>
+      requestPublisherChange(f.p, tx, {
+        subscriptionId: id,
+        change,
+        reason: 'agreed by phone',
+        requestedBy: 'a-key',
+        actor: 'operator:a-key',
+      }),
+    );
+  const toPremium: PublisherChange = { kind: 'plan', toExternalPlanId: 'premium' };
+  const read = async (row: PublisherChangeRow): Promise<PublisherChangeRow> =>
+    (await f.db.ops((tx) => getPublisherChange(tx, row.publisher_change_id)))!;
+  const planOf = async (): Promise<string> => (await f.db.ops((tx) => f.p.subscriptions.get(tx, id))).externalPlanId;
+  const asked = (): number => f.market.calls.filter((c) => c.operation === 'startPublisherChange').length;
+
+  it('is asked for once, polled until the marketplace says how it ended, and only then in force here', async () => {
+    const row = await ask(toPremium);
+    await f.settle(60_000);
+    expect(await read(row)).toMatchObject({ state: 'sent', external_operation_id: f.market.publisherChanges.pending()[0] });
+    expect(await planOf()).toBe('standard');
+    f.market.publisherChanges.settle(f.market.publisherChanges.pending()[0]!, 'succeeded');
+    await f.settle(10_000);
+    expect(await read(row)).toMatchObject({ state: 'succeeded', error_code: null });
+    expect(await planOf()).toBe('premium');
+    expect(asked()).toBe(1);
+    const calls = await f.rows<{ state: string; intent: { reason: string } }>(
+      `select state, intent from calls where operation = 'changeSubscription'`,
+    );
+    expect(calls).toMatchObject([{ state: 'ok', intent: { reason: 'agreed by phone', requestedBy: 'a-key' } }]);
+  });
+
+  it('whose answer was lost is found there by the next run, and not asked for a second time', async () => {
+    f.market.failNext('startPublisherChange', 'lost');
+    const row = await ask(toPremium);
+    await f.settle(10_000);
+    expect(f.market.publisherChanges.pending()).toHaveLength(1);
+    f.market.publisherChanges.settle(f.market.publisherChanges.pending()[0]!, 'succeeded');
+    await f.settle(10_000);
+    expect((await read(row)).state).toBe('succeeded');
+    expect(f.market.publisherChanges.pending()).toEqual([]);
+  });
+
+  it('that the marketplace refuses, or that fails there, says so and leaves the purchase as it was', async () => {
+    f.market.failNext('startPublisherChange', 'refused');
+    const refused = await ask(toPremium);
+    await f.settle(10_000);
+    expect(await read(refused)).toMatchObject({ state: 'refused', error_code: 'fake.refused' });
+    const failed = await ask(toPremium);
+    await f.settle(10_000);
+    f.market.publisherChanges.settle(f.market.publisherChanges.pending()[0]!, 'failed');
+    await f.settle(10_000);
+    expect(await read(failed)).toMatchObject({ state: 'failed', error_code: 'change.failed' });
+    expect(await planOf()).toBe('standard');
+  });
+
+  it('waits while the marketplace is busy, and is given up for a person after a day without a word', async () => {
+    f.market.failNext('startPublisherChange', 'busy', { times: 30 });
+    const row = await ask(toPremium);
+    await f.settle(600_000);
+    expect((await read(row)).state).toBe('sent');
+    f.clock.set(new Date(f.clock.now().getTime() + 25 * 3_600_000));
+    await f.settle(10_000);
+    expect(await read(row)).toMatchObject({ state: 'unknown', error_code: 'change.never_answered' });
+    expect(await f.rows(`select handler, last_error from tasks where state = 'parked'`)).toEqual([]);
+  });
+
+  it('is refused at once where it cannot be: same plan, unknown plan, another under way, reseller, ended', async () => {
+    await expect(ask({ kind: 'plan', toExternalPlanId: 'standard' })).rejects.toMatchObject({ code: 'change.nothing_to_change' });
+    await expect(ask({ kind: 'plan', toExternalPlanId: 'no-such-plan' })).rejects.toMatchObject({ code: 'change.refused' });
+    await ask(toPremium);
+    await expect(ask({ kind: 'cancel' })).rejects.toMatchObject({ code: 'change.under_way' });
+    expect((await f.rows('select 1 from publisher_changes')).length).toBe(1);
+    const reseller = await f.serve('Bought at a reseller', { readOnly: true });
+    id = reseller.id;
+    await expect(ask(toPremium)).rejects.toMatchObject({ code: 'change.read_only' });
+    const over = await f.serve('Soon over');
+    await f.deliver(f.market.setState(over.externalId, 'ended'));
+    await f.settle(1_000);
+    id = over.id;
+    await expect(ask({ kind: 'cancel' })).rejects.toMatchObject({ code: 'subscription.over' });
+  });
+
+  it('ends the purchase when it is a cancellation, without waiting for the message that tells of it', async () => {
+    const row = await ask({ kind: 'cancel' });
+    await f.settle(10_000);
+    f.market.publisherChanges.settle(f.market.publisherChanges.pending()[0]!, 'succeeded');
+    await f.settle(10_000);
+    expect((await read(row)).state).toBe('succeeded');
+    expect(['closing', 'cancelled']).toContain(await f.state(id));
+    expect((await f.market.readTruth(externalId))?.state).toBe('ended');
+  });
+});
