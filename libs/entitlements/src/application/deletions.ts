@@ -5,11 +5,11 @@ import { SubscriptionRecord } from '../infra/subscription.record.js';
 import { lockRecord } from '../infra/subscription-rows.js';
 
 /**
- * What is gone after its end was told, or after its deletion was announced, has ended: the marketplace purges its record some
- * time after the end (contract gcp §3). Gone without such a message says nothing, and null is answered.
+ * What is gone after its deletion was announced, or after its end was told by a marketplace that purges its record some time
+ * later, has ended (contract gcp §3). Gone without such a message says nothing, and null is answered.
  */
 export function endOfDeleted(record: SubscriptionRecord, event: FulfillmentEvent): SubscriptionTruth | null {
-  if (event.kind !== 'ended' && event.kind !== 'data_deletion_due') return null;
+  if (event.kind !== 'data_deletion_due' && !event.deletedThere) return null;
   return {
     ...record.truth,
     state: 'ended',

@@ -99,6 +99,8 @@ export interface FulfillmentEvent {
    * resolved by our aliases; until one is known the message stays parked and is tried again with each new alias.
    */
   alias?: { kind: string; externalId: string };
+  /** With `truth: null`: the marketplace deletes its record some time after the end, so that its absence bears the message out. */
+  deletedThere?: boolean;
   /** Set (with an empty external id) where the message is of a buyer's account: it is told of each purchase of his. */
   buyerAccountId?: string;
   /** When it happened there (business time); orders late events. */

@@ -81,7 +81,7 @@ function entitlementEvent(
   if (!meaning) return noted('not a type we act on');
   if (!entitlement) {
     // Gone is normal some 60 days after the end; no other type can be borne out any more.
-    if (meaning.kind === 'ended') return { ...event, kind: 'ended', effectiveAt: event.occurredAt };
+    if (meaning.kind === 'ended') return { ...event, kind: 'ended', effectiveAt: event.occurredAt, deletedThere: true };
     return meaning.kind === 'data_deletion_due'
       ? { ...event, kind: 'data_deletion_due' }
       : noted('the marketplace knows no such entitlement');
