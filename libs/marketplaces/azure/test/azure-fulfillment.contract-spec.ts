@@ -144,6 +144,24 @@ describe('azure fulfillment against the sandbox', () => {
       });
     });
 
+    it('of a reinstatement that waits for our word are answered, once, where the configuration says so', async () => {
+      await sandbox.control('PUT', '/settings', { azure: { reinstate: 'patch' } });
+      const id = await active();
+      await sandbox.act(id, 'suspend');
+      const told = await sandbox.act(id, 'reinstate');
+      expect(sandbox.adapter.handshake(told.stored)).toBeNull();
+      const patching = sandbox.adapterWith({ reinstate: 'patch' });
+      const handshake = patching.handshake(told.stored)!;
+      expect(handshake).toMatchObject({ operation: 'acceptReinstate', intent: { externalSubscriptionId: id } });
+      await sandbox.fault('patchOperation', 'drop_after');
+      await expect(handshake.run()).rejects.toBeInstanceOf(MarketplaceUnknown);
+      expect(await handshake.run()).toEqual({ answered: false });
+      expect(await only(told)).toMatchObject({ kind: 'reinstated', truth: { state: 'active' } });
+      const forged = { ...told.stored, body: JSON.stringify({ ...(JSON.parse(told.stored.body) as object), id: randomUUID() }) };
+      expect(await patching.handshake(forged)!.run()).toEqual({ answered: false });
+      await sandbox.control('PUT', '/settings', { azure: { reinstate: 'notice' } });
+    });
+
     it('that were overtaken are noted', async () => {
       const id = await active();
       const suspend = await sandbox.act(id, 'suspend');

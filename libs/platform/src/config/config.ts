@@ -35,6 +35,7 @@ const schema = z.object({
   AZURE_CLIENT_SECRET: z.string().optional(),
   /** When the client secret ends, as Entra shows it: no API of the marketplace tells. For reminders only. */
   AZURE_CLIENT_SECRET_EXPIRES: z.iso.date().optional(),
+  AZURE_REINSTATE: z.enum(['notice', 'patch']).default('notice'),
   GCP_PROVIDER_ID: z.string().optional(),
   GCP_PROJECT_ID: z.string().optional(),
   GCP_SUBSCRIPTION: z.string().optional(),
@@ -82,6 +83,8 @@ export interface BerthConfig {
     clientSecret: string;
     /** A day (UTC) or null where nobody wrote it down. */
     clientSecretExpires: string | null;
+    /** Whether a reinstatement waits for our word (ADR 0014). */
+    reinstate: 'notice' | 'patch';
   } | null;
   gcp: {
     providerId: string;
@@ -149,6 +152,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
             clientId: e.AZURE_CLIENT_ID,
             clientSecret: e.AZURE_CLIENT_SECRET,
             clientSecretExpires: e.AZURE_CLIENT_SECRET_EXPIRES ?? null,
+            reinstate: e.AZURE_REINSTATE,
           }
         : null,
     gcp: gcpOf(e, given, sandbox),
