@@ -247,6 +247,30 @@ describe('EventBridge events that are taken', () => {
     expect(await house.list('tenants')).toEqual(tenants);
   });
 
+  it('that warn of a buyer are a flag that operators see and tenants do not; service goes on', async () => {
+    await house.shop('POST', `/aws/agreements/${live.agreementId}/advisory`, { kind: 'issued' });
+    const { json } = await until(
+      () => house.api('GET', '/marketplace-notices?kind=advisory'),
+      (a) => a.json.items?.length === 1,
+    );
+    expect(json.items![0]).toMatchObject({ state: 'open', status: 'Issued', isOverdue: false });
+    const flagged = await house.subscriptionOf(live.licenseId);
+    expect(flagged).toMatchObject({ id: json.items![0]!['subscriptionId'], state: 'active', flags: ['advisory'] });
+    const made = await house.api('POST', `/tenants/${String(flagged['tenantId'])}/keys`, { name: 'the buyer' });
+    const tenantKey = String(made.json['key']);
+    expect((await house.api('GET', '/marketplace-notices', undefined, tenantKey)).status).toBe(403);
+    const seen = await house.api('GET', `/subscriptions/${String(flagged['id'])}`, undefined, tenantKey);
+    expect(seen.json).toMatchObject({ id: flagged['id'] });
+    expect(seen.text).not.toContain('advisory');
+    await house.shop('POST', `/aws/agreements/${live.agreementId}/advisory`, { kind: 'resolved' });
+    await until(
+      () => house.subscriptionOf(live.licenseId),
+      (s) => JSON.stringify(s['flags']) === '[]',
+    );
+    expect((await house.api('GET', '/renewals?days=0')).json['code']).toBe('request.invalid');
+    expect((await house.api('GET', '/marketplace-notices?kind=rumour')).json['code']).toBe('request.invalid');
+  });
+
   it('do not bring an ended purchase back by older events that come later, nor by its old token', async () => {
     await house.shop('POST', `/aws/agreements/${live.agreementId}/cancel`, {});
     await until(

@@ -15,3 +15,4 @@ export { readSegments, readPlanVersions, readMeteredSubscriptions, type MeteredS
 export * from './domain/drift.js';
 export * from './application/drift-runs.js';
 export * from './application/publisher-changes.js';
+export * from './application/notices.js';

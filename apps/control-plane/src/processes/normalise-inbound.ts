@@ -8,7 +8,7 @@ import {
   type StoredInbound,
   type SubscriptionTruth,
 } from '#marketplaces/core';
-import { subscriptionIdOf, subscriptionLane, type ApplyOutcome } from '#entitlements';
+import { recordNotice, subscriptionIdOf, subscriptionLane, type ApplyOutcome } from '#entitlements';
 import type { TaskContext, Tx } from '#platform';
 import { awaitMissing } from './await-missing.js';
 import { awaitStart } from './await-start.js';
@@ -32,6 +32,7 @@ export async function normaliseInbound(
     for (const event of events) {
       // The truth first: a change that the marketplace allows must not be refused because our state lags behind.
       last = await applyEvent(p, tx, event, payload.inboxId);
+      await recordNotice(tx, event, p.clock.now());
       await decideChange(p, tx, event, event.externalSubscriptionId ? laneOf(event) : task.lane);
     }
     await p.inbox.mark(tx, payload.inboxId, last?.result === 'parked' ? 'parked' : 'processed', {

@@ -90,6 +90,26 @@ export interface RequestedChange {
   isRevert?: boolean;
 }
 
+export const NOTICE_KINDS = ['advisory', 'cancellation_request', 'renewal', 'billing_adjustment', 'spend'] as const;
+export type NoticeKind = (typeof NOTICE_KINDS)[number];
+
+/**
+ * What a marketplace tells people about a purchase: a warning about its buyer, a request that waits for the seller, a renewal to
+ * come, a correction of a bill. It changes nothing of the purchase.
+ */
+export interface MarketplaceNotice {
+  kind: NoticeKind;
+  /** The marketplace's id of the matter; what is told of one matter later replaces what was told before. */
+  externalId: string;
+  state: 'open' | 'closed';
+  /** The marketplace's own word for where it stands. */
+  status: string;
+  /** When something happens by itself (a request is approved, a term renews); null where nothing does. */
+  dueAt: Date | null;
+  /** Flat facts as received, texts shortened. */
+  detail: Record<string, string>;
+}
+
 export interface FulfillmentEvent {
   kind: FulfillmentEventKind;
   marketplace: Marketplace;
@@ -112,4 +132,5 @@ export interface FulfillmentEvent {
   effectiveAt?: Date;
   /** For people: the foreign action as received. */
   note: string;
+  notice?: MarketplaceNotice;
 }
