@@ -11,7 +11,7 @@ import { answerChange } from '../processes/answer-change.js';
 import { makeTenantForActivation, requestPlacement } from '../processes/provision-purchase.js';
 import { applyChangedRights, completeFulfillment } from '../processes/complete-fulfillment.js';
 import { followSuccession } from '../processes/follow-succession.js';
-import { completePurchase } from '../processes/await-missing.js';
+import { completePurchase } from '../processes/read-missing.js';
 import { checkService } from '../processes/check-service.js';
 import { beginErasure, eraseData } from '../processes/erase-data.js';
 import { runPublisherChange } from '../processes/publisher-change.js';
