@@ -1,5 +1,4 @@
 import type { Tx } from '#platform';
-import { isOver } from '#entitlements';
 import type { ProcessContext } from './context.js';
 
 /** Milliseconds of business time until the first look. */
