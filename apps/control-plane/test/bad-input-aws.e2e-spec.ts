@@ -193,7 +193,7 @@ describe('EventBridge events that are taken', () => {
 
   it.each([
     ['Licence Teleported', { status: 'CANCELLED' }, 'Licence Teleported: not a type we act on'],
-    ['Purchase Agreement Advisory Issued - Manufacturer', {}, 'Purchase Agreement Advisory Issued - Manufacturer: not a type we act on'],
+    ['Purchase Agreement Advisory Resolved - Manufacturer', {}, 'Purchase Agreement Advisory Resolved - Manufacturer: for people'],
     [
       'Purchase Agreement Ended - Proposer',
       { status: 'ROLLED_BACK' },
