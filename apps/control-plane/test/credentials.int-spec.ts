@@ -15,7 +15,7 @@ describe('credentials at a marketplace', () => {
       'select kind, deadline, evidence from findings order by raised_at',
     );
 
-  it('that are refused park nothing: a person is told once a day, and all goes on when they are mended', async () => {
+  it('that are refused park nothing: a person is told once a day, and all goes on when they are mended [AZ-28]', async () => {
     const { externalSubscriptionId, message } = f.market.purchase({ state: 'active' });
     f.market.failNext('normalise', 'unauthorised', { times: 300 });
     await f.deliver(message);
@@ -29,7 +29,7 @@ describe('credentials at a marketplace', () => {
     expect(await f.state(subscriptionIdOf('azure', externalSubscriptionId))).toBe('active');
   });
 
-  it('that end on a known day are told of thirty days before, once', async () => {
+  it('that end on a known day are told of thirty days before, once [AZ-28]', async () => {
     const clock = new SecretClock(f.p, '2030-06-15');
     expect(await clock.tick()).toBe(0);
     f.clock.set(new Date('2030-05-16T00:00:00Z'));

@@ -50,7 +50,7 @@ describe('what AWS tells people', () => {
       agreementCancellationRequest: { id, reasonCode: 'OTHER', reasonMessage: 'a move', statusCode: word, createdAt: at('10:00') },
     });
 
-  it('a warning about a buyer is a flag, service goes on, and the all-clear takes it away', async () => {
+  it('a warning about a buyer is a flag, service goes on, and the all-clear takes it away [AW-22]', async () => {
     const id = await serve();
     await tell('Purchase Agreement Advisory Issued - Manufacturer', at('11:00'), { advisory: { issuedAt: at('11:00') } });
     await f.until(at('11:01'));
@@ -62,7 +62,7 @@ describe('what AWS tells people', () => {
     expect(await notices('advisory')).toMatchObject([{ state: 'closed', status: 'Resolved', subscription_id: id }]);
   });
 
-  it('a request to cancel waits in a queue until AWS approves it by itself after seven days', async () => {
+  it('a request to cancel waits in a queue until AWS approves it by itself after seven days [AW-23]', async () => {
     const id = await serve();
     await request('Pending Approval', at('10:30'));
     await f.until(at('10:31'));
@@ -106,7 +106,7 @@ describe('what AWS tells people', () => {
     expect(await notices()).toMatchObject([{ subscription_id: id }]);
   });
 
-  it('renewals stand in a calendar with what was announced, and leave it with their agreement', async () => {
+  it('renewals stand in a calendar with what was announced, and leave it with their agreement [AW-24]', async () => {
     const id = await serve();
     const endTime = new Date('2026-05-01T00:00:00Z');
     await tell('Purchase Agreement Amended - Proposer', at('10:10'), {
@@ -124,7 +124,7 @@ describe('what AWS tells people', () => {
     expect(await calendar(90)).toEqual([]);
   });
 
-  it('a correction of a bill that failed stays open for a person', async () => {
+  it('a correction of a bill that failed stays open for a person [AW-25]', async () => {
     await serve();
     const adjusted = (word: string, id: string) =>
       tell(`Purchase Agreement Billing Adjustment ${word} - Proposer`, at('10:40'), { billingAdjustment: { id, amount: '12.00' } });
