@@ -636,6 +636,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/marketplace-notices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What marketplaces tell people: advisories about buyers, cancellation requests (approved by AWS itself after seven days), renewals, billing adjustments. Most urgent first */
+        get: operations["listMarketplaceNotices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/renewals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Purchases whose term ends in the next days, soonest first, and whether they renew */
+        get: operations["listRenewals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/subscriptions/{id}/changes": {
         parameters: {
             query?: never;
@@ -1693,6 +1727,49 @@ export interface operations {
         responses: {
             /** @description marketplace.not_configured, drift_run.not_found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listMarketplaceNotices: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+                subscriptionId?: unknown;
+                /** @description open unless told */
+                state?: "open" | "closed" | "all";
+                kind?: "advisory" | "cancellation_request" | "renewal" | "billing_adjustment" | "spend";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listRenewals: {
+        parameters: {
+            query?: {
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -85,7 +85,8 @@ export interface components {
             metricValueSets: {
                 metricName: string;
                 metricValues: {
-                    int64Value: string;
+                    int64Value?: string;
+                    doubleValue?: number;
                 }[];
             }[];
         };

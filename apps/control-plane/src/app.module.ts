@@ -100,6 +100,7 @@ function providers(o: AppOptions): Provider[] {
               config.azure?.authorityUrl,
               config.gcp?.procurementUrl,
               config.gcp?.serviceControlUrl,
+              config.gcp?.serviceManagementUrl,
               config.gcp?.signUpKeysUrl,
               config.gcp?.oidcKeysUrl,
               config.sandboxUrl ?? undefined,

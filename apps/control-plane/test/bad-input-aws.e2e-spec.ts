@@ -47,7 +47,7 @@ describe('registration tokens', () => {
         return tokenOf(bought);
       },
     ],
-  ])('sends a visitor whose token %s to the page for %s, keeps the visit and changes nothing', async (_, code, make) => {
+  ])('sends a visitor whose token %s to the page for %s, keeps the visit and changes nothing [AW-07]', async (_, code, make) => {
     const token = await make();
     const before = await house.picture();
     expect(await amazon.land(token)).toBe(problemPage(code));
@@ -60,7 +60,7 @@ describe('registration tokens', () => {
     expect(await house.picture()).toEqual(before);
   });
 
-  it('lets one token open several visits of one purchase, take its details once and show its keys once', async () => {
+  it('lets one token open several visits of one purchase, take its details once and show its keys once [AW-09]', async () => {
     const tenants = await house.list('tenants');
     const token = tokenOf(waiting);
     const first = sessionOf(await amazon.land(token));
@@ -96,7 +96,7 @@ describe('registration tokens', () => {
     expect(await house.picture()).toEqual(before);
   });
 
-  it('believes no hint of the form about whose purchase it is', async () => {
+  it('believes no hint of the form about whose purchase it is [AW-08]', async () => {
     const token = await amazon.register(waiting);
     const location = await house.post('aws', { ...live.registration.fields, [FIELD]: token });
     const { json } = await house.session(sessionOf(location));
@@ -143,7 +143,7 @@ describe('EventBridge events that are refused', () => {
     ['no detail-type', 400, 'aws.body_not_event', () => without('detail-type'), {}],
     ['the source of another service', 403, 'aws.source_not_for_us', () => ends().replace('aws.agreement-marketplace', 'aws.s3'), {}],
     ['too large a body', 413, 'webhook.too_large', () => ends().replace('"0"', `"${'0'.repeat(300_000)}"`), {}],
-  ])('with %s are answered %i %s, kept apart and change nothing', async (_, status, code, body, headers) => {
+  ])('with %s are answered %i %s, kept apart and change nothing [AW-01]', async (_, status, code, body, headers) => {
     const before = [await house.picture(), await house.list('inbound-events')];
     const answer = await amazon.knock(body(), headers as Record<string, string>);
     expect(answer).toMatchObject({ status, json: { code, status } });
@@ -185,7 +185,7 @@ describe('EventBridge events that are taken', () => {
       'waits for agreement agmt-nobody',
       () => about({ agreement: 'agmt-nobody', status: 'ACTIVE' }),
     ],
-  ])('park %s about what nobody knows: %s', async (detailType, note, detail) => {
+  ])('park %s about what nobody knows: %s [AW-11]', async (detailType, note, detail) => {
     const before = await house.picture();
     expect(await amazon.told(detailType, detail())).toMatchObject({ state: 'parked', note, subscriptionId: null, answer: { status: 200 } });
     expect(await house.picture()).toEqual(before);
@@ -193,14 +193,14 @@ describe('EventBridge events that are taken', () => {
 
   it.each([
     ['Licence Teleported', { status: 'CANCELLED' }, 'Licence Teleported: not a type we act on'],
-    ['Purchase Agreement Advisory Issued - Manufacturer', {}, 'Purchase Agreement Advisory Issued - Manufacturer: not a type we act on'],
+    ['Purchase Agreement Advisory Resolved - Manufacturer', {}, 'Purchase Agreement Advisory Resolved - Manufacturer: for people'],
     [
       'Purchase Agreement Ended - Proposer',
       { status: 'ROLLED_BACK' },
       'Purchase Agreement Ended - Proposer: ROLLED_BACK ends nothing by itself',
     ],
     ['License Updated - Manufacturer', {}, 'nothing new'],
-  ])('keep %s (%j) about a live purchase and change nothing', async (detailType, extra, note) => {
+  ])('keep %s (%j) about a live purchase and change nothing [AW-21]', async (detailType, extra, note) => {
     const before = await house.picture();
     const detail = about({ licence: live.licenseId, agreement: live.agreementId, ...extra });
     const stored = await amazon.told(detailType, detail);
@@ -208,7 +208,7 @@ describe('EventBridge events that are taken', () => {
     expect(await house.picture()).toEqual(before);
   });
 
-  it('are taken once by their id, and change nothing by another id', async () => {
+  it('are taken once by their id, and change nothing by another id [AW-02]', async () => {
     const licence = newLicence();
     const detail = about({ licence, agreement: newAgreement() });
     const first = await amazon.told('License Updated - Manufacturer', detail);
@@ -222,7 +222,7 @@ describe('EventBridge events that are taken', () => {
     expect(await house.picture()).toEqual(before);
   });
 
-  it('end a licence for good, also when its ending comes before its beginning', async () => {
+  it('end a licence for good, also when its ending comes before its beginning [AW-14]', async () => {
     const tenants = await house.list('tenants');
     const licence = newLicence();
     const agreement = newAgreement();
@@ -247,7 +247,31 @@ describe('EventBridge events that are taken', () => {
     expect(await house.list('tenants')).toEqual(tenants);
   });
 
-  it('do not bring an ended purchase back by older events that come later, nor by its old token', async () => {
+  it('that warn of a buyer are a flag that operators see and tenants do not; service goes on [AW-22]', async () => {
+    await house.shop('POST', `/aws/agreements/${live.agreementId}/advisory`, { kind: 'issued' });
+    const { json } = await until(
+      () => house.api('GET', '/marketplace-notices?kind=advisory'),
+      (a) => a.json.items?.length === 1,
+    );
+    expect(json.items![0]).toMatchObject({ state: 'open', status: 'Issued', isOverdue: false });
+    const flagged = await house.subscriptionOf(live.licenseId);
+    expect(flagged).toMatchObject({ id: json.items![0]!['subscriptionId'], state: 'active', flags: ['advisory'] });
+    const made = await house.api('POST', `/tenants/${String(flagged['tenantId'])}/keys`, { name: 'the buyer' });
+    const tenantKey = String(made.json['key']);
+    expect((await house.api('GET', '/marketplace-notices', undefined, tenantKey)).status).toBe(403);
+    const seen = await house.api('GET', `/subscriptions/${String(flagged['id'])}`, undefined, tenantKey);
+    expect(seen.json).toMatchObject({ id: flagged['id'] });
+    expect(seen.text).not.toContain('advisory');
+    await house.shop('POST', `/aws/agreements/${live.agreementId}/advisory`, { kind: 'resolved' });
+    await until(
+      () => house.subscriptionOf(live.licenseId),
+      (s) => JSON.stringify(s['flags']) === '[]',
+    );
+    expect((await house.api('GET', '/renewals?days=0')).json['code']).toBe('request.invalid');
+    expect((await house.api('GET', '/marketplace-notices?kind=rumour')).json['code']).toBe('request.invalid');
+  });
+
+  it('do not bring an ended purchase back by older events that come later, nor by its old token [AW-14]', async () => {
     await house.shop('POST', `/aws/agreements/${live.agreementId}/cancel`, {});
     await until(
       () => house.subscriptionOf(live.licenseId),

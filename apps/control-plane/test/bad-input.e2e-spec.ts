@@ -40,7 +40,7 @@ describe('forged, unknown, repeated and malformed notifications', () => {
     },
   );
 
-  it('stores an unknown action and changes nothing', async () => {
+  it('stores an unknown action and changes nothing [AZ-07]', async () => {
     const before = await state();
     const id = randomUUID();
     expect((await deliver({ id, subscriptionId: externalId, action: 'Teleport' })).json['status']).toBe(200);
@@ -62,7 +62,7 @@ describe('forged, unknown, repeated and malformed notifications', () => {
     expect(JSON.parse(await state())).toMatchObject({ state: (JSON.parse(before) as { state: string }).state });
   }, 100_000);
 
-  it('gives a repeat the stored answer: a refused change stays refused', async () => {
+  it('gives a repeat the stored answer: a refused change stays refused [AZ-09]', async () => {
     const id = randomUUID();
     const body = { id, subscriptionId: externalId, action: 'ChangePlan', planId: 'no-such-plan', status: 'InProgress' };
     const first = await deliver(body);
@@ -95,7 +95,7 @@ describe('landing tokens', () => {
   const arrive = async (query: string): Promise<string> =>
     (await house.call('GET', `${house.controlPlane.url}/landing/azure${query}`)).headers.get('location') ?? '';
 
-  it('tells a visitor without a token, with a garbled and with a doubly decoded one', async () => {
+  it('tells a visitor without a token, with a garbled and with a doubly decoded one [AZ-20]', async () => {
     expect(await arrive('')).toContain('landing.token_missing');
     expect(await arrive('?token=garbled')).toContain('landing.token_invalid');
     const { landingUrl } = await house.buy('Plus signs');
@@ -104,7 +104,7 @@ describe('landing tokens', () => {
     expect(await arrive(`?token=${token}`)).toContain(token.includes('+') ? 'landing.token_invalid' : '/landing/s/');
   });
 
-  it('resolves a token again within its life and opens another visit of the same purchase', async () => {
+  it('resolves a token again within its life and opens another visit of the same purchase [AZ-21]', async () => {
     const { landingUrl, sessionId } = await house.buy('Twice');
     const second = (await house.call('GET', landingUrl)).headers.get('location')!.split('/').pop()!;
     expect(second).not.toBe(sessionId);

@@ -13,7 +13,7 @@ describe('a change that a buyer asks for', () => {
   const planOf = async (externalId: string): Promise<string> =>
     (await f.db.ops((tx) => f.p.subscriptions.get(tx, subscriptionIdOf(f.market.marketplace, externalId)))).externalPlanId;
 
-  it('is decided within two seconds, also when fifty buyers ask at once; each is answered there once', async () => {
+  it('is decided within two seconds, also when fifty buyers ask at once; each is answered there once [AZ-10]', async () => {
     const ids = Array.from({ length: 50 }, (_, i) => f.market.purchase({ name: `Buyer ${i}`, state: 'active' }).externalSubscriptionId);
     for (const id of ids) await f.deliver(f.market.message(id, 'purchased'));
     await f.runner.drain();
@@ -33,7 +33,7 @@ describe('a change that a buyer asks for', () => {
     expect(await Promise.all(ids.map(planOf))).toEqual(ids.map(() => 'premium'));
   });
 
-  it('is decided by a worker when the request that should have decided is lost, and nobody asks again', async () => {
+  it('is decided by a worker when the request that should have decided is lost, and nobody asks again [AZ-11]', async () => {
     const { externalId } = await f.serve();
     const { changeId, message } = f.market.requestChange(externalId, { externalPlanId: 'premium' });
     // As a process that dies between the stored message and its decision: nothing but the inbox row and its task are left.
@@ -55,7 +55,7 @@ describe('a change that a buyer asks for', () => {
     expect(await f.rows(`select state from change_requests`)).toEqual([{ state: 'applied' }]);
   });
 
-  it('is not refused because our state lags behind: the truth that comes with it is applied first', async () => {
+  it('is not refused because our state lags behind: the truth that comes with it is applied first [AZ-10]', async () => {
     const { externalId, id } = await f.serve();
     await f.deliver(f.market.setState(externalId, 'suspended'));
     await f.settle(1_000);

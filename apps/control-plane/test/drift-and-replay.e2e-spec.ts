@@ -48,7 +48,7 @@ const changing = async (): Promise<unknown[]> => {
 };
 
 describe('drift against a publisher’s whole list', () => {
-  it('makes, ends and sends nothing, twice, and leaves the foreign offer alone', async () => {
+  it('makes, ends and sends nothing, twice, and leaves the foreign offer alone [AZ-32]', async () => {
     const before = { tenants: await items('/tenants'), subscriptions: await items('/subscriptions'), sent: await changing() };
     const first = await drift();
     expect(first).toMatchObject({ state: 'completed', error: null, counts: { listed: 2, agree: 1, foreign: 1, differ: 0 } });

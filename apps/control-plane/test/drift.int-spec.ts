@@ -131,7 +131,7 @@ describe('comparing purchases with the marketplace', () => {
     expect(await flows.rows('select phase from placements where subscription_id = $1', [id])).toEqual([{ phase: 'active' }]);
   });
 
-  it('takes in a purchase that waits for its buyer without a finding or a tenant, and warns before its time is up', async () => {
+  it('takes in a purchase that waits for its buyer without a finding or a tenant, and warns before its time is up [AZ-33]', async () => {
     const { externalSubscriptionId } = flows.market.purchase({ name: 'Nobody landed' });
     later();
     await drift();

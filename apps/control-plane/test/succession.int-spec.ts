@@ -101,7 +101,7 @@ describe('an AWS renewal', () => {
     expect(last?.endsAt ?? first!.startsAt).toEqual(first!.startsAt);
   }
 
-  it('keeps tenant, endpoint and keys without a landing; the old licence is settled in its window, nothing is billed twice or lost', async () => {
+  it('keeps tenant, endpoint and keys without a landing; the old licence is settled in its window, nothing is billed twice or lost [AW-16]', async () => {
     const s = new Story();
     const placementId = await serving(s);
     const [endpoint, before] = [(await placementOf(s[1].licence))!.endpoint, await keys(placementId)];
@@ -142,7 +142,7 @@ describe('an AWS renewal', () => {
     }
   });
 
-  it('ends alike in whatever order the six messages come', async () => {
+  it('ends alike in whatever order the six messages come [AW-16]', async () => {
     await fc.assert(
       fc.asyncProperty(fc.shuffledSubarray([0, 1, 2, 3, 4, 5], { minLength: 6 }), async (order) => {
         await f.close();
@@ -175,7 +175,7 @@ describe('an AWS renewal', () => {
     );
   }, 180_000);
 
-  it('that starts later leaves the old licence alone until its day', async () => {
+  it('that starts later leaves the old licence alone until its day [AW-17]', async () => {
     const s = new Story();
     const placementId = await serving(s);
     await f.until(at('11:00'));
@@ -188,7 +188,7 @@ describe('an AWS renewal', () => {
     expect((await f.get(s[1].licence)).endedAt).toEqual(at('13:00'));
   });
 
-  it('is waited for when the old licence goes first, and takes what was sampled meanwhile along', async () => {
+  it('is waited for when the old licence goes first, and takes what was sampled meanwhile along [AW-18]', async () => {
     const s = new Story();
     const placementId = await serving(s);
     await f.report(placementId, at('10:05'), at('12:20'), START);
@@ -208,7 +208,7 @@ describe('an AWS renewal', () => {
     await expectWhole(s);
   });
 
-  it('that never comes: access ends after an hour, with a note, and the old licence is settled', async () => {
+  it('that never comes: access ends after an hour, with a note, and the old licence is settled [AW-18]', async () => {
     const s = new Story();
     const placementId = await serving(s);
     await f.report(placementId, at('10:05'), at('12:20'), START);
@@ -225,7 +225,7 @@ describe('an AWS renewal', () => {
     await expectWhole(s);
   });
 
-  it('is not waited for once the agreement is known to have been cancelled, also where the licence went first', async () => {
+  it('is not waited for once the agreement is known to have been cancelled, also where the licence went first [AW-18]', async () => {
     const s = new Story();
     await serving(s);
     await f.until(at('12:22'));
@@ -238,7 +238,7 @@ describe('an AWS renewal', () => {
     expect(await audited('subscription.successor_missing')).toBe(0);
   });
 
-  it('in the name of another buyer gets nothing, and a person is told', async () => {
+  it('in the name of another buyer gets nothing, and a person is told [AW-19]', async () => {
     const s = new Story();
     await serving(s);
     const thief = Object.assign(new Story(), { 1: s[1] });
@@ -252,7 +252,7 @@ describe('an AWS renewal', () => {
 });
 
 describe('a purchase with a future start', () => {
-  it('is read again on its day where the marketplace tells nothing then, and gets its placement', async () => {
+  it('is read again on its day where the marketplace tells nothing then, and gets its placement [AW-20]', async () => {
     const f = await AwsFlows.open(START);
     try {
       const term = { unit: null, startsAt: at('12:00'), endsAt: null };

@@ -195,6 +195,20 @@ describe('Service Control (contract gcp §4)', () => {
     expect([elsewhere.status, elsewhere.json.error.status]).toEqual([404, 'NOT_FOUND']);
   });
 
+  it('publishes the live configuration with the type of each metric, to who may read it (§4, metric types)', async () => {
+    const get = (service: string) => call(`${gcp.running.url}/gcp/servicemanagement/v1/services/${service}/config?view=BASIC`);
+    const answer = await get(SERVICE);
+    expect(answer.status).toBe(200);
+    expect(answer.json).toMatchObject({ name: SERVICE, id: expect.any(String) });
+    const metrics = answer.json.metrics as { name: string; metricKind: string; valueType: string }[];
+    expect(metrics.find((metric) => metric.name === METRIC)).toMatchObject({ metricKind: 'DELTA', valueType: 'INT64' });
+    expect(new Set(metrics.map((metric) => metric.name)).size).toBe(metrics.length);
+    expect((await get('another.endpoints.example.cloud.goog')).status).toBe(404);
+    await gcp.settings({ configReadable: false });
+    expect(await get(SERVICE)).toMatchObject({ status: 403, json: { error: { status: 'PERMISSION_DENIED' } } });
+    await gcp.settings({ configReadable: true });
+  });
+
   it('lets a test change a billed quantity, as a marketplace fault would', async () => {
     const { entitlementId, consumerId } = await seasoned();
     const [start, end] = await gcp.lastHour();

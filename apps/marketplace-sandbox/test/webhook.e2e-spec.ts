@@ -224,6 +224,23 @@ describe('how a change is decided (contract azure §0.4, §4)', () => {
     expect((await patch(id, operationId, 'Success')).status).toBe(200);
   });
 
+  it('a reinstatement waits for its PATCH in the older reading (§0.5)', async () => {
+    await sandbox.settings({ reinstate: 'patch' });
+    const id = await sandbox.subscribed();
+    await sandbox.act(id, 'suspend');
+    const { operationId } = (await sandbox.act(id, 'reinstate')).json;
+    await eventually(() => receiver.received.some((one) => one.body['id'] === operationId));
+    await sandbox.advance(60);
+    const status = async () => (await sandbox.api(`/saas/subscriptions/${id}`)).json.saasSubscriptionStatus;
+    expect(await status()).toBe('Suspended');
+    expect((await patch(id, operationId, 'Failure')).status).toBe(200);
+    expect(await status()).toBe('Suspended');
+    const again = (await sandbox.act(id, 'reinstate')).json;
+    expect((await patch(id, again.operationId, 'Success')).status).toBe(200);
+    expect(await status()).toBe('Subscribed');
+    await sandbox.settings({ reinstate: 'notice' });
+  });
+
   it('a 200 to a repeat after a refusal accepts the change after all', async () => {
     receiver.answering = (_one, count) => ({ status: count === 1 ? 400 : 200 });
     await sandbox.control('/faults', { body: { marketplace: 'azure', operation: 'ChangePlan', kind: 'duplicate_webhook' } });

@@ -4,6 +4,8 @@ export * from './domain/subscription-states.js';
 export * from './application/catalog.js';
 export * from './application/subscriptions.js';
 export type { TakeOver } from './application/succession.js';
+export { erasePurchase, pseudonymOf } from './application/deletions.js';
+export { holdService, releaseService } from './application/service-holds.js';
 export * from './application/changes.js';
 export * from './application/landings.js';
 export * from './application/rights.js';
@@ -13,3 +15,4 @@ export { readSegments, readPlanVersions, readMeteredSubscriptions, type MeteredS
 export * from './domain/drift.js';
 export * from './application/drift-runs.js';
 export * from './application/publisher-changes.js';
+export * from './application/notices.js';

@@ -5,7 +5,14 @@ export { sumDifference, sumTerms, LEDGER_TERMS, type TermSums } from './domain/s
 export type { MeteringDeps, MeteringOptions } from './application/deps.js';
 export type { IngestResult, UsagePrincipal } from './application/intake-types.js';
 export type { EngineSample, NewBinding } from './application/bindings.js';
-export { FINDING_KINDS, SETTLEMENTS, type FindingKind, type NewFinding, type SettlementKind } from './application/findings.js';
+export {
+  credentialsRefused,
+  FINDING_KINDS,
+  SETTLEMENTS,
+  type FindingKind,
+  type NewFinding,
+  type SettlementKind,
+} from './application/findings.js';
 export { checkSumLaw, type SumLawFilter, type SumLawResult, type SumLawSeries } from './application/sum-law.js';
 export {
   getReconciliation,

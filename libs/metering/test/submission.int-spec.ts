@@ -193,6 +193,9 @@ describe('submission', () => {
     );
     await h.metering.submitDue();
     expect(await states()).toEqual({ pending: 3 });
+    expect(await h.rows('select kind, evidence from findings')).toMatchObject([
+      { kind: 'secret_expiring', evidence: { what: 'the marketplace refuses our credentials' } },
+    ]);
     refuse = false;
     h.clock.advance(600_000);
     await h.metering.submitDue();

@@ -49,7 +49,8 @@ export type IdPrefix =
   | 'cal'
   | 'fev'
   | 'chg'
-  | 'pch';
+  | 'pch'
+  | 'ntc';
 
 export const toPublicId = (prefix: IdPrefix, id: string): string => `${prefix}_${id}`;
 

@@ -30,6 +30,7 @@ export async function examine(
       config.azure?.authorityUrl,
       config.gcp?.procurementUrl,
       config.gcp?.serviceControlUrl,
+      config.gcp?.serviceManagementUrl,
       config.gcp?.signUpKeysUrl,
     ]),
   });
@@ -117,11 +118,12 @@ function probesOf(marketplace: Marketplace, config: BerthConfig): Probe[] {
       ];
     }
     case 'gcp': {
-      const { procurementUrl, serviceControlUrl, signUpKeysUrl } = config.gcp!;
+      const { procurementUrl, serviceControlUrl, serviceManagementUrl, signUpKeysUrl } = config.gcp!;
       return [
         { what: 'the sign-up keys', url: signUpKeysUrl, setting: 'GCP_SIGNUP_KEYS_URL' },
         { what: 'the Procurement API', url: procurementUrl, setting: 'GCP_PROCUREMENT_URL' },
         { what: 'Service Control', url: serviceControlUrl, setting: 'GCP_SERVICE_CONTROL_URL' },
+        { what: 'Service Management', url: serviceManagementUrl, setting: 'GCP_SERVICE_MANAGEMENT_URL' },
       ];
     }
     case 'aws': {

@@ -3,6 +3,7 @@ import { HealthController } from './api/health.controller.js';
 import { InboundController } from './api/inbound.controller.js';
 import { MeteringController } from './api/metering.controller.js';
 import { ProvisioningController } from './api/provisioning.controller.js';
+import { NoticesController } from './api/notices.controller.js';
 import { PublisherChangesController } from './api/publisher-changes.controller.js';
 import { TasksController } from './api/tasks.controller.js';
 import { TenantsController } from './api/tenants.controller.js';
@@ -25,6 +26,7 @@ export const CONTROLLERS = [
   MeteringController,
   InboundController,
   DriftController,
+  NoticesController,
   PublisherChangesController,
   TasksController,
 ];

@@ -8,8 +8,9 @@ import {
   type StoredInbound,
   type SubscriptionTruth,
 } from '#marketplaces/core';
-import { subscriptionIdOf, subscriptionLane, type ApplyOutcome } from '#entitlements';
+import { recordNotice, subscriptionIdOf, subscriptionLane, type ApplyOutcome } from '#entitlements';
 import type { TaskContext, Tx } from '#platform';
+import { awaitMissing } from './await-missing.js';
 import { awaitStart } from './await-start.js';
 import type { ProcessContext } from './context.js';
 import { decideChange } from './decide-change.js';
@@ -25,12 +26,13 @@ export async function normaliseInbound(
   if (row.state === 'processed') return;
   const adapter = p.marketplaces.get(payload.marketplace);
   const refused = await answerHandshake(p, adapter, row, payload.marketplace);
-  const events = await adapter.normalise(row, recall(p, payload.marketplace));
+  const events = await toldOfEach(p, adapter, await adapter.normalise(row, recall(p, payload.marketplace)));
   await p.db.ops(async (tx) => {
     let last: ApplyOutcome | null = null;
     for (const event of events) {
       // The truth first: a change that the marketplace allows must not be refused because our state lags behind.
       last = await applyEvent(p, tx, event, payload.inboxId);
+      await recordNotice(tx, event, p.clock.now());
       await decideChange(p, tx, event, event.externalSubscriptionId ? laneOf(event) : task.lane);
     }
     await p.inbox.mark(tx, payload.inboxId, last?.result === 'parked' ? 'parked' : 'processed', {
@@ -39,6 +41,24 @@ export async function normaliseInbound(
     });
     await task.completeIn(tx);
   });
+}
+
+/** A message of a buyer's account is told of each purchase of his, as the marketplace shows it now. */
+async function toldOfEach(p: ProcessContext, adapter: MarketplaceAdapter, events: FulfillmentEvent[]): Promise<FulfillmentEvent[]> {
+  const told: FulfillmentEvent[] = [];
+  for (const { buyerAccountId, ...event } of events) {
+    if (!buyerAccountId) {
+      told.push(event);
+      continue;
+    }
+    const purchases = await p.db.ops((tx) => p.subscriptions.ofBuyer(tx, event.marketplace, buyerAccountId));
+    for (const { externalSubscriptionId, marketplaceRefs } of purchases) {
+      const truth = await adapter.readTruth(externalSubscriptionId, marketplaceRefs);
+      const isLive = truth !== null && truth.state !== 'ended';
+      told.push({ ...event, kind: isLive ? 'noted' : event.kind, externalSubscriptionId, truth });
+    }
+  }
+  return told;
 }
 
 const laneOf = (event: FulfillmentEvent): string => subscriptionLane(subscriptionIdOf(event.marketplace, event.externalSubscriptionId));
@@ -76,6 +96,7 @@ export async function applyEvent(p: ProcessContext, tx: Tx, told: FulfillmentEve
   if (outcome.subscriptionId && event.truth) {
     await retryParked(p, tx, event);
     await awaitStart(p, tx, outcome.subscriptionId);
+    await awaitMissing(p, tx, outcome.subscriptionId);
     if (event.truth.successorExpected) await holdUsage(p, tx, outcome.subscriptionId);
   }
   if (outcome.result === 'parked' && outcome.code === 'unmapped_plan') {

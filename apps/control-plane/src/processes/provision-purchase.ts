@@ -1,5 +1,6 @@
-import { toPublicId, type TaskContext } from '#platform';
-import { isOver, quotaLimit } from '#entitlements';
+import { toPublicId, type TaskContext, type Tx } from '#platform';
+import { isOver, quotaLimit, type SubscriptionRecord } from '#entitlements';
+import type { Tenant } from '#tenancy';
 import type { ProcessContext } from './context.js';
 
 /** On `subscription.needs_tenant`: an activation without a landing makes the tenant (region of the plan, generated name). */
@@ -9,16 +10,27 @@ export async function makeTenantForActivation(p: ProcessContext, payload: { subs
     const subscription = (await p.subscriptions.lock(tx, payload.subscriptionId))!;
     if (!subscription.tenantId && !isOver(subscription.state)) {
       const plan = await p.catalog.get(tx, subscription.planVersionId!);
+      const earlier = await earlierTenant(p, tx, subscription);
       const tenant = await p.tenants.ensureForPurchase(tx, {
         purchaseId: subscription.subscriptionId,
-        displayName: subscription.name ?? toPublicId('sub', subscription.subscriptionId),
-        region: plan.defaultRegion,
+        displayName: earlier?.displayName ?? subscription.name ?? toPublicId('sub', subscription.subscriptionId),
+        region: plan.regions.some((r) => r.id === earlier?.region) ? earlier!.region : plan.defaultRegion,
         contact: null,
       });
       await p.subscriptions.bindTenant(tx, subscription.subscriptionId, tenant.tenantId);
     }
     await task.completeIn(tx);
   });
+}
+
+/** The tenant of another purchase of the same buyer: his organisation and region are known from its sign-up. */
+async function earlierTenant(p: ProcessContext, tx: Tx, subscription: SubscriptionRecord): Promise<Tenant | null> {
+  const { marketplace, buyerAccountId, subscriptionId } = subscription;
+  if (!buyerAccountId) return null;
+  const purchases = await p.subscriptions.ofBuyer(tx, marketplace, buyerAccountId);
+  const earlier = purchases.filter((s) => s.subscriptionId !== subscriptionId && s.tenantId && !s.erasedAt);
+  const newest = earlier.sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime())[0];
+  return newest ? p.tenants.get(tx, newest.tenantId!) : null;
 }
 
 /** On `subscription.tenant_bound`, and on `subscription.started` where the tenant came before the day: desired state for the placement; the engine reconciles. */

@@ -1,6 +1,7 @@
 import { RunAgainAt, type TaskContext, type Tx } from '#platform';
 import { MarketplaceBusy, type Marketplace } from '#marketplaces/core';
 import { subscriptionLane } from '#entitlements';
+import { bookServiceChecks } from './check-service.js';
 import type { ProcessContext } from './context.js';
 
 /** A purchase that is not activated in time is void there: 30 days on Azure (contract azure §5). Told this long before. */
@@ -18,6 +19,7 @@ export async function sweepLostSteps(
   await bookLostAcknowledgements(p, tx, input.marketplace, input.before);
   await bookLostApprovals(p, tx, input.marketplace, input.waitingBuyers);
   await warnOfActivationLimit(p, tx, input.marketplace);
+  await bookServiceChecks(p, tx, input.marketplace);
 }
 
 const IDLE = `not exists (select 1 from tasks t where t.lane = 'subscription:' || s.subscription_id and t.state <> 'done')`;

@@ -26,6 +26,11 @@ describe('a run that a busy marketplace spoiled', () => {
     expect((again as RunAgainAt).at).toEqual(new Date(NOW.getTime() + 42_000));
   });
 
+  it('waits for credentials that are refused to be mended, from the first time on', () => {
+    for (const status of [401, 403])
+      expect(whenToRunAgain(new MarketplaceRefusal('azure.unauthorised', 'no', status), 1, clock)).toBeInstanceOf(RunAgainAt);
+  });
+
   it('leaves every other failure to the runner, which parks it in the end', () => {
     const error = new MarketplaceRefusal('aws.invalid_request', 'no');
     expect(whenToRunAgain(error, 12, clock)).toBe(error);

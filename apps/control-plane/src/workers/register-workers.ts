@@ -1,7 +1,8 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { TASKS, type BerthConfig, type PayloadRef, type TaskContext, type TaskRunner, type Tasks } from '#platform';
 import { ProvisioningEngine, registerProvisioningHandlers } from '#provisioning/engine';
-import { Metering, registerMeteringHandlers } from '#metering';
+import { credentialsRefused, Metering, registerMeteringHandlers } from '#metering';
+import type { MarketplaceRefusal } from '#marketplaces/core';
 import { ProcessContext } from '../processes/context.js';
 import { normaliseInbound } from '../processes/normalise-inbound.js';
 import { compareWithMarketplace, rereadDrifted } from '../processes/check-drift.js';
@@ -10,10 +11,14 @@ import { answerChange } from '../processes/answer-change.js';
 import { makeTenantForActivation, requestPlacement } from '../processes/provision-purchase.js';
 import { applyChangedRights, completeFulfillment } from '../processes/complete-fulfillment.js';
 import { followSuccession } from '../processes/follow-succession.js';
+import { completePurchase } from '../processes/read-missing.js';
+import { checkService } from '../processes/check-service.js';
+import { beginErasure, eraseData } from '../processes/erase-data.js';
 import { runPublisherChange } from '../processes/publisher-change.js';
 import { startPurchase } from '../processes/start-purchase.js';
 import { DriftClock } from './drift-clock.js';
-import { whenToRunAgain } from './patience.js';
+import { isAboutUs, whenToRunAgain } from './patience.js';
+import { SecretClock } from './secret-clock.js';
 import { endAccess, finishPurchase, followSuspension, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
 
 type Flow = (p: ProcessContext, payload: never, task: TaskContext) => Promise<void>;
@@ -37,6 +42,10 @@ const HANDLERS: Record<string, Flow> = {
   'drift.compare': compareWithMarketplace,
   'drift.reread': rereadDrifted,
   'buyer.approve': approveBuyer,
+  'service.check': checkService,
+  'purchase.complete': completePurchase,
+  'erasure.begin': beginErasure,
+  'data.erase': eraseData,
 };
 
 const SUBSCRIBED: Record<string, string> = {
@@ -52,6 +61,8 @@ const SUBSCRIBED: Record<string, string> = {
   'subscription.voided': 'access.end',
   'placement.access_ended': 'usage.unbind',
   'usage.settled': 'purchase.finish',
+  'usage.blocked': 'service.check',
+  'subscription.data_deletion_due': 'erasure.begin',
 };
 
 /** The flows across libs, without the clocks and handlers that the libs bring themselves. */
@@ -61,6 +72,7 @@ export function registerFlows(context: ProcessContext, runner: TaskRunner, tasks
       try {
         await flow(context, payload as never, task);
       } catch (error) {
+        if (isAboutUs(error)) await alarm(context, error);
         throw whenToRunAgain(error, task.attempt, context.clock);
       }
     });
@@ -68,8 +80,16 @@ export function registerFlows(context: ProcessContext, runner: TaskRunner, tasks
   for (const [type, handler] of Object.entries(SUBSCRIBED)) tasks.subscribe(type, handler);
 }
 
+/** The code begins with the marketplace's name. */
+const alarm = (p: ProcessContext, error: MarketplaceRefusal): Promise<unknown> =>
+  p.db.ops((tx) => p.metering.raiseFinding(tx, credentialsRefused(error.code.split('.')[0]!, p.clock.now(), error.message)));
+
 /** Every process subscribes (an api process publishes too); only a worker's runner claims. */
-export function registerWorkers(app: NestFastifyApplication, runner: TaskRunner, config: Pick<BerthConfig, 'driftMinutes'>): void {
+export function registerWorkers(
+  app: NestFastifyApplication,
+  runner: TaskRunner,
+  config: Pick<BerthConfig, 'driftMinutes' | 'azure'>,
+): void {
   const context = app.get(ProcessContext);
   registerFlows(context, runner, app.get<Tasks>(TASKS));
   const engine = app.get(ProvisioningEngine);
@@ -80,4 +100,6 @@ export function registerWorkers(app: NestFastifyApplication, runner: TaskRunner,
   registerMeteringHandlers(runner, metering);
   const drift = new DriftClock(context, config.driftMinutes * 60_000);
   runner.addClock(() => drift.tick());
+  const secrets = new SecretClock(context, config.azure?.clientSecretExpires ?? null);
+  runner.addClock(() => secrets.tick());
 }

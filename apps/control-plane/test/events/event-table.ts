@@ -49,6 +49,7 @@ const TYPES = [
   'voided',
   'succession_due',
   'superseded',
+  'data_deletion_due',
 ];
 const LISTENER = 'a.table.listens';
 

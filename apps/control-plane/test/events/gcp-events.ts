@@ -29,6 +29,11 @@ export const GCP_TOLD: Record<string, Told> = {
   'an account without a type; its entitlement is active': { eventType: null, about: 'account', shows: ACTIVE, signUp: 'APPROVED' },
   'ACCOUNT_DELETED; 404': { eventType: 'ACCOUNT_DELETED', about: 'account', shows: null, signUp: null },
   'ENTITLEMENT_CREATION_REQUESTED; requested': { eventType: 'ENTITLEMENT_CREATION_REQUESTED', shows: REQUESTED },
+  'ENTITLEMENT_CREATION_REQUESTED; requested, account approved': {
+    eventType: 'ENTITLEMENT_CREATION_REQUESTED',
+    shows: REQUESTED,
+    signUp: 'APPROVED',
+  },
   'ENTITLEMENT_OFFER_ACCEPTED; requested, starts later': {
     eventType: 'ENTITLEMENT_OFFER_ACCEPTED',
     shows: { ...REQUESTED, newOfferStartTime: '2031-01-01T00:00:00Z' },
@@ -77,6 +82,7 @@ export class GcpAnswers {
         audiences: ['cp.harbor.example'],
         procurementUrl: 'http://procurement.invalid',
         serviceControlUrl: 'http://servicecontrol.invalid',
+        serviceManagementUrl: 'http://servicemanagement.invalid',
         signUpKeysUrl: 'http://keys.invalid',
         oidcKeysUrl: 'http://keys.invalid',
         push: null,

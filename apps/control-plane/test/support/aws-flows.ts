@@ -160,7 +160,7 @@ export class AwsFlows {
       [ProvisioningEngine, this.engine],
       [Metering, this.metering],
     ]);
-    registerWorkers({ get: (token: unknown) => provided.get(token) } as never, this.runner, { driftMinutes: 0 });
+    registerWorkers({ get: (token: unknown) => provided.get(token) } as never, this.runner, { driftMinutes: 0, azure: null });
   }
 
   static async open(start: Date): Promise<AwsFlows> {

@@ -27,8 +27,8 @@ const keyOf = (m: Message): string => `${String(m['providerId'])}|${String(m['ev
 export class Google {
   constructor(private readonly house: House) {}
 
-  async buy(): Promise<Bought> {
-    return (await this.house.shop('POST', '/gcp/purchases', { planId: 'standard' })).json as unknown as Bought;
+  async buy(extra: object = {}): Promise<Bought> {
+    return (await this.house.shop('POST', '/gcp/purchases', { planId: 'standard', ...extra })).json as unknown as Bought;
   }
 
   /** A token for the purchase as somebody else would make it. */

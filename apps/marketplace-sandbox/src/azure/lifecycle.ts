@@ -114,6 +114,7 @@ export class Lifecycle {
   }
 
   reinstate(subscription: AzureSubscription): AzureOperation {
+    if (this.context.settings().reinstate === 'patch') return this.notify(subscription, 'Reinstate', 'Azure', 'InProgress');
     const active = this.save({ ...subscription, status: 'Subscribed', suspendedAt: null });
     return this.notify(active, 'Reinstate', 'Azure', 'InProgress');
   }

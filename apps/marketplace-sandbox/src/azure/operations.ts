@@ -59,7 +59,7 @@ export class Operations implements DeliveryOutcomes {
       throw badRequest('status', "The status must be 'Success' or 'Failure'.");
     }
     if (operation.status === 'Conflict') throw conflict(requestId);
-    if (!needsAnswer(operation.action) && status === 'Failure') {
+    if (!needsAnswer(operation.action) && !this.asks(operation) && status === 'Failure') {
       // Notify-only: who cannot accept a reinstatement deletes the subscription (contract azure §0.5).
       throw badRequest('status', `${operation.action} is a notice and cannot be refused; delete the subscription instead.`);
     }
@@ -72,11 +72,20 @@ export class Operations implements DeliveryOutcomes {
     else this.fail(operation, 'patch', '400', 'The publisher refused the change.');
   }
 
+  /** The older reading of Reinstate: nothing happens before the publisher has patched it. */
+  private asks(operation: AzureOperation): boolean {
+    return operation.action === 'Reinstate' && this.context.settings().reinstate === 'patch';
+  }
+
   succeed(operation: AzureOperation, by: Decision): void {
     const { state, clock } = this.context;
     const subscription = state.subscriptions.get(operation.subscriptionId);
     if (!subscription) return;
     const now = clock.now().toISOString();
+    if (this.asks(operation)) {
+      if (subscription.status !== 'Suspended') return this.fail(operation, 'marketplace', '400', 'The subscription is not Suspended.');
+      state.subscriptions.put(subscription.id, { ...subscription, status: 'Subscribed', suspendedAt: null, lastModifiedAt: now });
+    }
     if (needsAnswer(operation.action)) {
       if (subscription.status !== 'Subscribed') return this.fail(operation, 'marketplace', '400', 'The subscription is not Subscribed.');
       this.supersedeOlder(operation, now);
@@ -153,7 +162,7 @@ export class Operations implements DeliveryOutcomes {
     const refused = answer.status !== null && answer.status >= 400 && answer.status < 500;
     // The same operation answered 200 after a refusal is an acceptance (contract azure §4, "Event verification").
     const changedMind = isChange && accepted && operation.decidedBy === 'webhook_refused';
-    if (!this.pending(operation) && !changedMind) return;
+    if ((!this.pending(operation) && !changedMind) || this.asks(operation)) return;
     if (isChange && refused) {
       this.fail(operation, 'webhook_refused', String(answer.status), 'The publisher refused the change.');
       return;

@@ -73,6 +73,8 @@ export const azureSettingsSchema = z
     oldPlanUsage: z.enum(['accepted', 'refused']).default('accepted'),
     /** After a refused plan change, send a ChangePlan back to the plan in force (contract azure §4). */
     revertAfterRefusal: z.boolean().default(false),
+    /** Contract azure §0.5: a notice of what is done (newer documents), or a question that waits for a PATCH (older ones). */
+    reinstate: z.enum(['notice', 'patch']).default('notice'),
     publishers: z
       .array(
         z.object({

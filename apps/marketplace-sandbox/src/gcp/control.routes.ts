@@ -68,6 +68,12 @@ export function gcpControlRoutes(scope: FastifyInstance, desk: GcpDesk): void {
     return reply.code(202).send({ accountId: request.params.id });
   });
 
+  // What Google's reset does to the approval, without cancelling what was bought (contract gcp §1: no message tells of it).
+  scope.post<IdParams>('/accounts/:id/unapprove', (request, reply) => {
+    desk.unapprove(request.params.id);
+    return reply.code(202).send({ accountId: request.params.id });
+  });
+
   scope.post('/keys/rotate', (_request, reply) => reply.code(201).send({ kid: desk.rotateKeys() }));
 
   // Test only: what a marketplace's own error would look like. A reconciliation that does not see it proves nothing.

@@ -157,6 +157,11 @@ export class GcpDesk {
     this.notifications.account({ ...account, updateTime: state.stamp() }, 'ACCOUNT_DELETED', null);
   }
 
+  /** The sign-up waits again, and no message tells of it (contract gcp §1). */
+  unapprove(id: string): void {
+    this.lifecycle.decideSignUp(this.account(id), 'PENDING', '');
+  }
+
   /** One push of any text with any token, beside the subscription's own messages. */
   push(body: unknown, forge: PushForgery): Promise<PushAnswer> {
     this.pusher.align();

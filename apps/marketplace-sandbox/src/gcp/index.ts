@@ -16,6 +16,7 @@ import { Pusher } from './pubsub/pusher.js';
 import { PubsubServer } from './pubsub/server.js';
 import { ServiceControl } from './service-control.js';
 import { serviceControlRoutes } from './service-control.routes.js';
+import { serviceManagementRoutes } from './service-management.routes.js';
 import { type GcpSettings, subscriptionOf, topicOf } from './settings.js';
 import { SignUp } from './sign-up.js';
 import { SignUpKeys, SIGNER } from './sign-up-keys.js';
@@ -120,6 +121,7 @@ export class GcpMarketplace {
   register(app: FastifyInstance): void {
     const scopes: [string, (scope: FastifyInstance) => void][] = [
       ['/gcp/procurement', (scope) => procurementRoutes(scope, this.context, this.lifecycle)],
+      ['/gcp/servicemanagement', (scope) => serviceManagementRoutes(scope, this.context)],
       ['/gcp/servicecontrol', (scope) => serviceControlRoutes(scope, this.context, new ServiceControl(this.context))],
     ];
     for (const [prefix, routes] of scopes) {

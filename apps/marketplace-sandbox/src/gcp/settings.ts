@@ -44,6 +44,8 @@ export const gcpSettingsSchema = z
     exactlyOnce: z.boolean().default(false),
     deadLetterTopic: z.string().min(1).optional(),
     requireBearer: z.boolean().default(false),
+    /** False: the publisher's account lacks servicemanagement.services.get. */
+    configReadable: z.boolean().default(true),
     /** `summed`: every accepted report is billed, whatever its operationId; sources differ (contract gcp §4, Dedupe). */
     dedupe: z.enum(['trusted', 'summed']).default('trusted'),
     /** Whether a report needs a clean check before it: of the same operationId, or of the consumer within 60 s. */

@@ -77,6 +77,7 @@ export const CONTROL_NOTES: Record<string, Note> = {
   'POST /sandbox/gcp/sign-up-tokens': { summary: 'A sign-up token, good or forged', body: tokenBody, status: 201 },
   'POST /sandbox/gcp/messages': { summary: "Publishes any bytes on Google's topic", body: messageBody, status: 201 },
   'GET /sandbox/gcp/messages': { summary: 'How many messages the subscription has not acknowledged' },
+  'POST /sandbox/gcp/accounts/{id}/unapprove': { summary: 'The sign-up waits for an approval again; no message tells of it' },
   'POST /sandbox/gcp/pushes': { summary: 'Pushes any message once, signed or forged', body: pushBody },
   'POST /sandbox/gcp/accounts/{id}/delete': { summary: 'Deletes an account', status: 202 },
   'POST /sandbox/gcp/keys/rotate': { summary: 'A new signing key', status: 201 },

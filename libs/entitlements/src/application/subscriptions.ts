@@ -1,13 +1,15 @@
-import { ProblemError, uuidv5, uuidv7, type Clock, type Tasks, type Tx } from '#platform';
+import { ProblemError, uuidv5, type Clock, type Tasks, type Tx } from '#platform';
 import type { FulfillmentEvent, Marketplace, SubscriptionTruth } from '#marketplaces/core';
-import { actionTowards, isOver, nextState, type SubscriptionAction } from '../domain/subscription-states.js';
+import { actionTowards, isOver, nextState, SERVICE_CHECK, type SubscriptionAction } from '../domain/subscription-states.js';
 import type { PlanVersion } from '../domain/plan-version.js';
 import { SubscriptionRecord } from '../infra/subscription.record.js';
 import { createRecord, lockRecord, refreshRecord } from '../infra/subscription-rows.js';
+import { recordEvent } from '../infra/fulfillment-events.sql.js';
 import { factChanges, notedOf, sameInstant } from '../domain/facts.js';
 import { currentSegment } from '../infra/segments.sql.js';
 import type { Catalog } from './catalog.js';
 import { alignSegments, cutAt } from './cuts.js';
+import { callFor, endOfDeleted } from './deletions.js';
 import { endRights, grantRights } from './rights.js';
 import { announceSuccession, linkAliases } from './aliases.js';
 import { predecessorOf, successorOf, takeOver, type TakeOver } from './succession.js';
@@ -21,7 +23,7 @@ export const subscriptionIdOf = (marketplace: Marketplace, externalSubscriptionI
 
 export type ApplyOutcome =
   | { result: 'applied'; subscriptionId: string; changes: string[] }
-  | { result: 'unchanged'; subscriptionId: string; why: string }
+  | { result: 'unchanged'; subscriptionId: string | null; why: string }
   | { result: 'parked'; subscriptionId: string | null; code: 'unmapped_plan' | 'foreign_offer' | 'gone'; why: string };
 
 /**
@@ -37,37 +39,26 @@ export class Subscriptions {
 
   async apply(tx: Tx, event: FulfillmentEvent, inboxId: string | null): Promise<ApplyOutcome> {
     const outcome = await this.fold(tx, event);
-    await tx.query(
-      `insert into fulfillment_events (fulfillment_event_id, inbox_id, subscription_id, marketplace, external_subscription_id, kind, occurred_at, note, outcome, recorded_at)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-      [
-        uuidv7(),
-        inboxId,
-        outcome.subscriptionId,
-        event.marketplace,
-        event.externalSubscriptionId,
-        event.kind,
-        event.occurredAt,
-        event.note,
-        outcome.result === 'applied' ? `applied: ${outcome.changes.join(', ')}` : `${outcome.result}: ${outcome.why}`,
-        this.clock.now(),
-      ],
-    );
+    const told = outcome.result === 'applied' ? `applied: ${outcome.changes.join(', ')}` : `${outcome.result}: ${outcome.why}`;
+    await recordEvent(tx, event, { inboxId, subscriptionId: outcome.subscriptionId, outcome: told, now: this.clock.now() });
     return outcome;
   }
 
   private async fold(tx: Tx, event: FulfillmentEvent): Promise<ApplyOutcome> {
-    const truth = event.truth;
     const id = subscriptionIdOf(event.marketplace, event.externalSubscriptionId);
+    let record = await this.lock(tx, id);
+    if (record?.erasedAt) return { result: 'unchanged', subscriptionId: id, why: 'the data of this purchase was deleted' };
+    const truth = event.truth ?? (record && endOfDeleted(record, event));
+    if (!truth && !record && event.kind === 'data_deletion_due')
+      return { result: 'unchanged', subscriptionId: null, why: 'nothing is kept of this purchase' };
     if (!truth)
       return {
         result: 'parked',
-        subscriptionId: (await this.find(tx, id)) ? id : null,
+        subscriptionId: record && id,
         code: 'gone',
         why: notedOf(event) ?? 'the marketplace does not know this purchase',
       };
     const plan = await this.catalog.latest(tx, truth.marketplace, truth.externalOfferId, truth.externalPlanId);
-    let record = await this.lock(tx, id);
     if (!record && !plan) {
       return (await this.catalog.knowsOffer(tx, truth.marketplace, truth.externalOfferId))
         ? {
@@ -135,6 +126,7 @@ export class Subscriptions {
     } else if (record.tenantId && (cut === 'first' || (followed.rights && cut))) {
       await grantRights(tx, record, await this.catalog.get(tx, record.planVersionId!), at);
     }
+    moved.push(...callFor(event, truth, record, changes, this.clock.now()));
     for (const type of moved) await this.tasks.publish(tx, this.event(type, record));
     if (followed.rights) {
       await this.tasks.publish(tx, this.event('subscription.changed', record));
@@ -149,7 +141,8 @@ export class Subscriptions {
     const events: string[] = [];
     for (let action = actionTowards(record.state, truth.state); action; action = actionTowards(record.state, truth.state)) {
       const to = nextState(record.state, action);
-      if (!to) break;
+      // Held by a service check: the purchase itself was in force all the time.
+      if (!to || (action === 'reinstate' && record.suspendedSource === SERVICE_CHECK)) break;
       const from = record.state;
       changes.push(`${from} → ${to}`);
       record.state = to;
@@ -248,6 +241,11 @@ export class Subscriptions {
 
   async find(tx: Tx, subscriptionId: string): Promise<SubscriptionRecord | null> {
     return tx.manager.findOneBy(SubscriptionRecord, { subscriptionId });
+  }
+
+  /** Every purchase of a buyer's account, also those that are over. */
+  ofBuyer(tx: Tx, marketplace: Marketplace, buyerAccountId: string): Promise<SubscriptionRecord[]> {
+    return tx.manager.findBy(SubscriptionRecord, { marketplace, buyerAccountId });
   }
 
   async get(tx: Tx, subscriptionId: string): Promise<SubscriptionRecord> {

@@ -1,6 +1,6 @@
 import type { MarketplaceState, SubscriptionState, SubscriptionTruth } from '#marketplaces/core';
 import { factChanges, sameInstant, type PurchaseFacts } from './facts.js';
-import { isOver } from './subscription-states.js';
+import { isOver, SERVICE_CHECK } from './subscription-states.js';
 
 export type DriftDifference = 'missing_there' | 'missing_here' | 'state' | 'plan' | 'quantity' | 'term';
 
@@ -16,8 +16,13 @@ const AGREES: Record<SubscriptionState, readonly MarketplaceState[]> = {
 };
 
 /** How a purchase of ours differs from what its marketplace lists; nothing of an ended one but its state can differ. */
-export function differencesOf(ours: PurchaseFacts & { state: SubscriptionState }, theirs: SubscriptionTruth): DriftDifference[] {
-  const found: DriftDifference[] = AGREES[ours.state].includes(theirs.state) ? [] : ['state'];
+export function differencesOf(
+  ours: PurchaseFacts & { state: SubscriptionState; suspendedSource?: string | null },
+  theirs: SubscriptionTruth,
+): DriftDifference[] {
+  // Held by a service check, it is in force there all the same.
+  const state = ours.state === 'suspended' && ours.suspendedSource === SERVICE_CHECK ? 'active' : ours.state;
+  const found: DriftDifference[] = AGREES[state].includes(theirs.state) ? [] : ['state'];
   if (isOver(ours.state) || theirs.state === 'ended' || theirs.state === 'voided') return found;
   const changed = factChanges(ours, theirs);
   if (changed.plan) found.push('plan');

@@ -3,6 +3,9 @@ import type { MarketplaceState, SubscriptionState } from '#marketplaces/core';
 /** Everything that can move a subscription (architecture §8). */
 export type SubscriptionAction = 'activate' | 'schedule' | 'start' | 'suspend' | 'reinstate' | 'end' | 'settle' | 'void';
 
+/** `suspended_source` of a purchase in force whose buyer may not be served; the marketplace's own suspension is `marketplace`. */
+export const SERVICE_CHECK = 'service_check';
+
 /** The state table. A pair that is not here is refused, never guessed. */
 export const TRANSITIONS = {
   scheduled: { schedule: 'scheduled', start: 'pending_fulfillment', activate: 'active', void: 'voided', end: 'cancelled' },

@@ -29,6 +29,8 @@ export class SubscriptionRecord {
   @Column({ name: 'last_occurred_at', type: 'timestamptz', nullable: true }) lastOccurredAt!: Date | null;
   @Column({ name: 'is_test', type: 'boolean' }) isTest!: boolean;
   @Column({ name: 'superseded_by', type: 'uuid', nullable: true }) supersededBy!: string | null;
+  @Column({ name: 'data_deletion_due_at', type: 'timestamptz', nullable: true }) dataDeletionDueAt!: Date | null;
+  @Column({ name: 'erased_at', type: 'timestamptz', nullable: true }) erasedAt!: Date | null;
   @VersionColumn({ type: 'int' }) version!: number;
   @Column({ name: 'created_at', type: 'timestamptz' }) createdAt!: Date;
   @Column({ name: 'updated_at', type: 'timestamptz' }) updatedAt!: Date;

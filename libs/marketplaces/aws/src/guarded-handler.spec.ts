@@ -47,14 +47,14 @@ const settingsFor = (host: string) =>
   });
 
 describe('calls of the SDK', () => {
-  it('go through the guarded client, with the path of the endpoint', async () => {
+  it('go through the guarded client, with the path of the endpoint [AW-35]', async () => {
     const { host, seen } = await serve(200, { 'content-type': 'application/x-amz-json-1.1' }, '{"ProductCode":"p"}');
     const api = new AwsApi(settingsFor(host), new AwsClients(settingsFor(host), guarded([host])));
     expect(await api.resolveCustomer('tökén')).toMatchObject({ ProductCode: 'p' });
     expect(seen).toEqual([{ url: '/aws/metering/', body: '{"RegistrationToken":"tökén"}' }]);
   });
 
-  it('to a host off the list are refused with no socket opened, whatever the service', async () => {
+  it('to a host off the list are refused with no socket opened, whatever the service [AW-35]', async () => {
     const { host, seen } = await serve(200, {}, '{}');
     const settings = settingsFor(host);
     const clients = new AwsClients(settings, guarded(['elsewhere.example']));
@@ -80,7 +80,7 @@ describe('calls of the SDK', () => {
     expect(seen).toEqual([]);
   });
 
-  it('follow no redirect', async () => {
+  it('follow no redirect [AW-35]', async () => {
     const other = await serve(200, {}, '{"ProductCode":"p"}');
     const { host } = await serve(307, { location: `http://${other.host}/` }, '');
     const settings = settingsFor(host);

@@ -20,7 +20,7 @@ const verify = (over: { secret?: string | null; body?: string } = {}) => {
 const changed = (change: Record<string, unknown>): string => JSON.stringify({ ...(JSON.parse(body) as object), ...change });
 
 describe('an event of EventBridge', () => {
-  it('is taken with the secret of the connection, and known by its own id', async () => {
+  it('is taken with the secret of the connection, and known by its own id [AW-02]', async () => {
     expect(await verify()).toEqual({
       ok: true,
       source: 'aws.eventbridge',
@@ -40,7 +40,7 @@ describe('an event of EventBridge', () => {
     });
   });
 
-  it('is refused without the secret, before anything in it is read', async () => {
+  it('is refused without the secret, before anything in it is read [AW-01]', async () => {
     for (const secret of [null, '', `${SECRET}x`, SECRET.slice(1), SECRET.toUpperCase()]) {
       expect(await verify({ secret }), String(secret)).toMatchObject({ ok: false, status: 401 });
       expect(await verify({ secret, body: 'no json' })).toMatchObject({ status: 401 });
@@ -54,7 +54,7 @@ describe('an event of EventBridge', () => {
     expect(await verify({ body: changed({ pad: 'x'.repeat(256 * 1024) }) })).toMatchObject({ ok: false, status: 413 });
   });
 
-  it('of a test bus is taken where its source is configured', async () => {
+  it('of a test bus is taken where its source is configured [AW-03]', async () => {
     const test = { ...settings, eventSources: ['test.agreement-marketplace'] };
     const request = { headers: { 'x-berth-webhook-secret': SECRET }, query: {}, body: changed({ source: 'test.agreement-marketplace' }) };
     expect(await verifyInbound(request, test, null)).toMatchObject({ ok: true });
@@ -63,7 +63,7 @@ describe('an event of EventBridge', () => {
 });
 
 describe('a licence', () => {
-  it('is known by its id over all spellings', () => {
+  it('is known by its id over all spellings [AW-04]', () => {
     for (const text of [
       LICENCE,
       `arn:aws:license-manager::123456789012:license:${LICENCE}`,

@@ -64,7 +64,7 @@ async function run(steps: readonly Step[]): Promise<Purchases> {
 const end = async (...steps: Step[]): Promise<SubscriptionTruth> => (await run(steps)).truths.get(LICENCE)!;
 
 describe('what is known of a licence', () => {
-  it('is active once licensed and registered, in either order', async () => {
+  it('is active once licensed and registered, in either order [AW-06]', async () => {
     expect(await end('landing')).toMatchObject({
       state: 'pending_fulfillment',
       externalOfferId: PRODUCT,
@@ -77,7 +77,7 @@ describe('what is known of a licence', () => {
     expect((await end('landing', 'serves', 'licensed')).state).toBe('active');
   });
 
-  it('keeps the spelling of the landing, whatever events write', async () => {
+  it('keeps the spelling of the landing, whatever events write [AW-05]', async () => {
     for (const steps of [
       ['licensed', 'landing'],
       ['landing', 'licensed'],
@@ -105,7 +105,7 @@ describe('what is known of a licence', () => {
     });
   });
 
-  it('ends with the first ending event, whichever comes first', async () => {
+  it('ends with the first ending event, whichever comes first [AW-13]', async () => {
     for (const steps of [
       ['licensed', 'cancelled', 'deprovisioned'],
       ['licensed', 'deprovisioned', 'cancelled'],
@@ -119,7 +119,7 @@ describe('what is known of a licence', () => {
     });
   });
 
-  it('does not end by a renewal or a status that is not known', async () => {
+  it('does not end by a renewal or a status that is not known [AW-15]', async () => {
     const truth = await end('landing', 'licensed', 'serves', 'renewed', 'rolledBack');
     expect(truth).toMatchObject({ state: 'active', refs: { superseded: { value: 'RENEWED' } } });
     expect((await run(['licensed', 'renewed', 'rolledBack'])).applied.map((e) => e.kind)).toEqual(['purchased', 'superseded', 'noted']);
@@ -133,7 +133,7 @@ describe('what is known of a licence', () => {
     expect((await run(['licensed', 'deprovisioned', 'cancelled'])).applied.at(-1)?.effectiveAt).toEqual(new Date(at(40)));
   });
 
-  it('is scheduled while it starts in the future', async () => {
+  it('is scheduled while it starts in the future [AW-20]', async () => {
     const future: Told = { ...MESSAGES.created, agreement: { intent: 'NEW', startTime: at(500) } };
     const purchases = await run(['landing']);
     // Its alias is told by the licence only; the desk of a private offer may link it before.
@@ -144,7 +144,7 @@ describe('what is known of a licence', () => {
     expect(purchases.truths.get(LICENCE)).toMatchObject({ state: 'pending_fulfillment' });
   });
 
-  it('is the same whatever the order, and however often each is told', async () => {
+  it('is the same whatever the order, and however often each is told [AW-12]', async () => {
     const timeless = (truth: SubscriptionTruth | undefined): unknown => truth && { ...truth, observedAt: null };
     await fc.assert(
       fc.asyncProperty(
@@ -178,7 +178,7 @@ describe('a message', () => {
     return events[0]!;
   };
 
-  it('of an agreement names it by its alias, of a licence by the licence', () => {
+  it('of an agreement names it by its alias, of a licence by the licence [AW-11]', () => {
     expect(only(MESSAGES.created)).toMatchObject({
       kind: 'noted',
       externalSubscriptionId: '',
@@ -193,7 +193,7 @@ describe('a message', () => {
     expect(licensed.alias).toBeUndefined();
   });
 
-  it('means the same for proposer and manufacturer', () => {
+  it('means the same for proposer and manufacturer [AW-10]', () => {
     for (const role of ['Proposer', 'Manufacturer'])
       expect(only({ ...MESSAGES.cancelled, type: `Purchase Agreement Ended - ${role}` })).toMatchObject({
         kind: 'ended',
@@ -201,7 +201,7 @@ describe('a message', () => {
       });
   });
 
-  it('that is not known, is for people, or lacks its licence changes nothing', () => {
+  it('that is not known, is for people, or lacks its licence changes nothing [AW-21]', () => {
     const types = [
       'Purchase Agreement Exploded - Proposer',
       'Purchase Agreement Ending - Proposer',

@@ -1,6 +1,7 @@
 import type { FulfillmentEvent, FulfillmentEventKind, StoredInbound } from '#marketplaces/core';
 import { type Envelope, envelopeOf } from './envelope.js';
 import { fieldsOf, instantTextOf, textOf } from './liberal.js';
+import { noticeOf } from './notices.js';
 import { type AwsRefs, NOTHING_KNOWN, truthOfRefs } from './refs.js';
 
 /** Access ends. ARCHIVED, ROLLED_BACK and what is not known yet are only noted: License Deprovisioned decides (contract aws §4.1). */
@@ -23,7 +24,9 @@ export function normalise(message: Pick<StoredInbound, 'body' | 'receivedAt'>): 
   const at = event.at ?? message.receivedAt.toISOString();
   const told = tell(event, at);
   const note = told.note ? `${event.detailType}: ${told.note}` : event.detailType;
+  const notice = noticeOf(event);
   const base = {
+    ...(notice ? { notice } : {}),
     kind: told.kind,
     marketplace: 'aws' as const,
     occurredAt: new Date(at),
@@ -68,7 +71,7 @@ function tell(event: Envelope, at: string): Told {
       return ended(textOf(agreement['status'])?.toUpperCase() ?? 'no status', at);
     // Advisories are for people: AWS says not to revoke on them. The rest announces, asks or accounts (contract aws §4.1).
     default:
-      return { kind: 'noted', refs: null, note: 'not a type we act on' };
+      return { kind: 'noted', refs: null, note: noticeOf(event) ? 'for people' : 'not a type we act on' };
   }
 }
 

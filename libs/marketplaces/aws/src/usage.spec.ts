@@ -35,7 +35,7 @@ const input = (over: Partial<UsageItemInput> = {}): UsageItemInput => {
 const build = (over: Partial<UsageItemInput> = {}) => buildUsageItem(input(over), { region: 'us-east-1', legacyProducts: {} });
 
 describe('a usage item', () => {
-  it('is the record as AWS takes it, in the spelling of the landing', () => {
+  it('is the record as AWS takes it, in the spelling of the landing [AW-26]', () => {
     expect(build()).toEqual({
       itemId: 'i-1',
       wireKey: `${LICENCE}|mib_egress|2026-11-20T10`,
@@ -51,20 +51,20 @@ describe('a usage item', () => {
     });
   });
 
-  it('may be zero or the largest whole number, and nothing else than a whole number', () => {
+  it('may be zero or the largest whole number, and nothing else than a whole number [AW-26]', () => {
     for (const quantity of ['0', '1', '2147483647']) expect(build({ quantity }).body).toContain(`"Quantity":${quantity}}`);
     for (const quantity of ['2147483648', '99999999999', '-1', '1.0', '0.1', '1e3', '01', '', ' 1', 'NaN'])
       expect(() => build({ quantity }), quantity).toThrow(/invalid_quantity/);
   });
 
-  it('waits for the landing, whose spelling it needs', () => {
+  it('waits for the landing, whose spelling it needs [AW-05]', () => {
     for (const licenseArn of [null, `${RESOLVED_ARN.slice(0, -1)}0`])
       expect(() => build({ refs: { ...refs, licenseArn } })).toThrow(/license_unresolved/);
     expect(() => build({ refs: {} })).toThrow(/license_unresolved/);
     expect(() => build({ refs: { ...refs, accountId: null } })).toThrow(/account_missing/);
   });
 
-  it('shares a batch only with its product, region and month', () => {
+  it('shares a batch only with its product, region and month [AW-27]', () => {
     const key = batchKey(build());
     expect(batchKey(build({ dimension: 'other' }))).toBe(key);
     expect(batchKey(build({ hourStart: new Date('2026-12-01T00:00:00Z') }))).not.toBe(key);
@@ -83,12 +83,12 @@ describe('the last moment of an hour', () => {
     }).hard.toISOString();
   };
 
-  it('is 24 h after its start', () => {
+  it('is 24 h after its start [AW-28]', () => {
     expect(hard('2026-11-20T10:00:00Z')).toBe('2026-11-21T09:55:00.000Z');
     expect(hard('2026-11-01T00:00:00Z')).toBe('2026-11-01T23:55:00.000Z');
   });
 
-  it('is 06:00 on the first for what is left of the month before', () => {
+  it('is 06:00 on the first for what is left of the month before [AW-28]', () => {
     expect(hard('2026-11-30T06:00:00Z')).toBe('2026-12-01T05:55:00.000Z');
     expect(hard('2026-11-30T23:00:00Z')).toBe('2026-12-01T05:55:00.000Z');
     expect(hard('2026-11-30T05:00:00Z')).toBe('2026-12-01T04:55:00.000Z');
@@ -105,7 +105,7 @@ describe('the last moment of an hour', () => {
     }
   });
 
-  it('is one hour after the first ending event', () => {
+  it('is one hour after the first ending event [AW-13]', () => {
     expect(hard('2026-11-20T10:00:00Z', '2026-11-20T10:20:00Z')).toBe('2026-11-20T11:15:00.000Z');
     expect(hard('2026-11-20T02:00:00Z', '2026-11-20T10:20:00Z')).toBe('2026-11-20T11:15:00.000Z');
     expect(hard('2026-11-30T23:00:00Z', '2026-12-01T05:30:00Z')).toBe('2026-12-01T05:55:00.000Z');
@@ -122,7 +122,7 @@ describe('an answer', () => {
   const one = (answer: unknown, over: Partial<ReadingOptions> = {}, item = build()) =>
     readBatchAnswer([item], answer, { ...options, ...over })[0];
 
-  it('is matched by licence, dimension and hour, not by place or spelling', () => {
+  it('is matched by licence, dimension and hour, not by place or spelling [AW-30]', () => {
     const items = [
       build(),
       build({ itemId: 'i-2', dimension: 'b', quantity: '7' }),
@@ -155,13 +155,13 @@ describe('an answer', () => {
     }
   });
 
-  it('of a duplicate is a conflict without their number, unless identical records are answered so', () => {
+  it('of a duplicate is a conflict without their number, unless identical records are answered so [AW-31]', () => {
     const answer = { Results: [result({ Status: 'DuplicateRecord' })] };
     expect(one(answer)).toEqual({ itemId: 'i-1', outcome: 'duplicate_conflict', receipt: null, acceptedQuantity: null });
     expect(one(answer, { identicalResend: 'duplicate' })).toMatchObject({ outcome: 'duplicate_equal', acceptedQuantity: '5' });
   });
 
-  it('that a customer is not subscribed waits for the licence, and is final after the end and after the window', () => {
+  it('that a customer is not subscribed waits for the licence, and is final after the end and after the window [AW-32]', () => {
     const answer = { Results: [result({ Status: 'CustomerNotSubscribed' })] };
     expect(one(answer)).toMatchObject({ outcome: 'deferred', code: 'aws.customer_not_subscribed' });
     expect(one(answer, { now: new Date('2026-11-21T09:55:00Z') })).toMatchObject({

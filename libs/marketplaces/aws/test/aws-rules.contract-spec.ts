@@ -62,7 +62,7 @@ describe('aws rules against the sandbox', () => {
   };
 
   describe('a landing', () => {
-    it('before the licence and after it leads to the same', async () => {
+    it('before the licence and after it leads to the same [AW-06]', async () => {
       const first = await sandbox.buy({ order: 'landing_first' });
       const kept = new Purchases(sandbox.adapter);
       const resolution = await sandbox.adapter.resolveLanding(first.registration.fields);
@@ -91,7 +91,7 @@ describe('aws rules against the sandbox', () => {
       });
     });
 
-    it('says why it does not lead on', async () => {
+    it('says why it does not lead on [AW-07]', async () => {
       const { registration } = await sandbox.buy();
       const token = registration.fields[TOKEN_FIELD]!;
       expect(await sandbox.adapter.resolveLanding({ [TOKEN_FIELD]: 'bm90LWEtdG9rZW4' })).toMatchObject({ code: 'landing.token_invalid' });
@@ -108,7 +108,7 @@ describe('aws rules against the sandbox', () => {
       expect(await sandbox.adapter.resolveLanding({ [TOKEN_FIELD]: token })).toMatchObject({ code: 'landing.token_expired' });
     });
 
-    it('takes nothing from the fields that anybody may write', async () => {
+    it('takes nothing from the fields that anybody may write [AW-08]', async () => {
       const { registration, licenseId } = await sandbox.buy();
       const answer = await sandbox.adapter.resolveLanding({
         ...registration.fields,
@@ -155,7 +155,7 @@ describe('aws rules against the sandbox', () => {
   });
 
   describe('usage', () => {
-    it('left unprocessed is deferred, the rest is accepted', async () => {
+    it('left unprocessed is deferred, the rest is accepted [AW-33]', async () => {
       const buyer = await bought();
       await sandbox.fault('batchMeterUsage', 'unprocessed', { records: 1 });
       const items = [item(buyer, 1), item(buyer, 2), item(buyer, 3)];
@@ -163,7 +163,7 @@ describe('aws rules against the sandbox', () => {
       expect((await sandbox.adapter.submitUsage(items)).map((o) => o.outcome)).toEqual(['accepted', 'accepted', 'accepted']);
     });
 
-    it('with one bad record is refused as a whole, with nothing metered', async () => {
+    it('with one bad record is refused as a whole, with nothing metered [AW-33]', async () => {
       const buyer = await bought();
       const good = item(buyer, 1);
       const bad = {
@@ -176,7 +176,7 @@ describe('aws rules against the sandbox', () => {
       expect(await sandbox.adapter.submitUsage([good])).toMatchObject([{ outcome: 'accepted' }]);
     });
 
-    it('waits while its licence activates', async () => {
+    it('waits while its licence activates [AW-32]', async () => {
       const one = await sandbox.buy({
         order: 'landing_first',
         startsAt: new Date(sandbox.clock.now().getTime() + 24 * HOUR).toISOString(),
@@ -196,7 +196,7 @@ describe('aws rules against the sandbox', () => {
       expect(await sandbox.adapter.submitUsage([zero])).toMatchObject([{ outcome: 'accepted', acceptedQuantity: '0' }]);
     });
 
-    it('is not tried in a region that it was not made for, nor by a wrong key', async () => {
+    it('is not tried in a region that it was not made for, nor by a wrong key [AW-29]', async () => {
       const buyer = await bought();
       const elsewhere = sandbox.adapterWith({ region: 'eu-west-1' });
       await expect(elsewhere.submitUsage([item(buyer, 1)])).rejects.toMatchObject({ code: 'aws.region_changed', httpStatus: 403 });
@@ -208,7 +208,7 @@ describe('aws rules against the sandbox', () => {
       expect(await sandbox.billed(buyer.one.licenseId)).toEqual([]);
     });
 
-    it('is sent once for each call, whatever is answered', async () => {
+    it('is sent once for each call, whatever is answered [AW-34]', async () => {
       const buyer = await bought();
       const calls = async (): Promise<number> =>
         (await sandbox.control<{ items: unknown[] }>('GET', '/calls?marketplace=aws&operation=batchMeterUsage&limit=2000')).items.length;
@@ -234,7 +234,7 @@ describe('aws rules against the sandbox', () => {
     );
   });
 
-  it('logs each call, and no token or secret', async () => {
+  it('logs each call, and no token or secret [AW-36]', async () => {
     const lines: string[] = [];
     const logger = createLogger('aws', 'trace');
     for (const level of ['debug', 'info', 'warn', 'error'] as const)

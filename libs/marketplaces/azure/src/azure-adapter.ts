@@ -1,5 +1,6 @@
 import type {
   FulfillmentEvent,
+  Handshake,
   InboundRequest,
   InboundVerdict,
   LandingResolution,
@@ -26,6 +27,7 @@ import { AzureMetering } from './metering.js';
 import { normalise } from './normalise.js';
 import { AzurePublisherChanges } from './publisher-changes.js';
 import { AzureReader } from './reader.js';
+import { reinstateHandshake } from './reinstate.js';
 import { type AzureSettingsInput, azureSettingsSchema } from './settings.js';
 import { SigningKeys } from './signing-keys.js';
 import { AZURE_USAGE, buildUsageItem, deadlines } from './usage-item.js';
@@ -39,7 +41,9 @@ export interface AzureAdapterDeps {
 }
 
 /** An Azure adapter has all that the port knows. */
-export type AzureAdapter = Required<Omit<MarketplaceAdapter, 'mergeTruth' | 'handshake' | 'pull' | 'bootChecks' | 'listWaitingBuyers'>>;
+export type AzureAdapter = Required<
+  Omit<MarketplaceAdapter, 'mergeTruth' | 'pull' | 'bootChecks' | 'listWaitingBuyers' | 'prepareUsage' | 'checkService'>
+>;
 
 /** The Azure Marketplace behind the marketplace port. Throws a zod error where the settings are wrong. */
 export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapterDeps): AzureAdapter {
@@ -59,6 +63,7 @@ export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapter
     usage: AZURE_USAGE,
     verifyInbound: (request: InboundRequest): Promise<InboundVerdict> => verifyInbound(request, settings, keys),
     normalise: (message: StoredInbound): Promise<FulfillmentEvent[]> => normalise(message, reader, clock),
+    handshake: (message: StoredInbound): Handshake | null => reinstateHandshake(message, settings, api, reader),
     readTruth: (externalSubscriptionId: string): Promise<SubscriptionTruth | null> => reader.subscription(externalSubscriptionId),
     resolveLanding: (fields: Record<string, string>): Promise<LandingResolution> => resolveLanding(fields, settings, api, clock),
     acknowledge: (truth: SubscriptionTruth): Promise<void> => changes.acknowledge(truth),

@@ -26,12 +26,12 @@ const wire = (change: Record<string, unknown> = {}): Record<string, unknown> => 
 });
 
 describe('liberal reading', () => {
-  it('takes seats as text, number, empty or null', () => {
+  it('takes seats as text, number, empty or null [AZ-24]', () => {
     expect([20, '20', ' 20 ', new NumberText('20'), '20.0'].map(seatsOf)).toEqual([20, 20, 20, 20, 20]);
     expect(['', ' ', null, undefined, 'many', -1, 1.5, {}].map(seatsOf)).toEqual(Array(8).fill(null));
   });
 
-  it('takes times with and without zone, and none for the year 1', () => {
+  it('takes times with and without zone, and none for the year 1 [AZ-24]', () => {
     for (const text of ['2026-03-08T18:48:58.4449937Z', '2026-03-08T18:48:58.4449937', ' 2026-03-08T19:48:58.444+01:00 '])
       expect(instantOf(text)?.toISOString(), text).toBe('2026-03-08T18:48:58.444Z');
     expect(instantOf('2026-03-08')?.toISOString()).toBe('2026-03-08T00:00:00.000Z');
@@ -39,7 +39,7 @@ describe('liberal reading', () => {
       expect(instantOf(text), String(text)).toBeNull();
   });
 
-  it('makes the last valid day an exclusive end', () => {
+  it('makes the last valid day an exclusive end [AZ-25]', () => {
     expect(exclusiveEndOf('2026-04-06T00:00:00Z')?.toISOString()).toBe('2026-04-07T00:00:00.000Z');
     expect(exclusiveEndOf('2026-04-06T23:59:59.999')?.toISOString()).toBe('2026-04-07T00:00:00.000Z');
   });
@@ -77,7 +77,7 @@ describe('a purchase', () => {
     });
   });
 
-  it('ends with its term where it does not renew, and is read-only through a reseller', () => {
+  it('ends with its term where it does not renew, and is read-only through a reseller [AZ-29]', () => {
     expect(truthOf(wire({ autoRenew: false }), NOW)?.endsAt?.toISOString()).toBe('2026-04-07T00:00:00.000Z');
     expect(truthOf(wire({ allowedCustomerOperations: ['Read'] }), NOW)?.readOnly).toBe(true);
   });
@@ -106,7 +106,7 @@ describe('a purchase', () => {
 });
 
 describe('an error body', () => {
-  it('of every shape that was seen gives code and message', () => {
+  it('of every shape that was seen gives code and message [AZ-26]', () => {
     const cases: [string, string | null, string][] = [
       [
         '{"code":"BadArgument","message":"One or more errors.","target":"x","details":[{"message":"The planId is wrong.","code":"BadArgument"}]}',

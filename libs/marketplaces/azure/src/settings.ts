@@ -24,6 +24,11 @@ export const azureSettingsSchema = z.object({
   publisherId: z.string().min(1).optional(),
   /** Issuers a webhook's token may name; by default the two of the tenant, version 1 and 2. */
   issuers: z.array(z.string()).min(1).optional(),
+  /**
+   * What a Reinstate is: `notice`, done already (newer documents), or `patch`, waiting for our Success (older ones). Contract azure
+   * §0.5, ADR 0014.
+   */
+  reinstate: z.enum(['notice', 'patch']).default('notice'),
   /** Real milliseconds. Two reads must fit into the ten seconds of a change decision. */
   timeoutsMs: z.object({ read: ms(4_000), write: ms(20_000), usage: ms(30_000), token: ms(5_000), keys: ms(4_000) }).prefault({}),
 });

@@ -31,7 +31,7 @@ const duplicate = (accepted: string): string =>
 const one = buildUsageItem(input());
 
 describe('an item', () => {
-  it('is the literal quantity at the start of its hour', () => {
+  it('is the literal quantity at the start of its hour [AZ-34]', () => {
     expect(buildUsageItem(input({ quantity: '12345678901234567890.000001' })).body).toBe(
       `{"resourceId":"${ID}","quantity":12345678901234567890.000001,"dimension":"gpu_hours","effectiveStartTime":"2026-03-08T08:00:00Z","planId":"gold"}`,
     );
@@ -46,7 +46,7 @@ describe('an item', () => {
     expect(() => buildUsageItem(input({ externalSubscriptionId: 'x' }))).toThrow();
   });
 
-  it('may be sent until 24 hours after the start of its hour', () => {
+  it('may be sent until 24 hours after the start of its hour [AZ-35]', () => {
     const at = (endedAt: string | null) =>
       deadlines({ hourStart, hourEnd: new Date('2026-03-08T09:00:00Z'), endedAt: endedAt === null ? null : new Date(endedAt) });
     expect(at(null)).toEqual({ target: new Date('2026-03-09T05:00:00Z'), hard: new Date('2026-03-09T07:55:00Z') });
@@ -63,7 +63,7 @@ describe('an outcome', () => {
     expect(answer([one], result({ status: 'Accepted' }))).toMatchObject([{ outcome: 'unknown' }]);
   });
 
-  it('of a duplicate is ours only if their stored item equals ours', () => {
+  it('of a duplicate is ours only if their stored item equals ours [AZ-36]', () => {
     const accepted = (fields: Record<string, unknown>, quantity = '5.000'): string =>
       result({ usageEventId: 'r', effectiveStartTime: '2026-03-08T08:03:28.14Z', ...fields }, quantity);
     expect(answer([one], duplicate(accepted({})))).toEqual([
@@ -90,7 +90,7 @@ describe('an outcome', () => {
     expect(sameQuantity('123456789012.123456', '123456789012.12348')).toBe(false);
   });
 
-  it('of each documented status', () => {
+  it('of each documented status [AZ-37]', () => {
     const outcomes = [
       'Expired',
       'ResourceNotFound',
@@ -122,7 +122,7 @@ describe('an outcome', () => {
     ]);
   });
 
-  it('is found by key in any order, and unknown where the answer is silent', () => {
+  it('is found by key in any order, and unknown where the answer is silent [AZ-38]', () => {
     const items = ['a', 'b', 'c'].map((dimension, i) => buildUsageItem(input({ itemId: dimension, dimension, quantity: String(i + 1) })));
     const accepted = (dimension: string, q: string): string =>
       result({ status: 'Accepted', usageEventId: dimension, dimension, resourceId: ID.toUpperCase() }, q);
@@ -139,7 +139,7 @@ describe('an outcome', () => {
   });
 });
 
-it('reads Retry-After as seconds or as a date', () => {
+it('reads Retry-After as seconds or as a date [AZ-42]', () => {
   expect(retryAfterMs('7')).toBe(7_000);
   expect(retryAfterMs(new Date(Date.now() + 60_000).toUTCString())).toBeGreaterThan(50_000);
   expect(retryAfterMs('Thu, 01 Jan 1970 00:00:00 GMT')).toBe(0);

@@ -31,7 +31,7 @@ describe('azure fulfillment against the sandbox', () => {
     (await sandbox.control<{ items: unknown[] }>('GET', `/calls?marketplace=azure&operation=${operation}&limit=2000`)).items.length;
 
   describe('activation', () => {
-    it('is done when its answer was lost', async () => {
+    it('is done when its answer was lost [AZ-22]', async () => {
       const { subscriptionId } = await sandbox.buy();
       await sandbox.fault('activate', 'drop_after');
       await sandbox.adapter.acknowledge(await truthOf(subscriptionId), { tenantId: 't' });
@@ -48,14 +48,14 @@ describe('azure fulfillment against the sandbox', () => {
       expect((await truthOf(subscriptionId)).state).toBe('pending_fulfillment');
     });
 
-    it('is not asked for again once it is done', async () => {
+    it('is not asked for again once it is done [AZ-22]', async () => {
       const id = await active();
       const before = await calls('activate');
       await sandbox.adapter.acknowledge(await truthOf(id), { tenantId: 't' });
       expect(await calls('activate')).toBe(before);
     });
 
-    it('carries the seats of a per-seat plan', async () => {
+    it('carries the seats of a per-seat plan [AZ-23]', async () => {
       const id = await active({ offerId: 'seats', planId: 'team', quantity: 7 });
       expect(await truthOf(id)).toMatchObject({ state: 'active', quantity: 7 });
     });
@@ -69,7 +69,7 @@ describe('azure fulfillment against the sandbox', () => {
   });
 
   describe('credentials', () => {
-    it('cost one token for any number of callers, and a withdrawn one is replaced', async () => {
+    it('cost one token for any number of callers, and a withdrawn one is replaced [AZ-27]', async () => {
       const { subscriptionId } = await sandbox.buy();
       const adapter = sandbox.adapterWith({});
       const before = await calls('token');
@@ -108,7 +108,7 @@ describe('azure fulfillment against the sandbox', () => {
     });
   });
 
-  it('logs each call, and no token or secret', async () => {
+  it('logs each call, and no token or secret [AZ-43]', async () => {
     const lines: string[] = [];
     const logger = createLogger('azure', 'trace');
     for (const level of ['debug', 'info', 'warn', 'error'] as const)
@@ -122,7 +122,7 @@ describe('azure fulfillment against the sandbox', () => {
     for (const secret of [token, 'right-secret', 'eyJ', 'Bearer']) expect(lines.join('\n')).not.toContain(secret);
   });
 
-  it('lists all pages', async () => {
+  it('lists all pages [AZ-31]', async () => {
     const bought = new Set<string>();
     for (let i = 0; i < 7; i += 1) bought.add((await sandbox.buy()).subscriptionId);
     for await (const truth of sandbox.adapter.listAll()) bought.delete(truth.externalSubscriptionId);
@@ -130,7 +130,7 @@ describe('azure fulfillment against the sandbox', () => {
   });
 
   describe('messages', () => {
-    it('of suspension, reinstatement, renewal and auto-activation are what the truth bears out', async () => {
+    it('of suspension, reinstatement, renewal and auto-activation are what the truth bears out [AZ-17]', async () => {
       const id = await active();
       const term = (await truthOf(id)).term.endsAt!;
       expect(await only(await sandbox.act(id, 'suspend'))).toMatchObject({ kind: 'suspended', truth: { state: 'suspended' } });
@@ -144,14 +144,32 @@ describe('azure fulfillment against the sandbox', () => {
       });
     });
 
-    it('that were overtaken are noted', async () => {
+    it('of a reinstatement that waits for our word are answered, once, where the configuration says so [AZ-18]', async () => {
+      await sandbox.control('PUT', '/settings', { azure: { reinstate: 'patch' } });
+      const id = await active();
+      await sandbox.act(id, 'suspend');
+      const told = await sandbox.act(id, 'reinstate');
+      expect(sandbox.adapter.handshake(told.stored)).toBeNull();
+      const patching = sandbox.adapterWith({ reinstate: 'patch' });
+      const handshake = patching.handshake(told.stored)!;
+      expect(handshake).toMatchObject({ operation: 'acceptReinstate', intent: { externalSubscriptionId: id } });
+      await sandbox.fault('patchOperation', 'drop_after');
+      await expect(handshake.run()).rejects.toBeInstanceOf(MarketplaceUnknown);
+      expect(await handshake.run()).toEqual({ answered: false });
+      expect(await only(told)).toMatchObject({ kind: 'reinstated', truth: { state: 'active' } });
+      const forged = { ...told.stored, body: JSON.stringify({ ...(JSON.parse(told.stored.body) as object), id: randomUUID() }) };
+      expect(await patching.handshake(forged)!.run()).toEqual({ answered: false });
+      await sandbox.control('PUT', '/settings', { azure: { reinstate: 'notice' } });
+    });
+
+    it('that were overtaken are noted [AZ-19]', async () => {
       const id = await active();
       const suspend = await sandbox.act(id, 'suspend');
       await sandbox.act(id, 'reinstate');
       expect(await only(suspend)).toMatchObject({ kind: 'noted', truth: { state: 'active' } });
     });
 
-    it('with a good token but without an operation are noted', async () => {
+    it('with a good token but without an operation are noted [AZ-08]', async () => {
       const id = await active();
       const body = { id: randomUUID(), subscriptionId: id, planId: 'premium', timeStamp: new Date().toISOString() };
       expect(await only(await sandbox.deliver({ ...body, action: 'ChangePlan', status: 'InProgress' }))).toMatchObject({ kind: 'noted' });
@@ -167,7 +185,7 @@ describe('azure fulfillment against the sandbox', () => {
       expect((await truthOf(id)).state).toBe('active');
     });
 
-    it('that borrow an operation of another kind, plan or purchase are noted', async () => {
+    it('that borrow an operation of another kind, plan or purchase are noted [AZ-08]', async () => {
       const [id, other] = [await active(), await active()];
       const { body } = await sandbox.act(id, 'change-plan', { planId: 'premium' });
       for (const change of [{ action: 'Unsubscribe' }, { planId: 'standard' }, { subscriptionId: other }]) {
@@ -176,7 +194,7 @@ describe('azure fulfillment against the sandbox', () => {
       expect(await only(await sandbox.deliver(body))).toMatchObject({ kind: 'change_requested' });
     });
 
-    it('of the old, minimal kind are enough', async () => {
+    it('of the old, minimal kind are enough [AZ-05]', async () => {
       const id = await active();
       const captured = await sandbox.deliver({ subscriptionId: id, operationType: 'Reinstate' });
       expect(await sandbox.adapter.verifyInbound(captured.request)).toMatchObject({
@@ -188,7 +206,7 @@ describe('azure fulfillment against the sandbox', () => {
   });
 
   describe('changes', () => {
-    it('are refused by the answer to the webhook', async () => {
+    it('are refused by the answer to the webhook [AZ-12]', async () => {
       const id = await active();
       sandbox.answer = (body) =>
         body['action'] === 'ChangePlan' ? sandbox.adapter.decisionAnswer({ accept: false, reason: 'too small' }) : { status: 200 };
@@ -197,7 +215,7 @@ describe('azure fulfillment against the sandbox', () => {
       expect((await truthOf(id)).externalPlanId).toBe('standard');
     });
 
-    it('that go back to the plan in force are marked as such', async () => {
+    it('that go back to the plan in force are marked as such [AZ-14]', async () => {
       await sandbox.control('PUT', '/settings', { azure: { revertAfterRefusal: true } });
       const id = await active();
       sandbox.answer = (body) => ({ status: body['planId'] === 'premium' ? 400 : 200 });
@@ -206,7 +224,7 @@ describe('azure fulfillment against the sandbox', () => {
       expect(await only(revert)).toMatchObject({ kind: 'change_requested', change: { isRevert: true, toExternalPlanId: 'standard' } });
     });
 
-    it('that silence accepted are taken back when we refuse after all', async () => {
+    it('that silence accepted are taken back when we refuse after all [AZ-13]', async () => {
       const id = await active();
       const captured = await sandbox.act(id, 'change-plan', { planId: 'premium' });
       const { change, truth } = await only(captured);
@@ -224,7 +242,7 @@ describe('azure fulfillment against the sandbox', () => {
       expect((await truthOf(id)).externalPlanId).toBe('standard');
     });
 
-    it('of our own that answer 500 are fine once they have succeeded', async () => {
+    it('of our own that answer 500 are fine once they have succeeded [AZ-15]', async () => {
       await sandbox.control('PUT', '/settings', { azure: { quirks: 'observed' } });
       const id = await active();
       const first = await only(await sandbox.act(id, 'change-plan', { planId: 'premium' }));
@@ -243,7 +261,7 @@ describe('azure fulfillment against the sandbox', () => {
       await sandbox.adapter.answerChange(event.truth!, event.change!, { accept: true });
     });
 
-    it('that a newer one has won over are a refusal of our yes', async () => {
+    it('that a newer one has won over are a refusal of our yes [AZ-16]', async () => {
       const id = await active({ offerId: 'seats', planId: 'team', quantity: 5 });
       const older = await only(await sandbox.act(id, 'change-quantity', { quantity: 6 }));
       const newer = await only(await sandbox.act(id, 'change-quantity', { quantity: 9 }));
@@ -257,7 +275,7 @@ describe('azure fulfillment against the sandbox', () => {
     });
   });
 
-  it('does not resolve a token that was decoded twice, nor one of yesterday', async () => {
+  it('does not resolve a token that was decoded twice, nor one of yesterday [AZ-20]', async () => {
     const { token } = await sandbox.buy();
     expect(token).toContain('+');
     expect(await sandbox.adapter.resolveLanding({ token: token.replaceAll('+', ' ') })).toMatchObject({

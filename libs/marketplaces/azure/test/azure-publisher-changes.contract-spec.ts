@@ -32,7 +32,7 @@ describe('what the publisher changes at the sandbox', () => {
       return state !== 'pending' && state;
     });
 
-  it('is taken with an operation, and in force when that has succeeded', async () => {
+  it('is taken with an operation, and in force when that has succeeded [AZ-30]', async () => {
     const truth = await active();
     const started = await sandbox.adapter.startPublisherChange(truth, toPremium);
     expect(started).toMatchObject({ state: 'pending', externalOperationId: expect.stringMatching(/^[0-9a-f-]{36}$/) as string });
@@ -43,7 +43,7 @@ describe('what the publisher changes at the sandbox', () => {
     expect((await sandbox.adapter.normalise(told.stored))[0]!.change).toMatchObject({ requestedByUs: true });
   });
 
-  it('asks for seats without naming a plan', async () => {
+  it('asks for seats without naming a plan [AZ-30]', async () => {
     const truth = await active({ offerId: 'seats', planId: 'team', quantity: 5 });
     const seats: PublisherChange = { kind: 'quantity', toQuantity: 8 };
     const started = await sandbox.adapter.startPublisherChange(truth, seats);
@@ -51,7 +51,7 @@ describe('what the publisher changes at the sandbox', () => {
     expect(await truthOf(truth.externalSubscriptionId)).toMatchObject({ quantity: 8, externalPlanId: 'team' });
   });
 
-  it('whose answer was lost is found again, not asked for twice', async () => {
+  it('whose answer was lost is found again, not asked for twice [AZ-30]', async () => {
     const truth = await active();
     await sandbox.fault('patch', 'drop_after');
     const before = await sent('patch');
@@ -72,7 +72,7 @@ describe('what the publisher changes at the sandbox', () => {
     expect(await sandbox.adapter.readPublisherChange(truth.externalSubscriptionId, toPremium, null)).toMatchObject({ state: 'pending' });
   });
 
-  it('is refused for a plan that is not offered and for a purchase of a reseller', async () => {
+  it('is refused for a plan that is not offered and for a purchase of a reseller [AZ-29]', async () => {
     const truth = await active();
     await expect(sandbox.adapter.startPublisherChange(truth, { kind: 'plan', toExternalPlanId: 'nowhere' })).rejects.toMatchObject({
       code: 'azure.refused',
@@ -84,7 +84,7 @@ describe('what the publisher changes at the sandbox', () => {
     expect(await sent('patch')).toBe(before);
   });
 
-  it('cancels for good, once', async () => {
+  it('cancels for good, once [AZ-30]', async () => {
     const truth = await active();
     const cancel: PublisherChange = { kind: 'cancel' };
     await sandbox.fault('delete', 'drop_after');

@@ -46,7 +46,7 @@ describe('azure usage against the sandbox', () => {
     expect(line).toMatchObject({ quantity, provisional: true, count: 1 });
   });
 
-  it('reads back each day by itself', async () => {
+  it('reads back each day by itself [AZ-40]', async () => {
     const id = await active();
     await send(id, { quantity: '1.5' });
     const from = hour(1);
@@ -71,7 +71,7 @@ describe('azure usage against the sandbox', () => {
     expect(await send(id, { n: 25 })).toMatchObject({ outcome: 'expired' });
   });
 
-  it('is held while suspended, and taken for the time before the end', async () => {
+  it('is held while suspended, and taken for the time before the end [AZ-39]', async () => {
     const id = await active();
     await sandbox.act(id, 'suspend');
     expect(await send(id)).toMatchObject({ outcome: 'deferred', code: 'azure.resource_not_active' });
@@ -88,7 +88,7 @@ describe('azure usage against the sandbox', () => {
     expect(await send(id, { plan: 'premium', quantity: '3' })).toMatchObject({ outcome: 'duplicate_conflict', acceptedQuantity: '3' });
   });
 
-  it('refused as a whole is a refusal, so that the submitter can halve it', async () => {
+  it('refused as a whole is a refusal, so that the submitter can halve it [AZ-41]', async () => {
     const id = await active();
     const start = hour(1);
     const item = sandbox.adapter.buildUsageItem({

@@ -70,6 +70,8 @@ export interface Handshake {
   run(): Promise<unknown>;
 }
 
+export type ServiceVerdict = { serve: true } | { serve: false; code: string; detail: string } | { serve: 'unknown'; detail: string };
+
 /** A change or a cancellation that the publisher asks for, with the buyer's consent (contract azure §3). */
 export type PublisherChange = { kind: 'plan'; toExternalPlanId: string } | { kind: 'quantity'; toQuantity: number } | { kind: 'cancel' };
 
@@ -211,6 +213,13 @@ export interface MarketplaceAdapter {
   /** Items with different keys never share a batch (product, region, billing month). */
   batchKey(item: UsageWireItem): string;
   deadlines(input: { hourStart: Date; hourEnd: Date; endedAt: Date | null }): Deadlines;
+  /** Loads what `buildUsageItem` needs and no purchase holds (types of metrics). Cached by the adapter; called before each pass. */
+  prepareUsage?(): Promise<void>;
+  /**
+   * Whether the marketplace lets the buyer be served now, where it tells apart from the purchase's own state (Google's billing
+   * account). `unknown` changes nothing.
+   */
+  checkService?(purchase: { externalSubscriptionId: string; refs: MarketplaceRefs }): Promise<ServiceVerdict>;
   /** What the marketplace says it has accepted; absent where it has no read-back (AWS, GCP). */
   readBack?(query: ReadBackQuery): Promise<ReadBackLine[]>;
 

@@ -17,7 +17,8 @@ export type UsageItemOutcome = { itemId: string } & (
   | { outcome: 'duplicate_conflict'; receipt: string | null; acceptedQuantity: string | null }
   | { outcome: 'rejected'; code: string; detail: string }
   /** Not terminal: re-check the state, then resend the same bytes. */
-  | { outcome: 'deferred'; code: string; detail: string; retryAfterMs: number }
+  /** `serviceBlocked`: the marketplace says that the buyer may not be served just now; a look by `checkService` follows. */
+  | { outcome: 'deferred'; code: string; detail: string; retryAfterMs: number; serviceBlocked?: boolean }
   | { outcome: 'expired'; detail: string }
   /** The answer was lost or made no sense. */
   | { outcome: 'unknown'; detail: string }

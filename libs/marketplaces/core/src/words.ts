@@ -45,6 +45,10 @@ export interface SubscriptionTruth {
    * (AWS: kind `agreement`, the previous one). Set from the moment it may take over, null before and where there is none.
    */
   supersedes: { kind: string; externalId: string } | null;
+  /** The marketplace knows its buyer already, from an earlier sign-up: it is served without another one (contract gcp §1). */
+  buyerReady?: boolean;
+  /** What the marketplace still owes us of it comes without a message (Google's usage reporting id): it is read again. */
+  incomplete?: boolean;
   /** It has ended, and as far as the marketplace tells another purchase may take its place: access waits for that one a while. */
   successorExpected?: boolean;
   refs: MarketplaceRefs;
@@ -86,6 +90,26 @@ export interface RequestedChange {
   isRevert?: boolean;
 }
 
+export const NOTICE_KINDS = ['advisory', 'cancellation_request', 'renewal', 'billing_adjustment', 'spend'] as const;
+export type NoticeKind = (typeof NOTICE_KINDS)[number];
+
+/**
+ * What a marketplace tells people about a purchase: a warning about its buyer, a request that waits for the seller, a renewal to
+ * come, a correction of a bill. It changes nothing of the purchase.
+ */
+export interface MarketplaceNotice {
+  kind: NoticeKind;
+  /** The marketplace's id of the matter; what is told of one matter later replaces what was told before. */
+  externalId: string;
+  state: 'open' | 'closed';
+  /** The marketplace's own word for where it stands. */
+  status: string;
+  /** When something happens by itself (a request is approved, a term renews); null where nothing does. */
+  dueAt: Date | null;
+  /** Flat facts as received, texts shortened. */
+  detail: Record<string, string>;
+}
+
 export interface FulfillmentEvent {
   kind: FulfillmentEventKind;
   marketplace: Marketplace;
@@ -95,6 +119,10 @@ export interface FulfillmentEvent {
    * resolved by our aliases; until one is known the message stays parked and is tried again with each new alias.
    */
   alias?: { kind: string; externalId: string };
+  /** With `truth: null`: the marketplace deletes its record some time after the end, so that its absence bears the message out. */
+  deletedThere?: boolean;
+  /** Set (with an empty external id) where the message is of a buyer's account: it is told of each purchase of his. */
+  buyerAccountId?: string;
   /** When it happened there (business time); orders late events. */
   occurredAt: Date;
   /** The re-read truth; null where it no longer exists (404 after deletion). */
@@ -104,4 +132,5 @@ export interface FulfillmentEvent {
   effectiveAt?: Date;
   /** For people: the foreign action as received. */
   note: string;
+  notice?: MarketplaceNotice;
 }

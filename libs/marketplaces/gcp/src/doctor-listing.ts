@@ -1,5 +1,6 @@
 import { type Check, type DoctorOptions, timeLimited } from '#marketplaces/core';
 import { errorText } from '#platform';
+import type { MetricTypes } from './metric-types.js';
 import type { Procurement } from './procurement.js';
 import type { GcpSettings } from './settings.js';
 
@@ -12,13 +13,38 @@ const MOST_ROWS = 500;
 export async function listingChecks(
   settings: GcpSettings,
   procurement: Procurement,
+  types: MetricTypes,
   options: DoctorOptions,
   reachable: boolean,
 ): Promise<Check[]> {
   const listings = options.listings ?? [];
   if (listings.length === 0) return [];
   const remedy = 'By hand: compare offer, plan ids (some carry a term suffix such as -P1Y) and metric names with Producer Portal, Pricing.';
-  return [metricCheck(settings, options), await planCheck()];
+  return [metricCheck(settings, options), await typeCheck(), await planCheck()];
+
+  async function typeCheck(): Promise<Check> {
+    const base = { check: 'gcp.metric_types' };
+    try {
+      const live = await timeLimited(() => types.read(), options.timeoutMs);
+      const missing = [...new Set(dimensionsOf(options))].filter((name) => !live.has(name));
+      if (missing.length > 0)
+        return {
+          ...base,
+          result: 'fail',
+          detail: `the live configuration of ${settings.serviceName} has no metric ${missing.join(', ')}`,
+          remedy: 'Copy each dimension of the catalog from Producer Portal: metric ids are irregular, and there is one per plan.',
+        };
+      const told = [...new Set(dimensionsOf(options))].map((name) => `${name.split('/').at(-1) ?? name} ${live.get(name) ?? ''}`);
+      return { ...base, result: 'pass', detail: told.join(', ') };
+    } catch (error) {
+      return {
+        ...base,
+        result: 'unknown',
+        detail: errorText(error),
+        remedy: 'Give the service account servicemanagement.services.get; until then every metric is reported as INT64.',
+      };
+    }
+  }
 
   async function planCheck(): Promise<Check> {
     const base = { check: 'gcp.plans' };
@@ -55,10 +81,12 @@ export async function listingChecks(
   }
 }
 
+const dimensionsOf = (options: DoctorOptions): string[] =>
+  (options.listings ?? []).flatMap((l) => l.plans.flatMap((p) => p.meters.map((m) => m.dimension)));
+
 /** One wrong metric name refuses every report it stands in (contract gcp §4). */
 function metricCheck(settings: GcpSettings, options: DoctorOptions): Check {
-  const dimensions = (options.listings ?? []).flatMap((l) => l.plans.flatMap((p) => p.meters.map((m) => m.dimension)));
-  const foreign = [...new Set(dimensions)].filter((name) => !name.startsWith(`${settings.serviceName}/`));
+  const foreign = [...new Set(dimensionsOf(options))].filter((name) => !name.startsWith(`${settings.serviceName}/`));
   const base = { check: 'gcp.metrics' };
   return foreign.length > 0
     ? {

@@ -2,6 +2,7 @@ import { type Check, type DoctorOptions, MarketplaceRefusal } from '#marketplace
 import type { AuthHeader } from './access-token.js';
 import { checker, LINK } from './check.js';
 import { listingChecks } from './doctor-listing.js';
+import type { MetricTypes } from './metric-types.js';
 import type { Procurement } from './procurement.js';
 import type { GcpSettings } from './settings.js';
 import type { SigningKeys } from './signing-keys.js';
@@ -12,6 +13,7 @@ export async function doctor(
   auth: AuthHeader,
   procurement: Procurement,
   keys: SigningKeys,
+  types: MetricTypes,
   options: DoctorOptions = {},
 ): Promise<Check[]> {
   const check = checker(options.timeoutMs);
@@ -60,7 +62,7 @@ export async function doctor(
     signing,
     audiences,
     ...(await subscriptionChecks(settings, options.timeoutMs)),
-    ...(await listingChecks(settings, procurement, options, list.result === 'pass')),
+    ...(await listingChecks(settings, procurement, types, options, list.result === 'pass')),
     {
       check: 'gcp.service_control',
       result: 'unknown',

@@ -18,6 +18,7 @@ import { doctor } from './doctor.js';
 import { resolveLanding } from './landing.js';
 import { GcpMetering } from './metering.js';
 import { normalise } from './normalise.js';
+import { MetricTypes } from './metric-types.js';
 import { Procurement } from './procurement.js';
 import { Puller } from './pull.js';
 import { verifyPush } from './push.js';
@@ -28,7 +29,7 @@ import { signUpOf } from './truth.js';
 import { batchKey, buildUsageItem, deadlines, gcpUsage } from './usage-item.js';
 
 export interface GcpAdapterDeps {
-  /** Must allow the hosts of `procurementUrl`, `serviceControlUrl` and `signUpKeysUrl`. */
+  /** Must allow the hosts of `procurementUrl`, `serviceControlUrl`, `serviceManagementUrl`, `signUpKeysUrl` and `oidcKeysUrl`. */
   http: Http;
   /** Business time; tokens, signatures and time-outs use real time. */
   clock: Clock;
@@ -55,6 +56,7 @@ export function createGcpAdapter(settings: GcpSettings, deps: GcpAdapterDeps): G
   const procurement = new Procurement(settings, api, clock, (name) =>
     logger?.warn({ name }, 'google lists an entitlement that cannot be read; left out'),
   );
+  const types = new MetricTypes(settings, api, logger);
   const changes = new GcpChanges(procurement);
   const metering = new GcpMetering(settings, api, procurement);
   return {
@@ -62,14 +64,16 @@ export function createGcpAdapter(settings: GcpSettings, deps: GcpAdapterDeps): G
     usage: gcpUsage(settings.safeResend),
     normalise: (message: StoredInbound): Promise<FulfillmentEvent[]> => normalise(message, procurement, settings.providerId),
     readTruth: async (externalSubscriptionId: string): Promise<SubscriptionTruth | null> =>
-      (await procurement.entitlement(externalSubscriptionId))?.truth ?? null,
+      (await procurement.entitlementWithBuyer(externalSubscriptionId))?.truth ?? null,
     resolveLanding: (fields: Record<string, string>): Promise<LandingResolution> =>
       resolveLanding(fields, settings, keys, procurement, logger),
     acknowledge: (truth: SubscriptionTruth, { tenantId }: { tenantId: string }): Promise<void> => changes.acknowledge(truth, tenantId),
     answerChange: (truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean; reason?: string }): Promise<void> =>
       changes.answerChange(truth, change, answer),
     ...inbound(settings, http, logger),
-    buildUsageItem: (input: UsageItemInput): UsageWireItem => buildUsageItem(input, settings.serviceName),
+    buildUsageItem: (input: UsageItemInput): UsageWireItem => buildUsageItem(input, settings.serviceName, types.typeOf),
+    prepareUsage: () => types.load(),
+    checkService: (purchase) => metering.checkService(purchase, clock.now()),
     submitUsage: (items: UsageWireItem[]): Promise<UsageItemOutcome[]> => metering.submit(items),
     batchKey,
     deadlines,
@@ -81,7 +85,7 @@ export function createGcpAdapter(settings: GcpSettings, deps: GcpAdapterDeps): G
     listWaitingBuyers: async function* (): AsyncIterable<{ buyerAccountId: string }> {
       for await (const account of procurement.accounts()) if (signUpOf(account) === 'PENDING') yield { buyerAccountId: account.id };
     },
-    doctor: (options) => doctor(settings, auth, procurement, keys, options),
+    doctor: (options) => doctor(settings, auth, procurement, keys, types, options),
     bootChecks: () => subscriptionChecks(settings),
   };
 }

@@ -1,7 +1,16 @@
-import { MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, type UsageItemOutcome, type UsageWireItem } from '#marketplaces/core';
+import {
+  MarketplaceBusy,
+  type MarketplaceRefs,
+  MarketplaceRefusal,
+  MarketplaceUnknown,
+  type ServiceVerdict,
+  type UsageItemOutcome,
+  type UsageWireItem,
+} from '#marketplaces/core';
+import { uuidv5 } from '#platform';
 import type { components } from '../../../../openapi/generated/gcp-servicecontrol.js';
 import { type ApiAnswer, type ApiClient, failureOf, isOk } from './api-client.js';
-import { jsonOf } from './liberal.js';
+import { jsonOf, textOf } from './liberal.js';
 import type { Procurement } from './procurement.js';
 import { type GcpSettings, TIMEOUTS_MS, withoutSlash } from './settings.js';
 import { OPERATION_NAME } from './usage-item.js';
@@ -32,9 +41,17 @@ export class GcpMetering {
     const go: UsageWireItem[] = [];
     for (const item of items) {
       const why = blocked.get(purchaseKey(item));
-      if (why)
-        outcomes.push({ itemId: item.itemId, outcome: 'deferred', code: why.code, detail: why.detail, retryAfterMs: why.retryAfterMs });
-      else go.push(item);
+      if (why) {
+        const { code, detail, retryAfterMs, stopsService } = why;
+        outcomes.push({
+          itemId: item.itemId,
+          outcome: 'deferred',
+          code,
+          detail,
+          retryAfterMs,
+          ...(stopsService ? { serviceBlocked: true } : {}),
+        });
+      } else go.push(item);
     }
     return go.length === 0 ? outcomes : [...outcomes, ...(await this.report(go))];
   }
@@ -44,7 +61,7 @@ export class GcpMetering {
     let answer: ApiAnswer;
     try {
       // Each operation's bytes as they were stored, so that a resend is the identical operation.
-      answer = await this.call('report', items[0]!, `{"operations":[${items.map((item) => item.body).join(',')}]}`, true);
+      answer = await this.call('report', items[0]!.route, `{"operations":[${items.map((item) => item.body).join(',')}]}`, true);
     } catch (error) {
       if (error instanceof MarketplaceUnknown) return lost(error.message);
       throw error;
@@ -74,25 +91,47 @@ export class GcpMetering {
     return blocked;
   }
 
+  /** Asked on its own, so that a buyer without usage is noticed too. */
+  async checkService(purchase: { externalSubscriptionId: string; refs: MarketplaceRefs }, now: Date): Promise<ServiceVerdict> {
+    const consumerId = textOf(purchase.refs['usageReportingId']);
+    if (!consumerId) return { serve: 'unknown', detail: 'the marketplace has not given the usage reporting id of the purchase yet' };
+    const { serviceName } = this.settings;
+    const entitlementId = purchase.externalSubscriptionId;
+    const startTime = now.toISOString();
+    const operationId = uuidv5('gcp.check', entitlementId, startTime);
+    const why = await this.ask({ operationId, consumerId, startTime }, { serviceName, entitlementId });
+    if (!why) return { serve: true };
+    // After a cancellation the check says no too: that is told as the end, not as a pause.
+    if (why.maybeEnded && (await this.hasEnded({ entitlementId }))) return { serve: 'unknown', detail: 'the purchase has ended' };
+    return why.stopsService ? { serve: false, code: why.code, detail: why.detail } : { serve: 'unknown', detail: why.detail };
+  }
+
   private async check(item: UsageWireItem): Promise<Blocked | null> {
-    const { operationId, consumerId, startTime } = jsonOf(item.body) as Schemas['Operation'];
-    const request: Schemas['CheckRequest'] = { operation: { operationId, operationName: OPERATION_NAME, consumerId, startTime } };
-    const answer = await this.call('check', item, JSON.stringify(request), false);
-    if (!isOk(answer)) throw failureOf('check', answer, false);
-    const why = readCheckAnswer(answer.text);
-    if (why === undefined) throw new MarketplaceBusy('check: the answer is not one of Service Control');
+    const why = await this.ask(jsonOf(item.body) as Schemas['Operation'], item.route);
     // After a cancellation the check says no, but usage from before it is still taken (contract gcp §4, deadlines).
-    if (why?.maybeEnded && (await this.hasEnded(item))) return null;
+    if (why?.maybeEnded && (await this.hasEnded(item.route))) return null;
     return why;
   }
 
-  private async hasEnded(item: UsageWireItem): Promise<boolean> {
-    const entitlement = await this.procurement.entitlement(item.route['entitlementId'] ?? '');
+  private async ask(
+    { operationId, consumerId, startTime }: Pick<Schemas['Operation'], 'operationId' | 'consumerId' | 'startTime'>,
+    route: Record<string, string>,
+  ): Promise<Blocked | null> {
+    const request: Schemas['CheckRequest'] = { operation: { operationId, operationName: OPERATION_NAME, consumerId, startTime } };
+    const answer = await this.call('check', route, JSON.stringify(request), false);
+    if (!isOk(answer)) throw failureOf('check', answer, false);
+    const why = readCheckAnswer(answer.text);
+    if (why === undefined) throw new MarketplaceBusy('check: the answer is not one of Service Control');
+    return why;
+  }
+
+  private async hasEnded(route: Record<string, string>): Promise<boolean> {
+    const entitlement = await this.procurement.entitlement(route['entitlementId'] ?? '');
     return entitlement === null || entitlement.truth.state === 'ended';
   }
 
-  private call(method: 'check' | 'report', item: UsageWireItem, body: string, changes: boolean): Promise<ApiAnswer> {
-    const service = encodeURIComponent(item.route['serviceName'] ?? this.settings.serviceName);
+  private call(method: 'check' | 'report', route: Record<string, string>, body: string, changes: boolean): Promise<ApiAnswer> {
+    const service = encodeURIComponent(route['serviceName'] ?? this.settings.serviceName);
     return this.api.call({
       method: 'POST',
       url: `${withoutSlash(this.settings.serviceControlUrl)}/v1/services/${service}:${method}`,

@@ -51,7 +51,7 @@ export async function normalise(message: StoredInbound, procurement: Procurement
   if (told.providerId && told.providerId !== providerId) return noted(`it is of the provider ${told.providerId.slice(0, 100)}`);
   return told.about.kind === 'account'
     ? accountEvents(told, told.about.id, word, message, procurement, noted)
-    : [entitlementEvent(told, told.about.id, word, message, await procurement.entitlement(told.about.id))];
+    : [entitlementEvent(told, told.about.id, word, message, await procurement.entitlementWithBuyer(told.about.id))];
 }
 
 /** A pulled message is stored as it was published, a pushed one in its envelope. Only pulling sets the header. */
@@ -81,7 +81,7 @@ function entitlementEvent(
   if (!meaning) return noted('not a type we act on');
   if (!entitlement) {
     // Gone is normal some 60 days after the end; no other type can be borne out any more.
-    if (meaning.kind === 'ended') return { ...event, kind: 'ended', effectiveAt: event.occurredAt };
+    if (meaning.kind === 'ended') return { ...event, kind: 'ended', effectiveAt: event.occurredAt, deletedThere: true };
     return meaning.kind === 'data_deletion_due'
       ? { ...event, kind: 'data_deletion_due' }
       : noted('the marketplace knows no such entitlement');
@@ -96,6 +96,8 @@ function entitlementEvent(
       const change = changeOf(entitlement);
       return change ? { ...event, kind: 'change_requested', change } : noted('the pending change names no plan');
     }
+    case 'purchased':
+      return { ...event, kind: entitlement.truth.buyerReady ? 'buyer_ready' : 'purchased' };
     default:
       return { ...event, kind: meaning.kind };
   }
@@ -126,17 +128,23 @@ async function accountEvents(
   noted: (why: string) => FulfillmentEvent[],
 ): Promise<FulfillmentEvent[]> {
   const account = await procurement.account(accountId);
-  if (!account) return noted('the marketplace knows no such account');
+  const isReady = told.eventType === null || told.eventType === 'ACCOUNT_ACTIVE';
+  if (!account) {
+    // Announced and true: what we keep of the buyer goes. The documented message may come without a type.
+    if (told.eventType !== null && told.eventType !== 'ACCOUNT_DELETED') return noted('the marketplace knows no such account');
+    const [event] = noted('the account was deleted');
+    return [{ ...event!, kind: 'data_deletion_due', buyerAccountId: accountId }];
+  }
   const note = `${word}: ${account.state || 'no state'}, sign-up ${signUpOf(account) ?? 'not asked for'}`;
   const live = (await procurement.entitlementsOf(accountId)).filter((e) => e.truth.state !== 'ended');
   if (live.length === 0) return noted(note.slice(word.length + 2));
-  const isReady = told.eventType === null || told.eventType === 'ACCOUNT_ACTIVE';
+  const signedUp = signUpOf(account) === 'APPROVED';
   return live.map((e) => ({
-    kind: isReady && signUpOf(account) !== 'REJECTED' ? 'buyer_ready' : 'noted',
+    kind: isReady && signedUp ? 'buyer_ready' : 'noted',
     marketplace: 'gcp',
     externalSubscriptionId: e.id,
     occurredAt: e.updatedAt ?? told.updatedAt ?? message.receivedAt,
-    truth: e.truth,
+    truth: e.truth.state === 'pending_fulfillment' ? { ...e.truth, buyerReady: signedUp } : e.truth,
     note,
   }));
 }

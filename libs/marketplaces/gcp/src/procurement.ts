@@ -3,7 +3,7 @@ import type { Clock } from '#platform';
 import { type ApiAnswer, type ApiClient, failureOf, isOk } from './api-client.js';
 import { fieldsOf, jsonOf, lastSegment, listOf, textOf } from './liberal.js';
 import { type GcpSettings, TIMEOUTS_MS, withoutSlash } from './settings.js';
-import { type Account, accountOf, type Entitlement, entitlementOf } from './truth.js';
+import { type Account, accountOf, type Entitlement, entitlementOf, signUpOf } from './truth.js';
 
 const MAX_PAGES = 10_000;
 const PAGE_SIZE = '200';
@@ -30,6 +30,17 @@ export class Procurement {
     const entitlement = entitlementOf(raw, this.clock.now());
     if (!entitlement || entitlement.id !== id) throw new MarketplaceBusy('getEntitlement: the answer is no entitlement we can read');
     return entitlement;
+  }
+
+  /**
+   * The same with what its account says: a buyer who signed up for an earlier purchase is not asked again (contract gcp §1). A
+   * purchase that waits for a later day is provisioned when that comes.
+   */
+  async entitlementWithBuyer(entitlementId: string): Promise<Entitlement | null> {
+    const found = await this.entitlement(entitlementId);
+    if (!found?.accountId || found.truth.state !== 'pending_fulfillment') return found;
+    const buyerReady = signUpOf(await this.account(found.accountId)) === 'APPROVED';
+    return { ...found, truth: { ...found.truth, buyerReady } };
   }
 
   async account(accountId: string): Promise<Account | null> {

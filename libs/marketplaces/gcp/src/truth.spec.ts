@@ -136,7 +136,7 @@ describe('a message', () => {
   });
   const events = (body: unknown, read: Entitlement | null, more: Partial<Record<'account' | 'entitlementsOf', unknown>> = {}) => {
     const procurement = {
-      entitlement: async () => read,
+      entitlementWithBuyer: async () => read,
       account: async () => more.account ?? null,
       entitlementsOf: async () => more.entitlementsOf ?? [],
     } as unknown as Procurement;
@@ -213,16 +213,30 @@ describe('a message', () => {
 
   it('about an account is told of its live purchases, with or without a type', async () => {
     const account = { id: ACCOUNT, state: 'ACCOUNT_ACTIVE', approvals: [{ name: 'signup', state: 'PENDING' }] };
+    const approved = { ...account, approvals: [{ name: 'signup', state: 'APPROVED' }] };
+    const waits = entitlement({ state: 'ENTITLEMENT_ACTIVATION_REQUESTED' });
     for (const type of ['ACCOUNT_ACTIVE', undefined]) {
       const body = told(type, { entitlement: undefined, account: { id: ACCOUNT } });
-      expect(
-        await events(body, null, { account, entitlementsOf: [entitlement(), entitlement({ state: 'ENTITLEMENT_CANCELLED' })] }),
-      ).toMatchObject([{ kind: 'buyer_ready', externalSubscriptionId: ID }]);
+      const entitlementsOf = [waits, entitlement({ state: 'ENTITLEMENT_CANCELLED' })];
+      expect(await events(body, null, { account, entitlementsOf })).toMatchObject([
+        { kind: 'noted', externalSubscriptionId: ID, truth: { buyerReady: false } },
+      ]);
+      expect(await events(body, null, { account: approved, entitlementsOf })).toMatchObject([
+        { kind: 'buyer_ready', externalSubscriptionId: ID, truth: { buyerReady: true } },
+      ]);
       expect(await events(body, null, { account })).toMatchObject([{ kind: 'noted', externalSubscriptionId: '', truth: null }]);
     }
-    expect(await events(told('ACCOUNT_DELETED', { entitlement: undefined, account: { id: ACCOUNT } }), null)).toMatchObject([
-      { kind: 'noted', externalSubscriptionId: '' },
-    ]);
+    const gone = (type: string | undefined) => events(told(type, { entitlement: undefined, account: { id: ACCOUNT } }), null);
+    for (const type of ['ACCOUNT_DELETED', undefined])
+      expect(await gone(type)).toMatchObject([{ kind: 'data_deletion_due', externalSubscriptionId: '', buyerAccountId: ACCOUNT }]);
+    expect(await gone('ACCOUNT_ACTIVE')).toMatchObject([{ kind: 'noted', externalSubscriptionId: '' }]);
+    expect(
+      await events(told('ACCOUNT_DELETED', { entitlement: undefined, account: { id: ACCOUNT } }), null, {
+        account,
+        entitlementsOf: [waits],
+      }),
+      'but the account is there',
+    ).toMatchObject([{ kind: 'noted' }]);
   });
 
   it('that cannot be read is noted, never lost', async () => {

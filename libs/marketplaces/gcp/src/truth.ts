@@ -92,6 +92,8 @@ export function entitlementOf(raw: unknown, observedAt: Date): Entitlement | nul
       isTest: false,
       isFreeTrial: false,
       supersedes: null,
+      // Needed to report usage; it may come minutes or hours after the activation, without a message (contract gcp §2).
+      ...(state === 'ENTITLEMENT_ACTIVE' && usageReportingId === null ? { incomplete: true } : {}),
       refs,
       observedAt,
       version: updateTime,

@@ -3,11 +3,15 @@ import { uuidv5 } from '#platform';
 import type { components } from '../../../../openapi/generated/gcp-servicecontrol.js';
 import { billingMonthOf, monthCutOff } from './billing-month.js';
 import { instantOf, lastSegment, textOf } from './liberal.js';
+import type { TypeOf } from './metric-types.js';
 
 type Operation = components['schemas']['Operation'];
+type MetricValue = Operation['metricValueSets'][number]['metricValues'][number];
 
 const HOUR = 3_600_000;
 const MAX_INT64 = 2n ** 63n - 1n;
+/** Up to here a JSON number and a double hold every whole number. */
+const MAX_DOUBLE = 2n ** 53n;
 export const OPERATION_NAME = 'hourly-usage';
 
 /** How Google takes usage (contract gcp §4; money.md "The hour"). */
@@ -39,7 +43,7 @@ const BEFORE_END_MS = 1_000;
  * One operation for one metric, so that a bad metric spoils no other. Its id is made of what it reports, as Google suggests
  * where an idempotent id is wanted (contract gcp §4, dedupe).
  */
-export function buildUsageItem(input: UsageItemInput, serviceName: string): UsageWireItem {
+export function buildUsageItem(input: UsageItemInput, serviceName: string, typeOf: TypeOf): UsageWireItem {
   const wrong = (code: string, detail: string): never => {
     throw new MarketplaceRefusal(code, detail);
   };
@@ -53,6 +57,13 @@ export function buildUsageItem(input: UsageItemInput, serviceName: string): Usag
   // It may come only after the activation: the caller waits and builds again (money.md "Outcomes").
   if (!consumerId)
     return wrong('gcp.usage_reporting_id_missing', 'the marketplace has not given the usage reporting id of the purchase yet');
+
+  const type = typeOf(input.dimension);
+  if (type === null) return wrong('gcp.metric_types_unread', 'the types of the metrics have not been read yet');
+  if (type !== 'INT64' && type !== 'DOUBLE') return wrong('gcp.metric_type_unsupported', `the metric is of the type ${type}`);
+  if (type === 'DOUBLE' && BigInt(input.quantity) > MAX_DOUBLE)
+    return wrong('gcp.quantity_invalid', 'the quantity is larger than a double holds exactly');
+  const value: MetricValue = type === 'INT64' ? { int64Value: input.quantity } : { doubleValue: Number(input.quantity) };
 
   const ended = input.refs['state'] === 'ENTITLEMENT_CANCELLED';
   const last = ended
@@ -68,7 +79,7 @@ export function buildUsageItem(input: UsageItemInput, serviceName: string): Usag
     consumerId,
     startTime,
     endTime,
-    metricValueSets: [{ metricName: input.dimension, metricValues: [{ int64Value: input.quantity }] }],
+    metricValueSets: [{ metricName: input.dimension, metricValues: [value] }],
   };
   const route: GcpRoute = {
     serviceName,

@@ -14,6 +14,8 @@ export interface Blocked {
   code: string;
   detail: string;
   retryAfterMs: number;
+  /** Google wants us to stop serving until it is resolved (contract gcp §4, checkErrors). */
+  stopsService: boolean;
   /** Also answered for a purchase that has ended: then the usage before the end may still be reported. */ maybeEnded: boolean;
 }
 
@@ -25,6 +27,7 @@ const RETRY: Partial<Record<CheckErrorCode, number>> = {
   RESOURCE_EXHAUSTED: SOON_MS,
   SERVICE_NOT_ACTIVATED: 5 * MINUTE,
 };
+const STOPS: readonly string[] = ['BILLING_DISABLED', 'SERVICE_NOT_ACTIVATED', 'PROJECT_DELETED'] satisfies CheckErrorCode[];
 const MAYBE_ENDED: readonly string[] = [
   'SERVICE_NOT_ACTIVATED',
   'NOT_FOUND',
@@ -47,6 +50,7 @@ export function readCheckAnswer(text: string): Blocked | null | undefined {
     code: `gcp.${code.toLowerCase()}`,
     detail: textOf(first['detail']) ?? code,
     retryAfterMs: RETRY[code as CheckErrorCode] ?? (code.endsWith('_UNAVAILABLE') ? SOON_MS : LATER_MS),
+    stopsService: STOPS.includes(code),
     maybeEnded: MAYBE_ENDED.includes(code),
   };
 }
@@ -122,5 +126,6 @@ function refusedOf(item: UsageWireItem, status: Record<string, unknown>): UsageI
 /** Our own bytes: Google tells no quantity. */
 function quantityOf(item: UsageWireItem): string {
   const operation = jsonOf(item.body) as Operation;
-  return operation.metricValueSets[0]!.metricValues[0]!.int64Value;
+  const [value] = operation.metricValueSets[0]!.metricValues;
+  return value?.int64Value ?? String(value?.doubleValue);
 }

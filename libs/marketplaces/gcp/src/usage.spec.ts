@@ -22,7 +22,7 @@ const input = (change: Partial<UsageItemInput> = {}): UsageItemInput => ({
   refs,
   ...change,
 });
-const build = (change: Partial<UsageItemInput> = {}) => buildUsageItem(input(change), SERVICE);
+const build = (change: Partial<UsageItemInput> = {}, type: string | null = 'INT64') => buildUsageItem(input(change), SERVICE, () => type);
 const body = (change: Partial<UsageItemInput> = {}): Record<string, unknown> => JSON.parse(build(change).body) as Record<string, unknown>;
 
 describe('an operation', () => {
@@ -48,6 +48,19 @@ describe('an operation', () => {
       build({ startsAt: new Date('2026-03-08T08:00:01Z') }),
     ];
     expect(new Set([build(), ...others].map((i) => i.wireKey)).size).toBe(5);
+  });
+
+  it('has the kind of value that the live configuration gives its metric, and waits until that is read', () => {
+    const value = (type: string | null, quantity = '150') =>
+      (JSON.parse(build({ quantity }, type).body) as { metricValueSets: { metricValues: unknown[] }[] }).metricValueSets[0]!.metricValues;
+    expect(value('INT64')).toEqual([{ int64Value: '150' }]);
+    expect(value('DOUBLE')).toEqual([{ doubleValue: 150 }]);
+    expect(() => value(null)).toThrow(/metric_types_unread/);
+    expect(() => value('DISTRIBUTION')).toThrow(/metric_type_unsupported/);
+    expect(value('DOUBLE', '9007199254740992')).toEqual([{ doubleValue: 9_007_199_254_740_992 }]);
+    expect(() => value('DOUBLE', '9007199254740993'), 'a double has not this number').toThrow(/quantity_invalid/);
+    const item = build({}, 'DOUBLE');
+    expect(readReportAnswer([item], '{}')).toMatchObject([{ outcome: 'accepted', acceptedQuantity: '150' }]);
   });
 
   it('keeps every digit of the largest number', () => {

@@ -69,7 +69,7 @@ describe('a purchase on Google Cloud', () => {
       { kind: 'purchased', truth: { state: 'pending_fulfillment' } },
     ]);
     expect(await sandbox.adapter.normalise(sandbox.stored(account))).toMatchObject([
-      { kind: 'buyer_ready', externalSubscriptionId: entitlementId },
+      { kind: 'noted', externalSubscriptionId: entitlementId, truth: { buyerReady: false } },
     ]);
   });
 

@@ -101,6 +101,7 @@ class Outcome {
       case 'expired':
         return this.item.unsure ? this.unknown('expired') : this.lost('expired', 'expired', 'expired', o.detail);
       case 'deferred':
+        if (o.serviceBlocked && this.item.last_code !== o.code) await this.reportBlocked();
         return this.wait(this.item.unsure ? 'unknown' : 'deferred', o.code, o.retryAfterMs);
       case 'busy':
         return this.wait(this.item.unsure ? 'unknown' : 'pending', 'busy', o.retryAfterMs ?? this.backOff());
@@ -210,6 +211,12 @@ class Outcome {
       [this.item.item_id, state, code, at],
     );
     if (ms === null) await raiseFindings(this.tx, this.deps.clock, [unknownFinding(this.item, code)]);
+  }
+
+  /** Whether the buyer may be served at all is asked on a lane of its own, once for each new refusal. */
+  private async reportBlocked(): Promise<void> {
+    const { subscription_id: subscriptionId } = this.item;
+    await this.deps.tasks.publish(this.tx, { type: 'usage.blocked', lane: `service:${subscriptionId}`, payload: { subscriptionId } });
   }
 
   private backOff(): number {

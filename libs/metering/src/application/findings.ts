@@ -50,6 +50,19 @@ export interface NewFinding {
   evidence: Record<string, unknown>;
 }
 
+/** The marketplace does not take our credentials: nothing of it goes on until they are mended. One a marketplace and day. */
+export const credentialsRefused = (marketplace: string, now: Date, detail: string): NewFinding => ({
+  kind: 'secret_expiring',
+  dedupeKey: `credentials_refused:${marketplace}:${now.toISOString().slice(0, 10)}`,
+  deadline: now,
+  evidence: {
+    marketplace,
+    what: 'the marketplace refuses our credentials',
+    detail: detail.slice(0, 500),
+    remedy: `berth doctor ${marketplace}`,
+  },
+});
+
 /** Raises each finding once; answers how many are new. */
 export async function raiseFindings(tx: Tx, clock: Clock, findings: NewFinding[]): Promise<number> {
   if (findings.length === 0) return 0;

@@ -7,7 +7,7 @@ import { tryBuild } from '../infra/write-closings.js';
 import { applyOutcomes, OPEN_ITEM, unknownFinding, type AttemptOutcome, type OpenItem } from './apply-outcomes.js';
 import type { MeteringDeps } from './deps.js';
 import { expireItems } from './expire-items.js';
-import { raiseFindings } from './findings.js';
+import { credentialsRefused, raiseFindings } from './findings.js';
 import { settleClosing } from './settle.js';
 
 const DEFAULT_LEASE_MS = 60_000;
@@ -48,6 +48,11 @@ export class SubmitDue {
 
   private async sendAll(marketplace: Marketplace): Promise<number> {
     let done = 0;
+    // Without it items wait unbuilt, which loses nothing.
+    await this.deps.marketplaces
+      .get(marketplace)
+      .prepareUsage?.()
+      .catch((error: unknown) => this.deps.logger.warn({ marketplace, err: errorText(error) }, 'what usage items need could not be read'));
     for (let n = 0; n < BATCHES_PER_PASS; n++) {
       const batch = await this.deps.db.ops((tx) => this.claim(tx, marketplace));
       if (batch === null) break;
@@ -163,6 +168,7 @@ export class SubmitDue {
     const adapter = this.deps.marketplaces.get(batch[0]!.marketplace);
     let outcomes: AttemptOutcome[];
     let call: { state: 'ok' | 'refused' | 'unknown'; outcome: unknown };
+    let aboutUs: string | null = null;
     try {
       const answers = await adapter.submitUsage(batch.map((b) => b.wire));
       outcomes = batch.map(
@@ -180,6 +186,7 @@ export class SubmitDue {
         !(error.httpStatus !== undefined && (ABOUT_US.has(error.httpStatus) || error.httpStatus >= 500))
       )
         return this.refused(batch, error);
+      if (error instanceof MarketplaceRefusal && ABOUT_US.has(error.httpStatus ?? 0)) aboutUs = error.message;
       outcomes = batch.map((b) => failure(b.itemId, error));
       call = { state: outcomes[0]!.outcome === 'unknown' ? 'unknown' : 'refused', outcome: { error: errorText(error) } };
       this.deps.logger.warn(
@@ -190,6 +197,8 @@ export class SubmitDue {
     await this.deps.db.ops(async (tx) => {
       await this.deps.calls.end(batch[0]!.callId, call.state, call.outcome, tx);
       await applyOutcomes(tx, this.deps, batch, outcomes);
+      if (aboutUs !== null)
+        await raiseFindings(tx, this.deps.clock, [credentialsRefused(adapter.marketplace, this.deps.clock.now(), aboutUs)]);
     });
   }
 

@@ -35,6 +35,7 @@ const schema = z.object({
   AZURE_CLIENT_SECRET: z.string().optional(),
   /** When the client secret ends, as Entra shows it: no API of the marketplace tells. For reminders only. */
   AZURE_CLIENT_SECRET_EXPIRES: z.iso.date().optional(),
+  AZURE_REINSTATE: z.enum(['notice', 'patch']).default('notice'),
   GCP_PROVIDER_ID: z.string().optional(),
   GCP_PROJECT_ID: z.string().optional(),
   GCP_SUBSCRIPTION: z.string().optional(),
@@ -42,6 +43,7 @@ const schema = z.object({
   GCP_AUDIENCES: z.string().optional(),
   GCP_PROCUREMENT_URL: url.default('https://cloudcommerceprocurement.googleapis.com'),
   GCP_SERVICE_CONTROL_URL: url.default('https://servicecontrol.googleapis.com'),
+  GCP_SERVICE_MANAGEMENT_URL: url.default('https://servicemanagement.googleapis.com'),
   GCP_SIGNUP_KEYS_URL: url.default('https://www.googleapis.com/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com'),
   /** Google's keys of OIDC tokens (push), as a map of certificates. */
   GCP_OIDC_KEYS_URL: url.default('https://www.googleapis.com/oauth2/v1/certs'),
@@ -81,6 +83,8 @@ export interface BerthConfig {
     clientSecret: string;
     /** A day (UTC) or null where nobody wrote it down. */
     clientSecretExpires: string | null;
+    /** Whether a reinstatement waits for our word (ADR 0014). */
+    reinstate: 'notice' | 'patch';
   } | null;
   gcp: {
     providerId: string;
@@ -90,6 +94,7 @@ export interface BerthConfig {
     audiences: string[];
     procurementUrl: string;
     serviceControlUrl: string;
+    serviceManagementUrl: string;
     signUpKeysUrl: string;
     pubsubEndpoint: string | null;
     /** Set where Pub/Sub pushes to `/webhooks/gcp/pubsub`; then nothing is pulled. */
@@ -147,6 +152,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
             clientId: e.AZURE_CLIENT_ID,
             clientSecret: e.AZURE_CLIENT_SECRET,
             clientSecretExpires: e.AZURE_CLIENT_SECRET_EXPIRES ?? null,
+            reinstate: e.AZURE_REINSTATE,
           }
         : null,
     gcp: gcpOf(e, given, sandbox),
@@ -173,6 +179,7 @@ function gcpOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['
     audiences: list(e.GCP_AUDIENCES),
     procurementUrl: at('GCP_PROCUREMENT_URL', e.GCP_PROCUREMENT_URL, '/procurement'),
     serviceControlUrl: at('GCP_SERVICE_CONTROL_URL', e.GCP_SERVICE_CONTROL_URL, '/servicecontrol'),
+    serviceManagementUrl: at('GCP_SERVICE_MANAGEMENT_URL', e.GCP_SERVICE_MANAGEMENT_URL, '/servicemanagement'),
     signUpKeysUrl: at(
       'GCP_SIGNUP_KEYS_URL',
       e.GCP_SIGNUP_KEYS_URL,
@@ -200,6 +207,7 @@ const ENDPOINTS = [
   'AZURE_AUTHORITY_URL',
   'GCP_PROCUREMENT_URL',
   'GCP_SERVICE_CONTROL_URL',
+  'GCP_SERVICE_MANAGEMENT_URL',
   'GCP_SIGNUP_KEYS_URL',
   'GCP_OIDC_KEYS_URL',
   'GCP_PUBSUB_ENDPOINT',

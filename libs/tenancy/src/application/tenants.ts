@@ -70,6 +70,24 @@ export class Tenants {
     return toTenant(row);
   }
 
+  /**
+   * A tenant whose last purchase was deleted with its buyer: name, slug and contact become pseudonyms made of our own id, and his
+   * keys end. Id and region stay, because usage and money are kept under them. Idempotent.
+   */
+  async erase(tx: Tx, tenantId: string): Promise<void> {
+    const now = this.clock.now();
+    const pseudonym = `gone-${tenantId.replaceAll('-', '').slice(0, 24)}`;
+    await tx.query(
+      `update tenants set display_name = $2, slug = $2, contact = null, state = 'closed', erased_at = $3, updated_at = $3 where tenant_id = $1 and erased_at is null`,
+      [tenantId, pseudonym, now],
+    );
+    await tx.query(`update api_keys set revoked_at = $2, name = $3 where tenant_id = $1 and revoked_at is null`, [
+      tenantId,
+      now,
+      pseudonym,
+    ]);
+  }
+
   private seal(contact: Contact): string {
     return this.sealer.seal(JSON.stringify(contact), 'tenant.contact');
   }

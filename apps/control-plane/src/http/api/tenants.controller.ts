@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiOperation, ApiQuery, ApiResponse, ApiTags } from '@ne
 import { z } from 'zod';
 import { DATABASE, fromPublicId, ProblemError, toPublicId, type Database } from '#platform';
 import { Audit, Keys, Tenants, type Principal } from '#tenancy';
-import { getSubscription, listEntitlements, listQuotas, listSubscriptions } from '#entitlements';
+import { getSubscription, listEntitlements, listQuotas, listSubscriptions, withAdvisory, type SubscriptionRow } from '#entitlements';
 import { Allow } from '../support/auth.guard.js';
 import { Caller, scoped } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
@@ -66,7 +66,10 @@ export class TenantsController {
   @ApiOperation({ operationId: 'listSubscriptions', summary: 'Purchases' })
   async listSubscriptions(@Caller() caller: Principal, @Query() query: unknown): Promise<unknown> {
     const q = readPage(query);
-    return pageOf(await scoped(this.db, caller, (tx) => listSubscriptions(tx, q)), subscriptionView);
+    return this.flagged(
+      caller,
+      pageOf(await scoped(this.db, caller, (tx) => listSubscriptions(tx, q)), (row) => row),
+    );
   }
 
   @Get('subscriptions/:id')
@@ -75,7 +78,25 @@ export class TenantsController {
   async getSubscription(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
     const row = await scoped(this.db, caller, (tx) => getSubscription(tx, fromPublicId('sub', id)));
     if (!row) throw new ProblemError('not_found', 'subscription.not_found', 'There is no such subscription, or it is not yours.');
-    return subscriptionView(row);
+    return (await this.flagged(caller, { items: [row], nextCursor: null })).items[0];
+  }
+
+  /** Operators see what a marketplace suspects of a buyer; the buyer does not. */
+  private async flagged(
+    caller: Principal,
+    page: { items: SubscriptionRow[]; nextCursor: string | null },
+  ): Promise<{ items: unknown[]; nextCursor: string | null }> {
+    if (caller.kind !== 'operator') return { ...page, items: page.items.map(subscriptionView) };
+    const warned = await this.db.ops((tx) =>
+      withAdvisory(
+        tx,
+        page.items.map((s) => s.subscription_id),
+      ),
+    );
+    return {
+      ...page,
+      items: page.items.map((s) => ({ ...subscriptionView(s), flags: warned.has(s.subscription_id) ? ['advisory'] : [] })),
+    };
   }
 
   @Get('subscriptions/:id/timeline')

@@ -70,7 +70,7 @@ describe('a message of SNS', () => {
     },
   );
 
-  it('with a subject, and one that asks for confirmation, are signed over their own fields', async () => {
+  it('with a subject, and one that asks for confirmation, are signed over their own fields [AW-70]', async () => {
     const { verify } = bench();
     expect(await verify(body({ Subject: 'news' }))).toMatchObject({ ok: true });
     const confirmation = { Type: 'SubscriptionConfirmation', Token: 't-1', SubscribeURL: 'https://sns.us-east-1.amazonaws.com/?Action=x' };
@@ -78,7 +78,7 @@ describe('a message of SNS', () => {
     expect(await verify(body(confirmation, { forge: { Token: 't-2' } }))).toMatchObject({ code: 'aws.sns_signature' });
   });
 
-  it.each(['Message', 'MessageId', 'Timestamp', 'Subject'])('with another %s than was signed is refused', async (field) => {
+  it.each(['Message', 'MessageId', 'Timestamp', 'Subject'])('with another %s than was signed is refused [AW-70]', async (field) => {
     expect(await bench().verify(body({}, { forge: { [field]: 'forged' } }))).toMatchObject({
       ok: false,
       status: 403,
@@ -86,7 +86,7 @@ describe('a message of SNS', () => {
     });
   });
 
-  it('signed by a wrong key, or in another version than it says, is refused', async () => {
+  it('signed by a wrong key, or in another version than it says, is refused [AW-70]', async () => {
     const { verify } = bench();
     expect(await verify(body({}, { key: stranger }))).toMatchObject({ code: 'aws.sns_signature' });
     expect(await verify(body({ SignatureVersion: '1' }, { forge: { SignatureVersion: '2' } }))).toMatchObject({
@@ -95,7 +95,7 @@ describe('a message of SNS', () => {
     expect(await verify(body({}, { forge: { SignatureVersion: '3' } }))).toMatchObject({ code: 'aws.sns_signature_version' });
   });
 
-  it('of a topic that is not ours is refused before anything is fetched', async () => {
+  it('of a topic that is not ours is refused before anything is fetched [AW-71]', async () => {
     const { verify, asked } = bench();
     for (const TopicArn of [`${TOPIC}x`, TOPIC.replace('287250355862', '111122223333'), TOPIC.replace('us-east-1', 'us-west-2'), 'none'])
       expect(await verify(body({ TopicArn })), TopicArn).toMatchObject({ ok: false, code: 'aws.sns_topic_not_for_us' });
@@ -117,7 +117,7 @@ describe('a message of SNS', () => {
     'https://sns.us-east-1.amazonaws.com/SimpleNotificationService-..%2fevil.pem',
     'https://sns.us-east-1.amazonaws.com/evil.pem',
     '//sns.us-east-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem',
-  ])('whose certificate is at %s is refused, with nothing fetched', async (SigningCertURL) => {
+  ])('whose certificate is at %s is refused, with nothing fetched [AW-72]', async (SigningCertURL) => {
     const { verify, asked } = bench();
     expect(await verify(body({ SigningCertURL }))).toMatchObject({ ok: false, status: 403, code: 'aws.sns_certificate_url' });
     expect(asked).toEqual([]);
@@ -129,11 +129,11 @@ describe('a message of SNS', () => {
     ['is made out to somebody else', pem(keys, -DAY, DAY, 'evil.test')],
     ['is a wildcard', pem(keys, -DAY, DAY, '*.amazonaws.com')],
     ['is none', 'not a certificate'],
-  ])('whose certificate %s is refused', async (_what, text) => {
+  ])('whose certificate %s is refused [AW-72]', async (_what, text) => {
     expect(await bench({ status: 200, text }).verify(body())).toMatchObject({ ok: false, code: 'aws.sns_certificate' });
   });
 
-  it('whose certificate is a redirect or missing is refused, and that answer is not kept', async () => {
+  it('whose certificate is a redirect or missing is refused, and that answer is not kept [AW-72]', async () => {
     let served: Served = { status: 302, text: pem() };
     const { verify, asked } = bench(() => served);
     expect(await verify(body())).toMatchObject({ code: 'aws.sns_certificate' });
@@ -144,7 +144,7 @@ describe('a message of SNS', () => {
     expect(asked).toHaveLength(3);
   });
 
-  it('is asked for again where the certificate cannot be had just now; a private address is refused', async () => {
+  it('is asked for again where the certificate cannot be had just now; a private address is refused [AW-72]', async () => {
     await expect(bench({ status: 503, text: '' }).verify(body())).rejects.toBeInstanceOf(MarketplaceBusy);
     await expect(bench(new HttpTransportError('http.timeout', 'late', true)).verify(body())).rejects.toBeInstanceOf(MarketplaceBusy);
     expect(await bench(new HttpTransportError('http.not_allowed', 'private', false)).verify(body())).toMatchObject({

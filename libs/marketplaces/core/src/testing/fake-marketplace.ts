@@ -47,7 +47,7 @@ export interface FakePurchaseInput {
 }
 
 /** `lost`: done, but the answer never arrives. The others happen before anything is done. */
-export type FakeFault = 'lost' | 'busy' | 'refused' | 'unknown';
+export type FakeFault = 'lost' | 'busy' | 'refused' | 'unauthorised' | 'unknown';
 export type FakeOperation =
   | 'startPublisherChange'
   | 'normalise'
@@ -468,6 +468,8 @@ export class FakeMarketplace implements MarketplaceAdapter {
     const found = index < 0 ? undefined : this.faults.splice(index, 1)[0];
     if (found?.fault === 'busy') throw new MarketplaceBusy(`${operation}: busy`, found.retryAfterMs);
     if (found?.fault === 'refused') throw new MarketplaceRefusal('fake.refused', `${operation}: refused`);
+    if (found?.fault === 'unauthorised')
+      throw new MarketplaceRefusal(`${this.marketplace}.unauthorised`, `${operation}: the secret is not taken`, 401);
     if (found?.fault === 'unknown') throw new MarketplaceUnknown(`${operation}: no answer`);
     this.calls.push({ operation, subject });
     const result = work();

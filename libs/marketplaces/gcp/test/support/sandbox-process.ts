@@ -60,6 +60,7 @@ export class GcpSandbox {
     });
     const sandbox = new GcpSandbox(ready.url, ready.pubsub, child);
     if (Object.keys(settings).length > 0) await sandbox.control('PUT', '/settings', { gcp: settings });
+    await sandbox.adapter.prepareUsage();
     if (pull) sandbox.pulling = await sandbox.adapter.pull!(async (message) => void sandbox.pulled.push(message));
     return sandbox;
   }
@@ -74,6 +75,7 @@ export class GcpSandbox {
         audiences: ['harbor-storage.example'],
         procurementUrl: `${this.url}/gcp/procurement`,
         serviceControlUrl: `${this.url}/gcp/servicecontrol`,
+        serviceManagementUrl: `${this.url}/gcp/servicemanagement`,
         signUpKeysUrl: `${this.url}/gcp/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com`,
         pubsubEndpoint: this.pubsub,
         push: null,

@@ -1,0 +1,22 @@
+import type { Tx } from '#platform';
+import type { ProcessContext } from './context.js';
+
+/** Milliseconds of business time until the first look. */
+export const FIRST_LOOK_MS = 60_000;
+
+/**
+ * A purchase in force of which the marketplace still owes us something that it tells by no message (Google's usage reporting id,
+ * contract gcp §2): it is read again, first after a minute, later once an hour. Nothing is owed where nothing is measured.
+ */
+export async function awaitMissing(p: ProcessContext, tx: Tx, subscriptionId: string): Promise<void> {
+  const record = await p.subscriptions.get(tx, subscriptionId);
+  if (!record.truth.incomplete || record.truth.state !== 'active' || !record.planVersionId) return;
+  if ((await p.catalog.get(tx, record.planVersionId)).meters.length === 0) return;
+  await p.tasks.enqueue(tx, {
+    lane: `missing:${subscriptionId}`,
+    handler: 'purchase.complete',
+    payload: { subscriptionId },
+    runAt: new Date(p.clock.now().getTime() + FIRST_LOOK_MS),
+    dedupeKey: `purchase.complete:${subscriptionId}`,
+  });
+}

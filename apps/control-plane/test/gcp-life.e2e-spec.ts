@@ -1,0 +1,109 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Google, type Bought } from './support/google.js';
+import { House, until } from './support/house.js';
+
+const house = new House();
+const google = new Google(house);
+const buyer = `Kelp Works ${randomUUID().slice(0, 8)}`;
+let first: Bought;
+
+beforeAll(async () => {
+  await house.start();
+  first = await google.buy({ buyer });
+  await google.serve(first, 'Kelp Works');
+}, 90_000);
+afterAll(() => house.stop(), 30_000);
+
+const becomes = (bought: Bought, state: string): Promise<Record<string, unknown> | undefined> =>
+  until(
+    () => house.subscriptionOf(bought.entitlementId),
+    (s) => s?.['state'] === state,
+    60_000,
+  );
+const act = (bought: Bought, action: string) => house.shop('POST', `/gcp/entitlements/${bought.entitlementId}/${action}`);
+const advance = async (seconds: number): Promise<void> => {
+  const answer = await house.shop('POST', '/clock/advance', { seconds, stepSeconds: Math.min(seconds, 3_600) });
+  expect(answer.status).toBe(200);
+};
+/** A comparison with Google's list, from wish to end. */
+async function compare(): Promise<void> {
+  const { json, status, text } = await house.api('POST', '/marketplaces/gcp/drift-runs');
+  expect(status, text).toBe(202);
+  await until(
+    async () => (await house.api('GET', `/marketplaces/gcp/drift-runs/${String(json['id'])}`)).json['state'],
+    (state) => state === 'completed' || state === 'failed',
+  );
+}
+
+describe('a buyer of Google Cloud', () => {
+  it('who has signed up before is served from the event alone, and the sweep serves him where that was lost', async () => {
+    const second = await google.buy({ buyer });
+    expect(second.accountId).toBe(first.accountId);
+    const served = await becomes(second, 'active');
+    const tenants = await house.list('tenants');
+    const mine = tenants.find((t) => t['id'] === served!['tenantId']);
+    expect(mine).toMatchObject({ displayName: 'Kelp Works' });
+    expect(served!['tenantId']).not.toBe((await house.subscriptionOf(first.entitlementId))['tenantId']);
+
+    await house.shop('POST', '/faults', { marketplace: 'gcp', operation: 'ENTITLEMENT_CREATION_REQUESTED', kind: 'hold_event' });
+    const lost = await google.buy({ buyer });
+    await google.drained();
+    expect(await house.subscriptionOf(lost.entitlementId)).toBeUndefined();
+    await advance(1_200);
+    await compare();
+    await becomes(lost, 'active');
+  }, 120_000);
+
+  it('whose approval is taken back without a message is approved again by the sweep', async () => {
+    const reset = await google.buy();
+    await google.serve(reset, 'Reset Works');
+    await house.shop('POST', `/gcp/accounts/${reset.accountId}/unapprove`);
+    await advance(1_200);
+    await compare();
+    await until(
+      async () => (await house.shop('GET', `/gcp/entitlements/${reset.entitlementId}`)).json['account'] as { signUp: string },
+      (account) => account.signUp === 'APPROVED',
+    );
+  }, 120_000);
+
+  it('whose billing is disabled is not served until it is enabled again', async () => {
+    await advance(1_200);
+    await act(first, 'billing-disable');
+    await advance(1_200);
+    await compare();
+    expect(await becomes(first, 'suspended')).toMatchObject({ suspendedSource: 'service_check' });
+    await until(
+      () => house.list('placements'),
+      (all) => all.some((p) => p['phase'] === 'suspended' || p['state'] === 'suspended'),
+    );
+    await act(first, 'billing-enable');
+    await advance(600);
+    expect(await becomes(first, 'active')).toMatchObject({ suspendedSource: null });
+  }, 120_000);
+
+  it('who is deleted takes his data along; what proves the bill stays under a pseudonym', async () => {
+    const one = await google.buy();
+    const served = await google.serve(one, 'Ephemeral Works');
+    const name = `/tenants/${String(served['tenantId'])}`;
+    expect((await house.api('GET', name)).json).toMatchObject({ displayName: 'Ephemeral Works' });
+    await house.shop('POST', `/gcp/accounts/${one.accountId}/delete`);
+    await becomes(one, 'closing');
+    await advance(6 * 3_600);
+    await becomes(one, 'cancelled');
+    await advance(900);
+    const tenant = await until(
+      async () => (await house.api('GET', name)).json,
+      (t) => t['displayName'] !== 'Ephemeral Works',
+      60_000,
+    );
+    expect(tenant).toMatchObject({ displayName: expect.stringMatching(/^gone-/) });
+    for (const list of ['tenants', 'subscriptions', 'inbound-events', 'placements'])
+      expect(JSON.stringify(await house.list(list)), list).not.toMatch(/ephemeral/i);
+    expect(JSON.stringify(await house.list('subscriptions'))).not.toContain(one.accountId);
+    expect(await house.subscriptionOf(one.entitlementId), 'the purchase itself is evidence').toMatchObject({ state: 'cancelled' });
+    const [message] = (await house.list('inbound-events')).filter((e) => String(e['naturalKey']).includes('ACCOUNT_DELETED'));
+    expect(message).toMatchObject({ state: 'processed' });
+    expect(await becomes(first, 'active')).toBeDefined();
+  }, 180_000);
+});

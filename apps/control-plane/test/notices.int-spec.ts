@@ -1,0 +1,139 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { listNotices, listRenewals, subscriptionIdOf, withAdvisory, type NoticeRow } from '#entitlements';
+import { AwsFlows, PRODUCT } from './support/aws-flows.js';
+
+const at = (time: string): Date => new Date(`2026-03-10T${time}:00Z`);
+const START = at('10:00');
+
+/** Contract aws §4.1: events that people must see or answer, and that change nothing of the purchase. */
+describe('what AWS tells people', () => {
+  let f: AwsFlows;
+  const licence = `l-${randomBytes(16).toString('hex')}`;
+  const agreement = `agmt-${randomUUID()}`;
+  const accountId = '123456789012';
+  beforeEach(async () => {
+    f = await AwsFlows.open(START);
+  });
+  afterEach(() => f?.close());
+
+  const tell = (type: string, time: Date, detail: object): Promise<unknown> =>
+    f.event({
+      version: '0',
+      id: randomUUID(),
+      'detail-type': type,
+      source: 'aws.agreement-marketplace',
+      time,
+      detail: {
+        acceptor: { accountId },
+        proposer: { accountId: '999900001111' },
+        offer: { id: 'offer-x' },
+        agreement: { id: agreement },
+        ...detail,
+      },
+    });
+  const serve = async (): Promise<string> => {
+    await tell('License Updated - Manufacturer', START, {
+      product: { code: PRODUCT, id: 'prod-x' },
+      license: { arn: `aws:license-manager:us-east-1:294400000000:${licence}` },
+    });
+    await f.until(START);
+    await f.register(licence, accountId);
+    await f.until(at('10:01'));
+    expect((await f.get(licence)).state).toBe('active');
+    return subscriptionIdOf('aws', licence);
+  };
+  const notices = (kind: NoticeRow['kind'] | null = null, state: 'open' | 'closed' | null = null): Promise<NoticeRow[]> =>
+    f.ops(async (tx) => (await listNotices(tx, { kind, state, subscriptionId: null }, { limit: 50, after: null })).items);
+  const request = (word: string, time: Date, id = 'acr-1'): Promise<unknown> =>
+    tell(`Agreement Cancellation Request ${word} - Proposer`, time, {
+      agreementCancellationRequest: { id, reasonCode: 'OTHER', reasonMessage: 'a move', statusCode: word, createdAt: at('10:00') },
+    });
+
+  it('a warning about a buyer is a flag, service goes on, and the all-clear takes it away [AW-22]', async () => {
+    const id = await serve();
+    await tell('Purchase Agreement Advisory Issued - Manufacturer', at('11:00'), { advisory: { issuedAt: at('11:00') } });
+    await f.until(at('11:01'));
+    expect(await f.ops((tx) => withAdvisory(tx, [id]))).toEqual(new Set([id]));
+    expect((await f.get(licence)).state).toBe('active');
+    await tell('Purchase Agreement Advisory Resolved - Manufacturer', at('12:00'), { advisory: { resolvedAt: at('12:00') } });
+    await f.until(at('12:01'));
+    expect(await f.ops((tx) => withAdvisory(tx, [id]))).toEqual(new Set());
+    expect(await notices('advisory')).toMatchObject([{ state: 'closed', status: 'Resolved', subscription_id: id }]);
+  });
+
+  it('a request to cancel waits in a queue until AWS approves it by itself after seven days [AW-23]', async () => {
+    const id = await serve();
+    await request('Pending Approval', at('10:30'));
+    await f.until(at('10:31'));
+    expect(await notices('cancellation_request', 'open')).toMatchObject([
+      {
+        external_id: 'acr-1',
+        subscription_id: id,
+        due_at: new Date('2026-03-17T10:00:00Z'),
+        detail: { reasonCode: 'OTHER', reasonMessage: 'a move' },
+      },
+    ]);
+    expect((await f.get(licence)).state).toBe('active');
+    await request('Rejected', at('11:00'));
+    await f.until(at('11:01'));
+    expect(await notices('cancellation_request', 'open')).toEqual([]);
+  });
+
+  it('the newest word holds, in whatever order they come, and once more changes nothing', async () => {
+    await serve();
+    await request('Approved', at('12:00'));
+    await request('Pending Approval', at('10:30'));
+    await request('Approved', at('12:00'));
+    // Two words of one instant: what closes it holds.
+    await request('Pending Approval', at('13:00'), 'acr-2');
+    await request('Cancelled', at('13:00'), 'acr-2');
+    await request('Cancelled', at('14:00'), 'acr-3');
+    await request('Pending Approval', at('14:00'), 'acr-3');
+    await f.until(at('14:01'));
+    expect((await notices('cancellation_request')).map((n) => [n.external_id, n.status]).sort()).toEqual([
+      ['acr-1', 'Approved'],
+      ['acr-2', 'Cancelled'],
+      ['acr-3', 'Cancelled'],
+    ]);
+  });
+
+  it('what is said of an agreement before its licence is known finds its purchase later', async () => {
+    await request('Pending Approval', at('10:00'));
+    await f.until(at('10:00'));
+    expect(await notices()).toMatchObject([{ subscription_id: null, external_ref: agreement, state: 'open' }]);
+    const id = await serve();
+    expect(await notices()).toMatchObject([{ subscription_id: id }]);
+  });
+
+  it('renewals stand in a calendar with what was announced, and leave it with their agreement [AW-24]', async () => {
+    const id = await serve();
+    const endTime = new Date('2026-05-01T00:00:00Z');
+    await tell('Purchase Agreement Amended - Proposer', at('10:10'), {
+      agreement: { id: agreement, intent: 'AMEND', status: 'ACTIVE', endTime, autoRenewalEnabled: true },
+    });
+    await tell('Purchase Agreement Ending - Proposer', at('10:20'), { agreement: { id: agreement, endTime } });
+    await f.until(at('10:30'));
+    const calendar = (days: number) =>
+      f.ops((tx) => listRenewals(tx, { from: f.clock.now(), to: new Date(f.clock.now().getTime() + days * 86_400_000), limit: 10 }));
+    expect(await calendar(30)).toEqual([]);
+    expect(await calendar(90)).toMatchObject([{ subscription_id: id, term_ends_at: endTime, ends_at: null, announced: 'Ending' }]);
+    await tell('Purchase Agreement Ended - Proposer', at('11:00'), { agreement: { id: agreement, status: 'CANCELLED' } });
+    await f.until(at('11:01'));
+    expect(await notices('renewal', 'open')).toEqual([]);
+    expect(await calendar(90)).toEqual([]);
+  });
+
+  it('a correction of a bill that failed stays open for a person [AW-25]', async () => {
+    await serve();
+    const adjusted = (word: string, id: string) =>
+      tell(`Purchase Agreement Billing Adjustment ${word} - Proposer`, at('10:40'), { billingAdjustment: { id, amount: '12.00' } });
+    await adjusted('Failed', 'adj-1');
+    await adjusted('Completed', 'adj-2');
+    await f.until(at('10:41'));
+    expect((await notices('billing_adjustment')).map((n) => [n.external_id, n.state]).sort()).toEqual([
+      ['adj-1', 'open'],
+      ['adj-2', 'closed'],
+    ]);
+  });
+});

@@ -1,0 +1,60 @@
+import type { MarketplaceNotice, NoticeKind } from '#marketplaces/core';
+import type { Envelope } from './envelope.js';
+import { dateOf, type Fields, fieldsOf, instantTextOf, textOf } from './liberal.js';
+
+/** An unanswered request for cancellation is approved by AWS after this (contract aws §4.1). */
+const AUTO_APPROVED_MS = 7 * 86_400_000;
+
+const MATTERS: [prefix: string, kind: NoticeKind][] = [
+  ['Purchase Agreement Advisory ', 'advisory'],
+  ['Agreement Cancellation Request ', 'cancellation_request'],
+  ['Purchase Agreement Renewal ', 'renewal'],
+  ['Purchase Agreement Ending', 'renewal'],
+  ['Purchase Agreement Billing Adjustment ', 'billing_adjustment'],
+  ['Spend ', 'spend'],
+];
+
+/** What is open until the last word on it has come. */
+const OPEN = new Set(['Issued', 'Pending Approval', 'Ending', 'Upcoming', 'Terms Finalized', 'Threshold Reached', 'Failed', 'Vet Failed']);
+
+/** Events for people (contract aws §4.1): advisories, cancellation requests, renewals, adjustments. Null for all others. */
+export function noticeOf(event: Envelope): MarketplaceNotice | null {
+  const { eventName, detail } = event;
+  const agreement = fieldsOf(detail['agreement']);
+  const ofAgreement = textOf(agreement['id']) ?? event.id;
+  // An agreement that has ended renews no more.
+  if (eventName === 'Purchase Agreement Ended')
+    return {
+      kind: 'renewal',
+      externalId: ofAgreement,
+      state: 'closed',
+      status: textOf(agreement['status']) ?? 'ended',
+      dueAt: null,
+      detail: {},
+    };
+  const matter = MATTERS.find(([prefix]) => eventName.startsWith(prefix));
+  if (!matter) return null;
+  const [prefix, kind] = matter;
+  const status = eventName.slice(prefix.length).trim() || 'Ending';
+  const request = fieldsOf(detail['agreementCancellationRequest']);
+  const adjustment = fieldsOf(detail['billingAdjustment']);
+  const state = OPEN.has(status) ? 'open' : 'closed';
+  const base = { kind, state, status } as const;
+  if (kind === 'cancellation_request') {
+    const createdAt = instantTextOf(request['createdAt']) ?? event.at;
+    const dueAt = state === 'open' && createdAt ? new Date(Date.parse(createdAt) + AUTO_APPROVED_MS) : null;
+    return { ...base, externalId: textOf(request['id']) ?? ofAgreement, dueAt, detail: flat(request) };
+  }
+  if (kind === 'renewal')
+    return { ...base, externalId: ofAgreement, dueAt: dateOf(instantTextOf(agreement['endTime'])), detail: flat(agreement) };
+  if (kind === 'billing_adjustment')
+    return { ...base, externalId: textOf(adjustment['id']) ?? event.id, dueAt: null, detail: flat(adjustment) };
+  return { ...base, externalId: kind === 'spend' ? event.id : ofAgreement, dueAt: null, detail: flat(fieldsOf(detail['advisory'])) };
+}
+
+function flat(fields: Fields): Record<string, string> {
+  const entries = Object.entries(fields).flatMap(([name, value]) =>
+    ['string', 'number', 'boolean'].includes(typeof value) ? [[name, String(value).slice(0, 500)] as const] : [],
+  );
+  return Object.fromEntries(entries.slice(0, 30));
+}

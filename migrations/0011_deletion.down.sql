@@ -1,0 +1,3 @@
+alter table tenants drop column erased_at;
+alter table subscriptions drop column erased_at;
+alter table subscriptions drop column data_deletion_due_at;
