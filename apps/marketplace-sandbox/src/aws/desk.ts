@@ -2,14 +2,13 @@ import { HOUR, SECOND } from '../shared/clock.js';
 import { sumDecimals } from '../shared/exact-json.js';
 import { ControlError } from '../shared/http.js';
 import type { Entitlements } from './channels/entitlements.js';
-import type { Entitle } from './channels/legacy.js';
 import type { AwsContext } from './context.js';
 import { envelope } from './events.js';
 import { licenseArn, licenseArnInEvents } from './licence-arn.js';
 import type { EndOrder, Lifecycle } from './lifecycle.js';
 import { finalWindowClosesMs } from './metering.js';
 import { postEvent, type TargetAnswer } from './target-client.js';
-import type { AcceptedRecord, AwsAgreement, HandoverOrder } from './types.js';
+import type { AcceptedRecord, AwsAgreement, Entitle, HandoverOrder, RegistrationForm } from './types.js';
 
 export interface PurchaseRequest {
   productCode?: string;
@@ -19,13 +18,6 @@ export interface PurchaseRequest {
   endsAt?: string;
   cppo?: boolean;
   freeTrial?: boolean;
-}
-
-/** The form that the buyer's browser posts to the fulfilment URL (contract aws §2). */
-export interface RegistrationForm {
-  url: string;
-  method: 'POST';
-  fields: Record<string, string>;
 }
 
 export interface Purchase {

@@ -152,3 +152,19 @@ export interface AcceptedRecord {
   fingerprint: string;
   acceptedAt: string;
 }
+
+/** The form that the buyer's browser posts to the fulfilment URL (contract aws §2). */
+export interface RegistrationForm {
+  url: string;
+  method: 'POST';
+  fields: Record<string, string>;
+}
+
+export interface Entitle {
+  dimension: string;
+  /** Null: taken away. */
+  value: number | boolean | string | null;
+  expiresAt?: string;
+  /** The service shows it this much later, in business time. */
+  lagSeconds?: number;
+}

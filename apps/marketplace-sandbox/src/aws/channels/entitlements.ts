@@ -5,21 +5,16 @@ import { licenseArn, licenseIdOf } from '../licence-arn.js';
 import { RateLimit } from '../rate-limit.js';
 import type { Operation } from '../service-scope.js';
 import { productOf } from '../settings.js';
-import type { Entitlement, EntitlementValue } from '../types.js';
+import type { Entitle, Entitlement, EntitlementValue } from '../types.js';
 
 const KEYS = ['CUSTOMER_IDENTIFIER', 'CUSTOMER_AWS_ACCOUNT_ID', 'DIMENSION', 'LICENSE_ARN'] as const;
 const MOST = 25;
 const REGION = 'us-east-1';
 
-export interface Grant {
+export interface Grant extends Entitle {
   productCode: string;
   holder: string;
   accountId: string;
-  dimension: string;
-  value: number | boolean | string | null;
-  expiresAt?: string;
-  /** The service shows it this much later, in business time. */
-  lagSeconds?: number;
 }
 
 /** GetEntitlements (contract aws §3). */

@@ -2,14 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { SECOND } from '../../shared/clock.js';
 import { ControlError } from '../../shared/http.js';
 import type { AwsContext } from '../context.js';
-import type { RegistrationForm } from '../desk.js';
 import { productOf } from '../settings.js';
 import { awsId } from '../state.js';
-import type { LegacyCustomer } from '../types.js';
-import type { Entitlements, Grant } from './entitlements.js';
+import type { Entitle, LegacyCustomer, RegistrationForm } from '../types.js';
+import type { Entitlements } from './entitlements.js';
 import type { Topics } from './topics.js';
-
-export type Entitle = Pick<Grant, 'dimension' | 'value' | 'expiresAt' | 'lagSeconds'>;
 
 export interface LegacyPurchase {
   customerIdentifier: string;
