@@ -5,7 +5,7 @@ import { awsCounter, azureCounter, gcpCounter } from './counters.js';
 import { FATES, World, type Action, type Counter } from './world.js';
 
 /** `BERTH_MODEL_RUNS=300 npx vitest run --project int model` looks longer; a failure prints its seed and the shortest sequence. */
-const RUNS = Number(process.env['BERTH_MODEL_RUNS'] ?? 5);
+const RUNS = Number(process.env['BERTH_MODEL_RUNS'] ?? 3);
 const SEED = process.env['BERTH_MODEL_SEED'];
 const ACTIONS: Action[] = ['change', 'suspend', 'reinstate', 'cancel', 'renew'];
 
@@ -19,6 +19,26 @@ const step = fc.oneof(
 );
 
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
+
+/** What the model found once. */
+const FOUND: [Step[], number[]][] = [
+  // A suspended purchase is cancelled.
+  [
+    [
+      { do: 'act', which: 0, action: 'suspend', fate: 'deliver' },
+      { do: 'act', which: 0, action: 'cancel', fate: 'deliver' },
+    ],
+    [0, 0, 0, 0],
+  ],
+  // AWS: a renewal of a renewal that nobody has heard of yet.
+  [
+    [
+      { do: 'act', which: 0, action: 'reinstate', fate: 'late' },
+      { do: 'act', which: 0, action: 'renew', fate: 'deliver' },
+    ],
+    [0, 0, 0, 0],
+  ],
+];
 
 async function live(counter: Counter, steps: Step[], order: number[]): Promise<void> {
   const world = await World.open(counter);
@@ -95,7 +115,13 @@ describe.each([azureCounter, gcpCounter, awsCounter])('any sequence at $marketpl
         fc.array(fc.nat(9), { minLength: 4, maxLength: 4 }),
         (steps, order) => live(counter, steps, order),
       ),
-      { numRuns: RUNS, endOnFailure: false, interruptAfterTimeLimit: RUNS * 20_000, ...(SEED ? { seed: Number(SEED) } : {}) },
+      {
+        examples: FOUND,
+        numRuns: FOUND.length + RUNS,
+        endOnFailure: false,
+        interruptAfterTimeLimit: (FOUND.length + RUNS) * 20_000,
+        ...(SEED ? { seed: Number(SEED) } : {}),
+      },
     );
   }, 3_600_000);
 });
