@@ -1,5 +1,6 @@
 import formbody from '@fastify/formbody';
 import Fastify, { type FastifyInstance } from 'fastify';
+import { awsChannelRoutes } from './aws/channels/control.routes.js';
 import { awsControlRoutes } from './aws/control.routes.js';
 import { AwsMarketplace } from './aws/index.js';
 import { azureControlRoutes } from './azure/control.routes.js';
@@ -61,6 +62,7 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
     settings: () => settings.current.azure,
     kick: () => setImmediate(tick),
   });
+  let baseUrl = `http://${config.host}:${config.port}`;
   const aws = new AwsMarketplace({
     store,
     clock,
@@ -68,6 +70,7 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
     faults,
     billed,
     settings: () => settings.current.aws,
+    baseUrl: () => baseUrl,
     kick: () => setImmediate(tick),
   });
 
@@ -104,6 +107,7 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
   await app.register(
     (scope, _options, done) => {
       awsControlRoutes(scope, aws.desk);
+      awsChannelRoutes(scope, aws.channels);
       done();
     },
     { prefix: '/sandbox/aws' },
@@ -129,6 +133,7 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
     async listen() {
       pubsubHost = await gcp?.listen();
       const url = await app.listen({ host: config.host, port: config.port });
+      baseUrl = url;
       timer = setInterval(tick, TICK_MS);
       return url;
     },

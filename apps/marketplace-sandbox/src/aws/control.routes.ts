@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { ControlError, parseBody } from '../shared/http.js';
+import { entitleBody } from './channels/control.routes.js';
 import type { AwsDesk, Purchase } from './desk.js';
 
 const instant = z.iso.datetime({ offset: true });
@@ -80,6 +81,8 @@ export function actOnAgreement(desk: AwsDesk, id: string, action: string, body: 
       return void desk.license(id);
     case 'register':
       return desk.register(id);
+    case 'entitle':
+      return void desk.entitle(id, parseBody(entitleBody, body));
     case 'advisory':
       return void desk.advise(id, parseBody(advisoryBody, body).kind === 'issued' ? 'Issued' : 'Resolved');
     default:

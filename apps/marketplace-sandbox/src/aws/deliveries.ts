@@ -1,8 +1,8 @@
 import { DAY, SECOND } from '../shared/clock.js';
 import type { AwsContext } from './context.js';
 import { envelope } from './events.js';
-import { postEvent, type TargetAnswer } from './target-client.js';
-import type { AwsDelivery } from './types.js';
+import { postEvent, postSns, type TargetAnswer } from './target-client.js';
+import type { AwsDelivery, TopicSubscription } from './types.js';
 
 const MAX_ATTEMPTS = 185;
 const GIVE_UP_MS = DAY;
@@ -19,7 +19,34 @@ export class Deliveries {
   /** Per agreement one at a time: only a fault or a retry mixes the order up, so that a run can be repeated. */
   private readonly lanes = new Map<string, Promise<void>>();
 
+  private toQueue: (queue: string, body: string) => void = () => {};
+
   constructor(private readonly context: AwsContext) {}
+
+  useQueues(toQueue: (queue: string, body: string) => void): void {
+    this.toQueue = toQueue;
+  }
+
+  /** A message of a topic to one who is subscribed, with the same retries. */
+  enqueueTopic(subscription: TopicSubscription, type: string, messageId: string, body: string): void {
+    const { state, clock, faults } = this.context;
+    const now = clock.now().toISOString();
+    const isLost = faults.take('aws', type, ['lose_webhook']) !== undefined;
+    state.deliveries.put(`${subscription.arn}/${messageId}`, {
+      id: `${subscription.arn}/${messageId}`,
+      agreementId: subscription.arn,
+      detailType: type,
+      body,
+      state: isLost ? 'lost' : 'pending',
+      sequence: state.nextSequence('delivery'),
+      attempts: [],
+      attemptCount: 0,
+      dueAt: now,
+      nextAttemptAt: now,
+      repeats: faults.take('aws', type, ['duplicate_webhook']) ? 1 : 0,
+      subscriptionArn: subscription.arn,
+    });
+  }
 
   /** `eventName` is the detail-type without the role. `atMs` may lie ahead: the event happens then. */
   enqueue(
@@ -83,16 +110,29 @@ export class Deliveries {
   }
 
   private async attempt(id: string): Promise<void> {
-    const { state, clock, settings } = this.context;
+    const { state, clock } = this.context;
     const before = state.deliveries.get(id);
     if (!before) return;
     const sentAtMs = clock.nowMs();
-    const { webhookUrl, webhookSecret, targetTimeoutSeconds } = settings();
-    const answer = await postEvent(webhookUrl, before.body, webhookSecret, targetTimeoutSeconds * SECOND);
+    const answer = await this.send(before);
     const delivery = state.deliveries.get(id);
     if (!delivery) return;
     this.settle(delivery, answer, sentAtMs);
     this.releaseHeld(delivery);
+  }
+
+  private send({ body, subscriptionArn }: AwsDelivery): Promise<TargetAnswer> {
+    const { webhookUrl, webhookSecret, targetTimeoutSeconds, eventTarget, eventQueue } = this.context.settings();
+    const windowMs = targetTimeoutSeconds * SECOND;
+    const queued = (queue: string): Promise<TargetAnswer> => {
+      this.toQueue(queue, body);
+      return Promise.resolve({ status: 200, body: `queue ${queue}`, error: null, tookMs: 0 });
+    };
+    if (subscriptionArn === undefined)
+      return eventTarget === 'sqs' ? queued(eventQueue) : postEvent(webhookUrl, body, webhookSecret, windowMs);
+    const to = this.context.state.subscriptions.get(subscriptionArn);
+    if (!to) return Promise.resolve({ status: 410, body: null, error: 'no longer subscribed', tookMs: 0 });
+    return to.protocol === 'sqs' ? queued(to.endpoint) : postSns(to.endpoint, body, JSON.parse(body) as Record<string, string>, windowMs);
   }
 
   private settle(delivery: AwsDelivery, answer: TargetAnswer, sentAtMs: number): void {

@@ -1,13 +1,14 @@
 import { HOUR, SECOND } from '../shared/clock.js';
 import { sumDecimals } from '../shared/exact-json.js';
 import { ControlError } from '../shared/http.js';
+import type { Entitlements } from './channels/entitlements.js';
 import type { AwsContext } from './context.js';
 import { envelope } from './events.js';
 import { licenseArn, licenseArnInEvents } from './licence-arn.js';
 import type { EndOrder, Lifecycle } from './lifecycle.js';
 import { finalWindowClosesMs } from './metering.js';
 import { postEvent, type TargetAnswer } from './target-client.js';
-import type { AcceptedRecord, AwsAgreement, HandoverOrder } from './types.js';
+import type { AcceptedRecord, AwsAgreement, Entitle, HandoverOrder, RegistrationForm } from './types.js';
 
 export interface PurchaseRequest {
   productCode?: string;
@@ -17,13 +18,6 @@ export interface PurchaseRequest {
   endsAt?: string;
   cppo?: boolean;
   freeTrial?: boolean;
-}
-
-/** The form that the buyer's browser posts to the fulfilment URL (contract aws §2). */
-export interface RegistrationForm {
-  url: string;
-  method: 'POST';
-  fields: Record<string, string>;
 }
 
 export interface Purchase {
@@ -48,12 +42,15 @@ export class AwsDesk {
   constructor(
     private readonly context: AwsContext,
     private readonly lifecycle: Lifecycle,
+    private readonly entitlements: Entitlements,
   ) {}
 
   purchase(request: PurchaseRequest): Purchase {
     const settings = this.context.settings();
     const product =
-      request.productCode === undefined ? settings.products[0] : settings.products.find((one) => one.code === request.productCode);
+      request.productCode === undefined
+        ? settings.products[0]
+        : settings.products.find((one) => one.code === request.productCode && one.contract === 'concurrent');
     if (!product) throw new ControlError(404, 'product.unknown', `There is no product ${request.productCode ?? 'in aws.products'}.`);
     const buyerAccountId = request.buyerAccountId ?? settings.buyers[0]?.accountId;
     if (buyerAccountId === undefined)
@@ -138,6 +135,14 @@ export class AwsDesk {
 
   license(id: string): void {
     this.lifecycle.license(this.agreement(id));
+  }
+
+  /** What the licence's contract grants; told as License Updated (contract aws §3, §4.1). */
+  entitle(id: string, grant: Entitle): void {
+    const agreement = this.active(id);
+    const { productCode, licenseId: holder, buyerAccountId: accountId } = agreement;
+    this.entitlements.grant({ productCode, holder, accountId, ...grant });
+    if (agreement.licensedAt !== null) this.lifecycle.license(agreement);
   }
 
   advise(id: string, kind: 'Issued' | 'Resolved'): void {

@@ -20,3 +20,31 @@ export function failureText(status: number): string {
   if (status === 403) return errorText('AccessDeniedException', 'You do not have sufficient access to perform this action.');
   return errorText('ThrottlingException', 'Rate exceeded');
 }
+
+const QUERY_NAMES: Record<string, string> = {
+  InvalidSignatureException: 'SignatureDoesNotMatch',
+  UnrecognizedClientException: 'InvalidClientTokenId',
+  MissingAuthenticationTokenException: 'MissingAuthenticationToken',
+  IncompleteSignatureException: 'IncompleteSignature',
+  AccessDeniedException: 'AccessDenied',
+  ThrottlingException: 'Throttling',
+  UnknownOperationException: 'InvalidAction',
+  ValidationException: 'ValidationError',
+};
+const FORBIDDEN = new Set([
+  'SignatureDoesNotMatch',
+  'InvalidClientTokenId',
+  'MissingAuthenticationToken',
+  'AccessDenied',
+  'AuthorizationError',
+]);
+
+export const xmlOf = (text: string): string => text.replace(/[<>&'"]/g, (character) => `&#${character.charCodeAt(0)};`);
+
+/** The same error as the query protocol (SNS, STS) words it. */
+export function queryError(type: string, message: string, requestId: string): { status: number; text: string } {
+  const code = QUERY_NAMES[type] ?? type;
+  const status = FORBIDDEN.has(code) ? 403 : code === 'InternalServiceErrorException' ? 500 : 400;
+  const text = `<ErrorResponse><Error><Type>${status === 500 ? 'Receiver' : 'Sender'}</Type><Code>${code}</Code><Message>${xmlOf(message)}</Message></Error><RequestId>${requestId}</RequestId></ErrorResponse>`;
+  return { status, text };
+}

@@ -6,6 +6,7 @@ import type { VirtualClock } from '../shared/clock.js';
 import type { Faults } from '../shared/faults.js';
 import { recordCalls } from '../shared/recorded-scope.js';
 import type { Store } from '../shared/store.js';
+import { AwsChannels } from './channels/index.js';
 import type { AwsContext } from './context.js';
 import { Deliveries } from './deliveries.js';
 import { AwsDesk } from './desk.js';
@@ -22,6 +23,8 @@ export interface AwsParts {
   faults: Faults;
   billed: BilledList;
   settings: () => AwsSettings;
+  /** Of this process, once it listens. */
+  baseUrl: () => string;
   /** Asks for prompt work outside the request that caused it. */
   kick: () => void;
 }
@@ -29,6 +32,7 @@ export interface AwsParts {
 /** AWS's side: the metering service, EventBridge with its API destination, and the timers. */
 export class AwsMarketplace {
   readonly desk: AwsDesk;
+  readonly channels: AwsChannels;
   private readonly context: AwsContext;
   private readonly deliveries: Deliveries;
   private readonly lifecycle: Lifecycle;
@@ -37,7 +41,8 @@ export class AwsMarketplace {
     this.context = { clock: parts.clock, faults: parts.faults, settings: parts.settings, state: new AwsState(parts.store) };
     this.deliveries = new Deliveries(this.context);
     this.lifecycle = new Lifecycle(this.context, this.deliveries, parts.kick);
-    this.desk = new AwsDesk(this.context, this.lifecycle);
+    this.channels = new AwsChannels(this.context, parts.calls, this.deliveries, parts.baseUrl, parts.kick);
+    this.desk = new AwsDesk(this.context, this.lifecycle, this.channels.entitlements);
     parts.billed.addSource(() =>
       this.context.state.usage.values().map((usage) => ({
         marketplace: 'aws',
@@ -54,13 +59,14 @@ export class AwsMarketplace {
 
   /** Everything that time has made due; waits for its deliveries. */
   async runDue(): Promise<boolean> {
-    const moved = this.lifecycle.runTimers();
+    const moved = [this.lifecycle.runTimers(), this.channels.legacy.runTimers()].some(Boolean);
     return (await this.deliveries.runDue()) || moved;
   }
 
   /** The same without waiting. */
   tick(): void {
     this.lifecycle.runTimers();
+    this.channels.legacy.runTimers();
     this.deliveries.start();
   }
 
@@ -88,10 +94,11 @@ export class AwsMarketplace {
         scope.setNotFoundHandler((_request, reply) =>
           reply.code(404).send(errorText('UnknownOperationException', 'The operation is not known.')),
         );
-        meteringRoutes(scope, this.context, this.lifecycle);
+        meteringRoutes(scope, this.context, this.lifecycle, this.channels.roles);
         done();
       },
       { prefix: '/aws/metering' },
     );
+    this.channels.register(app);
   }
 }

@@ -7,7 +7,7 @@ import { batchMeterUsage } from './metering.js';
 import { RateLimit } from './rate-limit.js';
 import { resolveCustomer } from './resolve-customer.js';
 import { isObject } from './shape.js';
-import { verifySignature } from './sigv4.js';
+import { type Sessions, verifySignature } from './sigv4.js';
 
 export const CONTENT_TYPE = 'application/x-amz-json-1.1';
 /** "< 1 MB", read the narrow way. */
@@ -27,7 +27,7 @@ function targetOf(request: FastifyRequest): string | undefined {
 }
 
 /** AWS JSON 1.1: one address, dispatched on X-Amz-Target (contract aws §6). Registered under /aws/metering. */
-export function meteringRoutes(scope: FastifyInstance, context: AwsContext, lifecycle: Lifecycle): void {
+export function meteringRoutes(scope: FastifyInstance, context: AwsContext, lifecycle: Lifecycle, sessions: Sessions): void {
   const rates = new RateLimit();
 
   scope.addContentTypeParser(CONTENT_TYPE, { parseAs: 'buffer', bodyLimit: PARSER_LIMIT }, (request, body, done) => {
@@ -43,6 +43,7 @@ export function meteringRoutes(scope: FastifyInstance, context: AwsContext, life
       { method: request.method, url: request.raw.url ?? '/', headers: request.headers, body: request.body },
       settings,
       Date.now(),
+      { sessions },
     );
     switch (operation) {
       case 'ResolveCustomer':

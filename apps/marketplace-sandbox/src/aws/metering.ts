@@ -1,9 +1,10 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import { DAY, HOUR, SECOND } from '../shared/clock.js';
+import { refuseLegacyKeys, settleLegacy } from './channels/legacy-metering.js';
 import type { AwsContext } from './context.js';
 import { AwsError } from './errors.js';
 import { licenseArn, licenseIdOf } from './licence-arn.js';
-import { productOf } from './settings.js';
+import { type AwsProduct, productOf } from './settings.js';
 import type { AwsCaller } from './sigv4.js';
 import type { AwsAgreement } from './types.js';
 import { readUsageRecords, type UsageRecord } from './usage-records.js';
@@ -17,6 +18,9 @@ interface Placed {
 /** Contract aws §5. One bad record refuses the whole request, and its place is not told. */
 export function batchMeterUsage(context: AwsContext, caller: AwsCaller, input: Record<string, unknown>): object {
   const records = readUsageRecords(input);
+  const legacy = typeof input['ProductCode'] === 'string' ? productOf(context.settings(), input['ProductCode']) : undefined;
+  if (legacy?.contract === 'legacy' && caller.accountId === context.settings().sellerAccountId)
+    return legacyBatch(context, caller, legacy, records);
   refuseKeys(input, records);
   const placed = records.map((record): Placed => ({ record, agreement: findAgreement(context, caller, record) }));
   const products = new Set(placed.flatMap(({ agreement }) => (agreement ? [agreement.productCode] : [])));
@@ -31,6 +35,17 @@ export function batchMeterUsage(context: AwsContext, caller: AwsCaller, input: R
   return {
     Results: shuffled(processed.map((one) => settle(context, caller, one, nowMs))),
     UnprocessedRecords: placed.slice(placed.length - left).map(({ record }) => record.raw),
+  };
+}
+
+/** A legacy listing's call: the same window, first write and leftovers, another key (contract aws §5). */
+function legacyBatch(context: AwsContext, caller: AwsCaller, product: AwsProduct, records: UsageRecord[]): object {
+  refuseLegacyKeys(product, records);
+  for (const { timestampMs } of records) refuseTimestamp(timestampMs, context.clock.nowMs());
+  const processed = records.slice(0, records.length - unprocessed(context, records.length));
+  return {
+    Results: shuffled(processed.map((record) => settleLegacy(context, caller, product, record))),
+    UnprocessedRecords: records.slice(processed.length).map(({ raw }) => raw),
   };
 }
 

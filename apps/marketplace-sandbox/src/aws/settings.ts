@@ -10,6 +10,10 @@ const productSchema = z.object({
   title: z.string(),
   /** API names of the externally metered dimensions. */
   dimensions: z.array(z.string().min(1).max(255)).min(1),
+  /** `legacy`: a listing from before concurrent agreements (contract aws §0.1): customer identifier, product code, SNS. */
+  contract: z.enum(['concurrent', 'legacy']).default('concurrent'),
+  /** Which topics a legacy listing has (contract aws §4.2), and whether entitlements mean anything (§3). */
+  pricing: z.enum(['usage', 'contract', 'contract_with_consumption']).default('usage'),
 });
 
 const credentialSchema = z.object({
@@ -18,7 +22,14 @@ const credentialSchema = z.object({
   /** Only the publishing seller account may call; another one shows what happens otherwise. */
   accountId: accountId.optional(),
   /** Operations that IAM does not allow this key. */
-  denied: z.array(z.enum(['ResolveCustomer', 'BatchMeterUsage'])).default([]),
+  denied: z.array(z.string()).default([]),
+});
+
+const roleSchema = z.object({
+  arn: z.string().regex(/^arn:aws:iam::\d{12}:role\/.+$/),
+  externalId: z.string().nullable().default(null),
+  /** Access keys that may take it. */
+  trusted: z.array(z.string()).default([]),
 });
 
 export const SANDBOX_ACCESS_KEY = 'AKIASANDBOX000000000';
@@ -51,6 +62,26 @@ export const awsSettingsSchema = z
     /** Between the two events that end an agreement, in business time. */
     endGapSeconds: z.number().nonnegative().default(5),
     ratePerSecond: z.number().int().positive().default(10),
+    /** Where the rule of the bus leads (contract aws §4.1): the API destination, or the SQS queue `eventQueue`. */
+    eventTarget: z.enum(['api_destination', 'sqs']).default('api_destination'),
+    eventQueue: z.string().default('marketplace-events'),
+    queues: z
+      .array(
+        z.object({
+          name: z.string().regex(/^[A-Za-z0-9_-]{1,80}$/),
+          visibilitySeconds: z.number().int().min(0).max(43_200).default(30),
+          /** Taken this often without being deleted, a message goes to `<name>-dlq`; null: never. */
+          maxReceives: z.number().int().positive().nullable().default(null),
+        }),
+      )
+      .default([{ name: 'marketplace-events', visibilitySeconds: 30, maxReceives: null }]),
+    /** The account that owns the topics (contract aws §4.2), and how they sign. */
+    topicAccountId: accountId.default('287250355862'),
+    snsSignatureVersion: z.enum(['1', '2']).default('1'),
+    /** Entitlements: calls per second and account, and how many empty pages come before the rows (contract aws §3). */
+    entitlementRatePerSecond: z.number().int().positive().default(20),
+    emptyEntitlementPages: z.number().int().nonnegative().default(0),
+    roles: z.array(roleSchema).default([]),
     products: z.array(productSchema).default([]),
     buyers: z.array(z.object({ name: z.string(), accountId })).default([]),
   })

@@ -3,7 +3,6 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { AwsError } from './errors.js';
 import type { AwsCredential, AwsSettings } from './settings.js';
 
-const SERVICE = 'aws-marketplace';
 /** Real time: a signature is not business time. */
 const SKEW_MS = 5 * 60_000;
 
@@ -15,6 +14,11 @@ export interface SignedRequest {
   body: Buffer;
 }
 
+/** Keys for a time, as AssumeRole gives them out. They count only together with their token. */
+export interface Sessions {
+  find(accessKeyId: string, token: string, realNowMs: number): AwsCredential | undefined;
+}
+
 export interface AwsCaller {
   credential: AwsCredential;
   accountId: string;
@@ -22,7 +26,12 @@ export interface AwsCaller {
 }
 
 /** Signature Version 4 over the headers the caller signed (contract aws §6). */
-export function verifySignature(request: SignedRequest, settings: AwsSettings, realNowMs: number): AwsCaller {
+export function verifySignature(
+  request: SignedRequest,
+  settings: AwsSettings,
+  realNowMs: number,
+  { service: wanted = 'aws-marketplace', sessions }: { service?: string; sessions?: Sessions } = {},
+): AwsCaller {
   const header = request.headers.authorization;
   if (!header) throw new AwsError('MissingAuthenticationTokenException', 'Missing Authentication Token');
   const parts = /^AWS4-HMAC-SHA256\s+(.*)$/.exec(header)?.[1];
@@ -37,10 +46,12 @@ export function verifySignature(request: SignedRequest, settings: AwsSettings, r
     );
   }
   const [accessKeyId = '', day = '', region = '', service, terminator] = scope;
-  const credential = settings.credentials.find((one) => one.accessKeyId === accessKeyId);
+  const credential =
+    settings.credentials.find((one) => one.accessKeyId === accessKeyId) ??
+    sessions?.find(accessKeyId, text(request.headers['x-amz-security-token']), realNowMs);
   if (!credential) throw new AwsError('UnrecognizedClientException', 'The security token included in the request is invalid.');
   // The wrong service name in the scope is answered so by the real service (contract aws §6).
-  if (service !== SERVICE) throw invalid(`Credential should be scoped to correct service: '${SERVICE}'.`);
+  if (service !== wanted) throw invalid(`Credential should be scoped to correct service: '${wanted}'.`);
   if (terminator !== 'aws4_request') throw invalid("Credential should be scoped with a valid terminator: 'aws4_request'.");
 
   const names = signedHeaders.split(';');
@@ -77,7 +88,7 @@ export function verifySignature(request: SignedRequest, settings: AwsSettings, r
     payloadHash,
   ].join('\n');
   const toSign = ['AWS4-HMAC-SHA256', date, scope.slice(1).join('/'), createHash('sha256').update(canonical).digest('hex')].join('\n');
-  const key = [day, region, SERVICE, 'aws4_request'].reduce<Buffer>(hmac, Buffer.from(`AWS4${credential.secretAccessKey}`));
+  const key = [day, region, wanted, 'aws4_request'].reduce<Buffer>(hmac, Buffer.from(`AWS4${credential.secretAccessKey}`));
   const expected = Buffer.from(hmac(key, toSign).toString('hex'));
   const given = Buffer.from(signature);
   if (expected.length !== given.length || !timingSafeEqual(expected, given)) {

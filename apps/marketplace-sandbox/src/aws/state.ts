@@ -1,6 +1,16 @@
 import { createHash, randomBytes, randomInt } from 'node:crypto';
 import type { Store, Table } from '../shared/store.js';
-import type { AcceptedRecord, AwsAgreement, AwsDelivery, RegistrationToken } from './types.js';
+import type {
+  AcceptedRecord,
+  AwsAgreement,
+  AwsDelivery,
+  Entitlement,
+  LegacyCustomer,
+  QueueMessage,
+  RegistrationToken,
+  RoleSession,
+  TopicSubscription,
+} from './types.js';
 
 /** Everything AWS would remember. */
 export class AwsState {
@@ -8,6 +18,15 @@ export class AwsState {
   readonly deliveries: Table<AwsDelivery>;
   /** Keyed by region, licence, buyer, dimension and hour: the dedupe key (contract aws §5.1, §5.3). */
   readonly usage: Table<AcceptedRecord>;
+  /** Keyed by customer identifier. */
+  readonly legacy: Table<LegacyCustomer>;
+  /** Keyed by holder and dimension: what was granted, version by version. */
+  readonly entitlements: Table<Entitlement[]>;
+  readonly queues: Table<QueueMessage>;
+  readonly subscriptions: Table<TopicSubscription>;
+  readonly sessions: Table<RoleSession>;
+  /** Private keys of SNS as PEM: the real one, a stranger's. */
+  readonly keys: Table<string>;
   private readonly tokens: Table<RegistrationToken>;
   private readonly counters: Table<number>;
 
@@ -15,6 +34,12 @@ export class AwsState {
     this.agreements = store.table('aws.agreements');
     this.deliveries = store.table('aws.deliveries');
     this.usage = store.table('aws.usage');
+    this.legacy = store.table('aws.legacy');
+    this.entitlements = store.table('aws.entitlements');
+    this.queues = store.table('aws.queues');
+    this.subscriptions = store.table('aws.subscriptions');
+    this.sessions = store.table('aws.sessions');
+    this.keys = store.table('aws.keys');
     this.tokens = store.table('aws.tokens');
     this.counters = store.table('aws.counters');
   }

@@ -45,6 +45,7 @@ export interface AwsAgreement {
 }
 
 export interface RegistrationToken {
+  /** An agreement, or the customer identifier of a legacy listing. */
   agreementId: string;
   expiresAt: string;
   isUsed: boolean;
@@ -74,6 +75,67 @@ export interface AwsDelivery {
   nextAttemptAt: string;
   /** Send it this many more times after the first answer (fault duplicate_webhook). */
   repeats: number;
+  /** Not the bus's target but a subscription of a topic. */
+  subscriptionArn?: string;
+}
+
+/** A customer of a legacy listing (contract aws §0.1, §4.2): no agreement and no licence that anybody could see. */
+export interface LegacyCustomer {
+  customerIdentifier: string;
+  accountId: string;
+  productCode: string;
+  offerId: string;
+  isFreeTrial: boolean;
+  status: 'pending' | 'subscribed' | 'failed' | 'unsubscribing' | 'unsubscribed';
+  subscribedAt: string | null;
+  unsubscribePendingAt: string | null;
+  /** When unsubscribe-success follows; null unless unsubscribing. */
+  closesAt: string | null;
+}
+
+export type EntitlementValue = { IntegerValue: number } | { DoubleValue: number } | { BooleanValue: boolean } | { StringValue: string };
+
+/** One version of what a contract grants. */
+export interface Entitlement {
+  productCode: string;
+  /** A licence (`l-…`) or a customer identifier. */
+  holder: string;
+  accountId: string;
+  dimension: string;
+  /** Null: taken away. */
+  value: EntitlementValue | null;
+  expiresAt: string | null;
+  /** The service lags behind its own notification. Business time. */
+  visibleAt: string;
+}
+
+/** Instants of a queue are real time: a lease is no business time. */
+export interface QueueMessage {
+  id: string;
+  queue: string;
+  body: string;
+  sequence: number;
+  visibleAtMs: number;
+  receives: number;
+  /** Of the last receive. */
+  receipt: string | null;
+}
+
+export interface TopicSubscription {
+  arn: string;
+  topicArn: string;
+  protocol: 'http' | 'https' | 'sqs';
+  endpoint: string;
+  token: string;
+  isConfirmed: boolean;
+}
+
+export interface RoleSession {
+  accessKeyId: string;
+  secretAccessKey: string;
+  token: string;
+  accountId: string;
+  expiresAtMs: number;
 }
 
 export interface AcceptedRecord {
@@ -89,4 +151,20 @@ export interface AcceptedRecord {
   /** What makes a repeat identical: timestamp, quantity, allocations. */
   fingerprint: string;
   acceptedAt: string;
+}
+
+/** The form that the buyer's browser posts to the fulfilment URL (contract aws §2). */
+export interface RegistrationForm {
+  url: string;
+  method: 'POST';
+  fields: Record<string, string>;
+}
+
+export interface Entitle {
+  dimension: string;
+  /** Null: taken away. */
+  value: number | boolean | string | null;
+  expiresAt?: string;
+  /** The service shows it this much later, in business time. */
+  lagSeconds?: number;
 }

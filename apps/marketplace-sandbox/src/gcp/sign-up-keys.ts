@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type JsonWebKey, randomBytes } from 'node:crypto';
 import { SignJWT } from 'jose';
 import type { Store, Table } from '../shared/store.js';
-import { selfSignedCertificate } from './x509.js';
+import { selfSignedCertificate } from '../shared/x509.js';
 
 export const SIGNER = 'cloud-commerce-partner@system.gserviceaccount.com';
 export const ISSUER = `https://www.googleapis.com/robot/v1/metadata/x509/${SIGNER}`;

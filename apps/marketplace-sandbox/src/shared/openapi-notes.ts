@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { legacyPurchaseBody, queueMessageBody, snsBody, subscribeBody } from '../aws/channels/control.routes.js';
 import { adjustBody as awsAdjust, eventBody, purchaseBody as awsPurchase } from '../aws/control.routes.js';
 import { adjustBody as azureAdjust, purchaseBody as azurePurchase, webhookBody } from '../azure/control.routes.js';
 import {
@@ -53,11 +54,23 @@ export const CONTROL_NOTES: Record<string, Note> = {
   'GET /sandbox/aws/agreements': { summary: "AWS's view of every agreement" },
   'GET /sandbox/aws/agreements/{id}': { summary: "AWS's view of one, with its deliveries" },
   'POST /sandbox/aws/agreements/{id}/{action}': {
-    summary: 'cancel, expire, amend, license, advisory, renew, replace, register',
+    summary: 'cancel, expire, amend, license, entitle, advisory, renew, replace, register',
     body: action,
     status: 202,
   },
   'POST /sandbox/aws/billed/adjust': { summary: ADJUST, body: awsAdjust },
+  'POST /sandbox/aws/legacy/purchases': { summary: 'A customer of a legacy listing', body: legacyPurchaseBody, status: 201 },
+  'GET /sandbox/aws/legacy/customers': { summary: "AWS's view of the customers of legacy listings" },
+  'POST /sandbox/aws/legacy/customers/{id}/{action}': {
+    summary: 'subscribe-success, subscribe-fail, unsubscribe, entitle, end-contract, tell, register',
+    body: action,
+    status: 202,
+  },
+  'GET /sandbox/aws/sns/subscriptions': { summary: 'Who is subscribed to the topics, confirmed or not, with the tokens' },
+  'POST /sandbox/aws/sns/subscriptions': { summary: 'Subscribes an address or a queue to a topic', body: subscribeBody, status: 201 },
+  'POST /sandbox/aws/sns/messages': { summary: 'Posts any message of SNS once, signed or forged', body: snsBody },
+  'GET /sandbox/aws/queues/{name}/messages': { summary: 'What is in a queue, and its address' },
+  'POST /sandbox/aws/queues/{name}/messages': { summary: 'Puts any text into a queue', body: queueMessageBody, status: 201 },
   'POST /sandbox/aws/events': { summary: 'Sends any event once', body: eventBody },
   'POST /sandbox/gcp/purchases': { summary: 'An order; answers its sign-up form', body: gcpPurchase, status: 201 },
   'GET /sandbox/gcp/entitlements': { summary: "Google's view of every entitlement" },

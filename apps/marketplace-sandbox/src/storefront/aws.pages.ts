@@ -1,6 +1,5 @@
-import type { RegistrationForm } from '../aws/desk.js';
+import type { AwsAgreement, RegistrationForm } from '../aws/types.js';
 import type { AwsSettings } from '../aws/settings.js';
-import type { AwsAgreement } from '../aws/types.js';
 import { html, type Html } from './html.js';
 import { page } from './pages.js';
 
