@@ -2,6 +2,7 @@ import { toPublicId, type TaskContext, type Tx } from '#platform';
 import { isOver, quotaLimit, type SubscriptionRecord } from '#entitlements';
 import type { Tenant } from '#tenancy';
 import type { ProcessContext } from './context.js';
+import { bookWord } from './tell-buyer.js';
 
 /** On `subscription.needs_tenant`: an activation without a landing makes the tenant (region of the plan, generated name). */
 export async function makeTenantForActivation(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
@@ -40,6 +41,7 @@ export async function requestPlacement(p: ProcessContext, payload: { subscriptio
     // A suspended purchase gets its placement when it is reinstated, not a serving endpoint now.
     const live = ['pending_fulfillment', 'active'].includes(subscription.state);
     if (live && subscription.tenantId) {
+      await bookWord(p, tx, payload.subscriptionId, 'setting_up');
       const plan = await p.catalog.get(tx, subscription.planVersionId!);
       const tenant = await p.tenants.get(tx, subscription.tenantId);
       const storage = plan.quotas.find((q) => q.name === 'storage_bytes');

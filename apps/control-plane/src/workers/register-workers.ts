@@ -15,6 +15,7 @@ import { completePurchase } from '../processes/read-missing.js';
 import { checkService } from '../processes/check-service.js';
 import { beginErasure, eraseData } from '../processes/erase-data.js';
 import { runPublisherChange } from '../processes/publisher-change.js';
+import { tellBuyer } from '../processes/tell-buyer.js';
 import { startPurchase } from '../processes/start-purchase.js';
 import { DriftClock } from './drift-clock.js';
 import { isAboutUs, whenToRunAgain } from './patience.js';
@@ -43,6 +44,7 @@ const HANDLERS: Record<string, Flow> = {
   'drift.reread': rereadDrifted,
   'buyer.approve': approveBuyer,
   'service.check': checkService,
+  'buyer.tell': tellBuyer,
   'purchase.complete': completePurchase,
   'erasure.begin': beginErasure,
   'data.erase': eraseData,

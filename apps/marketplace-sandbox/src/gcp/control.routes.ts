@@ -12,6 +12,8 @@ export const purchaseBody = z.strictObject({
   orderDelay: z.number().nonnegative().optional(),
   notificationFirst: z.boolean().optional(),
   landingFirst: z.boolean().optional(),
+  autoApprove: z.boolean().optional(),
+  startsAt: z.iso.datetime().optional(),
 });
 export const adjustBody = z.strictObject({
   externalId: z.string(),

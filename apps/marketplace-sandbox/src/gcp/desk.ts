@@ -20,6 +20,10 @@ export interface GcpPurchaseRequest {
   orderDelay?: number;
   notificationFirst?: boolean;
   landingFirst?: boolean;
+  /** The product approves its offers by itself. */
+  autoApprove?: boolean;
+  /** Of an offer that begins later. */
+  startsAt?: string;
 }
 
 export interface GcpPurchase {
@@ -59,7 +63,12 @@ export class GcpDesk {
     const landingFirst = request.landingFirst ?? request.notificationFirst === false;
     const orderDelay = request.orderDelay ?? 0;
     const buyer = request.buyer ?? `Buyer ${state.next('buyer')}`;
-    const bought = this.lifecycle.purchase(plan, buyer, { landingFirst, orderDelay });
+    const bought = this.lifecycle.purchase(plan, buyer, {
+      landingFirst,
+      orderDelay,
+      autoApprove: request.autoApprove,
+      startsAt: request.startsAt,
+    });
     const signUp = await this.signUp(bought.id);
     if (landingFirst) {
       const after = settings().landingFirstSeconds;

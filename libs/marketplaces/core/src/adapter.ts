@@ -185,6 +185,8 @@ export interface MarketplaceAdapter {
     /** `predecessor`: the refs of the purchase whose place this one takes, with its tenant. */
     context: { tenantId: string; predecessor?: MarketplaceRefs },
   ): Promise<MarketplaceRefs | void>;
+  /** Shows a text to a buyer whose purchase waits for us, at the marketplace (Google's messageToUser); nothing where none waits. */
+  tellBuyer?(externalSubscriptionId: string, message: string): Promise<void>;
   /**
    * Receives messages that are pulled (Google Pub/Sub). `sink` stores the message in one transaction; only when it resolves is
    * the message acknowledged. Present only where messages are pulled.

@@ -2,7 +2,7 @@ import { MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, type Requested
 import type { components } from '../../../../openapi/generated/gcp-procurement.js';
 import { cutToBytes } from './liberal.js';
 import type { Procurement } from './procurement.js';
-import { type Entitlement, signUpOf } from './truth.js';
+import { type Entitlement, type EntitlementState, signUpOf } from './truth.js';
 
 type Schemas = components['schemas'];
 
@@ -38,6 +38,17 @@ export class GcpChanges {
     throw precondition(failure);
   }
 
+  /** Google takes it only while it waits for us, and clears it with the next state (contract gcp §2). */
+  async tellBuyer(entitlementId: string, messageToUser: string): Promise<void> {
+    const isTold = (now: Entitlement | null): boolean => !now || !WAITS.includes(now.state) || now.messageToUser === messageToUser;
+    if (isTold(await this.procurement.entitlement(entitlementId))) return;
+    const path = `/entitlements/${encodeURIComponent(entitlementId)}`;
+    const body: Pick<Schemas['Entitlement'], 'messageToUser'> = { messageToUser };
+    const failure = await this.procurement.attempt('patchEntitlement', path, body, { updateMask: 'messageToUser' });
+    if (!failure || isTold(await rereadOr(failure, () => this.procurement.entitlement(entitlementId)))) return;
+    throw failure;
+  }
+
   async answerChange(truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean; reason?: string }): Promise<void> {
     const to = change.toExternalPlanId;
     if (change.kind !== 'plan' || !to) throw new MarketplaceRefusal('gcp.change_unknown', 'Google asks about plans only');
@@ -71,6 +82,8 @@ export class GcpChanges {
       : new MarketplaceRefusal('gcp.change_in_force', 'the change was approved already and cannot be asked back');
   }
 }
+
+const WAITS: readonly EntitlementState[] = ['ENTITLEMENT_ACTIVATION_REQUESTED', 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL'];
 
 /** A start time is shown only after an approval: approved by a person or automatically, and waiting for its day. */
 const waitsForApproval = (e: Entitlement): boolean => e.state === 'ENTITLEMENT_ACTIVATION_REQUESTED' && e.newOfferStartsAt === null;
