@@ -76,6 +76,22 @@ describe('a buyer of Google Cloud', () => {
     expect((await becomes(later, 'active'))!['tenantId']).toMatch(/^ten_/);
   }, 120_000);
 
+  it('whose later start is known only after the approval has no access until that day [GC-26]', async () => {
+    const { json } = await house.shop('GET', '/clock');
+    const startsAt = new Date(Date.parse(String(json['now'])) + 30 * 3_600_000).toISOString();
+    const later = await google.buy({ startsAt });
+    await google.storedOf(later, 'ENTITLEMENT_CREATION_REQUESTED');
+    const session = sessionOf(await google.land(tokenOf(later)));
+    const details = { organisation: 'Patient Works', region: 'local', contactName: 'Ada', contactEmail: 'ada@patient.example' };
+    await house.call('POST', `${house.controlPlane.url}/landing/api/sessions/${session}/details`, details);
+    const mine = await becomes(later, 'scheduled');
+    const placement = async () => (await house.list('placements')).find((p) => p['tenantId'] === mine!['tenantId'])!;
+    await until(placement, (p) => p['phase'] === 'suspended');
+    await advance(31 * 3_600);
+    await becomes(later, 'active');
+    await until(placement, (p) => p['phase'] === 'active');
+  }, 120_000);
+
   it('who only comes to manage is received by GET, and one with a token sees his purchase as it is [GC-08]', async () => {
     const plain = await house.call('GET', `${house.controlPlane.url}/landing/gcp?x-gcp-marketplace-token=never-read`);
     expect([plain.status, plain.headers.get('location')]).toEqual([303, '/landing/problem?code=landing.login&marketplace=gcp']);
@@ -95,6 +111,16 @@ describe('a buyer of Google Cloud', () => {
     const calls = (await house.shop('GET', '/calls?marketplace=gcp&operation=patchEntitlement')).json.items!;
     expect(calls.length).toBeGreaterThan(0);
   });
+
+  it('who signs up before his order is there is told so, and served when it comes [GC-58]', async () => {
+    const name = `Early Bird ${randomUUID().slice(0, 8)}`;
+    const { json } = await house.shop('POST', '/gcp/accounts', { buyer: name });
+    const location = await google.land(tokenOf(json as unknown as Bought));
+    expect(location).toBe('/landing/problem?code=landing.awaiting_order&marketplace=gcp');
+    const order = await google.buy({ buyer: name });
+    expect(order.accountId).toBe(json['accountId']);
+    expect((await becomes(order, 'active'))!['tenantId']).toMatch(/^ten_/);
+  }, 120_000);
 
   it('whose billing is disabled is not served until it is enabled again [GC-54]', async () => {
     await advance(1_200);

@@ -244,6 +244,17 @@ describe('the Procurement API (contract gcp §2)', () => {
     expect(await gcp.get(now.entitlementId)).toMatchObject({ state: 'ENTITLEMENT_ACTIVE' });
   });
 
+  it('knows an account before any order: it can sign up and be approved, and the order comes later (§1, Event order is free)', async () => {
+    const { json } = await gcp.control('/accounts', { buyer: 'Early Bird' });
+    expect(json.signUp.fields).toHaveProperty('x-gcp-marketplace-token');
+    expect((await gcp.api(`/accounts/${json.accountId}`)).json.approvals).toMatchObject([{ name: 'signup', state: 'PENDING' }]);
+    expect((await gcp.api(`/entitlements?filter=${encodeURIComponent(`account="${json.accountId}"`)}`)).json.entitlements).toBeUndefined();
+    expect((await gcp.api(`/accounts/${json.accountId}:approve`, { approvalName: 'signup' })).status).toBe(200);
+    const bought = await gcp.buy({ buyer: 'Early Bird' });
+    expect(bought.accountId).toBe(json.accountId);
+    expect((await gcp.messages(bought.entitlementId)).map((one) => one.eventType)).toEqual(['ENTITLEMENT_CREATION_REQUESTED']);
+  });
+
   it('asks for a bearer only when told, and logs calls without tokens (§2)', async () => {
     const { entitlementId } = await gcp.buy();
     await gcp.settings({ requireBearer: true });

@@ -78,6 +78,12 @@ export class GcpDesk {
     return { entitlementId: bought.id, accountId: bought.accountId, orderId: bought.id, signUp, notifications };
   }
 
+  /** A buyer whose account is there without an order of this product: he bought another one of the provider (contract gcp §1). */
+  async openAccount(buyer: string): Promise<{ accountId: string; signUp: SignUpForm }> {
+    const account = this.lifecycle.openAccount(buyer);
+    return { accountId: account.id, signUp: await this.signUps.form(account, []) };
+  }
+
   /** "Register with …" and "Manage on provider" post the same form with a fresh token (contract gcp §1). */
   signUp(id: string, forge: Forgery = 'none'): Promise<SignUpForm> {
     const one = this.entitlement(id);

@@ -81,6 +81,14 @@ export class GcpLifecycle {
     if (entitlement.awaitsSignUp) state.entitlements.put(entitlement.id, { ...entitlement, awaitsSignUp: false });
   }
 
+  openAccount(buyer: string): GcpAccount {
+    const known = this.context.state.accounts.values().find((one) => one.buyer === buyer);
+    if (known) return known;
+    const account = this.createAccount(buyer);
+    this.notifications.account(account, 'ACCOUNT_ACTIVE', null);
+    return account;
+  }
+
   private createAccount(buyer: string): GcpAccount {
     const { state } = this.context;
     const now = state.stamp();

@@ -28,9 +28,18 @@ export class GcpChanges {
     throw precondition(failure);
   }
 
-  private async approveAccount(accountId: string, tenantId: string): Promise<void> {
+  /** The sign-up is over, though no tenant exists yet. */
+  approveBuyer(accountId: string): Promise<void> {
+    return this.approveAccount(accountId, null);
+  }
+
+  private async approveAccount(accountId: string, tenantId: string | null): Promise<void> {
     if (signUpOf(await this.procurement.account(accountId)) !== 'PENDING') return;
-    const body: Schemas['ApproveAccountRequest'] = { approvalName: 'signup', reason: 'The buyer has signed up.', properties: { tenantId } };
+    const body: Schemas['ApproveAccountRequest'] = {
+      approvalName: 'signup',
+      reason: 'The buyer has signed up.',
+      ...(tenantId === null ? {} : { properties: { tenantId } }),
+    };
     const failure = await this.procurement.attempt('approveAccount', `/accounts/${encodeURIComponent(accountId)}:approve`, body);
     if (!failure) return;
     const account = await rereadOr(failure, () => this.procurement.account(accountId));

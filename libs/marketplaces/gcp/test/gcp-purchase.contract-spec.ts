@@ -110,7 +110,29 @@ describe('a purchase on Google Cloud', () => {
     expect(await sandbox.adapter.resolveLanding(signUp.fields)).toMatchObject({ ok: false, code: 'landing.unavailable' });
     await sandbox.act(entitlementId, 'cancel-now');
     const later = await sandbox.control<{ signUp: { fields: Record<string, string> } }>('POST', '/gcp/sign-up-tokens', { accountId });
-    expect(await sandbox.adapter.resolveLanding(later.signUp.fields)).toMatchObject({ ok: false, code: 'landing.unavailable' });
+    expect(await sandbox.adapter.resolveLanding(later.signUp.fields)).toMatchObject({
+      ok: false,
+      code: 'landing.awaiting_order',
+      signedUp: { buyerAccountId: accountId },
+    });
+  });
+
+  it('may come after the sign-up: the buyer is approved at once, and the order then waits for nobody [GC-58]', async () => {
+    const buyer = `Early Bird ${randomUUID()}`;
+    const early = await sandbox.control<{ accountId: string; signUp: { fields: Record<string, string> } }>('POST', '/gcp/accounts', {
+      buyer,
+    });
+    expect(await sandbox.adapter.resolveLanding(early.signUp.fields)).toMatchObject({
+      ok: false,
+      code: 'landing.awaiting_order',
+      signedUp: { buyerAccountId: early.accountId },
+    });
+    await sandbox.fault('approveAccount', 'drop_after');
+    await sandbox.adapter.approveBuyer(early.accountId);
+    await sandbox.adapter.approveBuyer(early.accountId);
+    const { entitlementId, accountId } = await sandbox.buy({ buyer });
+    expect(accountId).toBe(early.accountId);
+    expect(await sandbox.truth(entitlementId)).toMatchObject({ state: 'pending_fulfillment', buyerReady: true });
   });
 
   it('changes its plan only to the plan that waits [GC-23]', async () => {
