@@ -65,7 +65,7 @@ async function toldOfEach(p: ProcessContext, adapter: MarketplaceAdapter, events
 const laneOf = (event: FulfillmentEvent): string => subscriptionLane(subscriptionIdOf(event.marketplace, event.externalSubscriptionId));
 
 /** What we keep of a purchase, for an adapter whose read needs it. */
-const recall =
+export const recall =
   (p: ProcessContext, marketplace: Marketplace): RecallRefs =>
   (externalSubscriptionId) =>
     p.db.ops(async (tx) => (await p.subscriptions.find(tx, subscriptionIdOf(marketplace, externalSubscriptionId)))?.truth.refs ?? null);

@@ -1,6 +1,6 @@
 import { sha256Hex, ProblemError, type Sealer } from '#platform';
 import { MarketplaceBusy, type LandingResolution, type Marketplace } from '#marketplaces/core';
-import { applyEvent } from './normalise-inbound.js';
+import { applyEvent, recall } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';
 import { rememberSignUp } from './sign-up-buyer.js';
 
@@ -43,7 +43,7 @@ export async function openLanding(
     p.db.ops((tx) => tx.query(`update inbox set body = '', state = 'processed', note = $2 where inbox_id = $1`, [inboxId, note]));
   let resolution: LandingResolution;
   try {
-    resolution = await p.marketplaces.get(marketplace).resolveLanding(fields);
+    resolution = await p.marketplaces.get(marketplace).resolveLanding(fields, recall(p, marketplace));
   } catch (error) {
     // Nothing comes back to it later: the buyer opens the page again.
     if (!(error instanceof MarketplaceBusy)) {

@@ -59,7 +59,9 @@ export function createAwsAdapter(given: AwsSettingsInput, { clock, http, logger 
       const legacy = readLegacyRefs(raw);
       if (legacy)
         return Promise.resolve(
-          legacyIdOf(legacy.productCode, legacy.customerIdentifier) === externalSubscriptionId ? legacyTruth(legacy, clock.now()) : null,
+          legacyIdOf(legacy.productCode, legacy.customerIdentifier, legacy.generation) === externalSubscriptionId
+            ? legacyTruth(legacy, clock.now())
+            : null,
         );
       const refs = readRefs(raw);
       return Promise.resolve(
@@ -67,8 +69,8 @@ export function createAwsAdapter(given: AwsSettingsInput, { clock, http, logger 
       );
     },
     mergeTruth,
-    resolveLanding: (fields: Record<string, string>): Promise<LandingResolution> =>
-      resolveLanding(fields, { settings, api, entitlements, clock }),
+    resolveLanding: (fields: Record<string, string>, recall?: RecallRefs): Promise<LandingResolution> =>
+      resolveLanding(fields, { settings, api, entitlements, clock, recall }),
     // AWS is told nothing: the registration is complete when the tenant serves, and that is remembered (contract aws §11.2).
     acknowledge: (truth: SubscriptionTruth, { predecessor }: { predecessor?: MarketplaceRefs }): Promise<MarketplaceRefs> => {
       const refs = readRefs(truth.refs);
@@ -80,7 +82,7 @@ export function createAwsAdapter(given: AwsSettingsInput, { clock, http, logger 
     batchKey,
     deadlines,
     ...(settings.queues.length > 0 ? { pull: (sink: Sink) => pullQueues(settings, clients, sink, logger) } : {}),
-    doctor: (options) => doctor(settings, api, options),
+    doctor: (options) => doctor(settings, api, options ?? {}, { clients, entitlements }),
   };
 }
 

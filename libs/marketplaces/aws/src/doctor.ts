@@ -1,6 +1,7 @@
 import { type Check, type DoctorOptions, timeLimited } from '#marketplaces/core';
 import { errorText } from '#platform';
 import { type AwsApi, failureOf } from './api.js';
+import { type ChannelDeps, channelChecks } from './doctor-channels.js';
 import { listingChecks } from './doctor-listing.js';
 import type { AwsSettings } from './settings.js';
 
@@ -13,7 +14,7 @@ const REMEDIES: Record<string, string> = {
 };
 
 /** Nothing is bought or metered by these: no records, and a token nobody issued. */
-export async function doctor(settings: AwsSettings, api: AwsApi, options: DoctorOptions = {}): Promise<Check[]> {
+export async function doctor(settings: AwsSettings, api: AwsApi, options: DoctorOptions, channels: ChannelDeps): Promise<Check[]> {
   const within = <T>(work: () => Promise<T>): Promise<T> => timeLimited(work, options.timeoutMs);
   const remedyOf = (error: unknown): string =>
     REMEDIES[failureOf(error).name] ??
@@ -21,16 +22,21 @@ export async function doctor(settings: AwsSettings, api: AwsApi, options: Doctor
   const checks: Check[] = [];
   try {
     await within(() => api.checkCredentials());
-    checks.push({ check: 'aws.credentials', result: 'pass', detail: 'there are credentials' });
+    checks.push({
+      check: 'aws.credentials',
+      result: 'pass',
+      detail: settings.role ? `the role ${settings.role.arn} is ours to take` : 'there are credentials',
+    });
   } catch (error) {
-    const remedy =
-      'Give the process credentials of the account that published the product: a role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.';
+    const remedy = settings.role
+      ? `In the account that published the product, let ${settings.role.arn} trust this process${settings.role.externalId ? ' with the external id of AWS_SELLER_EXTERNAL_ID' : ''}, and allow this process sts:AssumeRole on it.`
+      : 'Give the process credentials of the account that published the product: a role, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.';
     const untried = { result: 'unknown' as const, detail: 'not tried without credentials', remedy: 'Mend aws.credentials first.' };
     return [
       { check: 'aws.credentials', result: 'fail', detail: errorText(error), remedy },
       { check: 'aws.metering', ...untried },
       { check: 'aws.resolve', ...untried },
-      eventsCheck(),
+      eventsCheck(settings),
       ...listingChecks(settings, options),
     ];
   }
@@ -73,13 +79,14 @@ export async function doctor(settings: AwsSettings, api: AwsApi, options: Doctor
         remedy: remedyOf(error),
       });
   }
-  return [...checks, eventsCheck(), ...listingChecks(settings, options)];
+  return [...checks, ...(await channelChecks(settings, channels, within)), eventsCheck(settings), ...listingChecks(settings, options)];
 }
 
-const eventsCheck = (): Check => ({
+const eventsCheck = ({ queues }: AwsSettings): Check => ({
   check: 'aws.events',
   result: 'unknown',
   detail: 'whether EventBridge sends to us cannot be seen from here',
-  remedy:
-    'In us-east-1 of the publishing account: a rule for source aws.agreement-marketplace with our webhook as API destination, its connection with the header x-berth-webhook-secret, and a dead-letter queue.',
+  remedy: `In us-east-1 of the publishing account: a rule for source aws.agreement-marketplace with ${
+    queues.length > 0 ? 'our queue as target' : 'our webhook as API destination, its connection with the header x-berth-webhook-secret'
+  }, and a dead-letter queue.`,
 });

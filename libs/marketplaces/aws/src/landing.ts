@@ -1,8 +1,9 @@
-import { type LandingResolution, MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown } from '#marketplaces/core';
+import { type LandingResolution, MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, type RecallRefs } from '#marketplaces/core';
 import type { Clock } from '#platform';
 import { type AwsApi, failureOf } from './api.js';
 import { licenceIdOf, textOf } from './liberal.js';
 import type { EntitlementReader, Holder } from './entitlements.js';
+import { generationOf } from './legacy/generations.js';
 import { legacyTruth, newLegacyRefs } from './legacy/legacy-refs.js';
 import { isLegacyAt } from './legacy/keys.js';
 import { NOTHING_KNOWN, truthOfRefs } from './refs.js';
@@ -10,6 +11,13 @@ import type { AwsSettings } from './settings.js';
 
 export const TOKEN_FIELD = 'x-amzn-marketplace-token';
 const MAX_TOKEN = 8_192;
+interface LandingDeps {
+  settings: AwsSettings;
+  api: AwsApi;
+  entitlements: EntitlementReader;
+  clock: Clock;
+  recall?: RecallRefs | undefined;
+}
 type Failed = Extract<LandingResolution, { ok: false }>;
 
 /**
@@ -18,7 +26,7 @@ type Failed = Extract<LandingResolution, { ok: false }>;
  */
 export async function resolveLanding(
   fields: Record<string, string>,
-  { settings, api, entitlements, clock }: { settings: AwsSettings; api: AwsApi; entitlements: EntitlementReader; clock: Clock },
+  { settings, api, entitlements, clock, recall }: LandingDeps,
 ): Promise<LandingResolution> {
   const failed = (code: Failed['code'], detail: string): Failed => ({ ok: false, code, detail });
   const token = (fields[TOKEN_FIELD] ?? '').trim();
@@ -57,7 +65,14 @@ export async function resolveLanding(
       const customerIdentifier = textOf(answer.CustomerIdentifier);
       if (!customerIdentifier)
         return failed('landing.not_for_us', 'the purchase has no customer identifier: the listing is not of the old contract');
-      const refs = { ...newLegacyRefs(productCode, customerIdentifier), accountId, entitlements: await granted({ customerIdentifier }) };
+      // A token tells no time: it opens the youngest subscription, and begins none after an end.
+      const at = now.toISOString();
+      const generation = await generationOf(productCode, customerIdentifier, { at, begins: false, recall });
+      const refs = {
+        ...newLegacyRefs(productCode, customerIdentifier, generation),
+        accountId,
+        entitlements: await granted({ customerIdentifier }),
+      };
       return { ok: true, truth: legacyTruth(refs, now), buyerAccountId: accountId };
     }
     const licenseId = licenceIdOf(licenseArn);

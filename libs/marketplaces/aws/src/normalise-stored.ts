@@ -25,19 +25,10 @@ export async function normaliseStored(
   const wrapping = snsWrappingOf(message.body);
   const body = wrapping ? wrapping.message : message.body;
   const at = instantTextOf(wrapping?.timestamp) ?? message.receivedAt.toISOString();
-  if (wrapping && wrapping.type !== 'Notification')
-    return [
-      {
-        kind: 'noted',
-        marketplace: 'aws',
-        externalSubscriptionId: '',
-        occurredAt: new Date(at),
-        truth: null,
-        note: `SNS ${wrapping.type} of ${wrapping.topicArn}`.slice(0, 300),
-      },
-    ];
+  // A confirmation is a matter between SNS and us (`snsHandshake`); of purchases it tells nothing.
+  if (wrapping && wrapping.type !== 'Notification') return [];
   const legacy = legacyNotificationOf(body);
-  if (legacy) return normaliseLegacy(legacy, at, message.receivedAt, { settings, entitlements, now: clock.now() });
+  if (legacy) return normaliseLegacy(legacy, at, message.receivedAt, { settings, entitlements, now: clock.now(), recall });
   const events = normalise({ body, receivedAt: message.receivedAt });
   const licenseId = envelopeOf(body)?.eventName.startsWith('License ') ? events[0]?.externalSubscriptionId : undefined;
   const known = licenseId && recall ? readRefs(await recall(licenseId)) : null;

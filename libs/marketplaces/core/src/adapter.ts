@@ -178,7 +178,7 @@ export interface MarketplaceAdapter {
   /** The purchase as the marketplace sees it now; null where it does not exist. */
   readTruth(externalSubscriptionId: string, refs?: MarketplaceRefs): Promise<SubscriptionTruth | null>;
   /** Resolves what a buyer brought to the landing page: query or form fields as received, decoded exactly once. */
-  resolveLanding(fields: Record<string, string>): Promise<LandingResolution>;
+  resolveLanding(fields: Record<string, string>, recall?: RecallRefs): Promise<LandingResolution>;
   /**
    * Marketplaces without a readable truth (AWS): completes what one message told with what is known of the purchase. Pure.
    * `previous` is null for a purchase not seen before. Absent where `normalise` re-reads the truth.

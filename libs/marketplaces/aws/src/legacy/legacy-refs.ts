@@ -14,6 +14,8 @@ export const legacyRefsSchema = z.object({
   contract: z.literal('legacy'),
   productCode: z.string(),
   customerIdentifier: z.string(),
+  /** Which of this customer's subscriptions, from 1: one that has ended is not opened again. */
+  generation: z.number().int().positive().default(1),
   accountId: z.string().nullable(),
   /** The tenant serves. */
   registered: z.boolean(),
@@ -30,9 +32,11 @@ export const legacyRefsSchema = z.object({
 });
 export type LegacyRefs = z.output<typeof legacyRefsSchema>;
 
-export const legacyIdOf = (productCode: string, customerIdentifier: string): string => `legacy:${productCode}:${customerIdentifier}`;
+export const legacyIdOf = (productCode: string, customerIdentifier: string, generation = 1): string =>
+  `legacy:${productCode}:${customerIdentifier}${generation === 1 ? '' : `:${generation}`}`;
 
-export const newLegacyRefs = (productCode: string, customerIdentifier: string): LegacyRefs => ({
+export const newLegacyRefs = (productCode: string, customerIdentifier: string, generation = 1): LegacyRefs => ({
+  generation,
   contract: 'legacy',
   productCode,
   customerIdentifier,
@@ -88,7 +92,7 @@ export function legacyStateOf(refs: LegacyRefs): MarketplaceState {
 export function legacyTruth(refs: LegacyRefs, observedAt: Date): SubscriptionTruth {
   return {
     marketplace: 'aws',
-    externalSubscriptionId: legacyIdOf(refs.productCode, refs.customerIdentifier),
+    externalSubscriptionId: legacyIdOf(refs.productCode, refs.customerIdentifier, refs.generation),
     aliases: [],
     state: legacyStateOf(refs),
     name: null,
@@ -112,6 +116,11 @@ export function legacyTruth(refs: LegacyRefs, observedAt: Date): SubscriptionTru
 
 /** As `mergeTruth`, for a legacy purchase. */
 export function mergeLegacy(before: LegacyRefs | null, told: LegacyRefs, previous: SubscriptionTruth | null, event: FulfillmentEvent) {
+  // Told late, after the subscription that followed it: that one goes on (contract aws §4.2).
+  if (before && told.endedAt !== null && before.endedAt === null && before.succeededAt !== null && told.endedAt < before.succeededAt) {
+    const truth = legacyTruth({ ...before, lastEventAt: greater(before.lastEventAt, told.lastEventAt) }, previous!.observedAt);
+    return { ...event, kind: 'noted' as const, truth, note: `${event.note}: of an earlier subscription` };
+  }
   const joined = before ? joinLegacyRefs(before, told) : told;
   const observedAt = new Date(Math.max(previous?.observedAt.getTime() ?? 0, event.truth?.observedAt.getTime() ?? 0));
   const truth = legacyTruth(joined, observedAt);

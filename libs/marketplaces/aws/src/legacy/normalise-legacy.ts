@@ -1,6 +1,7 @@
-import { MarketplaceBusy, type FulfillmentEvent, type FulfillmentEventKind } from '#marketplaces/core';
+import { MarketplaceBusy, type FulfillmentEvent, type FulfillmentEventKind, type RecallRefs } from '#marketplaces/core';
 import type { EntitlementReader } from '../entitlements.js';
 import type { AwsSettings } from '../settings.js';
+import { generationOf } from './generations.js';
 import { legacyIdOf, type LegacyRefs, legacyTruth, newLegacyRefs } from './legacy-refs.js';
 import type { LegacyNotification } from './notification.js';
 
@@ -13,6 +14,7 @@ interface Deps {
   entitlements: EntitlementReader;
   /** Business time of a read. */
   now: Date;
+  recall: RecallRefs | undefined;
 }
 
 /**
@@ -26,7 +28,12 @@ export async function normaliseLegacy(told: LegacyNotification, at: string, rece
   // SNS names neither licence nor agreement: of a product with concurrent agreements it tells nothing usable (contract aws §4.2).
   if (!settings.productCodes.includes(productCode) || !settings.legacyProducts[productCode])
     return [{ ...base, kind: 'noted', externalSubscriptionId: '', truth: null, note: `${action}: not a legacy listing of ours` }];
-  const refs: LegacyRefs = { ...newLegacyRefs(productCode, customerIdentifier), lastEventAt: at };
+  const value = ['subscribe-success', 'entitlement-updated'].includes(action)
+    ? await entitlements.read(productCode, { customerIdentifier })
+    : null;
+  const begins = action === 'subscribe-success' || (action === 'entitlement-updated' && (value?.list.length ?? 0) > 0);
+  const generation = await generationOf(productCode, customerIdentifier, { at, begins, recall: deps.recall });
+  const refs: LegacyRefs = { ...newLegacyRefs(productCode, customerIdentifier, generation), lastEventAt: at };
   if (told.offerId) refs.offerId = { value: told.offerId, at };
   if (told.isFreeTrial !== null) refs.freeTrial = { value: told.isFreeTrial, at };
   let kind: FulfillmentEventKind = 'noted';
@@ -56,28 +63,25 @@ export async function normaliseLegacy(told: LegacyNotification, at: string, rece
     default:
       note = `${action}: not known`;
   }
-  if (['subscribe-success', 'entitlement-updated'].includes(action)) {
-    const value = await entitlements.read(productCode, { customerIdentifier });
-    if (value) refs.entitlements = { value, at: now.toISOString() };
-    // On a contract-only product no subscription message comes: a live entitlement is the success (contract aws §4.2).
-    if (action === 'entitlement-updated' && value) {
-      if (value.list.length > 0) {
-        refs.succeededAt = at;
-        kind = 'purchased';
-      } else {
-        // After a contract's end the answer is empty; it is also empty while it lags behind its own notification (contract aws §3).
-        if (now.getTime() - Date.parse(at) < EMPTY_FOR_MS)
-          throw new MarketplaceBusy('getEntitlements: empty; only an answer that stays empty is an end', ASK_AGAIN_MS);
-        refs.endedAt = at;
-        kind = 'ended';
-      }
+  if (value) refs.entitlements = { value, at: now.toISOString() };
+  // On a contract-only product no subscription message comes: a live entitlement is the success (contract aws §4.2).
+  if (action === 'entitlement-updated' && value) {
+    if (value.list.length > 0) {
+      refs.succeededAt = at;
+      kind = 'purchased';
+    } else {
+      // After a contract's end the answer is empty; it is also empty while it lags behind its own notification (contract aws §3).
+      if (now.getTime() - Date.parse(at) < EMPTY_FOR_MS)
+        throw new MarketplaceBusy('getEntitlements: empty; only an answer that stays empty is an end', ASK_AGAIN_MS);
+      refs.endedAt = at;
+      kind = 'ended';
     }
   }
   return [
     {
       ...base,
       kind,
-      externalSubscriptionId: legacyIdOf(productCode, customerIdentifier),
+      externalSubscriptionId: legacyIdOf(productCode, customerIdentifier, generation),
       truth: legacyTruth(refs, receivedAt),
       note,
       ...(kind === 'ended' ? { effectiveAt: new Date(at) } : {}),

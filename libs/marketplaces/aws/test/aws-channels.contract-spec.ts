@@ -1,0 +1,166 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { PulledMessage } from '#marketplaces/core';
+import type { AwsSettingsInput } from '../src/index.js';
+import { Purchases } from './support/purchases.js';
+import { AwsSandbox } from './support/sandbox-process.js';
+
+const PRODUCT = '4harborobjectcells0000000';
+const LEGACY = '4harborlegacy000000000000';
+const TOPIC = `arn:aws:sns:us-east-1:287250355862:aws-mp-subscription-notification-${LEGACY}`;
+const ROLE = 'arn:aws:iam::999900001111:role/berth-marketplace';
+const RUNTIME = { accessKeyId: 'AKIARUNTIME000000000', secretAccessKey: 'runtime-secret' };
+const SELLER = { accessKeyId: 'AKIASANDBOX000000000', secretAccessKey: 'sandbox-only-not-a-secret' };
+
+let sandbox: AwsSandbox;
+beforeAll(async () => {
+  const products = [
+    { code: PRODUCT, id: 'prod-harborcells', title: 'Object Cells', dimensions: ['mib_egress'] },
+    { code: LEGACY, id: 'prod-harborlegacy', title: 'Old', dimensions: ['mib_egress'], contract: 'legacy' },
+  ];
+  sandbox = await AwsSandbox.start({
+    products,
+    credentials: [SELLER, { ...RUNTIME, accountId: '555500005555' }],
+    roles: [{ arn: ROLE, externalId: 'harbor-external', trusted: [RUNTIME.accessKeyId] }],
+    queues: [{ name: 'marketplace-events' }, { name: 'bare' }, { name: 'guarded', maxReceives: 5 }],
+  });
+});
+afterAll(() => sandbox?.stop());
+
+const adapter = (more: Partial<AwsSettingsInput> = {}) => {
+  const at = (service: string): string => `${sandbox.url}/aws/${service}`;
+  return sandbox.adapterWith({ sqsEndpoint: at('sqs'), entitlementEndpoint: at('entitlement'), ...more });
+};
+const queueOf = async (name: string): Promise<{ url: string; items: { receives: number }[] }> =>
+  sandbox.control('GET', `/aws/queues/${name}/messages`);
+const eventually = async <T>(ask: () => Promise<T>, holds: (value: T) => boolean): Promise<T> => {
+  for (const end = performance.now() + 15_000; ; await new Promise((resolve) => setTimeout(resolve, 20))) {
+    const value = await ask();
+    if (holds(value)) return value;
+    if (performance.now() > end) throw new Error(`not in time: ${JSON.stringify(value)}`);
+  }
+};
+const eventText = (id: string): string =>
+  JSON.stringify({ id, source: 'aws.agreement-marketplace', 'detail-type': 'License Updated - Manufacturer', detail: {} });
+
+describe("the seller's role in another account", () => {
+  const role = (externalId: string) => ({ arn: ROLE, externalId, endpoint: `${sandbox.url}/aws/sts` });
+
+  it('resolves what a foreign key cannot, and only with its external id [AW-85]', async () => {
+    const { registration } = await sandbox.buy();
+    const landing = (more: Partial<AwsSettingsInput>) => adapter({ credentials: RUNTIME, ...more }).resolveLanding(registration.fields);
+    expect(await landing({})).toMatchObject({ ok: false });
+    expect(await landing({ role: role('guessed') })).toMatchObject({ ok: false, code: 'landing.unavailable' });
+    expect(await landing({ role: role('harbor-external') })).toMatchObject({ ok: true, truth: { externalOfferId: PRODUCT } });
+  });
+
+  it('is what doctor names where it cannot be taken [AW-86]', async () => {
+    const checks = await adapter({ credentials: RUNTIME, role: role('guessed') }).doctor!({});
+    expect(checks.find((one) => one.check === 'aws.credentials')).toMatchObject({
+      result: 'fail',
+      remedy: expect.stringContaining(ROLE) as string,
+    });
+    const good = await adapter({ credentials: RUNTIME, role: role('harbor-external') }).doctor!({});
+    expect(good.find((one) => one.check === 'aws.credentials')).toMatchObject({
+      result: 'pass',
+      detail: expect.stringContaining(ROLE) as string,
+    });
+  });
+});
+
+describe('a queue', () => {
+  it('gives a message again until it is stored, and only then loses it [AW-76]', async () => {
+    const { url } = await queueOf('bare');
+    const taken: PulledMessage[] = [];
+    const pulling = await adapter({ queues: [url] }).pull!((message) => {
+      taken.push(message);
+      return taken.length === 1 ? Promise.reject(new Error('the database is away')) : Promise.resolve();
+    });
+    await sandbox.control('POST', '/aws/queues/bare/messages', { body: eventText('one') });
+    await eventually(
+      () => queueOf('bare'),
+      ({ items }) => items.length === 0,
+    );
+    expect(taken.map((m) => [m.source, m.naturalKey])).toEqual([
+      ['aws.eventbridge', 'one'],
+      ['aws.eventbridge', 'one'],
+    ]);
+    await pulling.stop();
+  });
+
+  it('hides a message for as long as it is being stored, and waits for that when it is stopped [AW-76]', async () => {
+    const { url } = await queueOf('bare');
+    let release = (): void => undefined;
+    let times = 0;
+    const pulling = await adapter({ queues: [url], queueVisibilitySeconds: 2 }).pull!(() => {
+      times += 1;
+      return new Promise<void>((resolve) => (release = resolve));
+    });
+    const calls = async () =>
+      (await sandbox.control<{ items: unknown[] }>('GET', '/calls?marketplace=aws&operation=changeMessageVisibility')).items.length;
+    const before = await calls();
+    await sandbox.control('POST', '/aws/queues/bare/messages', { body: eventText('two') });
+    // Three halves of its time: without an extension it would have come back by now.
+    await eventually(calls, (many) => many >= before + 3);
+    expect([times, (await queueOf('bare')).items.map((one) => one.receives)]).toEqual([1, [1]]);
+    const stopped = pulling.stop();
+    release();
+    await stopped;
+    expect((await queueOf('bare')).items).toEqual([]);
+  });
+});
+
+describe('entitlements of a licence', () => {
+  it('are read with the resolved spelling, over empty pages, by landing and by event [AW-80]', async () => {
+    await sandbox.control('PUT', '/settings', { aws: { emptyEntitlementPages: 2 } });
+    const ours = adapter({ contractProducts: { [PRODUCT]: { quantityDimension: 'nodes' } } });
+    const bought = await sandbox.buy();
+    await sandbox.act(bought.agreementId, 'entitle', { dimension: 'nodes', value: 5 });
+    const kept = new Purchases(ours);
+    const resolution = await ours.resolveLanding(bought.registration.fields);
+    if (!resolution.ok) throw new Error(resolution.code);
+    expect(resolution.truth.quantity).toBe(5);
+    const { licenseId: externalSubscriptionId } = bought;
+    kept.apply({
+      kind: 'purchased',
+      marketplace: 'aws',
+      externalSubscriptionId,
+      occurredAt: sandbox.clock.now(),
+      truth: resolution.truth,
+      note: 'landing',
+    });
+    await sandbox.act(bought.agreementId, 'entitle', { dimension: 'nodes', value: 9 });
+    const { stored } = await sandbox.told(bought.agreementId, 'License Updated');
+    const recall = (id: string) => Promise.resolve(kept.truths.get(id)?.refs ?? null);
+    for (const event of await ours.normalise(stored, recall)) kept.apply(event);
+    expect(kept.truths.get(externalSubscriptionId)!.quantity).toBe(9);
+  });
+});
+
+describe('doctor', () => {
+  it('says of each topic, queue and contract what is wrong and how to mend it [AW-86]', async () => {
+    const [bare, guarded] = [(await queueOf('bare')).url, (await queueOf('guarded')).url];
+    const look = async (more: Partial<AwsSettingsInput>) => {
+      const checks = await adapter({
+        productCodes: [PRODUCT, LEGACY],
+        legacyProducts: { [LEGACY]: {} },
+        contractProducts: { [PRODUCT]: {} },
+        sns: { topics: [TOPIC], endpoint: `${sandbox.url}/aws/sns`, subscriptionUrl: null },
+        queues: [bare, guarded, `${guarded}x`],
+        ...more,
+      }).doctor!({});
+      return Object.fromEntries(checks.map((one) => [one.check, one.result]));
+    };
+    const topic = `aws.topic.${TOPIC.split(':').pop()}`;
+    expect(await look({})).toMatchObject({
+      'aws.queue.bare': 'warn',
+      'aws.queue.guarded': 'pass',
+      'aws.queue.guardedx': 'fail',
+      [`aws.entitlements.${PRODUCT}`]: 'pass',
+      [topic]: 'fail',
+    });
+    await sandbox.control('POST', '/aws/sns/subscriptions', { topicArn: TOPIC, protocol: 'sqs', endpoint: 'bare' });
+    expect((await look({}))[topic]).toBe('pass');
+    expect(await look({ sns: null, queues: [] })).toMatchObject({ 'aws.topics': 'fail' });
+    expect((await look({ contractProducts: { nosuchproduct: {} } }))['aws.entitlements.nosuchproduct']).toBe('fail');
+  });
+});
