@@ -93,7 +93,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Where Azure Marketplace sends a buyer */
+        /** Where Azure Marketplace sends a buyer; and Google Cloud Marketplace one who manages his purchase without single sign-on */
         get: operations["arriveByLink"];
         put?: never;
         /** Where Google Cloud Marketplace and AWS Marketplace send a buyer */
@@ -1044,13 +1044,13 @@ export interface operations {
     };
     arriveByLink: {
         parameters: {
-            query: {
+            query?: {
                 /** @description The marketplace's landing token */
-                token: string;
+                token?: string;
             };
             header?: never;
             path: {
-                marketplace: "azure";
+                marketplace: "azure" | "gcp";
             };
             cookie?: never;
         };

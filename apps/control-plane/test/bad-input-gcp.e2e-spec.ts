@@ -52,7 +52,7 @@ describe('sign-up tokens', () => {
     ['is garbled', 'landing.token_invalid', () => Promise.resolve(`garbled ${randomUUID()}`)],
     ['is garbled, with the dots of a token', 'landing.token_invalid', () => Promise.resolve(`a.${randomUUID()}.c`)],
     ['holds a NUL', 'landing.token_invalid', () => Promise.resolve(`\0${randomUUID()}`)],
-  ])('sends a visitor whose token %s to the page for %s, keeps the visit and changes nothing', async (_, code, make) => {
+  ])('sends a visitor whose token %s to the page for %s, keeps the visit and changes nothing [GC-01]', async (_, code, make) => {
     const before = await house.picture();
     const token = await make();
     expect(await google.land(token)).toBe(problemPage(code));
@@ -65,7 +65,7 @@ describe('sign-up tokens', () => {
     expect(await house.picture()).toEqual(before);
   });
 
-  it('lets one token open several visits of one purchase, take its details once and show its keys once', async () => {
+  it('lets one token open several visits of one purchase, take its details once and show its keys once [GC-56]', async () => {
     const tenants = await house.list('tenants');
     const token = tokenOf(waiting);
     const first = sessionOf(await google.land(token));
@@ -147,7 +147,7 @@ describe('Pub/Sub messages', () => {
     ['has an id that no database holds', withId('a\0b'), NOT_KNOWN],
     // Random, because an index entry is compressed before it is measured.
     ['has an endless id', withId(randomBytes(3_000).toString('hex')), NOT_KNOWN],
-  ])('keeps a message that %s and says why nothing comes of it', async (_, data, note) => {
+  ])('keeps a message that %s and says why nothing comes of it [GC-36]', async (_, data, note) => {
     const before = await house.picture();
     await google.publish(data);
     expect(await house.stored('gcp.pubsub', `sha256:${hashOf(data)}`)).toMatchObject({ state: 'parked', note, subscriptionId: null });
@@ -187,7 +187,7 @@ describe('Pub/Sub messages', () => {
     expect(await house.picture()).toEqual(before);
   });
 
-  it('takes a repeated message once, and three types under one event id as three messages', async () => {
+  it('takes a repeated message once, and three types under one event id as three messages [GC-33]', async () => {
     const before = await house.picture();
     const message = say('ENTITLEMENT_CANCELLED', live.entitlementId);
     const stored = await google.told(message);
@@ -204,7 +204,7 @@ describe('Pub/Sub messages', () => {
     expect(await house.picture()).toEqual(before);
   });
 
-  it('serves a purchase whose own message comes before that of its account', async () => {
+  it('serves a purchase whose own message comes before that of its account [GC-11]', async () => {
     await house.shop('POST', '/faults', { marketplace: 'gcp', operation: 'ACCOUNT_ACTIVE', kind: 'hold_event' });
     const bought = await google.buy();
     await google.storedOf(bought, 'ENTITLEMENT_CREATION_REQUESTED');
@@ -215,7 +215,7 @@ describe('Pub/Sub messages', () => {
     expect(await house.picture()).toEqual(before);
   }, 60_000);
 
-  it('does not bring an ended purchase back by older messages that come later, nor by its old token', async () => {
+  it('does not bring an ended purchase back by older messages that come later, nor by its old token [GC-34]', async () => {
     await house.shop('POST', `/gcp/entitlements/${live.entitlementId}/cancel-now`);
     expect(await google.storedOf(live, 'ENTITLEMENT_CANCELLED')).toMatchObject({ state: 'processed', note: 'active → closing' });
     const ended = await house.endOf(live.entitlementId);

@@ -53,7 +53,7 @@ describe('what a marketplace tells beside the purchase itself', () => {
     return texts.join('\n');
   }
 
-  it('deletes what is kept of a buyer whose purchase was deleted there, but not what proves the bill', async () => {
+  it('deletes what is kept of a buyer whose purchase was deleted there, but not what proves the bill [GC-38]', async () => {
     const { externalId, id } = await flows.serve('Winter Observatory', { beneficiary: BUYER });
     const kept = await flows.serve('Tide Archive');
     await flows.db.ops((tx) =>
@@ -106,7 +106,7 @@ describe('what a marketplace tells beside the purchase itself', () => {
     expect(again).toMatchObject({ result: 'unchanged', why: 'the data of this purchase was deleted' });
   });
 
-  it('never ends what is gone without a word, and keeps nothing of what it never knew', async () => {
+  it('never ends what is gone without a word, and keeps nothing of what it never knew [GC-37]', async () => {
     const { externalId, id } = await flows.serve();
     expect(await tell(externalId, { kind: 'changed' })).toMatchObject({ result: 'parked', code: 'gone' });
     expect(await flows.state(id)).toBe('active');
@@ -114,7 +114,7 @@ describe('what a marketplace tells beside the purchase itself', () => {
     expect(await tell('never-heard-of', { kind: 'ended' })).toMatchObject({ result: 'parked', code: 'gone' });
   });
 
-  it('serves a second purchase of a buyer who has signed up, under the name he gave, without a landing', async () => {
+  it('serves a second purchase of a buyer who has signed up, under the name he gave, without a landing [GC-55]', async () => {
     const first = await flows.serve('Kelp Works', { beneficiary: BUYER });
     const bought = flows.market.purchase({ name: 'Second purchase', beneficiary: BUYER });
     const truth = await truthOf(bought.externalSubscriptionId);
@@ -134,7 +134,7 @@ describe('what a marketplace tells beside the purchase itself', () => {
     expect(await flows.state(first.id)).toBe('active');
   });
 
-  it('stops serving a buyer who may not be served, bills nothing of it, and goes on when he may again', async () => {
+  it('stops serving a buyer who may not be served, bills nothing of it, and goes on when he may again [GC-54]', async () => {
     const { externalId, id } = await flows.serve();
     let verdict: ServiceVerdict = { serve: true };
     Object.assign(flows.market, { checkService: () => Promise.resolve(verdict) });
@@ -196,7 +196,7 @@ describe('what a marketplace tells beside the purchase itself', () => {
     expect(await purchase(id)).toMatchObject({ state: 'active', suspended_source: null });
   });
 
-  it('reads a purchase again that lacks what only a later look shows, until it is there', async () => {
+  it('reads a purchase again that lacks what only a later look shows, until it is there [GC-28]', async () => {
     const bought = flows.market.purchase({ state: 'active' });
     const externalId = bought.externalSubscriptionId;
     const read = flows.market.readTruth.bind(flows.market);

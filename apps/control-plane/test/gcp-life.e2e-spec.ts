@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Google, type Bought } from './support/google.js';
-import { House, until } from './support/house.js';
+import { Google, tokenOf, type Bought } from './support/google.js';
+import { House, sessionOf, until } from './support/house.js';
 
 const house = new House();
 const google = new Google(house);
@@ -37,7 +37,7 @@ async function compare(): Promise<void> {
 }
 
 describe('a buyer of Google Cloud', () => {
-  it('who has signed up before is served from the event alone, and the sweep serves him where that was lost', async () => {
+  it('who has signed up before is served from the event alone, and the sweep serves him where that was lost [GC-12]', async () => {
     const second = await google.buy({ buyer });
     expect(second.accountId).toBe(first.accountId);
     const served = await becomes(second, 'active');
@@ -55,7 +55,7 @@ describe('a buyer of Google Cloud', () => {
     await becomes(lost, 'active');
   }, 120_000);
 
-  it('whose approval is taken back without a message is approved again by the sweep', async () => {
+  it('whose approval is taken back without a message is approved again by the sweep [GC-13]', async () => {
     const reset = await google.buy();
     await google.serve(reset, 'Reset Works');
     await house.shop('POST', `/gcp/accounts/${reset.accountId}/unapprove`);
@@ -67,7 +67,62 @@ describe('a buyer of Google Cloud', () => {
     );
   }, 120_000);
 
-  it('whose billing is disabled is not served until it is enabled again', async () => {
+  it('whose offer begins later waits for the day, and nothing is set up before [GC-26]', async () => {
+    const { json } = await house.shop('GET', '/clock');
+    const startsAt = new Date(Date.parse(String(json['now'])) + 30 * 3_600_000).toISOString();
+    const later = await google.buy({ autoApprove: true, startsAt });
+    expect(await becomes(later, 'scheduled')).toMatchObject({ tenantId: null });
+    await advance(31 * 3_600);
+    expect((await becomes(later, 'active'))!['tenantId']).toMatch(/^ten_/);
+  }, 120_000);
+
+  it('whose later start is known only after the approval has no access until that day [GC-26]', async () => {
+    const { json } = await house.shop('GET', '/clock');
+    const startsAt = new Date(Date.parse(String(json['now'])) + 30 * 3_600_000).toISOString();
+    const later = await google.buy({ startsAt });
+    await google.storedOf(later, 'ENTITLEMENT_CREATION_REQUESTED');
+    const session = sessionOf(await google.land(tokenOf(later)));
+    const details = { organisation: 'Patient Works', region: 'local', contactName: 'Ada', contactEmail: 'ada@patient.example' };
+    await house.call('POST', `${house.controlPlane.url}/landing/api/sessions/${session}/details`, details);
+    const mine = await becomes(later, 'scheduled');
+    const placement = async () => (await house.list('placements')).find((p) => p['tenantId'] === mine!['tenantId'])!;
+    await until(placement, (p) => p['phase'] === 'suspended');
+    await advance(31 * 3_600);
+    await becomes(later, 'active');
+    await until(placement, (p) => p['phase'] === 'active');
+  }, 120_000);
+
+  it('who only comes to manage is received by GET, and one with a token sees his purchase as it is [GC-08]', async () => {
+    const plain = await house.call('GET', `${house.controlPlane.url}/landing/gcp?x-gcp-marketplace-token=never-read`);
+    expect([plain.status, plain.headers.get('location')]).toEqual([303, '/landing/problem?code=landing.login&marketplace=gcp']);
+    const { json } = await house.shop('POST', `/gcp/entitlements/${first.entitlementId}/sign-up`);
+    const session = sessionOf(await google.land(tokenOf(json as unknown as Bought)));
+    expect((await house.session(session)).json).toMatchObject({ tenant: { displayName: 'Kelp Works' }, endpoint: { keys: null } });
+  });
+
+  it('reads at Google what his order waits for [GC-27]', async () => {
+    const waiting = await google.buy();
+    const text = await until(
+      async () =>
+        ((await house.shop('GET', `/gcp/entitlements/${waiting.entitlementId}`)).json['wire'] as Record<string, unknown>)['messageToUser'],
+      (t) => t !== undefined,
+    );
+    expect(text).toMatch(/registration/);
+    const calls = (await house.shop('GET', '/calls?marketplace=gcp&operation=patchEntitlement')).json.items!;
+    expect(calls.length).toBeGreaterThan(0);
+  });
+
+  it('who signs up before his order is there is told so, and served when it comes [GC-58]', async () => {
+    const name = `Early Bird ${randomUUID().slice(0, 8)}`;
+    const { json } = await house.shop('POST', '/gcp/accounts', { buyer: name });
+    const location = await google.land(tokenOf(json as unknown as Bought));
+    expect(location).toBe('/landing/problem?code=landing.awaiting_order&marketplace=gcp');
+    const order = await google.buy({ buyer: name });
+    expect(order.accountId).toBe(json['accountId']);
+    expect((await becomes(order, 'active'))!['tenantId']).toMatch(/^ten_/);
+  }, 120_000);
+
+  it('whose billing is disabled is not served until it is enabled again [GC-54]', async () => {
     await advance(1_200);
     await act(first, 'billing-disable');
     await advance(1_200);
@@ -82,7 +137,7 @@ describe('a buyer of Google Cloud', () => {
     expect(await becomes(first, 'active')).toMatchObject({ suspendedSource: null });
   }, 120_000);
 
-  it('who is deleted takes his data along; what proves the bill stays under a pseudonym', async () => {
+  it('who is deleted takes his data along; what proves the bill stays under a pseudonym [GC-38]', async () => {
     const one = await google.buy();
     const served = await google.serve(one, 'Ephemeral Works');
     const name = `/tenants/${String(served['tenantId'])}`;

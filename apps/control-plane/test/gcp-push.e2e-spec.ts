@@ -44,7 +44,7 @@ const cancelled = (eventId: string): Record<string, unknown> => ({
 });
 
 describe('Pub/Sub by push', () => {
-  it('brings a purchase here, each message once', async () => {
+  it('brings a purchase here, each message once [GC-42]', async () => {
     const sub = await until(
       () => house.subscriptionOf(entitlementId),
       (s) => s !== undefined,
@@ -67,7 +67,7 @@ describe('Pub/Sub by push', () => {
     'expired',
     'future',
     'too_long',
-  ])('that is forged (%s) is refused with 401, kept apart, and changes nothing', async (forge) => {
+  ])('that is forged (%s) is refused with 401, kept apart, and changes nothing [GC-41]', async (forge) => {
     const before = JSON.stringify([await house.subscriptionOf(entitlementId), (await stored()).length]);
     const answer = await house.shop('POST', '/gcp/pushes', { body: cancelled(randomUUID()), forge });
     expect(answer.json['status']).toBe(401);

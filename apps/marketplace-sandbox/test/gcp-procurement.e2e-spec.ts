@@ -212,6 +212,49 @@ describe('the Procurement API (contract gcp §2)', () => {
     expect((await gcp.get(left.entitlementId)).state).toBe('ENTITLEMENT_CANCELLED');
   });
 
+  it('shows a later start only after the approval, and is in force on the day (§2, table of states)', async () => {
+    const startsAt = new Date((await gcp.running.now()) + 2 * 86_400_000).toISOString();
+    const bought = await gcp.buy({ startsAt });
+    expect(await gcp.get(bought.entitlementId)).not.toHaveProperty('newOfferStartTime');
+    await gcp.api(`/accounts/${bought.accountId}:approve`, { approvalName: 'signup' });
+    expect((await gcp.api(`/entitlements/${bought.entitlementId}:approve`, {})).status).toBe(200);
+    expect(await gcp.get(bought.entitlementId)).toMatchObject({ state: 'ENTITLEMENT_ACTIVATION_REQUESTED', newOfferStartTime: startsAt });
+    expect((await gcp.api(`/entitlements/${bought.entitlementId}:approve`, {})).status, 'a second approval').toBe(400);
+    expect((await gcp.messages(bought.entitlementId)).map((one) => one.eventType)).not.toContain('ENTITLEMENT_ACTIVE');
+    await gcp.running.advance(2 * 86_400 + 60);
+    const active = await gcp.get(bought.entitlementId);
+    expect(active).toMatchObject({ state: 'ENTITLEMENT_ACTIVE', usageReportingId: expect.any(String) });
+    expect(active).not.toHaveProperty('newOfferStartTime');
+    expect((await gcp.messages(bought.entitlementId)).map((one) => one.eventType)).toContain('ENTITLEMENT_ACTIVE');
+  });
+
+  it('announces an offer that is approved by itself as accepted, never as requested (§3, caution; §5)', async () => {
+    const startsAt = new Date((await gcp.running.now()) + 86_400_000).toISOString();
+    const later = await gcp.buy({ autoApprove: true, startsAt });
+    const types = (await gcp.messages(later.entitlementId)).map((one) => one.eventType);
+    expect(types).toEqual(['ACCOUNT_ACTIVE', 'ENTITLEMENT_OFFER_ACCEPTED']);
+    const accepted = (await gcp.messages(later.entitlementId)).find((one) => one.eventType === 'ENTITLEMENT_OFFER_ACCEPTED');
+    expect(accepted.body.entitlement).toMatchObject({ newOfferStartTime: startsAt, newPendingOfferDuration: 'P1M', newOfferEndTime: '' });
+    expect(await gcp.get(later.entitlementId)).toMatchObject({
+      state: 'ENTITLEMENT_ACTIVATION_REQUESTED',
+      newOfferStartTime: startsAt,
+      offer: expect.stringContaining('/privateOffers/'),
+    });
+    const now = await gcp.buy({ autoApprove: true });
+    expect(await gcp.get(now.entitlementId)).toMatchObject({ state: 'ENTITLEMENT_ACTIVE' });
+  });
+
+  it('knows an account before any order: it can sign up and be approved, and the order comes later (§1, Event order is free)', async () => {
+    const { json } = await gcp.control('/accounts', { buyer: 'Early Bird' });
+    expect(json.signUp.fields).toHaveProperty('x-gcp-marketplace-token');
+    expect((await gcp.api(`/accounts/${json.accountId}`)).json.approvals).toMatchObject([{ name: 'signup', state: 'PENDING' }]);
+    expect((await gcp.api(`/entitlements?filter=${encodeURIComponent(`account="${json.accountId}"`)}`)).json.entitlements).toBeUndefined();
+    expect((await gcp.api(`/accounts/${json.accountId}:approve`, { approvalName: 'signup' })).status).toBe(200);
+    const bought = await gcp.buy({ buyer: 'Early Bird' });
+    expect(bought.accountId).toBe(json.accountId);
+    expect((await gcp.messages(bought.entitlementId)).map((one) => one.eventType)).toEqual(['ENTITLEMENT_CREATION_REQUESTED']);
+  });
+
   it('asks for a bearer only when told, and logs calls without tokens (§2)', async () => {
     const { entitlementId } = await gcp.buy();
     await gcp.settings({ requireBearer: true });

@@ -62,7 +62,7 @@ describe('a purchase', () => {
       ).toEqual([{ subscription_id: null, outcome: expect.stringMatching(/^parked: .*not ours/) }]);
     });
 
-    it('of an unknown plan of our offer is parked, never given a default', async () => {
+    it('of an unknown plan of our offer is parked, never given a default [GC-29]', async () => {
       expect(await see('10:00', { externalPlanId: 'mystery' })).toMatchObject({
         result: 'parked',
         subscriptionId: null,
@@ -239,7 +239,7 @@ describe('a purchase', () => {
       expectUnbroken(segments);
     });
 
-    it('to an unknown plan parks, keeps the rights and follows the state all the same', async () => {
+    it('to an unknown plan parks, keeps the rights and follows the state all the same [GC-29]', async () => {
       await active();
       const before = await rig.rights(id);
       expect(await see('10:20', { state: 'active', externalPlanId: 'mystery' })).toMatchObject({

@@ -15,6 +15,7 @@ import { awaitStart } from './await-start.js';
 import type { ProcessContext } from './context.js';
 import { decideChange } from './decide-change.js';
 import { holdUsage } from './end-purchase.js';
+import { bookWord } from './tell-buyer.js';
 
 /** Task `inbound.normalise`: one stored message becomes facts, applied under the purchase's lane. No transaction is open across HTTP. */
 export async function normaliseInbound(
@@ -97,6 +98,7 @@ export async function applyEvent(p: ProcessContext, tx: Tx, told: FulfillmentEve
     await retryParked(p, tx, event);
     await awaitStart(p, tx, outcome.subscriptionId);
     await awaitMissing(p, tx, outcome.subscriptionId);
+    await bookWord(p, tx, outcome.subscriptionId, 'sign_up');
     if (event.truth.successorExpected) await holdUsage(p, tx, outcome.subscriptionId);
   }
   if (outcome.result === 'parked' && outcome.code === 'unmapped_plan') {

@@ -2,6 +2,7 @@ import { sha256Hex, ProblemError, type Sealer } from '#platform';
 import { MarketplaceBusy, type LandingResolution, type Marketplace } from '#marketplaces/core';
 import { applyEvent, recall } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';
+import { rememberSignUp } from './sign-up-buyer.js';
 
 const MAX_TOKEN = 8_192;
 
@@ -52,6 +53,8 @@ export async function openLanding(
     resolution = { ok: false, code: 'landing.unavailable', detail: 'The marketplace does not answer just now.' };
   }
   if (!resolution.ok) {
+    const { signedUp } = resolution;
+    if (signedUp) await p.db.ops((tx) => rememberSignUp(p, tx, { marketplace, buyerAccountId: signedUp.buyerAccountId }));
     await close(resolution.code);
     return { ok: false, code: resolution.code, detail: resolution.detail };
   }

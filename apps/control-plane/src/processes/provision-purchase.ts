@@ -2,6 +2,7 @@ import { toPublicId, type TaskContext, type Tx } from '#platform';
 import { isOver, quotaLimit, type SubscriptionRecord } from '#entitlements';
 import type { Tenant } from '#tenancy';
 import type { ProcessContext } from './context.js';
+import { bookWord } from './tell-buyer.js';
 
 /** On `subscription.needs_tenant`: an activation without a landing makes the tenant (region of the plan, generated name). */
 export async function makeTenantForActivation(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
@@ -23,6 +24,20 @@ export async function makeTenantForActivation(p: ProcessContext, payload: { subs
   });
 }
 
+/**
+ * On `subscription.scheduled`: Google shows the day of a start only after the approval (contract gcp §2), which is given when the
+ * purchase serves. Until that day access is held; nothing of it is counted.
+ */
+export async function holdUntilStart(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
+  await p.db.ops(async (tx) => {
+    const subscription = await p.subscriptions.get(tx, payload.subscriptionId);
+    const placement = await p.engine.placementOfSubscription(tx, payload.subscriptionId);
+    if (placement && subscription.state === 'scheduled')
+      await p.engine.suspend(tx, placement.placementId, { reason: 'scheduled', at: p.clock.now() });
+    await task.completeIn(tx);
+  });
+}
+
 /** The tenant of another purchase of the same buyer: his organisation and region are known from its sign-up. */
 async function earlierTenant(p: ProcessContext, tx: Tx, subscription: SubscriptionRecord): Promise<Tenant | null> {
   const { marketplace, buyerAccountId, subscriptionId } = subscription;
@@ -40,9 +55,13 @@ export async function requestPlacement(p: ProcessContext, payload: { subscriptio
     // A suspended purchase gets its placement when it is reinstated, not a serving endpoint now.
     const live = ['pending_fulfillment', 'active'].includes(subscription.state);
     if (live && subscription.tenantId) {
+      await bookWord(p, tx, payload.subscriptionId, 'setting_up');
       const plan = await p.catalog.get(tx, subscription.planVersionId!);
       const tenant = await p.tenants.get(tx, subscription.tenantId);
       const storage = plan.quotas.find((q) => q.name === 'storage_bytes');
+      // It was set up before its day was known, and has been held since.
+      const held = await p.engine.placementOfSubscription(tx, payload.subscriptionId);
+      if (held?.phase === 'suspended' || held?.phase === 'suspending') await p.engine.resume(tx, held.placementId);
       await p.engine.requestPlacement(tx, {
         tenantId: subscription.tenantId,
         subscriptionId: subscription.subscriptionId,

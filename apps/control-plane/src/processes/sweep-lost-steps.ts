@@ -3,6 +3,7 @@ import { MarketplaceBusy, type Marketplace } from '#marketplaces/core';
 import { subscriptionLane } from '#entitlements';
 import { bookServiceChecks } from './check-service.js';
 import type { ProcessContext } from './context.js';
+import { bookLostSignUps } from './sign-up-buyer.js';
 
 /** A purchase that is not activated in time is void there: 30 days on Azure (contract azure §5). Told this long before. */
 const NEAR_MS = 7 * 86_400_000;
@@ -18,6 +19,7 @@ export async function sweepLostSteps(
 ): Promise<void> {
   await bookLostAcknowledgements(p, tx, input.marketplace, input.before);
   await bookLostApprovals(p, tx, input.marketplace, input.waitingBuyers);
+  await bookLostSignUps(p, tx, input.marketplace, input.waitingBuyers);
   await warnOfActivationLimit(p, tx, input.marketplace);
   await bookServiceChecks(p, tx, input.marketplace);
 }

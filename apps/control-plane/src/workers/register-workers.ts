@@ -8,13 +8,15 @@ import { normaliseInbound } from '../processes/normalise-inbound.js';
 import { compareWithMarketplace, rereadDrifted } from '../processes/check-drift.js';
 import { approveBuyer } from '../processes/sweep-lost-steps.js';
 import { answerChange } from '../processes/answer-change.js';
-import { makeTenantForActivation, requestPlacement } from '../processes/provision-purchase.js';
+import { holdUntilStart, makeTenantForActivation, requestPlacement } from '../processes/provision-purchase.js';
 import { applyChangedRights, completeFulfillment } from '../processes/complete-fulfillment.js';
 import { followSuccession } from '../processes/follow-succession.js';
 import { completePurchase } from '../processes/read-missing.js';
 import { checkService } from '../processes/check-service.js';
 import { beginErasure, eraseData } from '../processes/erase-data.js';
 import { runPublisherChange } from '../processes/publisher-change.js';
+import { signUpBuyer } from '../processes/sign-up-buyer.js';
+import { tellBuyer } from '../processes/tell-buyer.js';
 import { startPurchase } from '../processes/start-purchase.js';
 import { DriftClock } from './drift-clock.js';
 import { isAboutUs, whenToRunAgain } from './patience.js';
@@ -43,6 +45,9 @@ const HANDLERS: Record<string, Flow> = {
   'drift.reread': rereadDrifted,
   'buyer.approve': approveBuyer,
   'service.check': checkService,
+  'buyer.tell': tellBuyer,
+  'start.hold': holdUntilStart,
+  'buyer.sign_up': signUpBuyer,
   'purchase.complete': completePurchase,
   'erasure.begin': beginErasure,
   'data.erase': eraseData,
@@ -51,6 +56,7 @@ const HANDLERS: Record<string, Flow> = {
 const SUBSCRIBED: Record<string, string> = {
   'subscription.needs_tenant': 'tenant.make',
   'subscription.tenant_bound': 'placement.request',
+  'subscription.scheduled': 'start.hold',
   'subscription.started': 'placement.request',
   'subscription.succession_due': 'succession.follow',
   'placement.active': 'fulfillment.complete',

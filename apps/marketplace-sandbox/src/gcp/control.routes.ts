@@ -12,7 +12,10 @@ export const purchaseBody = z.strictObject({
   orderDelay: z.number().nonnegative().optional(),
   notificationFirst: z.boolean().optional(),
   landingFirst: z.boolean().optional(),
+  autoApprove: z.boolean().optional(),
+  startsAt: z.iso.datetime().optional(),
 });
+export const accountBody = z.strictObject({ buyer: z.string().min(1) });
 export const adjustBody = z.strictObject({
   externalId: z.string(),
   dimension: z.string(),
@@ -33,6 +36,10 @@ type IdParams = { Params: { id: string } };
 /** What happens on Google's side of the counter. Registered under /sandbox/gcp. */
 export function gcpControlRoutes(scope: FastifyInstance, desk: GcpDesk): void {
   scope.post('/purchases', async (request, reply) => reply.code(201).send(await desk.purchase(parseBody(purchaseBody, request.body))));
+
+  scope.post('/accounts', async (request, reply) =>
+    reply.code(201).send(await desk.openAccount(parseBody(accountBody, request.body).buyer)),
+  );
 
   scope.get('/entitlements', () => ({ items: desk.list().map((one) => desk.view(one.id)) }));
   scope.get<IdParams>('/entitlements/:id', (request) => desk.view(request.params.id));

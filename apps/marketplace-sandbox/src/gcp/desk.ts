@@ -20,6 +20,10 @@ export interface GcpPurchaseRequest {
   orderDelay?: number;
   notificationFirst?: boolean;
   landingFirst?: boolean;
+  /** The product approves its offers by itself. */
+  autoApprove?: boolean;
+  /** Of an offer that begins later. */
+  startsAt?: string;
 }
 
 export interface GcpPurchase {
@@ -59,7 +63,12 @@ export class GcpDesk {
     const landingFirst = request.landingFirst ?? request.notificationFirst === false;
     const orderDelay = request.orderDelay ?? 0;
     const buyer = request.buyer ?? `Buyer ${state.next('buyer')}`;
-    const bought = this.lifecycle.purchase(plan, buyer, { landingFirst, orderDelay });
+    const bought = this.lifecycle.purchase(plan, buyer, {
+      landingFirst,
+      orderDelay,
+      autoApprove: request.autoApprove,
+      startsAt: request.startsAt,
+    });
     const signUp = await this.signUp(bought.id);
     if (landingFirst) {
       const after = settings().landingFirstSeconds;
@@ -67,6 +76,12 @@ export class GcpDesk {
     }
     const notifications = landingFirst ? 'after_landing' : orderDelay > 0 ? 'order_delayed' : 'sent';
     return { entitlementId: bought.id, accountId: bought.accountId, orderId: bought.id, signUp, notifications };
+  }
+
+  /** A buyer whose account is there without an order of this product: he bought another one of the provider (contract gcp §1). */
+  async openAccount(buyer: string): Promise<{ accountId: string; signUp: SignUpForm }> {
+    const account = this.lifecycle.openAccount(buyer);
+    return { accountId: account.id, signUp: await this.signUps.form(account, []) };
   }
 
   /** "Register with …" and "Manage on provider" post the same form with a fresh token (contract gcp §1). */

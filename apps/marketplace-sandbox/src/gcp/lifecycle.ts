@@ -5,6 +5,14 @@ import type { Notifications } from './notifications.js';
 import type { GcpPlan } from './settings.js';
 import type { ApprovalState, GcpAccount, GcpEntitlement } from './types.js';
 
+export interface PurchaseOptions {
+  landingFirst: boolean;
+  orderDelay: number;
+  /** The product approves its offers by itself (contract gcp §5). */
+  autoApprove?: boolean | undefined;
+  startsAt?: string | undefined;
+}
+
 /** The state machine of accounts and entitlements (contract gcp §1, §2). Callers check that a move is allowed. */
 export class GcpLifecycle {
   constructor(
@@ -13,7 +21,7 @@ export class GcpLifecycle {
   ) {}
 
   /** The first purchase of a buyer makes the account; later ones use it again and announce nothing about it. */
-  purchase(plan: GcpPlan, buyer: string, options: { landingFirst: boolean; orderDelay: number }): GcpEntitlement {
+  purchase(plan: GcpPlan, buyer: string, options: PurchaseOptions): GcpEntitlement {
     const { state } = this.context;
     const known = state.accounts.values().find((one) => one.buyer === buyer);
     const account = known ?? this.createAccount(buyer);
@@ -27,7 +35,7 @@ export class GcpLifecycle {
       newPendingPlan: null,
       changeAtTermEnd: false,
       state: 'ENTITLEMENT_ACTIVATION_REQUESTED',
-      offer: `projects/${randomInt(100_000_000, 999_999_999)}/services/${settings.serviceName}/standardOffers/${randomUUID()}`,
+      offer: `projects/${randomInt(100_000_000, 999_999_999)}/services/${settings.serviceName}/${options.autoApprove || options.startsAt ? 'privateOffers' : 'standardOffers'}/${randomUUID()}`,
       termMonths: plan.termMonths,
       offerEndTime: null,
       projectNumber: `${randomInt(100_000, 999_999)}${randomInt(100_000, 999_999)}`,
@@ -38,6 +46,8 @@ export class GcpLifecycle {
       createTime: now,
       updateTime: now,
       activatedAt: null,
+      startsAt: options.startsAt ?? null,
+      approvedAt: options.autoApprove ? now : null,
       cancelledAt: null,
       billingDisabledAt: null,
       checkError: null,
@@ -48,6 +58,8 @@ export class GcpLifecycle {
     };
     state.entitlements.put(id, entitlement);
     if (!options.landingFirst) this.announcePurchase(entitlement, options.orderDelay);
+    // Without a later start it serves at once; the account's own approval is another matter.
+    if (options.autoApprove && !options.startsAt) this.activate(entitlement);
     return entitlement;
   }
 
@@ -61,8 +73,20 @@ export class GcpLifecycle {
     const eventId = this.context.settings().sharedEventId ? entitlement.purchaseEventId : undefined;
     if (isNew && account) this.notifications.account(account, 'ACCOUNT_ACTIVE', entitlement.id, { eventId, delaySeconds: accountDelay });
     const extras = { newPendingOfferDuration: `P${entitlement.termMonths}M`, newOfferEndTime: '' };
-    this.notifications.entitlement(entitlement, 'ENTITLEMENT_CREATION_REQUESTED', { eventId, extras, delaySeconds: requestDelay });
+    // With automatic approval the request is no longer sent (contract gcp §3, caution).
+    const [eventType, more] = entitlement.approvedAt
+      ? ['ENTITLEMENT_OFFER_ACCEPTED', { ...extras, newOfferStartTime: entitlement.startsAt ?? entitlement.approvedAt }]
+      : ['ENTITLEMENT_CREATION_REQUESTED', extras];
+    this.notifications.entitlement(entitlement, eventType, { eventId, extras: more, delaySeconds: requestDelay });
     if (entitlement.awaitsSignUp) state.entitlements.put(entitlement.id, { ...entitlement, awaitsSignUp: false });
+  }
+
+  openAccount(buyer: string): GcpAccount {
+    const known = this.context.state.accounts.values().find((one) => one.buyer === buyer);
+    if (known) return known;
+    const account = this.createAccount(buyer);
+    this.notifications.account(account, 'ACCOUNT_ACTIVE', null);
+    return account;
   }
 
   private createAccount(buyer: string): GcpAccount {
@@ -103,7 +127,15 @@ export class GcpLifecycle {
     this.decideSignUp(account, 'PENDING', '');
   }
 
+  /** In force at once, or on the day of its start: then only that day is shown from now on. */
   approve(entitlement: GcpEntitlement): void {
+    const { clock, state } = this.context;
+    if (entitlement.startsAt && Date.parse(entitlement.startsAt) > clock.nowMs())
+      this.save({ ...entitlement, approvedAt: state.stamp(), messageToUser: '' });
+    else this.activate(entitlement);
+  }
+
+  private activate(entitlement: GcpEntitlement): void {
     const { clock, state } = this.context;
     const now = clock.now();
     const late = this.context.settings().lateUsageReportingIdSeconds;
@@ -111,6 +143,7 @@ export class GcpLifecycle {
       ...entitlement,
       state: 'ENTITLEMENT_ACTIVE',
       messageToUser: '',
+      approvedAt: entitlement.approvedAt ?? state.stamp(),
       activatedAt: state.stamp(),
       offerEndTime: addMonths(now, entitlement.termMonths),
       reportingIdAt: entitlement.reportingIdAt ?? new Date(now.getTime() + late * SECOND).toISOString(),
@@ -211,6 +244,8 @@ export class GcpLifecycle {
     for (const one of this.context.state.entitlements.values()) {
       const termOver = one.offerEndTime !== null && now >= Date.parse(one.offerEndTime);
       if (!one.reportingIdShown && one.reportingIdAt && now >= Date.parse(one.reportingIdAt)) this.save({ ...one, reportingIdShown: true });
+      else if (one.state === 'ENTITLEMENT_ACTIVATION_REQUESTED' && one.approvedAt && one.startsAt && now >= Date.parse(one.startsAt))
+        this.activate(one);
       else if (one.state === 'ENTITLEMENT_PENDING_CANCELLATION' && termOver) this.cancel(one, 'user-cancelled');
       else if (one.state === 'ENTITLEMENT_PENDING_PLAN_CHANGE' && termOver)
         this.changePlan({ ...one, offerEndTime: addMonths(new Date(one.offerEndTime ?? now), one.termMonths) });

@@ -94,7 +94,7 @@ export function procurementRoutes(scope: FastifyInstance, context: GcpContext, l
     if (body['entitlementMigrated'] !== undefined && typeof body['entitlementMigrated'] !== 'string')
       throw invalid("Invalid value at 'entitlement_migrated' (TYPE_STRING).");
     const signUp = state.accounts.get(found.accountId)?.signUp;
-    if (found.state !== 'ENTITLEMENT_ACTIVATION_REQUESTED' || signUp !== 'APPROVED') throw precondition();
+    if (found.state !== 'ENTITLEMENT_ACTIVATION_REQUESTED' || found.approvedAt || signUp !== 'APPROVED') throw precondition();
     lifecycle.approve(found);
     return {};
   });

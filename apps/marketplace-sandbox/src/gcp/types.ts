@@ -41,6 +41,10 @@ export interface GcpEntitlement {
   createTime: string;
   updateTime: string;
   activatedAt: string | null;
+  /** An offer that begins later (contract gcp §3, OFFER_ACCEPTED); null: with its approval. */
+  startsAt: string | null;
+  /** Approved, by the publisher or by Google itself; a start is shown only from then on (contract gcp §2, states). */
+  approvedAt: string | null;
   cancelledAt: string | null;
   billingDisabledAt: string | null;
   /** Scripted answer of check, one of contract gcp §4's codes. */

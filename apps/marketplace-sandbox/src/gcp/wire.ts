@@ -35,6 +35,7 @@ export function entitlementWire(one: GcpEntitlement, settings: GcpSettings): Rec
     state: one.state,
     offer: one.offer,
     offerDuration: `P${one.termMonths}M`,
+    newOfferStartTime: !started && one.approvedAt ? one.startsAt : undefined,
     offerEndTime: one.offerEndTime,
     subscriptionEndTime: one.offerEndTime,
     orderId: one.id,

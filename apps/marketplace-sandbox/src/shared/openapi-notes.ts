@@ -2,7 +2,14 @@ import { z } from 'zod';
 import { legacyPurchaseBody, queueMessageBody, snsBody, subscribeBody } from '../aws/channels/control.routes.js';
 import { adjustBody as awsAdjust, eventBody, purchaseBody as awsPurchase } from '../aws/control.routes.js';
 import { adjustBody as azureAdjust, purchaseBody as azurePurchase, webhookBody } from '../azure/control.routes.js';
-import { adjustBody as gcpAdjust, messageBody, purchaseBody as gcpPurchase, pushBody, tokenBody } from '../gcp/control.routes.js';
+import {
+  accountBody as gcpAccountBody,
+  adjustBody as gcpAdjust,
+  messageBody,
+  purchaseBody as gcpPurchase,
+  pushBody,
+  tokenBody,
+} from '../gcp/control.routes.js';
 import { advanceBody, participantBody } from './clock.routes.js';
 import { faultBody } from './faults.js';
 
@@ -77,6 +84,7 @@ export const CONTROL_NOTES: Record<string, Note> = {
   'POST /sandbox/gcp/sign-up-tokens': { summary: 'A sign-up token, good or forged', body: tokenBody, status: 201 },
   'POST /sandbox/gcp/messages': { summary: "Publishes any bytes on Google's topic", body: messageBody, status: 201 },
   'GET /sandbox/gcp/messages': { summary: 'How many messages the subscription has not acknowledged' },
+  'POST /sandbox/gcp/accounts': { summary: 'A buyer who can sign up before any order of this product is there', body: gcpAccountBody },
   'POST /sandbox/gcp/accounts/{id}/unapprove': { summary: 'The sign-up waits for an approval again; no message tells of it' },
   'POST /sandbox/gcp/pushes': { summary: 'Pushes any message once, signed or forged', body: pushBody },
   'POST /sandbox/gcp/accounts/{id}/delete': { summary: 'Deletes an account', status: 202 },

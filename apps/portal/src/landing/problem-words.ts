@@ -42,6 +42,21 @@ export function problemWords(code: string | null, marketplace: string | null | u
         remedy: `Wait a few minutes and open the page again. ${UNAFFECTED}`,
         steps: reopen,
       };
+    case 'landing.awaiting_order':
+      return {
+        title: 'You are signed up',
+        happened: `${capital(name)} has told us who you are, but does not show us your order yet. That can take some minutes.`,
+        remedy: 'You need not wait here: your storage is set up as soon as the order arrives. To give it a name, open the page again then.',
+        steps: reopen,
+      };
+    case 'landing.login':
+      return {
+        title: 'Welcome back',
+        happened: `${capital(name)} has opened this page without saying who you are, so no purchase can be shown here. Your storage goes on as it is.`,
+        remedy:
+          'Work with the endpoint and the keys that were shown when it was set up. To see the purchase, turn on single sign-on for this product and open it again.',
+        steps: reopen,
+      };
     case 'landing.session_expired':
       return {
         title: 'This page has timed out',

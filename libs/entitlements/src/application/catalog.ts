@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { parse } from 'yaml';
 import { canonicalJson, ConfigError, projectRoot, sha256Hex, uuidv5, type Clock, type Tx } from '#platform';
-import type { Marketplace } from '#marketplaces/core';
+import { planIdsOf, type Marketplace } from '#marketplaces/core';
 import type { MeterTerms, PlanVersion } from '../domain/plan-version.js';
 
 interface CatalogFile {
@@ -106,8 +106,9 @@ export class Catalog {
   /** The newest version of a plan, or null: an unknown plan parks, it never gets a default. */
   async latest(tx: Tx, marketplace: Marketplace, externalOfferId: string, externalPlanId: string): Promise<PlanVersion | null> {
     const [row] = await tx.query<{ document: PlanVersion }>(
-      'select document from plan_versions where marketplace = $1 and external_offer_id = $2 and external_plan_id = $3 order by version desc limit 1',
-      [marketplace, externalOfferId, externalPlanId],
+      `select document from plan_versions where marketplace = $1 and external_offer_id = $2 and external_plan_id = any($3::text[])
+        order by array_position($3::text[], external_plan_id), version desc limit 1`,
+      [marketplace, externalOfferId, planIdsOf(marketplace, externalPlanId)],
     );
     return row?.document ?? null;
   }

@@ -68,6 +68,10 @@ export async function erasePurchase(tx: Tx, subscriptionId: string, now: Date): 
     pseudonym,
     now,
   ]);
+  await tx.query('delete from buyer_sign_ups where marketplace = $1 and buyer_account_id = any($2::text[])', [
+    record.truth.marketplace,
+    personal,
+  ]);
   for (const text of personal) {
     await tx.query(
       `update inbox set body = replace(body, $1, $2), natural_key = replace(natural_key, $1, $2) where position($1 in body) > 0`,

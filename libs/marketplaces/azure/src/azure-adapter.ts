@@ -42,7 +42,10 @@ export interface AzureAdapterDeps {
 
 /** An Azure adapter has all that the port knows. */
 export type AzureAdapter = Required<
-  Omit<MarketplaceAdapter, 'mergeTruth' | 'pull' | 'bootChecks' | 'listWaitingBuyers' | 'prepareUsage' | 'checkService'>
+  Omit<
+    MarketplaceAdapter,
+    'mergeTruth' | 'pull' | 'bootChecks' | 'listWaitingBuyers' | 'prepareUsage' | 'checkService' | 'tellBuyer' | 'approveBuyer'
+  >
 >;
 
 /** The Azure Marketplace behind the marketplace port. Throws a zod error where the settings are wrong. */

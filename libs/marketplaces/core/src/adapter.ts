@@ -53,8 +53,16 @@ export type LandingResolution =
     }
   | {
       ok: false;
-      code: 'landing.token_missing' | 'landing.token_invalid' | 'landing.token_expired' | 'landing.not_for_us' | 'landing.unavailable';
+      code:
+        | 'landing.token_missing'
+        | 'landing.token_invalid'
+        | 'landing.token_expired'
+        | 'landing.not_for_us'
+        | 'landing.unavailable'
+        | 'landing.awaiting_order';
       detail: string;
+      /** With `landing.awaiting_order`: the buyer is known and has signed up; his order is not there yet. */
+      signedUp?: { buyerAccountId: string };
     };
 
 /** What the house keeps of a purchase, for a read that needs it (the spelling of an AWS licence); null for an unknown purchase. */
@@ -185,6 +193,10 @@ export interface MarketplaceAdapter {
     /** `predecessor`: the refs of the purchase whose place this one takes, with its tenant. */
     context: { tenantId: string; predecessor?: MarketplaceRefs },
   ): Promise<MarketplaceRefs | void>;
+  /** Approves a buyer who has signed up before any order of his was to be seen (Google). Idempotent by re-reading. */
+  approveBuyer?(buyerAccountId: string): Promise<void>;
+  /** Shows a text to a buyer whose purchase waits for us, at the marketplace (Google's messageToUser); nothing where none waits. */
+  tellBuyer?(externalSubscriptionId: string, message: string): Promise<void>;
   /**
    * Receives messages that are pulled (Google Pub/Sub). `sink` stores the message in one transaction; only when it resolves is
    * the message acknowledged. Present only where messages are pulled.

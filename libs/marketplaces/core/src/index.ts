@@ -4,3 +4,4 @@ export * from './usage.js';
 export * from './decimal.js';
 export * from './doctor.js';
 export * from './units.js';
+export * from './plan-terms.js';

@@ -5,7 +5,7 @@ import { fieldsOf, jsonOf, textOf } from './liberal.js';
 import type { Http } from './settings.js';
 
 export interface ApiCall {
-  method: 'GET' | 'POST';
+  method: 'GET' | 'POST' | 'PATCH';
   url: string;
   query?: Record<string, string>;
   body?: string;

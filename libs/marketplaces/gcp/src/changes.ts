@@ -2,7 +2,7 @@ import { MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, type Requested
 import type { components } from '../../../../openapi/generated/gcp-procurement.js';
 import { cutToBytes } from './liberal.js';
 import type { Procurement } from './procurement.js';
-import { type Entitlement, signUpOf } from './truth.js';
+import { type Entitlement, type EntitlementState, signUpOf } from './truth.js';
 
 type Schemas = components['schemas'];
 
@@ -28,14 +28,34 @@ export class GcpChanges {
     throw precondition(failure);
   }
 
-  private async approveAccount(accountId: string, tenantId: string): Promise<void> {
+  /** The sign-up is over, though no tenant exists yet. */
+  approveBuyer(accountId: string): Promise<void> {
+    return this.approveAccount(accountId, null);
+  }
+
+  private async approveAccount(accountId: string, tenantId: string | null): Promise<void> {
     if (signUpOf(await this.procurement.account(accountId)) !== 'PENDING') return;
-    const body: Schemas['ApproveAccountRequest'] = { approvalName: 'signup', reason: 'The buyer has signed up.', properties: { tenantId } };
+    const body: Schemas['ApproveAccountRequest'] = {
+      approvalName: 'signup',
+      reason: 'The buyer has signed up.',
+      ...(tenantId === null ? {} : { properties: { tenantId } }),
+    };
     const failure = await this.procurement.attempt('approveAccount', `/accounts/${encodeURIComponent(accountId)}:approve`, body);
     if (!failure) return;
     const account = await rereadOr(failure, () => this.procurement.account(accountId));
     if (signUpOf(account) === 'APPROVED') return;
     throw precondition(failure);
+  }
+
+  /** Google takes it only while it waits for us, and clears it with the next state (contract gcp §2). */
+  async tellBuyer(entitlementId: string, messageToUser: string): Promise<void> {
+    const isTold = (now: Entitlement | null): boolean => !now || !WAITS.includes(now.state) || now.messageToUser === messageToUser;
+    if (isTold(await this.procurement.entitlement(entitlementId))) return;
+    const path = `/entitlements/${encodeURIComponent(entitlementId)}`;
+    const body: Pick<Schemas['Entitlement'], 'messageToUser'> = { messageToUser };
+    const failure = await this.procurement.attempt('patchEntitlement', path, body, { updateMask: 'messageToUser' });
+    if (!failure || isTold(await rereadOr(failure, () => this.procurement.entitlement(entitlementId)))) return;
+    throw failure;
   }
 
   async answerChange(truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean; reason?: string }): Promise<void> {
@@ -71,6 +91,8 @@ export class GcpChanges {
       : new MarketplaceRefusal('gcp.change_in_force', 'the change was approved already and cannot be asked back');
   }
 }
+
+const WAITS: readonly EntitlementState[] = ['ENTITLEMENT_ACTIVATION_REQUESTED', 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL'];
 
 /** A start time is shown only after an approval: approved by a person or automatically, and waiting for its day. */
 const waitsForApproval = (e: Entitlement): boolean => e.state === 'ENTITLEMENT_ACTIVATION_REQUESTED' && e.newOfferStartsAt === null;

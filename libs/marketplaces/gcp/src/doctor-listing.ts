@@ -1,4 +1,4 @@
-import { type Check, type DoctorOptions, timeLimited } from '#marketplaces/core';
+import { type Check, type DoctorOptions, planIdsOf, timeLimited } from '#marketplaces/core';
 import { errorText } from '#platform';
 import type { MetricTypes } from './metric-types.js';
 import type { Procurement } from './procurement.js';
@@ -74,8 +74,9 @@ export async function listingChecks(
       if ((rows += 1) > MOST_ROWS) break;
       const ours = listings.find((l) => l.externalOfferId === truth.externalOfferId);
       if (!ours || truth.state === 'ended') continue;
-      const mapped = ours.plans.some((p) => p.externalPlanId === truth.externalPlanId);
-      (mapped ? seen : unmapped).add(truth.externalPlanId);
+      const id = planIdsOf('gcp', truth.externalPlanId).find((one) => ours.plans.some((p) => p.externalPlanId === one));
+      if (id === undefined) unmapped.add(truth.externalPlanId);
+      else seen.add(id);
     }
     return { seen, unmapped };
   }

@@ -68,6 +68,8 @@ export function createGcpAdapter(settings: GcpSettings, deps: GcpAdapterDeps): G
     resolveLanding: (fields: Record<string, string>): Promise<LandingResolution> =>
       resolveLanding(fields, settings, keys, procurement, logger),
     acknowledge: (truth: SubscriptionTruth, { tenantId }: { tenantId: string }): Promise<void> => changes.acknowledge(truth, tenantId),
+    approveBuyer: (buyerAccountId: string): Promise<void> => changes.approveBuyer(buyerAccountId),
+    tellBuyer: (externalSubscriptionId: string, message: string): Promise<void> => changes.tellBuyer(externalSubscriptionId, message),
     answerChange: (truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean; reason?: string }): Promise<void> =>
       changes.answerChange(truth, change, answer),
     ...inbound(settings, http, logger),

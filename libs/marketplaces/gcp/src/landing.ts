@@ -33,8 +33,14 @@ export async function resolveLanding(
     if (!verdict.ok) return verdict;
     const { accountId, userIdentity, orders } = verdict.signUp;
     const found = purchaseOf(await procurement.entitlementsOf(accountId), orders, settings.serviceName);
-    // The order may be minutes behind the buyer.
-    if (!found) return unavailable('the marketplace shows no purchase of this account yet; try again in a minute');
+    // The order may be minutes or days behind the buyer: his sign-up is good all the same (contract gcp §1).
+    if (!found)
+      return {
+        ok: false,
+        code: 'landing.awaiting_order',
+        detail: 'the marketplace shows no purchase of this account yet',
+        signedUp: { buyerAccountId: accountId },
+      };
     return { ok: true, truth: found.truth, buyerAccountId: accountId, signUpRefs: { accountId, userIdentity } };
   } catch (error) {
     if (error instanceof MarketplaceBusy) return unavailable('the marketplace does not answer; try again in a minute');

@@ -118,12 +118,13 @@ export class Procurement {
    * Null when it was taken. A throttled call or one that was never sent has had no effect and is thrown at once; what else went
    * wrong is judged by the caller, who re-reads: none of these calls is documented as idempotent.
    */
-  async attempt(operation: string, path: string, body: unknown): Promise<Error | null> {
+  async attempt(operation: string, path: string, body: unknown, patch?: { updateMask: string }): Promise<Error | null> {
     let answer: ApiAnswer;
     try {
       answer = await this.api.call({
-        method: 'POST',
+        method: patch ? 'PATCH' : 'POST',
         url: `${this.base}${path}`,
+        ...(patch ? { query: { ...patch } } : {}),
         body: JSON.stringify(body),
         timeoutMs: TIMEOUTS_MS.write,
         changes: true,

@@ -62,7 +62,7 @@ describe('a push of Pub/Sub (contract gcp §3, "Pull vs push")', () => {
       keys,
     );
 
-  it('that is genuine has the key of the pulled message and the lane of its purchase', async () => {
+  it('that is genuine has the key of the pulled message and the lane of its purchase [GC-42]', async () => {
     expect(await verify(await token())).toEqual({
       ok: true,
       source: 'gcp.pubsub',
@@ -95,7 +95,7 @@ describe('a push of Pub/Sub (contract gcp §3, "Pull vs push")', () => {
     ['a beginning in the future', () => token({ iat: seconds() + 600, exp: seconds() + 4_200 }), 'gcp.push_token_invalid'],
     ['a day to live', () => token({ exp: seconds() + 86_400 }), 'gcp.push_token_invalid'],
   ];
-  it.each(refused)('with %s is refused with 401', async (_what, bearer, code) => {
+  it.each(refused)('with %s is refused with 401 [GC-41]', async (_what, bearer, code) => {
     expect(await verify(await bearer())).toMatchObject({ ok: false, status: 401, code });
   });
 

@@ -64,7 +64,7 @@ describe('a sign-up token', () => {
     expect(list.asked).toEqual([settings.signUpKeysUrl]);
   });
 
-  it('with any wrong claim or signature is refused', async () => {
+  it('with any wrong claim or signature is refused [GC-01, GC-03]', async () => {
     const invalid = [
       'x',
       'a.b.c',
@@ -96,12 +96,12 @@ describe('a sign-up token', () => {
     });
   });
 
-  it('may be off by half a minute of real time', async () => {
+  it('may be off by half a minute of real time [GC-02]', async () => {
     expect(await verify(await token({ iat: seconds() - 320, exp: seconds() - 20 }))).toMatchObject({ ok: true });
     expect(await verify(await token({ iat: seconds() + 20, exp: seconds() + 320 }))).toMatchObject({ ok: true });
   });
 
-  it('for another address is not for us, and the address is logged but never the token', async () => {
+  it('for another address is not for us, and the address is logged but never the token [GC-04]', async () => {
     const logged: unknown[] = [];
     const text = await token({ aud: 'elsewhere.example' });
     expect(await verify(text, { warn: (...args: unknown[]) => logged.push(args) } as unknown as Logger)).toMatchObject({
@@ -113,7 +113,7 @@ describe('a sign-up token', () => {
     expect(JSON.stringify(logged)).not.toContain(ACCOUNT);
   });
 
-  it('names its orders in either place, as texts or objects', () => {
+  it('names its orders in either place, as texts or objects [GC-06]', () => {
     expect(
       ordersOf({
         google: { orders: ['a', { orderId: 'b' }, { name: 'providers/p/entitlements/c' }] },
@@ -123,7 +123,7 @@ describe('a sign-up token', () => {
     expect(ordersOf({ google: 'x', orders: 'y' })).toEqual([]);
   });
 
-  it('with an unknown key id asks for certificates once a minute, however many come', async () => {
+  it('with an unknown key id asks for certificates once a minute, however many come [GC-05]', async () => {
     await verify(await token());
     const forged = await token({}, stranger, 'forged');
     nowMs += 61_000;

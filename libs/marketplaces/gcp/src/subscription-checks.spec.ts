@@ -41,7 +41,7 @@ describe('the settings of the Pub/Sub subscription', () => {
     ['an expiry', { expirationPolicy: { ttl: { seconds: '2678400' } } }, 'warn expiration'],
     ['another topic', { topic: 'projects/acme-public/topics/mine' }, 'warn topic'],
     ['a push endpoint while we pull', { pushConfig: { pushEndpoint: 'https://x.example' } }, 'fail delivery'],
-  ])('with %s are told with a remedy', (_what, change, fault) => {
+  ])('with %s are told with a remedy [GC-43]', (_what, change, fault) => {
     expect(faults({ ...good, ...change })).toEqual([fault]);
     expect(settingsChecks({ ...good, ...change }, SETTINGS).find((c) => c.result !== 'pass')?.remedy).toBeTruthy();
   });
@@ -55,7 +55,7 @@ describe('the settings of the Pub/Sub subscription', () => {
       /signed by x@y/,
     ],
     ['for another audience', pushing({ serviceAccountEmail: PUSH.serviceAccount, audience: 'https://other.example' }), /other\.example/],
-  ])('that are %s fail while we wait for pushes', (_what, metadata, detail) => {
+  ])('that are %s fail while we wait for pushes [GC-43]', (_what, metadata, detail) => {
     expect(faults(metadata, { ...SETTINGS, push: PUSH })).toEqual(['fail delivery']);
     expect(settingsChecks(metadata, { ...SETTINGS, push: PUSH })[0]!.detail).toMatch(detail);
   });

@@ -31,7 +31,7 @@ const raw = (change: Record<string, unknown> = {}): Record<string, unknown> => (
 const entitlement = (change: Record<string, unknown> = {}): Entitlement => entitlementOf(raw(change), NOW)!;
 
 describe('an entitlement', () => {
-  it('is read with what Google leaves out or leaves empty', () => {
+  it('is read with what Google leaves out or leaves empty [GC-15]', () => {
     expect(entitlement().truth).toMatchObject({
       marketplace: 'gcp',
       externalSubscriptionId: ID,
@@ -61,7 +61,7 @@ describe('an entitlement', () => {
       expect(entitlementOf(raw(change), NOW), JSON.stringify(change)).toBeNull();
   });
 
-  it('has the state that its holder may rely on', () => {
+  it('has the state that its holder may rely on [GC-17]', () => {
     const state = (s: string, change = {}) => entitlement({ state: `ENTITLEMENT_${s}`, ...change }).truth.state;
     expect(
       [
@@ -79,7 +79,7 @@ describe('an entitlement', () => {
     expect(state('PENDING_PLAN_CHANGE', { newOfferStartTime: '2026-04-01T00:00:00Z' })).toBe('active');
   });
 
-  it('has a known end only once it is being cancelled', () => {
+  it('has a known end only once it is being cancelled [GC-18]', () => {
     expect(entitlement({ state: 'ENTITLEMENT_PENDING_CANCELLATION' }).truth.endsAt).toEqual(new Date('2027-01-01T08:00:00Z'));
     expect(
       entitlement({ state: 'ENTITLEMENT_PENDING_CANCELLATION', offerEndTime: '', subscriptionEndTime: '2026-06-01T00:00:00Z' }).truth
@@ -87,7 +87,7 @@ describe('an entitlement', () => {
     ).toEqual(new Date('2026-06-01T00:00:00Z'));
   });
 
-  it('is ordered by microseconds', () => {
+  it('is ordered by microseconds [GC-19]', () => {
     const texts = [
       '2026-01-02T00:00:00Z',
       '2026-01-02T00:00:00.1Z',
@@ -105,6 +105,13 @@ describe('an entitlement', () => {
     ]);
     expect([...sorted].sort()).toEqual(sorted);
     expect(instantOf('yesterday')).toBeNull();
+  });
+
+  it('has its ids in any of the three shapes [GC-16]', () => {
+    for (const account of [ACCOUNT, `accounts/${ACCOUNT}`, `providers/acme-public/accounts/${ACCOUNT}`])
+      expect(entitlement({ account }), account).toMatchObject({ accountId: ACCOUNT, truth: { purchaser: { accountId: ACCOUNT } } });
+    for (const name of [ID, `entitlements/${ID}`, `providers/acme-public/entitlements/${ID}`])
+      expect(entitlementOf(raw({ name }), NOW)?.id, name).toBe(ID);
   });
 
   it('never lets an odd id into an address', () => {
@@ -152,7 +159,7 @@ describe('a message', () => {
   const kind = async (type: string, state: string, change = {}) =>
     (await events(told(type), entitlement({ state: `ENTITLEMENT_${state}`, ...change })))[0]!.kind;
 
-  it('means what its type says where the fetched state bears it out', async () => {
+  it('means what its type says where the fetched state bears it out [GC-35]', async () => {
     const table: [string, string, string][] = [
       ['ENTITLEMENT_CREATION_REQUESTED', 'ACTIVATION_REQUESTED', 'purchased'],
       ['ENTITLEMENT_OFFER_ACCEPTED', 'ACTIVATION_REQUESTED', 'purchased'],
@@ -171,7 +178,7 @@ describe('a message', () => {
     expect(await kind('constructor', 'ACTIVE')).toBe('noted');
   });
 
-  it('that is late or early changes nothing by itself', async () => {
+  it('that is late or early changes nothing by itself [GC-34]', async () => {
     expect(await kind('ENTITLEMENT_CANCELLED', 'ACTIVE')).toBe('noted');
     expect(await kind('ENTITLEMENT_ACTIVE', 'CANCELLED')).toBe('noted');
     expect(await kind('ENTITLEMENT_PLAN_CHANGE_REQUESTED', 'ACTIVE')).toBe('noted');
@@ -179,7 +186,7 @@ describe('a message', () => {
     expect(stale!.truth?.state, 'but what was fetched is folded').toBe('ended');
   });
 
-  it('of a plan change asks for the pending plan, and a new offer on the same plan must be accepted', async () => {
+  it('of a plan change asks for the pending plan, and a new offer on the same plan must be accepted [GC-24]', async () => {
     const pending = (to: string) => entitlement({ state: 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL', newPendingPlan: to });
     const [event] = await events(told('ENTITLEMENT_PLAN_CHANGE_REQUESTED'), pending('premium'));
     expect(event).toMatchObject({
@@ -197,7 +204,7 @@ describe('a message', () => {
     expect((await events(told('ENTITLEMENT_PLAN_CHANGE_REQUESTED'), pending('')))[0]!.kind).toBe('noted');
   });
 
-  it('of the end tells the instant; of a deleted purchase that its data is due', async () => {
+  it('of the end tells the instant; of a deleted purchase that its data is due [GC-37]', async () => {
     expect((await events(told('ENTITLEMENT_CANCELLED'), entitlement({ state: 'ENTITLEMENT_CANCELLED' })))[0]).toMatchObject({
       kind: 'ended',
       effectiveAt: new Date('2026-01-02T00:00:00.971Z'),
@@ -211,7 +218,7 @@ describe('a message', () => {
     expect((await events(told('ENTITLEMENT_ACTIVE'), null))[0]).toMatchObject({ kind: 'noted', truth: null });
   });
 
-  it('about an account is told of its live purchases, with or without a type', async () => {
+  it('about an account is told of its live purchases, with or without a type [GC-10, GC-32]', async () => {
     const account = { id: ACCOUNT, state: 'ACCOUNT_ACTIVE', approvals: [{ name: 'signup', state: 'PENDING' }] };
     const approved = { ...account, approvals: [{ name: 'signup', state: 'APPROVED' }] };
     const waits = entitlement({ state: 'ENTITLEMENT_ACTIVATION_REQUESTED' });
@@ -239,7 +246,7 @@ describe('a message', () => {
     ).toMatchObject([{ kind: 'noted' }]);
   });
 
-  it('that cannot be read is noted, never lost', async () => {
+  it('that cannot be read is noted, never lost [GC-36]', async () => {
     for (const body of [
       '',
       'x',
@@ -255,7 +262,7 @@ describe('a message', () => {
       ).toEqual(['noted']);
   });
 
-  it('is kept with a key of its type: one event id may stand on three messages', () => {
+  it('is kept with a key of its type: one event id may stand on three messages [GC-33]', () => {
     const pulled = (data: string | Uint8Array) =>
       pulledMessageOf(
         typeof data === 'string' ? Buffer.from(data) : data,
@@ -288,7 +295,7 @@ describe('a message', () => {
 });
 
 describe('a reason', () => {
-  it('is cut to bytes without halving a character', () => {
+  it('is cut to bytes without halving a character [GC-22]', () => {
     expect(cutToBytes('ä'.repeat(200), 255)).toBe('ä'.repeat(127));
     expect(cutToBytes('fine', 256)).toBe('fine');
   });

@@ -27,6 +27,7 @@ export interface Entitlement {
   updatedAt: Date | null;
   /** Set while waiting for its start only after an approval (contract gcp §2, table of states). */
   newOfferStartsAt: Date | null;
+  messageToUser: string | null;
   truth: SubscriptionTruth;
 }
 
@@ -68,6 +69,7 @@ export function entitlementOf(raw: unknown, observedAt: Date): Entitlement | nul
     orderId,
     newOfferStartsAt,
     newPendingPlan: textOf(one['newPendingPlan']),
+    messageToUser: textOf(one['messageToUser']),
     createdAt: instantOf(one['createTime']),
     updatedAt: instantOf(one['updateTime']),
     truth: {

@@ -26,7 +26,7 @@ const build = (change: Partial<UsageItemInput> = {}, type: string | null = 'INT6
 const body = (change: Partial<UsageItemInput> = {}): Record<string, unknown> => JSON.parse(build(change).body) as Record<string, unknown>;
 
 describe('an operation', () => {
-  it('reports one metric over its true interval', () => {
+  it('reports one metric over its true interval [GC-44]', () => {
     const item = build({ startsAt: new Date('2026-03-08T08:12:30.5Z'), endsAt: new Date('2026-03-08T08:40:00Z') });
     expect(JSON.parse(item.body)).toEqual({
       operationId: item.wireKey,
@@ -39,7 +39,7 @@ describe('an operation', () => {
     expect(item.wireKey).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-5/);
   });
 
-  it('has an id of what it reports: the same each time, another for any other interval, metric or purchase', () => {
+  it('has an id of what it reports: the same each time, another for any other interval, metric or purchase [GC-46]', () => {
     expect(build({ itemId: 'i2', quantity: '9' }).wireKey).toBe(build().wireKey);
     const others = [
       build({ endsAt: new Date('2026-03-08T08:59:59Z') }),
@@ -50,7 +50,7 @@ describe('an operation', () => {
     expect(new Set([build(), ...others].map((i) => i.wireKey)).size).toBe(5);
   });
 
-  it('has the kind of value that the live configuration gives its metric, and waits until that is read', () => {
+  it('has the kind of value that the live configuration gives its metric, and waits until that is read [GC-45]', () => {
     const value = (type: string | null, quantity = '150') =>
       (JSON.parse(build({ quantity }, type).body) as { metricValueSets: { metricValues: unknown[] }[] }).metricValueSets[0]!.metricValues;
     expect(value('INT64')).toEqual([{ int64Value: '150' }]);
@@ -63,11 +63,11 @@ describe('an operation', () => {
     expect(readReportAnswer([item], '{}')).toMatchObject([{ outcome: 'accepted', acceptedQuantity: '150' }]);
   });
 
-  it('keeps every digit of the largest number', () => {
+  it('keeps every digit of the largest number [GC-44]', () => {
     expect(JSON.stringify(body({ quantity: '9223372036854775807' }))).toContain('"int64Value":"9223372036854775807"');
   });
 
-  it('is not built from what Google would refuse, nor before the reporting id is known', () => {
+  it('is not built from what Google would refuse, nor before the reporting id is known [GC-53]', () => {
     for (const quantity of ['0', '-1', '01', '1.0', '1.5', '1e3', '', ' 1', '9223372036854775808'])
       expect(() => build({ quantity }), quantity).toThrow();
     expect(() => build({ endsAt: hourStart })).toThrow(/interval/);
@@ -75,7 +75,7 @@ describe('an operation', () => {
     expect(() => build({ refs: { ...refs, usageReportingId: '' } })).toThrow(/usage_reporting_id_missing/);
   });
 
-  it('ends before the cancellation under the same id', () => {
+  it('ends before the cancellation under the same id [GC-51]', () => {
     const cancelled = { ...refs, state: 'ENTITLEMENT_CANCELLED', updateTime: '2026-03-08T08:30:00.500000Z' };
     const endsAt = new Date('2026-03-08T08:30:00.500Z');
     expect(body({ endsAt, refs: cancelled })).toMatchObject({ startTime: '2026-03-08T08:00:00.000Z', endTime: '2026-03-08T08:29:59.500Z' });
@@ -87,7 +87,7 @@ describe('an operation', () => {
     expect(build({ endsAt, refs: cancelled }).route).toMatchObject({ ended: 'true' });
   });
 
-  it('of the month before is never in one batch with those of this month, by Pacific time', () => {
+  it('of the month before is never in one batch with those of this month, by Pacific time [GC-52]', () => {
     const at = (text: string) => batchKey(build({ hourStart: new Date(text) }));
     expect(at('2026-04-01T06:00:00Z')).toBe(at('2026-03-10T00:00:00Z'));
     expect(at('2026-04-01T07:00:00Z')).not.toBe(at('2026-04-01T06:00:00Z'));
@@ -102,7 +102,7 @@ describe('a deadline', () => {
       endedAt: endedAt === null ? null : new Date(endedAt),
     });
 
-  it('is one hour by wish and 01:00 Pacific on the 1st by force', () => {
+  it('is one hour by wish and 01:00 Pacific on the 1st by force [GC-52]', () => {
     expect(at('2026-03-08T08:00:00Z')).toEqual({ target: new Date('2026-03-08T10:00:00Z'), hard: new Date('2026-04-01T08:00:00Z') });
     expect(at('2026-04-01T06:00:00Z')).toEqual({ target: new Date('2026-04-01T08:00:00Z'), hard: new Date('2026-04-01T08:00:00Z') });
     expect(at('2026-04-01T07:00:00Z').hard).toEqual(new Date('2026-05-01T08:00:00Z'));
@@ -110,7 +110,7 @@ describe('a deadline', () => {
     expect(at('2026-02-10T12:00:00Z').hard, 'winter time').toEqual(new Date('2026-03-01T09:00:00Z'));
   });
 
-  it('is the first of the two 01:00 on the day the clocks go back', () => {
+  it('is the first of the two 01:00 on the day the clocks go back [GC-52]', () => {
     // In 2026 that day is Sunday 1 November: 01:00 shows at 08:00Z and again at 09:00Z.
     expect(at('2026-10-15T00:00:00Z').hard).toEqual(new Date('2026-11-01T08:00:00Z'));
     expect(at('2026-11-01T06:00:00Z').hard).toEqual(new Date('2026-11-01T08:00:00Z'));
@@ -118,7 +118,7 @@ describe('a deadline', () => {
     expect(monthCutOff(new Date('2025-10-31T12:00:00Z')), 'an ordinary year').toEqual(new Date('2025-11-01T08:00:00Z'));
   });
 
-  it('is an hour after the cancellation, where that is sooner', () => {
+  it('is an hour after the cancellation, where that is sooner [GC-52]', () => {
     expect(at('2026-03-08T08:00:00Z', '2026-03-08T08:30:00Z')).toEqual({
       target: new Date('2026-03-08T09:30:00Z'),
       hard: new Date('2026-03-08T09:30:00Z'),
@@ -150,7 +150,7 @@ describe('an answer', () => {
     }
   });
 
-  it('of 200 refuses single operations', () => {
+  it('of 200 refuses single operations [GC-48]', () => {
     expect(report([error(two.wireKey, 3)])).toMatchObject([
       { outcome: 'accepted' },
       { itemId: 'i2', outcome: 'rejected', code: 'gcp.invalid_argument', detail: 'because' },

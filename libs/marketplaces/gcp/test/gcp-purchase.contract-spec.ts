@@ -19,7 +19,7 @@ describe('a purchase on Google Cloud', () => {
     return bought;
   };
 
-  it('is approved after its account, each at most once', async () => {
+  it('is approved after its account, each at most once [GC-09]', async () => {
     const { entitlementId } = await sandbox.buy();
     const truth = await sandbox.truth(entitlementId);
     expect(truth).toMatchObject({ state: 'pending_fulfillment', externalOfferId: SERVICE, version: expect.stringMatching(/\.\d{6}Z$/) });
@@ -31,7 +31,7 @@ describe('a purchase on Google Cloud', () => {
     });
   });
 
-  it('whose buyer waits for an approval is listed until he is approved', async () => {
+  it('whose buyer waits for an approval is listed until he is approved [GC-13]', async () => {
     const bought: { accountId: string; entitlementId: string }[] = [];
     for (let i = 0; i < 3; i += 1) bought.push(await sandbox.buy());
     const waiting = async (): Promise<string[]> => {
@@ -44,7 +44,7 @@ describe('a purchase on Google Cloud', () => {
     expect(await waiting()).toEqual([bought[0]!.accountId, bought[2]!.accountId].sort());
   });
 
-  it('whose approval was done but not answered is known to be approved', async () => {
+  it('whose approval was done but not answered is known to be approved [GC-21]', async () => {
     for (const operation of ['approveAccount', 'approveEntitlement']) {
       const { entitlementId } = await sandbox.buy();
       await sandbox.fault(operation, 'drop_after');
@@ -53,7 +53,7 @@ describe('a purchase on Google Cloud', () => {
     }
   });
 
-  it('is told in messages that share an event id but not a key', async () => {
+  it('is told in messages that share an event id but not a key [GC-33]', async () => {
     const { entitlementId, accountId } = await sandbox.buy();
     const mine = (): PulledMessage[] =>
       sandbox.pulled.filter((m) => m.externalSubscriptionId === entitlementId || m.body.includes(accountId));
@@ -73,7 +73,7 @@ describe('a purchase on Google Cloud', () => {
     ]);
   });
 
-  it('lands with the account and the user that the token names', async () => {
+  it('lands with the account and the user that the token names [GC-07, GC-14]', async () => {
     const { accountId, signUp, entitlementId } = await sandbox.buy();
     expect(await sandbox.adapter.resolveLanding(signUp.fields)).toMatchObject({
       ok: true,
@@ -110,10 +110,32 @@ describe('a purchase on Google Cloud', () => {
     expect(await sandbox.adapter.resolveLanding(signUp.fields)).toMatchObject({ ok: false, code: 'landing.unavailable' });
     await sandbox.act(entitlementId, 'cancel-now');
     const later = await sandbox.control<{ signUp: { fields: Record<string, string> } }>('POST', '/gcp/sign-up-tokens', { accountId });
-    expect(await sandbox.adapter.resolveLanding(later.signUp.fields)).toMatchObject({ ok: false, code: 'landing.unavailable' });
+    expect(await sandbox.adapter.resolveLanding(later.signUp.fields)).toMatchObject({
+      ok: false,
+      code: 'landing.awaiting_order',
+      signedUp: { buyerAccountId: accountId },
+    });
   });
 
-  it('changes its plan only to the plan that waits', async () => {
+  it('may come after the sign-up: the buyer is approved at once, and the order then waits for nobody [GC-58]', async () => {
+    const buyer = `Early Bird ${randomUUID()}`;
+    const early = await sandbox.control<{ accountId: string; signUp: { fields: Record<string, string> } }>('POST', '/gcp/accounts', {
+      buyer,
+    });
+    expect(await sandbox.adapter.resolveLanding(early.signUp.fields)).toMatchObject({
+      ok: false,
+      code: 'landing.awaiting_order',
+      signedUp: { buyerAccountId: early.accountId },
+    });
+    await sandbox.fault('approveAccount', 'drop_after');
+    await sandbox.adapter.approveBuyer(early.accountId);
+    await sandbox.adapter.approveBuyer(early.accountId);
+    const { entitlementId, accountId } = await sandbox.buy({ buyer });
+    expect(accountId).toBe(early.accountId);
+    expect(await sandbox.truth(entitlementId)).toMatchObject({ state: 'pending_fulfillment', buyerReady: true });
+  });
+
+  it('changes its plan only to the plan that waits [GC-23]', async () => {
     const { entitlementId } = await active();
     await sandbox.act(entitlementId, 'change-plan', { planId: 'premium' });
     const [event] = await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_PLAN_CHANGE_REQUESTED')).stored);
@@ -131,7 +153,7 @@ describe('a purchase on Google Cloud', () => {
     ]);
   });
 
-  it('that is cancelled at its term end has an end, until that is reverted', async () => {
+  it('that is cancelled at its term end has an end, until that is reverted [GC-25]', async () => {
     const { entitlementId } = await active();
     await sandbox.act(entitlementId, 'cancel');
     const { stored } = await sandbox.message(entitlementId, 'ENTITLEMENT_PENDING_CANCELLATION');
@@ -145,7 +167,41 @@ describe('a purchase on Google Cloud', () => {
     expect(await sandbox.adapter.normalise(stored), 'the old message is stale').toMatchObject([{ kind: 'noted' }]);
   });
 
-  it('that was deleted reads as nothing', async () => {
+  it('that begins later is scheduled, and in force on the day [GC-26]', async () => {
+    const startsAt = new Date(sandbox.clock.now().getTime() + 2 * 86_400_000).toISOString();
+    const { entitlementId } = await sandbox.buy({ autoApprove: true, startsAt });
+    const [accepted] = await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_OFFER_ACCEPTED')).stored);
+    expect(accepted).toMatchObject({ kind: 'purchased', truth: { state: 'scheduled', term: { startsAt: new Date(startsAt) } } });
+    await sandbox.advance(2 * 86_400 + 60);
+    expect(await sandbox.truth(entitlementId)).toMatchObject({ state: 'active' });
+    expect(await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_ACTIVE')).stored)).toMatchObject([
+      { kind: 'activated', truth: { state: 'active' } },
+    ]);
+  });
+
+  it('that was approved for a later day is scheduled, and not approved again [GC-26]', async () => {
+    const startsAt = new Date(sandbox.clock.now().getTime() + 2 * 86_400_000).toISOString();
+    const { entitlementId } = await sandbox.buy({ startsAt });
+    for (const time of ['first', 'again']) {
+      await sandbox.adapter.acknowledge(await sandbox.truth(entitlementId), { tenantId: randomUUID() });
+      expect(await sandbox.truth(entitlementId), time).toMatchObject({ state: 'scheduled', term: { startsAt: new Date(startsAt) } });
+    }
+  });
+
+  it('shows its buyer a text while it waits for us, and none afterwards [GC-27]', async () => {
+    const { entitlementId } = await sandbox.buy();
+    const shown = async () =>
+      (await sandbox.control<{ wire: { messageToUser?: string } }>('GET', `/gcp/entitlements/${entitlementId}`)).wire.messageToUser;
+    await sandbox.fault('patchEntitlement', 'drop_after');
+    await sandbox.adapter.tellBuyer(entitlementId, 'Your storage is being set up.');
+    expect(await shown()).toBe('Your storage is being set up.');
+    await sandbox.adapter.acknowledge(await sandbox.truth(entitlementId), { tenantId: randomUUID() });
+    expect(await shown(), 'cleared by the change of state').toBeUndefined();
+    await sandbox.adapter.tellBuyer(entitlementId, 'Too late.');
+    expect(await shown()).toBeUndefined();
+  });
+
+  it('that was deleted reads as nothing [GC-20]', async () => {
     const { entitlementId } = await active();
     await sandbox.act(entitlementId, 'cancel-now');
     await expect(sandbox.adapter.acknowledge(await sandbox.truth(entitlementId), { tenantId: randomUUID() })).rejects.toBeInstanceOf(
@@ -166,7 +222,7 @@ describe('pulling', () => {
   });
   afterAll(() => sandbox?.stop());
 
-  it('brings a message again until it is stored, and never after', async () => {
+  it('brings a message again until it is stored, and never after [GC-39]', async () => {
     const { entitlementId } = await sandbox.buy();
     const tries: string[] = [];
     const stored: string[] = [];
@@ -188,7 +244,7 @@ describe('pulling', () => {
     expect(after.filter((m) => m.externalSubscriptionId === entitlementId)).toEqual([]);
   });
 
-  it('waits at its stop for the message in work, which is then acknowledged', async () => {
+  it('waits at its stop for the message in work, which is then acknowledged [GC-39]', async () => {
     let release = (): void => undefined;
     const held = new Promise<void>((resolve) => {
       release = resolve;
@@ -211,7 +267,7 @@ describe('pulling', () => {
     expect(again.map((m) => m.body)).toEqual(['after']);
   });
 
-  it('of a subscription that is not there is tried again and can be stopped; the doctor says what to do', async () => {
+  it('of a subscription that is not there is tried again and can be stopped; the doctor says what to do [GC-57]', async () => {
     const errors: string[] = [];
     const logger = { debug: () => undefined, warn: () => undefined, error: (_: unknown, text: string) => void errors.push(text) } as never;
     const lost = sandbox.adapterWith({ subscription: 'not-there' }, logger);

@@ -35,7 +35,7 @@ describe('the live configuration and the state of the service', () => {
     return adapter.buildUsageItem({ itemId: randomUUID(), ...of, quantity: '7', refs });
   };
 
-  it('gives each metric its type: a wrong one refuses the whole request, the right one is billed', async () => {
+  it('gives each metric its type: a wrong one refuses the whole request, the right one is billed [GC-45]', async () => {
     const id = await active();
     const adapter = sandbox.adapterWith({});
     await expect(item(adapter, id, DOUBLE, 1), 'before it was read').rejects.toThrow(/metric_types_unread/);
@@ -51,7 +51,7 @@ describe('the live configuration and the state of the service', () => {
     expect((await sandbox.billed(id)).map((b) => b.dimension).sort()).toEqual([DOUBLE, INT64].sort());
   });
 
-  it('that cannot be read leaves every metric INT64, and the doctor says what is missing', async () => {
+  it('that cannot be read leaves every metric INT64, and the doctor says what is missing [GC-45]', async () => {
     await sandbox.control('PUT', '/settings', { gcp: { configReadable: false } });
     try {
       const adapter = sandbox.adapterWith({});
@@ -71,7 +71,7 @@ describe('the live configuration and the state of the service', () => {
     }
   });
 
-  it('says who may not be served, until his billing account is open again', async () => {
+  it('says who may not be served, until his billing account is open again [GC-54]', async () => {
     const id = await active();
     const look = async () => sandbox.adapter.checkService({ externalSubscriptionId: id, refs: (await sandbox.truth(id)).refs });
     expect(await look()).toEqual({ serve: true });
@@ -98,7 +98,7 @@ describe('the live configuration and the state of the service', () => {
     });
   });
 
-  it('tells the usage reporting id late, and until then the purchase is not complete', async () => {
+  it('tells the usage reporting id late, and until then the purchase is not complete [GC-28]', async () => {
     await sandbox.control('PUT', '/settings', { gcp: { lateUsageReportingIdSeconds: 600 } });
     try {
       const { entitlementId } = await sandbox.buy();
@@ -117,7 +117,7 @@ describe('the live configuration and the state of the service', () => {
     }
   });
 
-  it('knows the buyer of a second purchase, and only while his account is approved', async () => {
+  it('knows the buyer of a second purchase, and only while his account is approved [GC-12]', async () => {
     const buyer = `Kelp Works ${randomUUID()}`;
     const first = await sandbox.buy({ buyer });
     expect(await sandbox.truth(first.entitlementId)).toMatchObject({ state: 'pending_fulfillment', buyerReady: false });
@@ -130,7 +130,7 @@ describe('the live configuration and the state of the service', () => {
     expect(await sandbox.truth(first.entitlementId), 'what is in force asks for nothing').not.toHaveProperty('buyerReady');
   });
 
-  it('loses its account: what was bought is gone with it', async () => {
+  it('loses its account: what was bought is gone with it [GC-38]', async () => {
     const bought = await sandbox.buy();
     await sandbox.adapter.acknowledge(await sandbox.truth(bought.entitlementId), { tenantId: randomUUID() });
     await sandbox.control('POST', `/gcp/accounts/${bought.accountId}/delete`);
@@ -152,7 +152,7 @@ describe('a message that takes longer to store than its lease holds', () => {
   });
   afterAll(() => sandbox?.stop());
 
-  it('is delivered once, because its lease is extended', async () => {
+  it('is delivered once, because its lease is extended [GC-40]', async () => {
     const seen: PulledMessage[] = [];
     let done = 0;
     const pulling = await sandbox.adapter.pull!(async (message) => {

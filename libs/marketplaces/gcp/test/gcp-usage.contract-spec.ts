@@ -36,7 +36,7 @@ describe('usage on Google Cloud', () => {
     });
   };
 
-  it('waits while the check says no, and goes out afterwards', async () => {
+  it('waits while the check says no, and goes out afterwards [GC-47]', async () => {
     const id = await active();
     const [one, other] = [await item(id, 1), await item(await active(), 1)];
     for (const [code, wanted] of [
@@ -57,7 +57,7 @@ describe('usage on Google Cloud', () => {
     expect(await sandbox.billed(id)).toHaveLength(1);
   });
 
-  it('that an answer of 200 refuses is not accepted', async () => {
+  it('that an answer of 200 refuses is not accepted [GC-48]', async () => {
     const id = await active();
     const [good, bad] = [await item(id, 1), await item(id, 1, { metric: 'premium_mib_egress' })];
     expect(await sandbox.adapter.submitUsage([bad, good])).toMatchObject([
@@ -71,7 +71,7 @@ describe('usage on Google Cloud', () => {
     expect((await sandbox.billed(id)).map((b) => b.dimension)).toEqual([good, next].map(() => `${SERVICE}/standard_mib_egress`));
   });
 
-  it('of a request that is refused as a whole is left to be halved', async () => {
+  it('of a request that is refused as a whole is left to be halved [GC-49]', async () => {
     const id = await active();
     const [one, two] = [await item(id, 1), await item(id, 1, { metric: 'no_such_metric' })];
     const twice: UsageWireItem = { ...one, body: one.body.replace('"metricValueSets":[', '"metricValueSets":[{"metricName":"x"},') };
@@ -79,7 +79,7 @@ describe('usage on Google Cloud', () => {
     expect(await sandbox.adapter.submitUsage([one])).toMatchObject([{ outcome: 'accepted' }]);
   });
 
-  it('is unknown after a failure of the server, and busy where nothing was reported', async () => {
+  it('is unknown after a failure of the server, and busy where nothing was reported [GC-50]', async () => {
     const id = await active();
     const one = await item(id, 1);
     await sandbox.fault('report', 'status', { status: 500 });
@@ -94,7 +94,7 @@ describe('usage on Google Cloud', () => {
     expect(await sandbox.adapter.submitUsage([one])).toMatchObject([{ outcome: 'accepted' }]);
   });
 
-  it('from before the cancellation is taken after it, whether the item was built before or after', async () => {
+  it('from before the cancellation is taken after it, whether the item was built before or after [GC-51]', async () => {
     for (const built of ['before', 'after']) {
       const id = await active();
       const early = await item(id, 1);
@@ -117,7 +117,7 @@ describe('usage on Google Cloud', () => {
     }
   });
 
-  it('cannot be built while the reporting id is missing, and can once it comes', async () => {
+  it('cannot be built while the reporting id is missing, and can once it comes [GC-30]', async () => {
     await sandbox.control('PUT', '/settings', { gcp: { lateUsageReportingIdSeconds: 600 } });
     const { entitlementId } = await sandbox.buy();
     await sandbox.adapter.acknowledge(await sandbox.truth(entitlementId), { tenantId: randomUUID() });

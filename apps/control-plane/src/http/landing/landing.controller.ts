@@ -77,15 +77,27 @@ export class LandingController {
 
   @Get(':marketplace')
   @Open('a buyer arrives with a landing token')
-  @ApiOperation({ operationId: 'arriveByLink', summary: 'Where Azure Marketplace sends a buyer' })
-  @ApiParam({ name: 'marketplace', schema: { type: 'string', enum: ['azure'] } })
-  @ApiQuery({ name: 'token', required: true, schema: { type: 'string' }, description: "The marketplace's landing token" })
+  @ApiOperation({
+    operationId: 'arriveByLink',
+    summary: 'Where Azure Marketplace sends a buyer; and Google Cloud Marketplace one who manages his purchase without single sign-on',
+  })
+  @ApiParam({ name: 'marketplace', schema: { type: 'string', enum: ['azure', 'gcp'] } })
+  @ApiQuery({ name: 'token', required: false, schema: { type: 'string' }, description: "The marketplace's landing token" })
   @ApiResponse({ status: 303, description: 'On to the landing page of the visit, or to the page that says what is wrong' })
   async arrive(
     @Param('marketplace') marketplace: string,
     @Query() query: Record<string, string>,
     @Res() reply: FastifyReply,
   ): Promise<void> {
+    if (marketplace === 'gcp') {
+      // "Manage on Provider" without SSO: a plain GET that says nothing of the buyer (contract gcp §1). Nothing in it is read.
+      await reply
+        .status(303)
+        .header('location', '/landing/problem?code=landing.login&marketplace=gcp')
+        .header('cache-control', 'no-store')
+        .send('');
+      return;
+    }
     if (marketplace !== 'azure')
       throw new ProblemError(
         'not_found',
