@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { projectRoot } from '#platform';
 import { Amazon, FIELD, type Item, tokenOf } from './support/amazon.js';
-import { House, sessionOf, until } from './support/house.js';
+import { House, sessionOf, startProgram, until } from './support/house.js';
 
 const LEGACY = '4harborlegacy000000000000';
 const CONTRACT = '4harborcontract0000000000';
@@ -285,5 +285,21 @@ describe('a registration token', () => {
       const all = `${JSON.stringify([...headers])}${text}`;
       for (const spelling of [token, encodeURIComponent(token), token.slice(0, 24)]) expect(all).not.toContain(spelling);
     }
+  });
+});
+
+describe('berth doctor aws', () => {
+  it('reaches topics, queue and entitlements through its own list of hosts, and names our addresses [AW-86]', async () => {
+    const { banner } = await startProgram('apps/control-plane/src/doctor/program.js', ['aws', '5000'], house.environment());
+    const [{ checks }] = banner['reports'] as [{ checks: { check: string; result: string; detail: string }[] }];
+    const results = Object.fromEntries(checks.map((one) => [one.check, one.result]));
+    expect(results).toMatchObject({
+      [`aws.topic.${TOPIC.split(':').pop()}`]: 'pass',
+      [`aws.topic.${SEATS_TOPIC.split(':').pop()}`]: 'pass',
+      // It answers, and has no dead-letter queue here.
+      [`aws.queue.${QUEUE}`]: 'warn',
+      [`aws.entitlements.${CONTRACT}`]: 'pass',
+    });
+    expect(checks.find((one) => one.check === 'aws.addresses')!.detail).toContain('/webhooks/aws/sns');
   });
 });

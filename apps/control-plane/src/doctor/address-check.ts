@@ -15,13 +15,21 @@ export const ADDRESSES: Record<Marketplace, { what: string; path: string }[]> = 
   ],
 };
 
+/** Where legacy listings are heard over HTTPS (contract aws §4.2). */
+export const SNS_ADDRESS = { what: 'SNS subscription', path: '/webhooks/aws/sns' };
+
 /** Names that lead nowhere on the public internet (RFC 2606, 6761, 6762, 8375 and the habit of private networks). */
 const PRIVATE_NAME = /\.(local|localhost|internal|intranet|lan|home|corp|private|test|example|invalid|arpa)$/;
 
 /** Buyers and marketplaces must reach us: https, by a public name. In the sandbox all is on this machine. */
-export function addressCheck(marketplace: Marketplace, publicUrl: string | null, sandbox: boolean): Check {
+export function addressCheck(
+  marketplace: Marketplace,
+  publicUrl: string | null,
+  sandbox: boolean,
+  more: { what: string; path: string }[] = [],
+): Check {
   const check = `${marketplace}.addresses`;
-  const list = (base: string): string => ADDRESSES[marketplace].map(({ what, path }) => `${what} ${base}${path}`).join(', ');
+  const list = (base: string): string => [...ADDRESSES[marketplace], ...more].map(({ what, path }) => `${what} ${base}${path}`).join(', ');
   const remedy = `Set BERTH_PUBLIC_URL to the https address by which buyers and the marketplace reach this control plane, and put into the listing: ${list('https://<public name>')}.`;
   if (sandbox) return { check, result: 'pass', detail: `the sandbox is on this machine; ${list(publicUrl ?? '<listening address>')}` };
   const fault = publicUrl === null ? 'BERTH_PUBLIC_URL is not set: nobody outside can reach the listening address' : faultOf(publicUrl);

@@ -1,8 +1,9 @@
 import { type BerthConfig, createLogger, errorText, GuardedHttp, hostsOf, OffsetClock } from '#platform';
+import { awsHosts, awsSettingsSchema } from '#marketplaces/aws';
 import { type Check, type ExpectedListing, type Marketplace, type MarketplaceAdapter, timeLimited } from '#marketplaces/core';
 import { Catalog, type PlanVersion } from '#entitlements';
 import { makeAdapters } from '../marketplaces.js';
-import { addressCheck } from './address-check.js';
+import { addressCheck, SNS_ADDRESS } from './address-check.js';
 import { type Probe, reachAndClock } from './clock-check.js';
 import { awsWebhookSecret, azureSecretExpiry } from './secret-checks.js';
 import { unitCheck } from './unit-check.js';
@@ -32,7 +33,7 @@ export async function examine(
       config.gcp?.serviceControlUrl,
       config.gcp?.serviceManagementUrl,
       config.gcp?.signUpKeysUrl,
-    ]),
+    ]).concat(config.aws ? awsHosts(awsSettingsSchema.parse(config.aws)) : []),
   });
   try {
     const logger = createLogger('berth-doctor', 'silent');
@@ -52,7 +53,12 @@ export async function examine(
         ...own.map((one) => (expiry && one.check === expiry.check ? expiry : one)),
         catalog,
         ...(plans.length > 0 ? [unitCheck(marketplace, plans, adapter.usage.maxDecimals)] : []),
-        addressCheck(marketplace, config.publicUrl, config.sandboxUrl !== null),
+        addressCheck(
+          marketplace,
+          config.publicUrl,
+          config.sandboxUrl !== null,
+          marketplace === 'aws' && config.aws?.sns ? [SNS_ADDRESS] : [],
+        ),
       ],
     };
   } finally {

@@ -77,6 +77,26 @@ describe('a customer who subscribes again', () => {
   });
 });
 
+describe('a payment that failed', () => {
+  it('enables nothing although the buyer has landed and the tenant serves; a later success does [AW-79]', async () => {
+    const kept = new Kept();
+    await kept.tell('subscribe-fail', 0);
+    const id = legacyIdOf(PRODUCT, CUSTOMER);
+    const truth = kept.truths.get(id)!;
+    const served = {
+      kind: 'activated' as const,
+      marketplace: 'aws' as const,
+      externalSubscriptionId: id,
+      occurredAt: new Date(at(1)),
+      note: 'serves',
+    };
+    kept.truths.set(id, mergeTruth(truth, { ...served, truth: { ...truth, refs: { ...truth.refs, registered: true } } }).truth!);
+    expect(kept.states()).toEqual([['', 'pending_fulfillment']]);
+    await kept.tell('subscribe-success', 2);
+    expect(kept.states()).toEqual([['', 'active']]);
+  });
+});
+
 describe('what AWS grants', () => {
   it('is asked for again while it is empty, and is an end only after half an hour of that [AW-81]', async () => {
     const kept = new Kept();
