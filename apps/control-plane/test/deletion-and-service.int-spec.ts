@@ -1,5 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { FulfillmentEvent, ServiceVerdict, SubscriptionTruth } from '#marketplaces/core';
+import {
+  MarketplaceBusy,
+  MarketplaceRefusal,
+  type FulfillmentEvent,
+  type ServiceVerdict,
+  type SubscriptionTruth,
+} from '#marketplaces/core';
 import { pseudonymOf } from '#entitlements';
 import { applyEvent } from '../src/processes/normalise-inbound.js';
 import { sweepLostSteps } from '../src/processes/sweep-lost-steps.js';
@@ -58,6 +64,22 @@ describe('what a marketplace tells beside the purchase itself', () => {
     const kept = await flows.serve('Tide Archive');
     await flows.db.ops((tx) =>
       flows.p.metering.raiseFinding(tx, { kind: 'clock_skew', dedupeKey: 'kept', subscriptionId: id, evidence: { hours: 3 } }),
+    );
+    // What came from outside and what was sent there may name him too.
+    const account = JSON.stringify({ eventId: 'e-1', account: { id: BUYER.accountId } });
+    await flows.db.ops((tx) =>
+      flows.p.inbox.receive(tx, {
+        source: 'gcp.pubsub',
+        naturalKey: 'provider|account|e-1',
+        contentType: 'application/json',
+        headers: {},
+        body: account,
+        principal: 'a test',
+      }),
+    );
+    await flows.p.calls.around(
+      { target: 'azure', operation: 'acknowledge', subject: `subscription:${id}`, subscriptionId: id, intent: { buyer: BUYER.accountId } },
+      () => Promise.resolve({ answered: BUYER.personId }),
     );
     const before = await purchase(id);
     // The contact is sealed; slug and display name of the tenant are not.
@@ -150,7 +172,7 @@ describe('what a marketplace tells beside the purchase itself', () => {
     verdict = { serve: 'unknown', detail: 'no answer' };
     await sweep();
     await flows.settle();
-    expect(await states(), 'no answer stops nothing').toEqual(['active', null, 'active']);
+    expect(await states(), 'an answer that says nothing stops nothing').toEqual(['active', null, 'active']);
 
     verdict = { serve: false, code: 'gcp.service_not_activated', detail: 'activated a minute ago' };
     await sweep();
@@ -179,12 +201,20 @@ describe('what a marketplace tells beside the purchase itself', () => {
   it('leaves a suspension that the marketplace told meanwhile to the marketplace, and ends in either', async () => {
     const { externalId, id } = await flows.serve();
     let verdict: ServiceVerdict = { serve: false, code: 'gcp.billing_disabled', detail: 'closed' };
-    Object.assign(flows.market, { checkService: () => Promise.resolve(verdict) });
+    const look = async (): Promise<void> => {
+      await flows.db.ops((tx) =>
+        flows.tasks.enqueue(tx, { lane: `service:${id}`, handler: 'service.check', payload: { subscriptionId: id } }),
+      );
+      await flows.settle(MINUTE);
+    };
     flows.clock.advance(20 * MINUTE);
-    await flows.db.ops((tx) =>
-      flows.tasks.enqueue(tx, { lane: `service:${id}`, handler: 'service.check', payload: { subscriptionId: id } }),
-    );
-    await flows.settle(MINUTE);
+    for (const failure of [new MarketplaceBusy('no answer'), new MarketplaceRefusal('gcp.refused', 'not allowed')]) {
+      Object.assign(flows.market, { checkService: () => Promise.reject(failure) });
+      await look();
+      expect(await flows.state(id), 'no answer stops nothing').toBe('active');
+    }
+    Object.assign(flows.market, { checkService: () => Promise.resolve(verdict) });
+    await look();
     expect((await purchase(id))['suspended_source']).toBe('service_check');
     flows.market.patch(externalId, { state: 'suspended' });
     await tell(externalId, { truth: await truthOf(externalId) });
