@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { basename, relative } from 'node:path';
 import { bootstrap } from './bootstrap.mjs';
+import { checkRules } from './lib/rules.mjs';
 import { inRoot, main, redisServer, root, run, seconds, table } from './lib/house.mjs';
 
 const vitest = inRoot('node_modules/vitest/vitest.mjs');
@@ -22,8 +23,8 @@ function plan(withRedis) {
   return all;
 }
 
-const title = ({ suite, redis, only, twice }) =>
-  `${suite}${only ? ` (${only})` : ''}${twice || only ? (redis === 'on' ? ', with Redis' : ', without Redis') : ''}`;
+const title = ({ suite, redis, only, twice, title }) =>
+  title ?? `${suite}${only ? ` (${only})` : ''}${twice || only ? (redis === 'on' ? ', with Redis' : ', without Redis') : ''}`;
 
 main(async () => {
   await bootstrap();
@@ -64,6 +65,20 @@ main(async () => {
       { env: { ...process.env, BERTH_TEST_REDIS: step.redis, BERTH_TEST_ONLY: step.only ?? '', NODE_ENV: 'test' } },
     );
     results.push({ step, time: performance.now() - started, ...count(report, code) });
+  }
+  // Only a whole run can tell whether each rule of the contracts has its test.
+  if (filters.length === 0) {
+    const { rules, problems } = checkRules(reports);
+    for (const problem of problems) console.log(`contract rules: ${problem}`);
+    console.log(`\ncontract rules with an id: ${rules}, without a test that passed or otherwise wrong: ${problems.length}`);
+    if (problems.length > 0)
+      results.push({
+        step: { suite: 'contract rules', title: 'ids of the contract rules' },
+        time: 0,
+        passed: 0,
+        failed: problems.length,
+        skipped: 0,
+      });
   }
   const sum = (key) => results.reduce((total, result) => total + result[key], 0);
   const passed = sum('passed');

@@ -45,10 +45,11 @@ export class Flows {
     readonly tasks: Tasks,
     readonly market: FakeMarketplace,
     readonly p: ProcessContext,
+    maxAttempts: number,
   ) {
     this.runner = new TaskRunner(db, clock, new SilentNudger(), createLogger('test', 'silent'), {
       concurrency: 3,
-      maxAttempts: 2,
+      maxAttempts,
       onParked: (tx, task) => ProcessContext.raiseParked(tx, p.metering, task),
     });
     const register = this.runner.register.bind(this.runner);
@@ -61,7 +62,9 @@ export class Flows {
     registerProvisioningHandlers(this.runner, p.engine);
   }
 
-  static async open(options: { at?: string; adapters?: (clock: ManualClock) => MarketplaceAdapter[] } = {}): Promise<Flows> {
+  static async open(
+    options: { at?: string; adapters?: (clock: ManualClock) => MarketplaceAdapter[]; maxAttempts?: number } = {},
+  ): Promise<Flows> {
     const base = await createTestDatabase();
     const db = await openDatabase({ adminUrl: base.url(), secret: base.secret, entities: [SubscriptionRecord] });
     const clock = new ManualClock(new Date(options.at ?? '2030-05-01T10:00:00Z'));
@@ -107,7 +110,7 @@ export class Flows {
       .readFolder(join(projectRoot(), 'catalog'))
       .map((plan) => ({ ...plan, shape: 'small', defaultRegion: 'here', regions: [{ id: 'here', name: 'Here' }] }));
     await db.ops((tx) => catalog.load(tx, plans));
-    return new Flows(base, db, clock, tasks, market, p);
+    return new Flows(base, db, clock, tasks, market, p, options.maxAttempts ?? 2);
   }
 
   async close(): Promise<void> {

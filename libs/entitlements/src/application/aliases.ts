@@ -2,7 +2,7 @@ import type { Tasks, Tx } from '#platform';
 import type { SubscriptionTruth } from '#marketplaces/core';
 import { isOver } from '../domain/subscription-states.js';
 import type { SubscriptionRecord } from '../infra/subscription.record.js';
-import { meetAt, waitingFor } from './succession.js';
+import { meetAt, successorOf, waitingFor } from './succession.js';
 
 /** Remembers the other names of a purchase (agreement, licence, order); answers those that were not known before. */
 export async function linkAliases(tx: Tx, record: SubscriptionRecord, truth: SubscriptionTruth): Promise<SubscriptionTruth['aliases']> {
@@ -30,6 +30,8 @@ export async function announceSuccession(
   for (const id of meetings) await meetAt(tx, { marketplace, ...id });
   for (const id of linked) for (const waiting of await waitingFor(tx, { marketplace, ...id })) due.add(waiting);
   if (supersedes && !record.tenantId && !isOver(record.state)) due.add(record.subscriptionId);
+  // It was replaced itself before anybody knew whom it had replaced: what it never had is its successor's to fetch.
+  if (supersedes && !record.tenantId && record.supersededBy) due.add(await successorOf(tx, record.subscriptionId));
   for (const subscriptionId of due)
     await tasks.publish(tx, {
       type: 'subscription.succession_due',

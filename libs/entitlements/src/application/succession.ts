@@ -98,7 +98,8 @@ export async function takeOver(tx: Tx, on: { clock: Clock; tasks: Tasks }, succe
     return none(`it is ${next.state} and has a place of its own, or none any more`);
   // An id in a message alone proves nothing: the buyer must be the same (contract aws §11.1).
   if (olds.some((o) => !o.buyerAccountId || o.buyerAccountId !== next.buyerAccountId)) return none('the predecessor is of another buyer');
-  if (olds.some((o) => o.supersededBy)) return none('another purchase has taken its place');
+  const isInChain = (o: SubscriptionRecord, i: number): boolean => o.supersededBy === (olds[i + 1]?.subscriptionId ?? successorId);
+  if (olds.some((o, i) => o.supersededBy && !isInChain(o, i))) return none('another purchase has taken its place');
   const starts = next.termStartsAt ?? next.truth.term.startsAt;
   const wanted = starts ? new Date(starts) : now;
   if (wanted > now) return { result: 'waits', until: wanted };

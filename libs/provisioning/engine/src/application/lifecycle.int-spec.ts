@@ -97,6 +97,22 @@ describe("a placement's life", () => {
     expect(eventsOf(made.placementId)).toEqual(['placement.active', 'placement.suspended', 'placement.resumed']);
   });
 
+  it('ends a suspended one with the sample that was taken at its suspension', async () => {
+    const made = await serving();
+    await h.ops((tx) => h.engine.suspend(tx, made.placementId, { reason: 'unpaid', at: h.clock.now() }));
+    await h.settle();
+    const { lastSample } = await placement(made.placementId);
+    // Nothing has been sampled since: the driver has no other last sample to give.
+    h.driver.on('configure', async (run) => {
+      const r = (await run()) as unknown as { output?: object };
+      return r.output ? { ...r, output: { ...r.output, lastSamples: [] } } : r;
+    });
+    await h.ops((tx) => h.engine.endAccess(tx, made.placementId, { at: h.clock.now() }));
+    await h.settle();
+    expect(await placement(made.placementId)).toMatchObject({ phase: 'ended', lastSample });
+    expect(eventsOf(made.placementId)).toEqual(['placement.active', 'placement.suspended', 'placement.access_ended']);
+  });
+
   it('changes the hard quota in the data path and tells it once', async () => {
     const made = await serving();
     await h.ops((tx) => h.engine.setLimits(tx, made.placementId, { hardQuotaBytes: 5n }));

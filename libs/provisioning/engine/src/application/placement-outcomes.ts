@@ -62,7 +62,9 @@ async function settle(
     const sample = change.last_sample ?? p.last_sample;
     const ended = p.access_ended_at ?? (change.last_sample ? new Date(change.last_sample.at) : now);
     await put({ access_ended_at: ended });
-    if (!sample || sample.sequence === null || sample.acknowledged) await concludeEnd(ctx, tx, { ...p, ...change, access_ended_at: ended });
+    // A driver that took the last sample at the suspension has none to give now: the stored one holds.
+    if (!sample || sample.sequence === null || sample.acknowledged)
+      await concludeEnd(ctx, tx, { ...p, last_sample: sample, access_ended_at: ended });
     return;
   }
   if (p.phase === 'purging') {
