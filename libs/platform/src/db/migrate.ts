@@ -11,26 +11,29 @@ type MigrationClass = new () => MigrationInterface;
 
 /**
  * The reviewed SQL of `migrations/NNNN_name.up.sql` (with its `.down.sql`) as TypeORM migrations: one history for all libs.
- * TypeORM orders by the number at the end of the class name, which is made of the file's number.
+ * TypeORM orders by the number at the end of the class name, which is made of the file's number. Throws where two files share
+ * one: which of them runs first would be chance.
  */
 export function sqlMigrations(folder = join(projectRoot(), 'migrations')): MigrationClass[] {
-  return readdirSync(folder)
+  const files = readdirSync(folder)
     .filter((f) => /^\d{4}_[a-z0-9_]+\.up\.sql$/.test(f))
-    .sort()
-    .map((file) => {
-      const up = readFileSync(join(folder, file), 'utf8');
-      const down = readFileSync(join(folder, file.replace('.up.sql', '.down.sql')), 'utf8');
-      const name = `${file.slice(5, -7)}${1_700_000_000_000 + Number(file.slice(0, 4))}`;
-      return class implements MigrationInterface {
-        name = name;
-        async up(runner: QueryRunner): Promise<void> {
-          await runner.query(up);
-        }
-        async down(runner: QueryRunner): Promise<void> {
-          await runner.query(down);
-        }
-      };
-    });
+    .sort();
+  const twin = files.find((file, i) => file.slice(0, 4) === files[i - 1]?.slice(0, 4));
+  if (twin) throw new Error(`two migrations have the number ${twin.slice(0, 4)}; give ${twin} the next free one`);
+  return files.map((file) => {
+    const up = readFileSync(join(folder, file), 'utf8');
+    const down = readFileSync(join(folder, file.replace('.up.sql', '.down.sql')), 'utf8');
+    const name = `${file.slice(5, -7)}${1_700_000_000_000 + Number(file.slice(0, 4))}`;
+    return class implements MigrationInterface {
+      name = name;
+      async up(runner: QueryRunner): Promise<void> {
+        await runner.query(up);
+      }
+      async down(runner: QueryRunner): Promise<void> {
+        await runner.query(down);
+      }
+    };
+  });
 }
 
 /**
