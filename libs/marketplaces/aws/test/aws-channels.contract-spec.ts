@@ -109,6 +109,29 @@ describe('a queue', () => {
   });
 });
 
+describe('usage of an old listing', () => {
+  it('goes by product code and customer identifier, once per hour, and never by licence [AW-83]', async () => {
+    const ours = adapter({ productCodes: [PRODUCT, LEGACY], legacyProducts: { [LEGACY]: {} } });
+    const body = { productCode: LEGACY, pays: true };
+    const bought = await sandbox.control<{ customerIdentifier: string; registration: { fields: Record<string, string> } }>(
+      'POST',
+      '/aws/legacy/purchases',
+      body,
+    );
+    const landed = await ours.resolveLanding(bought.registration.fields);
+    if (!landed.ok) throw new Error(landed.code);
+    const { externalSubscriptionId, refs } = landed.truth;
+    const hourStart = new Date(Math.floor(sandbox.clock.now().getTime() / 3_600_000 - 1) * 3_600_000);
+    const hour = { hourStart, hourEnd: new Date(hourStart.getTime() + 3_600_000), externalPlanId: 'standard', dimension: 'mib_egress' };
+    const item = ours.buildUsageItem({ itemId: 'i-1', externalSubscriptionId, refs, quantity: '7', ...hour } as never);
+    for (let times = 0; times < 2; times++) expect(await ours.submitUsage([item])).toMatchObject([{ itemId: 'i-1', outcome: 'accepted' }]);
+    expect(await sandbox.billed(bought.customerIdentifier)).toMatchObject([{ dimension: 'mib_egress', quantity: '7' }]);
+    // The same listing after its move: what was frozen by the old key is held back, not sent.
+    const moved = adapter({ productCodes: [LEGACY], legacyProducts: {} });
+    await expect(moved.submitUsage([item])).rejects.toMatchObject({ code: 'aws.both_keys' });
+  });
+});
+
 describe('entitlements of a licence', () => {
   it('are read with the resolved spelling, over empty pages, by landing and by event [AW-80]', async () => {
     await sandbox.control('PUT', '/settings', { aws: { emptyEntitlementPages: 2 } });
