@@ -86,6 +86,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/landing/api/sessions/{sessionId}/claim": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask the seller for access to the purchase: its form or its keys */
+        post: operations["claimPurchase"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/landing/{marketplace}": {
         parameters: {
             query?: never;
@@ -670,6 +687,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/claims": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** People who hold a landing link and ask for access to the purchase, longest waiting first. What they say of themselves is not proved */
+        get: operations["listClaims"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/claims/{id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The page that asked gets access: the form, the endpoint and its keys */
+        post: operations["approveClaim"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/claims/{id}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The page that asked gets nothing, and the reason is shown there */
+        post: operations["rejectClaim"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/subscriptions/{id}/changes": {
         parameters: {
             query?: never;
@@ -760,6 +828,14 @@ export interface components {
             /** @description What is wrong at which field. */
             errors?: components["schemas"]["FieldError"][];
         };
+        ClaimApproval: {
+            /** @description How you know that this person may have the purchase; kept in the audit trail. */
+            reason: string;
+        };
+        ClaimRejection: {
+            /** @description The claimant reads it on the page. */
+            reason: string;
+        };
         PublisherChange: {
             /** @enum {string} */
             kind: "plan";
@@ -793,6 +869,24 @@ export interface components {
             /** Format: email */
             contactEmail: string;
         };
+        LandingClaim: {
+            name: string;
+            /** Format: email */
+            email: string;
+            /** @default  */
+            message: string;
+        };
+        LandingAccess: {
+            /**
+             * @description open: this visit may give the details; needed: it gets no keys before the seller approves its claim.
+             * @enum {string}
+             */
+            state: "granted" | "open" | "needed" | "pending" | "rejected";
+            /** Format: date-time */
+            askedAt: string | null;
+            /** @description Why the claim was rejected. */
+            reason: string | null;
+        };
         LandingProgress: {
             /** @description Stable code of what is being done, such as "setup.testing". New ones may come. */
             code: string;
@@ -818,7 +912,7 @@ export interface components {
         LandingEndpoint: {
             url: string;
             accountName: string;
-            /** @description Shown to the visit that gave the details; null to a later one. */
+            /** @description Shown to the visit that gave the details, and to one whose claim was approved; null to others. */
             keys: {
                 id: string;
                 secret: string;
@@ -831,7 +925,7 @@ export interface components {
             /** @enum {string} */
             marketplace: "azure" | "gcp" | "aws";
             /** @enum {string} */
-            state: "needs_details" | "provisioning" | "activating" | "ready" | "suspended" | "ended" | "failed" | "awaiting_marketplace";
+            state: "needs_access" | "needs_details" | "provisioning" | "activating" | "ready" | "suspended" | "ended" | "failed" | "awaiting_marketplace";
             purchase: {
                 offerName: string;
                 planName: string;
@@ -862,6 +956,7 @@ export interface components {
                 contactName: string;
                 contactEmail: string;
             };
+            access: components["schemas"]["LandingAccess"];
             progress: components["schemas"]["LandingProgress"] | null;
             endpoint: components["schemas"]["LandingEndpoint"] | null;
             tenant: {
@@ -1023,6 +1118,68 @@ export interface operations {
                 };
             };
             /** @description The details were given already, or the purchase has ended */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The visit has expired */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    claimPurchase: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                sessionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LandingClaim"];
+            };
+        };
+        responses: {
+            /** @description The claim is taken and waits for the seller */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LandingSession"];
+                };
+            };
+            /** @description Some details are missing or wrong: see `errors` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No such visit */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The visit has access already or was declined, or too many claims to this purchase wait for an answer */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1770,6 +1927,91 @@ export interface operations {
         requestBody?: never;
         responses: {
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listClaims: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+                subscriptionId?: unknown;
+                /** @description pending unless told */
+                state?: "pending" | "approved" | "rejected" | "all";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    approveClaim: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClaimApproval"];
+            };
+        };
+        responses: {
+            /** @description claim.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description claim.decided, claim.visit_expired */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    rejectClaim: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClaimRejection"];
+            };
+        };
+        responses: {
+            /** @description claim.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description claim.decided */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -29,7 +29,7 @@ import {
 import { awsHosts, awsSettingsSchema } from '#marketplaces/aws';
 import { MARKETPLACE_REGISTRY, MarketplaceRegistry } from '#marketplaces/core';
 import { Audit, Keys, Tenants } from '#tenancy';
-import { Catalog, Changes, Landings, SubscriptionRecord, Subscriptions } from '#entitlements';
+import { Catalog, Changes, Claims, Landings, SubscriptionRecord, Subscriptions } from '#entitlements';
 import { ProvisioningEngine } from '#provisioning/engine';
 import { Metering } from '#metering';
 import { makeAdapters } from './marketplaces.js';
@@ -130,9 +130,10 @@ function providers(o: AppOptions): Provider[] {
     {
       provide: Landings,
       useFactory: (sealer: Sealer, s: Subscriptions, catalog: Catalog, tenants: Tenants) =>
-        new Landings(clock, sealer, s, catalog, tenants),
+        new Landings(clock, sealer, s, catalog, tenants, config.landingAccess),
       inject: [Sealer, Subscriptions, Catalog, Tenants],
     },
+    { provide: Claims, useFactory: (sealer: Sealer) => new Claims(clock, sealer), inject: [Sealer] },
     {
       provide: DRIVERS,
       // The engine needs its drivers and they ask it where usage goes: the question comes later, so it is looked up then.

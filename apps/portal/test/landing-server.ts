@@ -46,6 +46,7 @@ export function sampleSession(change: Partial<Session> = {}): Session {
       { id: 'neu', name: 'North Europe (Dublin)' },
     ],
     defaults: { organisation: '', region: '', contactName: '', contactEmail: 'data.team@archive.example' },
+    access: { state: 'granted', askedAt: null, reason: null },
     progress: null,
     endpoint: null,
     tenant: null,
@@ -62,7 +63,9 @@ export class LandingServer {
   refusal: Refusal | null = null;
   /** The answer to the details; null accepts them. */
   detailsRefusal: Refusal | null = null;
+  claimRefusal: Refusal | null = null;
   readonly received: unknown[] = [];
+  readonly claims: unknown[] = [];
   reads = 0;
   #server: Server | null = null;
   #port = 0;
@@ -102,6 +105,14 @@ export class LandingServer {
       if (this.session.endpoint?.keysShownOnce)
         this.session = { ...this.session, apiKey: null, endpoint: { ...this.session.endpoint, keys: null } };
       return undefined;
+    }
+    if (pathname === `${api}/claim` && request.method === 'POST') {
+      const chunks: Buffer[] = [];
+      for await (const chunk of request) chunks.push(chunk as Buffer);
+      this.claims.push(JSON.parse(Buffer.concat(chunks).toString()));
+      if (this.claimRefusal) return problem(response, this.claimRefusal);
+      this.session = { ...this.session, access: { state: 'pending', askedAt: new Date().toISOString(), reason: null } };
+      return json(response, 202, this.session);
     }
     if (pathname === `${api}/details` && request.method === 'POST') {
       const chunks: Buffer[] = [];

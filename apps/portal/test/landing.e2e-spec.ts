@@ -257,6 +257,41 @@ describe('the landing page', () => {
     expect(await page.getByText(/Azure|Google/).count()).toBe(0);
   });
 
+  it('asks who is there where the seller wants to know, waits for his word and goes on by itself', async () => {
+    server.session = sampleSession({ state: 'needs_access', access: { state: 'needed', askedAt: null, reason: null } });
+    await page.goto(`${server.url}/landing/s/${SESSION_ID}`);
+    await page.getByRole('button', { name: 'Ask for access' }).click();
+    await page.getByText('is needed').first().waitFor();
+    expect(server.claims).toEqual([]);
+    await page.getByLabel('Your name').fill('Ada Example');
+    await page.getByLabel('Your e-mail').fill('ada@archive.example');
+    await page.getByRole('button', { name: 'Ask for access' }).click();
+    await page.getByText('Your request is with the seller').waitFor();
+    expect(server.claims).toEqual([{ name: 'Ada Example', email: 'ada@archive.example', message: '' }]);
+    server.session = sampleSession();
+    await page.getByRole('button', { name: 'Set up my storage' }).waitFor();
+  });
+
+  it('lets a later visit ask for the keys, and tells when it is declined', async () => {
+    server.session = {
+      ...ready,
+      apiKey: null,
+      endpoint: { ...endpoint, keys: null },
+      access: { state: 'needed', askedAt: null, reason: null },
+    };
+    await page.goto(`${server.url}/landing/s/${SESSION_ID}`);
+    await page.getByLabel('Your name').fill('Bo Example');
+    await page.getByLabel('Your e-mail').fill('bo@archive.example');
+    server.claimRefusal = { status: 409, problem: { code: 'claim.too_many', detail: 'Others have asked already.' } };
+    await page.getByRole('button', { name: 'Ask for the keys' }).click();
+    await page.getByText('Others have asked already.').waitFor();
+    server.claimRefusal = null;
+    await page.getByRole('button', { name: 'Ask for the keys' }).click();
+    await page.getByText('Your request is with the seller').waitFor();
+    server.session = { ...server.session, access: { state: 'rejected', askedAt: null, reason: 'Ask your purchasing department' } };
+    await page.getByText('Ask your purchasing department').waitFor();
+  });
+
   it('tells a session that has timed out from a server that is away', async () => {
     server.refusal = { status: 410, problem: { code: 'landing.session_expired', detail: 'The session has expired.' } };
     await open();

@@ -8,6 +8,8 @@ export { erasePurchase, pseudonymOf } from './application/deletions.js';
 export { holdService, releaseService } from './application/service-holds.js';
 export * from './application/changes.js';
 export * from './application/landings.js';
+export * from './application/claims.js';
+export * from './domain/claim.js';
 export * from './application/rights.js';
 export * from './application/read-models.js';
 export { SubscriptionRecord } from './infra/subscription.record.js';

@@ -137,7 +137,7 @@ describe('a landing', () => {
     await complete(session);
     const visits = await Promise.all([first, again, session].map(find));
     expect(visits.filter((visit) => visit.completedAt)).toHaveLength(2);
-    expect(visits.filter((visit) => visit.gaveFirstDetails)).toEqual(visits.slice(0, 2).filter((visit) => visit.completedAt));
+    expect(visits.filter((visit) => visit.hasAccess)).toEqual(visits.slice(0, 2).filter((visit) => visit.completedAt));
   });
 
   it('on a bound purchase sets the display name and the contact, nothing else', async () => {

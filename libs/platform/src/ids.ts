@@ -30,6 +30,7 @@ export function uuidv5(...parts: string[]): string {
 /** Prefixes of ids at the API's edge. Inside the house ids are bare uuids. */
 export type IdPrefix =
   | 'sub'
+  | 'clm'
   | 'ten'
   | 'ent'
   | 'quo'

@@ -1,3 +1,4 @@
+import { ClaimsController } from './api/claims.controller.js';
 import { DriftController } from './api/drift.controller.js';
 import { HealthController } from './api/health.controller.js';
 import { InboundController } from './api/inbound.controller.js';
@@ -27,6 +28,7 @@ export const CONTROLLERS = [
   InboundController,
   DriftController,
   NoticesController,
+  ClaimsController,
   PublisherChangesController,
   TasksController,
 ];

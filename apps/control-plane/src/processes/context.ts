@@ -16,7 +16,7 @@ import {
 } from '#platform';
 import { MARKETPLACE_REGISTRY, type MarketplaceRegistry } from '#marketplaces/core';
 import { Audit, Tenants } from '#tenancy';
-import { Catalog, Changes, Landings, Subscriptions } from '#entitlements';
+import { Catalog, Changes, Claims, Landings, Subscriptions } from '#entitlements';
 import { ProvisioningEngine } from '#provisioning/engine';
 import { Metering } from '#metering';
 
@@ -43,6 +43,7 @@ export class ProcessContext {
     @Inject(Metering) readonly metering: Metering,
     @Inject(SUCCESSOR_HOLD_MS) readonly successorHoldMs: number,
     @Inject(Pressure) readonly pressure: Pressure,
+    @Inject(Claims) readonly claims: Claims,
   ) {}
 
   /** A parked lane is a finding: someone's purchase or bill stands still. */

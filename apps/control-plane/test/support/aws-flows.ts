@@ -22,7 +22,7 @@ import { MarketplaceRegistry } from '#marketplaces/core';
 import { FakeMarketplace } from '#marketplaces/core/testing';
 import { createAwsAdapter } from '#marketplaces/aws';
 import { Audit, Tenants } from '#tenancy';
-import { Catalog, Changes, Landings, subscriptionIdOf, SubscriptionRecord, Subscriptions } from '#entitlements';
+import { Catalog, Changes, Claims, Landings, subscriptionIdOf, SubscriptionRecord, Subscriptions } from '#entitlements';
 import { FakeDriver } from '#provisioning/core/testing';
 import { ProvisioningEngine } from '#provisioning/engine';
 import { Metering } from '#metering';
@@ -152,6 +152,7 @@ export class AwsFlows {
       this.metering,
       3_600_000,
       new Pressure(),
+      new Claims(clock, this.sealer),
     );
     this.runner = new TaskRunner(db, clock, new SilentNudger(), logger);
     const provided = new Map<unknown, unknown>([

@@ -22,7 +22,7 @@ import {
 } from '#marketplaces/core';
 import { FakeMarketplace } from '#marketplaces/core/testing';
 import { Audit, Tenants } from '#tenancy';
-import { Catalog, Changes, Landings, SubscriptionRecord, subscriptionIdOf, Subscriptions } from '#entitlements';
+import { Catalog, Changes, Claims, Landings, SubscriptionRecord, subscriptionIdOf, Subscriptions } from '#entitlements';
 import { FakeDriver } from '#provisioning/core/testing';
 import { ProvisioningEngine, registerProvisioningHandlers } from '#provisioning/engine';
 import { Metering } from '#metering';
@@ -104,6 +104,7 @@ export class Flows {
       new Metering({ db, tasks, calls, clock, marketplaces, logger, metrics: new Metrics() }),
       3_600_000,
       new Pressure(),
+      new Claims(clock, sealer),
     );
     // The offers that are sold here, on capacity that the fake driver has.
     const plans = catalog

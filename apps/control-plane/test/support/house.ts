@@ -47,6 +47,9 @@ export class House {
   key = '';
   private seller: Record<string, string> = {};
 
+  /** `settings` are the control plane's, beside those every house has. */
+  constructor(private readonly settings: Record<string, string> = {}) {}
+
   async start(): Promise<this> {
     this.sandbox = await startProgram('apps/marketplace-sandbox/src/main.js', [], { SANDBOX_PORT: '0' });
     this.seller = await sellerEnvironment(this.sandbox.url);
@@ -66,6 +69,7 @@ export class House {
       BERTH_SANDBOX_URL: this.sandbox.url,
       BERTH_REDIS: process.env['BERTH_TEST_REDIS'] === 'off' ? 'off' : 'auto',
       ...this.seller,
+      ...this.settings,
     };
   }
 

@@ -5,6 +5,7 @@ import type { components, paths } from '../../../../openapi/generated/control-pl
 type Schemas = components['schemas'];
 export type LandingSession = Schemas['LandingSession'];
 export type LandingDetails = Schemas['LandingDetails'];
+export type LandingClaim = Schemas['LandingClaim'];
 export type LandingProgress = Schemas['LandingProgress'];
 export type LandingEndpoint = Schemas['LandingEndpoint'];
 export type Marketplace = LandingSession['marketplace'];
@@ -74,6 +75,16 @@ export function readSession(sessionId: string): Promise<SessionAnswer> {
   return settle(
     client.GET('/landing/api/sessions/{sessionId}', {
       params: { path: { sessionId } },
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+    }),
+  );
+}
+
+export function sendClaim(sessionId: string, claim: LandingClaim): Promise<SessionAnswer> {
+  return settle(
+    client.POST('/landing/api/sessions/{sessionId}/claim', {
+      params: { path: { sessionId } },
+      body: claim,
       signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
     }),
   );

@@ -4,6 +4,7 @@ import type { QueryClient } from '@tanstack/react-query';
 import { useEffect, useRef, useState } from 'react';
 import type { LandingSession as Session } from '../api/client.js';
 import { Frame } from '../ui/frame.js';
+import { AccessStep } from './access-step.js';
 import { DetailsStep } from './details-step.js';
 import { ProblemPage } from './problem-page.js';
 import { ReadyStep } from './ready-step.js';
@@ -11,10 +12,11 @@ import { SettingUpStep } from './setting-up-step.js';
 import { StoppedScreen } from './stopped-screen.js';
 import { useLandingSession } from './use-landing-session.js';
 
-type Screen = 'details' | 'setting_up' | 'ready' | 'stopped';
+type Screen = 'access' | 'details' | 'setting_up' | 'ready' | 'stopped';
 const STEPS = ['Your purchase', 'Setting up', 'Ready'];
-const stepOf: Readonly<Record<Screen, number | null>> = { details: 0, setting_up: 1, ready: 2, stopped: null };
+const stepOf: Readonly<Record<Screen, number | null>> = { access: 0, details: 0, setting_up: 1, ready: 2, stopped: null };
 const titles: Readonly<Record<Screen, string>> = {
+  access: 'Ask for access — Berth',
   details: 'Set up your storage — Berth',
   setting_up: 'Setting up… — Berth',
   ready: 'Your storage is ready — Berth',
@@ -23,6 +25,8 @@ const titles: Readonly<Record<Screen, string>> = {
 
 function screenOf(session: Session, detailsSent: boolean): Screen {
   switch (session.state) {
+    case 'needs_access':
+      return 'access';
     case 'needs_details':
       return detailsSent ? 'setting_up' : 'details';
     case 'ready':
@@ -88,11 +92,12 @@ export function LandingSession({ queryClient, sessionId }: LandingSessionProps) 
             <Text>Looking up your purchase…</Text>
           </Group>
         )}
+        {view && screen === 'access' && <AccessStep queryClient={queryClient} session={view.session} takesFocus={takesFocus} />}
         {view && screen === 'details' && (
           <DetailsStep queryClient={queryClient} session={view.session} onSent={() => setDetailsSent(true)} />
         )}
         {view && screen === 'setting_up' && <SettingUpStep view={view} takesFocus={takesFocus} />}
-        {view && screen === 'ready' && <ReadyStep session={view.session} takesFocus={takesFocus} />}
+        {view && screen === 'ready' && <ReadyStep queryClient={queryClient} session={view.session} takesFocus={takesFocus} />}
         {view && screen === 'stopped' && <StoppedScreen session={view.session} takesFocus={takesFocus} />}
       </Stack>
     </Frame>

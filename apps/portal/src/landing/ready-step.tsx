@@ -1,15 +1,23 @@
 import { Alert, Button, Group, Stack, Text, Title } from '@mantine/core';
+import type { QueryClient } from '@tanstack/react-query';
 import { useEffect, useState } from 'react';
 import type { LandingSession } from '../api/client.js';
 import { CopyButton } from '../ui/copy-button.js';
 import { FocusHeading } from '../ui/focus-heading.js';
 import { ValueField } from '../ui/value-field.js';
 import { marketplaceWords } from './marketplace-words.js';
+import { AccessForm } from './access-form.js';
 import { PurchaseSummary } from './purchase-summary.js';
 import { storageSnippet } from './snippet.js';
 
-export function ReadyStep({ session, takesFocus }: { readonly session: LandingSession; readonly takesFocus: boolean }) {
-  const { endpoint, tenant, apiKey, support } = session;
+interface ReadyStepProps {
+  readonly queryClient: QueryClient;
+  readonly session: LandingSession;
+  readonly takesFocus: boolean;
+}
+
+export function ReadyStep({ queryClient, session, takesFocus }: ReadyStepProps) {
+  const { endpoint, tenant, apiKey, access } = session;
   const marketplace = marketplaceWords(session.marketplace);
   const secrets = [...(endpoint?.keys ?? []).map(({ id }) => id), ...(apiKey ? ['API key'] : [])];
   const [saved, setSaved] = useState<readonly string[]>([]);
@@ -47,11 +55,11 @@ export function ReadyStep({ session, takesFocus }: { readonly session: LandingSe
           )}
           {endpoint && !endpoint.keys && (
             <Alert color="harbour" variant="light" title="Your access keys are not shown here">
-              <Text size="sm">
-                For your safety only the visit that gave the details shows them. If you do not have them, write to {support.email} for new
-                ones and give the reference {support.reference}.
-              </Text>
+              <Text size="sm">For your safety they are shown to the visit that gave the details, and to whom the seller lets in.</Text>
             </Alert>
+          )}
+          {endpoint && !endpoint.keys && access.state !== 'granted' && (
+            <AccessForm queryClient={queryClient} session={session} wish="Ask for the keys" />
           )}
           {apiKey && (
             <Stack gap={4}>

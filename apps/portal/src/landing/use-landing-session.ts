@@ -35,7 +35,9 @@ export function toView(known: SessionView | undefined, { session, serverTime }: 
 /** Quick while something may happen any moment, slower the longer it takes. */
 function pollEvery(view: SessionView | undefined, answers: number): number | false {
   const state = view?.session.state;
-  if (state === 'needs_details' || state === 'ready' || state === 'ended') return false;
+  // Somebody decides about it: minutes, or days.
+  if (view?.session.access.state === 'pending') return answers < 60 ? 5_000 : 15_000;
+  if (state === 'needs_access' || state === 'needs_details' || state === 'ready' || state === 'ended') return false;
   if (state === 'suspended' || state === 'failed') return 15_000;
   if (answers < 30) return 1_000;
   return answers < 90 ? 2_000 : 5_000;

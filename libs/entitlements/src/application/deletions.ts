@@ -68,6 +68,10 @@ export async function erasePurchase(tx: Tx, subscriptionId: string, now: Date): 
     pseudonym,
     now,
   ]);
+  await tx.query(
+    'update claims set claimant = null where subscription_id = $1 or session_hash in (select session_hash from landing_sessions where subscription_id = $1)',
+    [subscriptionId],
+  );
   await tx.query('delete from buyer_sign_ups where marketplace = $1 and buyer_account_id = any($2::text[])', [
     record.truth.marketplace,
     personal,

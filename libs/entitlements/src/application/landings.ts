@@ -4,6 +4,7 @@ import { ProblemError, sha256Hex, type Clock, type Sealer, type Tx } from '#plat
 import type { Marketplace } from '#marketplaces/core';
 import type { Tenants } from '#tenancy';
 import type { Catalog } from './catalog.js';
+import type { VisitClaim } from '../domain/claim.js';
 import type { Subscriptions } from './subscriptions.js';
 
 /** What a buyer fills in. Microsoft's `mail` may be empty and Google sends no address at all: a contact is asked for. */
@@ -25,15 +26,27 @@ interface SessionRow {
   details: string | null;
   expires_at: Date;
   gave_first_details: boolean;
+  given: boolean;
+  claim_state: VisitClaim['state'] | null;
+  claim_asked_at: Date | null;
+  claim_reason: string | null;
 }
+
+/** Whose page gets the form and the keys: the first visit that gives the details, or none before its claim is approved. */
+export type LandingAccess = 'first_visit' | 'approval';
 
 export interface LandingSession {
   sessionHash: string;
   marketplace: Marketplace;
   subscriptionId: string;
   completedAt: Date | null;
-  /** Of all visits of the purchase this one gave the details first: only it is shown secrets. */
-  gaveFirstDetails: boolean;
+  /** This visit may be shown secrets: its claim is approved, or the first visit counts and it was the one. */
+  hasAccess: boolean;
+  /** It gets no further, and sees no more than what was bought, without an approved claim. */
+  needsAccess: boolean;
+  /** Another visit has given the details. */
+  givenElsewhere: boolean;
+  claim: VisitClaim | null;
   details: LandingDetails | null;
   expiresAt: Date;
 }
@@ -46,6 +59,7 @@ export class Landings {
     private readonly subscriptions: Subscriptions,
     private readonly catalog: Catalog,
     private readonly tenants: Tenants,
+    private readonly access: LandingAccess = 'first_visit',
   ) {}
 
   async open(tx: Tx, input: { marketplace: Marketplace; token: string; subscriptionId: string }): Promise<string> {
@@ -62,19 +76,25 @@ export class Landings {
     const [row] = await tx.query<SessionRow>(
       `select s.*, s.completed_at is not null and not exists (
                 select 1 from landing_sessions o where o.subscription_id = s.subscription_id
-                   and (o.completed_at, o.session_hash) < (s.completed_at, s.session_hash)) as gave_first_details
-         from landing_sessions s where s.session_hash = $1`,
+                   and (o.completed_at, o.session_hash) < (s.completed_at, s.session_hash)) as gave_first_details,
+              exists (select 1 from landing_sessions o where o.subscription_id = s.subscription_id and o.completed_at is not null) as given,
+              c.state as claim_state, c.created_at as claim_asked_at, c.reason as claim_reason
+         from landing_sessions s left join claims c using (session_hash) where s.session_hash = $1`,
       [sha256Hex(sessionId)],
     );
     if (!row) throw new ProblemError('not_found', 'landing.session_unknown', 'This page is not known. Open it again from the marketplace.');
     if (row.expires_at <= this.clock.now())
       throw new ProblemError('gone', 'landing.session_expired', 'This page has expired. Open it again from the marketplace.');
+    const approved = row.claim_state === 'approved';
     return {
       sessionHash: row.session_hash,
       marketplace: row.marketplace,
       subscriptionId: row.subscription_id,
       completedAt: row.completed_at,
-      gaveFirstDetails: row.gave_first_details,
+      hasAccess: approved || (this.access === 'first_visit' && row.gave_first_details),
+      needsAccess: this.access === 'approval' && !approved,
+      givenElsewhere: row.given && row.completed_at === null,
+      claim: row.claim_state ? { state: row.claim_state, askedAt: row.claim_asked_at!, reason: row.claim_reason } : null,
       expiresAt: row.expires_at,
       details: row.details ? (JSON.parse(this.sealer.open(row.details, 'landing.details')) as LandingDetails) : null,
     };
@@ -83,10 +103,17 @@ export class Landings {
   /**
    * The completed landing makes the tenant. On a purchase that already has one (auto-activated, or a visit with a token of
    * its own) it sets display name and contact only. A token is good for one completion, however many visits it opened: who
-   * presents it again may be somebody else. Throws `landing.details_invalid` with a list of fields, `landing.already_completed`.
+   * presents it again may be somebody else. Throws `landing.details_invalid` with a list of fields, `landing.already_completed`,
+   * `landing.access_needed`.
    */
   async complete(tx: Tx, sessionId: string, input: unknown): Promise<{ subscriptionId: string; tenantId: string; created: boolean }> {
     const session = await this.find(tx, sessionId);
+    if (session.needsAccess)
+      throw new ProblemError(
+        'forbidden',
+        'landing.access_needed',
+        'Ask for access on this page first: the seller checks who sets up a purchase.',
+      );
     // Locked in one order: of two submissions at once the second finds the first one's.
     const visits = await tx.query<{ completed_at: Date | null }>(
       `select completed_at from landing_sessions

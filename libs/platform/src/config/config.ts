@@ -24,6 +24,8 @@ const schema = z.object({
   BERTH_RELAXED_DURABILITY: flag.default(false),
   BERTH_STOP_CELLS: flag.default(false),
   BERTH_SUCCESSOR_HOLD_MINUTES: z.coerce.number().int().min(0).max(1_440).default(60),
+  /** Whose page gets keys: the first visit of a purchase that gives its details, or none before an operator approves it (ADR 0015). */
+  BERTH_LANDING_ACCESS: z.enum(['first_visit', 'approval']).default('first_visit'),
   /** How often each marketplace's list is compared with ours; 0 never. The adapter's own floor holds besides. */
   BERTH_DRIFT_MINUTES: z.coerce.number().int().min(0).max(10_080).default(360),
   /** Development only: one sandbox plays every marketplace and owns the clock. */
@@ -72,6 +74,7 @@ export interface BerthConfig {
   stopCells: boolean;
   /** How long an ended purchase's access waits for the renewal that may take its place; business time. */
   successorHoldMs: number;
+  landingAccess: 'first_visit' | 'approval';
   /** Business minutes between two comparisons with a marketplace's list; 0 for none. */
   driftMinutes: number;
   sandboxUrl: string | null;
@@ -140,6 +143,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     redisAuto: e.BERTH_REDIS === 'auto',
     relaxedDurability: e.BERTH_RELAXED_DURABILITY,
     stopCells: e.BERTH_STOP_CELLS,
+    landingAccess: e.BERTH_LANDING_ACCESS,
     successorHoldMs: e.BERTH_SUCCESSOR_HOLD_MINUTES * 60_000,
     driftMinutes: e.BERTH_DRIFT_MINUTES,
     sandboxUrl: sandbox,

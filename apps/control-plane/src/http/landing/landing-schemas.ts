@@ -1,12 +1,26 @@
 import { z } from 'zod';
 import { MARKETPLACES } from '#marketplaces/core';
-import { landingDetails } from '#entitlements';
+import { claimantDetails, landingDetails } from '#entitlements';
 import { apiSchema } from '../support/api-schemas.js';
 import { STAGES } from './landing-words.js';
 
 const instant = z.string().meta({ format: 'date-time' });
 
 export const landingDetailsBody = apiSchema('LandingDetails', landingDetails, 'What the buyer fills in.');
+
+export const landingClaimBody = apiSchema('LandingClaim', claimantDetails, 'Who asks for access to the purchase.');
+
+const landingAccess = apiSchema(
+  'LandingAccess',
+  z.object({
+    state: z
+      .enum(['granted', 'open', 'needed', 'pending', 'rejected'])
+      .describe('open: this visit may give the details; needed: it gets no keys before the seller approves its claim.'),
+    askedAt: instant.nullable(),
+    reason: z.string().nullable().describe('Why the claim was rejected.'),
+  }),
+  'What this visit may see.',
+);
 
 const landingProgress = apiSchema(
   'LandingProgress',
@@ -30,7 +44,7 @@ const landingEndpoint = apiSchema(
     keys: z
       .array(z.object({ id: z.string(), secret: z.string() }))
       .nullable()
-      .describe('Shown to the visit that gave the details; null to a later one.'),
+      .describe('Shown to the visit that gave the details, and to one whose claim was approved; null to others.'),
     keysShownOnce: z.boolean().describe('No later visit shows the keys.'),
   }),
 );
@@ -41,7 +55,17 @@ export const landingSession = apiSchema(
   z.object({
     sessionId: z.string(),
     marketplace: z.enum(MARKETPLACES),
-    state: z.enum(['needs_details', 'provisioning', 'activating', 'ready', 'suspended', 'ended', 'failed', 'awaiting_marketplace']),
+    state: z.enum([
+      'needs_access',
+      'needs_details',
+      'provisioning',
+      'activating',
+      'ready',
+      'suspended',
+      'ended',
+      'failed',
+      'awaiting_marketplace',
+    ]),
     purchase: z.object({
       offerName: z.string(),
       planName: z.string(),
@@ -56,6 +80,7 @@ export const landingSession = apiSchema(
     defaults: z
       .object({ organisation: z.string(), region: z.string(), contactName: z.string(), contactEmail: z.string() })
       .describe('What the form starts with; may be empty.'),
+    access: landingAccess,
     progress: landingProgress.nullable(),
     endpoint: landingEndpoint.nullable(),
     tenant: z.object({ slug: z.string(), displayName: z.string() }).nullable(),

@@ -11,13 +11,13 @@ export async function landingView(p: ProcessContext, tx: Tx, sessionId: string, 
   const plan = await p.catalog.get(tx, s.planVersionId!);
   const placement = await p.engine.placementOfSubscription(tx, s.subscriptionId);
   const progress = s.tenantId ? await p.engine.progress(tx, s.subscriptionId) : null;
-  const tenant = s.tenantId ? await p.tenants.get(tx, s.tenantId) : null;
+  const tenant = s.tenantId && !session.needsAccess ? await p.tenants.get(tx, s.tenantId) : null;
   const serving = !!placement?.activatedAt && !placement.accessEndedAt;
   const state = stateOf(s, session, serving, progress?.state === 'failed');
   // What support can look up; it is no key to anything, as the session id is.
   const reference = state === 'failed' && progress ? toPublicId('op', progress.operationId) : toPublicId('sub', s.subscriptionId);
-  // Keys go to the visit that gave the details, and to no later one: a landing token alone proves no person.
-  const shows = serving && state === 'ready';
+  // A landing token alone proves no person: without access the endpoint has no keys, and where approval is asked nothing is shown.
+  const shows = serving && state === 'ready' && !session.needsAccess;
   const credentials = shows ? await p.engine.credentials(tx, placement.placementId) : null;
   return {
     sessionId,
@@ -32,8 +32,8 @@ export async function landingView(p: ProcessContext, tx: Tx, sessionId: string, 
         s.termStartsAt || s.termEndsAt
           ? { startsAt: s.termStartsAt?.toISOString() ?? null, endsAt: s.termEndsAt?.toISOString() ?? null, unit: s.termUnit }
           : null,
-      beneficiaryEmail: s.truth.beneficiary?.email ?? null,
-      purchaserEmail: s.truth.purchaser?.email ?? null,
+      beneficiaryEmail: session.needsAccess ? null : (s.truth.beneficiary?.email ?? null),
+      purchaserEmail: session.needsAccess ? null : (s.truth.purchaser?.email ?? null),
     },
     includes: includesOf(plan, s),
     regions: plan.regions,
@@ -41,14 +41,15 @@ export async function landingView(p: ProcessContext, tx: Tx, sessionId: string, 
       organisation: session.details?.organisation ?? '',
       region: session.details?.region ?? plan.defaultRegion,
       contactName: session.details?.contactName ?? '',
-      contactEmail: session.details?.contactEmail ?? s.truth.beneficiary?.email ?? '',
+      contactEmail: session.details?.contactEmail ?? (session.needsAccess ? '' : (s.truth.beneficiary?.email ?? '')),
     },
+    access: accessOf(session),
     progress: progressOf(state, s, session, progress, placement),
     endpoint: credentials
       ? {
           url: credentials.endpoint,
           accountName: credentials.accountName,
-          keys: session.gaveFirstDetails ? credentials.keys.map((k) => ({ id: k.id, secret: k.secretBase64 })) : null,
+          keys: session.hasAccess ? credentials.keys.map((k) => ({ id: k.id, secret: k.secretBase64 })) : null,
           keysShownOnce: true,
         }
       : null,
@@ -57,6 +58,18 @@ export async function landingView(p: ProcessContext, tx: Tx, sessionId: string, 
     problem: state === 'failed' ? failureWords(progress?.error ?? null, reference) : null,
     support: { email: 'support@harbor-storage.example', reference },
   };
+}
+
+function accessOf(session: LandingSession): LandingView['access'] {
+  const { claim } = session;
+  const state = session.hasAccess
+    ? 'granted'
+    : claim && claim.state !== 'approved'
+      ? claim.state
+      : session.needsAccess || session.givenElsewhere
+        ? 'needed'
+        : 'open';
+  return { state, askedAt: claim?.askedAt.toISOString() ?? null, reason: claim?.state === 'rejected' ? claim.reason : null };
 }
 
 function progressOf(
@@ -90,6 +103,7 @@ function progressOf(
 
 function stateOf(s: SubscriptionRecord, session: LandingSession, serving: boolean, failed: boolean): LandingView['state'] {
   if (['closing', 'cancelled', 'voided'].includes(s.state)) return 'ended';
+  if (session.needsAccess) return 'needs_access';
   if (s.state === 'suspended') return 'suspended';
   if (!s.tenantId || (!session.completedAt && !serving)) return s.tenantId ? 'provisioning' : 'needs_details';
   if (failed) return 'failed';

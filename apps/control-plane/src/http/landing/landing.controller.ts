@@ -8,7 +8,7 @@ import { openLanding } from '../../processes/open-landing.js';
 import { Answers, Refuses, schemaRef } from '../support/api-schemas.js';
 import { Open } from '../support/auth.guard.js';
 import type { RawRequest } from '../support/configure-http.js';
-import { landingDetailsBody, landingSession, type LandingView } from './landing-schemas.js';
+import { landingClaimBody, landingDetailsBody, landingSession, type LandingView } from './landing-schemas.js';
 import { landingView } from './landing-view.js';
 
 /** The field that carries the token; Google's and Amazon's come as form posts from another site. */
@@ -73,6 +73,38 @@ export class LandingController {
     }
     reply.header('cache-control', 'no-store');
     return view;
+  }
+
+  @Post('api/sessions/:sessionId/claim')
+  @HttpCode(202)
+  @Open('the unguessable session id of a resolved landing token is the proof')
+  @ApiOperation({ operationId: 'claimPurchase', summary: 'Ask the seller for access to the purchase: its form or its keys' })
+  @ApiBody({ schema: schemaRef(landingClaimBody) })
+  @Answers(202, landingSession, 'The claim is taken and waits for the seller')
+  @Refuses(
+    ['validation', 'Some details are missing or wrong: see `errors`'],
+    ['not_found', 'No such visit'],
+    ['conflict', 'The visit has access already or was declined, or too many claims to this purchase wait for an answer'],
+    ['gone', 'The visit has expired'],
+  )
+  claim(
+    @Param('sessionId') sessionId: string,
+    @Body() body: unknown,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<LandingView> {
+    reply.header('cache-control', 'no-store');
+    return this.processes.db.ops(async (tx) => {
+      const session = await this.processes.landings.find(tx, sessionId);
+      await this.processes.claims.ask(tx, session, body);
+      const { tenantId } = await this.processes.subscriptions.get(tx, session.subscriptionId);
+      await this.processes.audit.record(tx, {
+        tenantId,
+        actor: 'landing visitor',
+        action: 'claim.asked',
+        subject: `subscription:${session.subscriptionId}`,
+      });
+      return landingView(this.processes, tx, sessionId, await this.processes.landings.find(tx, sessionId));
+    });
   }
 
   @Get(':marketplace')

@@ -1,0 +1,148 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Claims, erasePurchase, Landings, subscriptionIdOf, type LandingAccess } from '../src/index.js';
+import { eventOf, truthOf } from '../src/testing/index.js';
+import { Rig } from './rig.js';
+
+const DETAILS = { organisation: 'Kelp & Daughters', region: 'local-1', contactName: 'Ada Example', contactEmail: 'ada@kelp.example' };
+const ADA = { name: 'Ada Example', email: 'ada@kelp.example', message: 'I run the archive' };
+const YES = { approve: true, decidedBy: 'key-1', reason: 'rang back' };
+const NO = { approve: false, decidedBy: 'key-1', reason: 'not one of ours' };
+const DAY = 86_400_000;
+
+describe('a claim to a purchase', () => {
+  let rig: Rig;
+  let claims: Claims;
+  let id: string;
+  beforeAll(async () => {
+    rig = await Rig.open();
+    claims = new Claims(rig.clock, rig.sealer);
+  });
+  afterAll(() => rig?.close());
+  beforeEach(async () => {
+    id = randomUUID();
+    rig.at('10:00');
+    await rig.apply(eventOf(truthOf({ externalSubscriptionId: id, state: 'pending_fulfillment', externalPlanId: 'standard' })));
+  });
+
+  const landings = (access: LandingAccess): Landings =>
+    new Landings(rig.clock, rig.sealer, rig.subscriptions, rig.catalog, rig.tenants, access);
+  const visit = (): Promise<string> =>
+    rig.db.ops((tx) =>
+      rig.landings.open(tx, { marketplace: 'azure', token: `token-${randomUUID()}`, subscriptionId: subscriptionIdOf('azure', id) }),
+    );
+  const find = (session: string, access: LandingAccess = 'approval') => rig.db.ops((tx) => landings(access).find(tx, session));
+  const complete = (session: string, access: LandingAccess = 'approval') =>
+    rig.db.ops((tx) => landings(access).complete(tx, session, DETAILS));
+  const ask = (session: string, input: unknown = ADA, access: LandingAccess = 'approval') =>
+    rig.db.ops(async (tx) => claims.ask(tx, await landings(access).find(tx, session), input));
+  const pending = () =>
+    rig.db.ops((tx) => claims.list(tx, { state: 'pending', subscriptionId: subscriptionIdOf('azure', id) }, { limit: 50, after: null }));
+  const decide = (claimId: string, word: typeof YES) => rig.db.ops((tx) => claims.decide(tx, claimId, word));
+  const only = async (): Promise<string> => (await pending()).items[0]!.claimId;
+
+  it('is needed before the details where approval is asked: a token alone makes nobody an admin', async () => {
+    const session = await visit();
+    expect(await find(session)).toMatchObject({ hasAccess: false, needsAccess: true, claim: null });
+    await expect(complete(session)).rejects.toMatchObject({ code: 'landing.access_needed', status: 403 });
+    await ask(session);
+    await expect(complete(session)).rejects.toMatchObject({ code: 'landing.access_needed' });
+    await decide(await only(), YES);
+    expect(await find(session)).toMatchObject({ hasAccess: true, needsAccess: false, claim: { state: 'approved' } });
+    await expect(complete(session)).resolves.toMatchObject({ created: true });
+  });
+
+  it('opens the visit that asked and no other', async () => {
+    const [asked, other] = [await visit(), await visit()];
+    await ask(asked);
+    await decide(await only(), YES);
+    await complete(asked);
+    expect(await find(other)).toMatchObject({ hasAccess: false, needsAccess: true, givenElsewhere: true });
+    await expect(complete(other)).rejects.toMatchObject({ code: 'landing.access_needed' });
+  });
+
+  it('gives a later visit access where the first visit counts', async () => {
+    const [first, later] = [await visit(), await visit()];
+    await complete(first, 'first_visit');
+    expect(await find(first, 'first_visit')).toMatchObject({ hasAccess: true, givenElsewhere: false });
+    expect(await find(later, 'first_visit')).toMatchObject({ hasAccess: false, needsAccess: false, givenElsewhere: true });
+    await expect(ask(first, ADA, 'first_visit')).rejects.toMatchObject({ code: 'claim.not_needed' });
+    await ask(later, ADA, 'first_visit');
+    await decide(await only(), YES);
+    expect(await find(later, 'first_visit')).toMatchObject({ hasAccess: true });
+  });
+
+  it('that is rejected stays so, tells why, and the visit cannot ask again', async () => {
+    const session = await visit();
+    await ask(session);
+    const claimId = await only();
+    await decide(claimId, NO);
+    expect(await find(session)).toMatchObject({ hasAccess: false, claim: { state: 'rejected', reason: 'not one of ours' } });
+    await expect(ask(session)).rejects.toMatchObject({ code: 'claim.rejected' });
+    await expect(decide(claimId, YES)).rejects.toMatchObject({ code: 'claim.decided', status: 409 });
+    expect((await pending()).items).toEqual([]);
+  });
+
+  it('of two decisions at once takes one', async () => {
+    await ask(await visit());
+    const claimId = await only();
+    const ends = await Promise.allSettled([decide(claimId, YES), decide(claimId, NO)]);
+    expect(ends.filter((e) => e.status === 'fulfilled')).toHaveLength(1);
+  });
+
+  it('is asked once however often the button is pressed, and five people at most wait', async () => {
+    const session = await visit();
+    await Promise.all([ask(session), ask(session), ask(session)]);
+    expect((await pending()).items).toHaveLength(1);
+    for (let i = 0; i < 4; i += 1) await ask(await visit());
+    await expect(ask(await visit())).rejects.toMatchObject({ code: 'claim.too_many', status: 409 });
+    await expect(ask(session)).resolves.toBeUndefined();
+  });
+
+  it('names every wrong field at once', async () => {
+    const refused = await ask(await visit(), { email: 'nobody', message: 'x'.repeat(501) }).catch((e: unknown) => e);
+    expect(refused).toMatchObject({ code: 'claim.details_invalid', status: 400 });
+    const { errors } = (refused as { extra: { errors: { field: string }[] } }).extra;
+    expect(errors.map((e) => e.field).sort()).toEqual(['email', 'message', 'name']);
+  });
+
+  it('keeps its page open for seven days, and cannot be approved after', async () => {
+    const [late, intime] = [await visit(), await visit()];
+    await ask(late);
+    await ask(intime);
+    const [a, b] = (await pending()).items;
+    rig.clock.advance(7 * DAY - 1);
+    await decide(b!.claimId, YES);
+    rig.clock.advance(1);
+    await expect(decide(a!.claimId, YES)).rejects.toMatchObject({ code: 'claim.visit_expired' });
+    await expect(decide(a!.claimId, NO)).resolves.toMatchObject({ claim: { state: 'rejected' } });
+    await expect(find(intime)).resolves.toMatchObject({ hasAccess: true });
+    rig.clock.advance(DAY);
+    await expect(find(intime)).rejects.toMatchObject({ code: 'landing.session_expired' });
+  });
+
+  it('keeps who asks sealed, lists the longest waiting first page by page, and forgets him when the buyer is erased', async () => {
+    const [first, second] = [await visit(), await visit()];
+    await ask(first);
+    await ask(second, { name: 'Bo Example', email: 'bo@kelp.example' });
+    const rows = await rig.db.ops((tx) =>
+      tx.query('select claimant from claims where subscription_id = $1', [subscriptionIdOf('azure', id)]),
+    );
+    expect(JSON.stringify(rows)).not.toContain('kelp');
+    const filter = { state: 'pending' as const, subscriptionId: subscriptionIdOf('azure', id) };
+    const page = await rig.db.ops((tx) => claims.list(tx, filter, { limit: 1, after: null }));
+    const next = await rig.db.ops((tx) => claims.list(tx, filter, { limit: 1, after: page.nextCursor }));
+    expect([...page.items, ...next.items].map((c) => c.claimant?.email)).toEqual(['ada@kelp.example', 'bo@kelp.example']);
+    expect(next.nextCursor).toBeNull();
+    await rig.apply(
+      eventOf(truthOf({ externalSubscriptionId: id, state: 'voided', externalPlanId: 'standard', observedAt: rig.at('11:00') }), {
+        kind: 'voided',
+        occurredAt: rig.at('11:00'),
+      }),
+    );
+    await expect(rig.db.ops((tx) => erasePurchase(tx, subscriptionIdOf('azure', id), rig.at('12:00')))).resolves.toMatchObject({
+      erased: true,
+    });
+    expect((await pending()).items.map((c) => c.claimant)).toEqual([null, null]);
+  });
+});
