@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Claims, erasePurchase, Landings, subscriptionIdOf, type LandingAccess } from '../src/index.js';
 import { eventOf, truthOf } from '../src/testing/index.js';
 import { Rig } from './rig.js';
@@ -83,11 +83,20 @@ describe('a claim to a purchase', () => {
     expect((await pending()).items).toEqual([]);
   });
 
-  it('of two decisions at once takes one', async () => {
+  it('of two decisions at once takes the first', async () => {
     await ask(await visit());
     const claimId = await only();
-    const ends = await Promise.allSettled([decide(claimId, YES), decide(claimId, NO)]);
-    expect(ends.filter((e) => e.status === 'fulfilled')).toHaveLength(1);
+    const waiting = async (): Promise<boolean> =>
+      (await rig.db.ops((tx) => tx.query(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)))
+        .length > 0;
+    let second: Promise<unknown> = Promise.resolve();
+    await rig.db.ops(async (tx) => {
+      await claims.decide(tx, claimId, YES);
+      second = decide(claimId, NO).catch((error: unknown) => error);
+      // Committed only when the other one stands at the row.
+      await vi.waitFor(async () => expect(await waiting()).toBe(true), { timeout: 10_000 });
+    });
+    expect(await second).toMatchObject({ code: 'claim.decided' });
   });
 
   it('is asked once however often the button is pressed, and five people at most wait', async () => {
