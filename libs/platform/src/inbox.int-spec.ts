@@ -100,6 +100,34 @@ describe('the inbox', () => {
       expect(await tasksOf(all[0]!.inboxId)).toHaveLength(1);
     });
 
+    it('shares a commit between those who come at the same moment, each with its own task and answer', async () => {
+      const all = await Promise.all(
+        Array.from({ length: 20 }, (_, i) => inbox.accept(message(), { ...task, payload: { marketplace: `m${i}` } }, { status: 200 + i })),
+      );
+      const rows = await db.ops((tx) =>
+        tx.query<{ commit: string }>(`select xmin::text as commit from inbox where inbox_id = any($1)`, [all.map((one) => one.inboxId)]),
+      );
+      expect(rows).toHaveLength(20);
+      expect(new Set(rows.map((row) => row.commit)).size).toBeLessThan(20);
+      for (const [i, one] of all.entries()) {
+        expect(one.answer).toEqual({ status: 200 + i });
+        expect(await tasksOf(one.inboxId)).toMatchObject([{ task_id: one.taskId, payload_ref: { marketplace: `m${i}` } }]);
+      }
+    });
+
+    it('of a group with one that cannot be stored, refuses that one and stores the rest', async () => {
+      const bad = message();
+      const ends = await Promise.allSettled([
+        inbox.accept(message(), task, { status: 200 }),
+        inbox.accept(bad, { ...task, handler: null as unknown as string }, { status: 200 }),
+        inbox.accept({ ...message(), body: 'a lone \ud800 and "quotes"' }, task, { status: 200 }),
+        inbox.accept(message(), task, { status: 200 }),
+      ]);
+      expect(ends.map((end) => end.status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
+      for (const end of ends) if (end.status === 'fulfilled') expect(await tasksOf(end.value.inboxId)).toHaveLength(1);
+      expect((await receive(bad)).fresh).toBe(true);
+    });
+
     it('gives a repeat the answer that was stored first', async () => {
       const m = message();
       const { inboxId } = await receive(m);

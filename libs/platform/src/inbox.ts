@@ -1,5 +1,6 @@
 import type { Clock } from './clock.js';
 import type { Database, Tx } from './db/database.js';
+import { Grouped } from './grouped.js';
 import { uuidv7 } from './ids.js';
 import type { PayloadRef } from './tasks/tasks.js';
 
@@ -53,8 +54,49 @@ const ACCEPT = `
   insert into tasks (task_id, lane, handler, payload_ref, next_run_at, created_at)
   select $10, $11, $12, $13, $4, $4 from stored returning task_id`;
 
+/** The same for a group. Of two with one key the first is stored and the other is a repeat. */
+const ACCEPT_ALL = `
+  with given as (
+    select * from json_to_recordset($1::json) as g(inbox_id uuid, source text, natural_key text, received_at timestamptz, content_type text,
+      headers jsonb, body text, principal text, answer jsonb, task_id uuid, lane text, handler text, payload jsonb)),
+  stored as (
+    insert into inbox (inbox_id, source, natural_key, received_at, content_type, headers, body, principal, state, answer)
+    select inbox_id, source, natural_key, received_at, content_type, headers, body, principal, 'received', answer from given
+    on conflict (source, natural_key) do nothing returning inbox_id)
+  insert into tasks (task_id, lane, handler, payload_ref, next_run_at, created_at)
+  select g.task_id, g.lane, g.handler, g.payload, g.received_at, g.received_at from given g join stored using (inbox_id) returning task_id`;
+
+const ACCEPT_COLUMNS = [
+  ...['inbox_id', 'source', 'natural_key', 'received_at', 'content_type', 'headers', 'body', 'principal', 'answer'],
+  ...['task_id', 'lane', 'handler', 'payload'],
+] as const;
+
+/** One message as the two statements take it; in the order of ACCEPT's parameters. */
+type AcceptRow = readonly [
+  inboxId: string,
+  source: string,
+  naturalKey: string,
+  at: Date,
+  contentType: string,
+  headers: Record<string, string>,
+  body: string,
+  principal: string,
+  answer: StoredAnswer,
+  taskId: string,
+  lane: string,
+  handler: string,
+  payload: PayloadRef,
+];
+
 /** Raw first (law 1): what was verified is stored before anything is done about it; what was not goes to a capped table. */
 export class Inbox {
+  /** Whether each was stored now; false for a repeat. */
+  private readonly accepting = new Grouped<AcceptRow, boolean>(
+    (rows) => this.acceptAll(rows),
+    (row) => this.acceptOne(row),
+    { groups: 2, perGroup: 64, waiting: 1_000 },
+  );
+
   constructor(
     private readonly db: Database,
     private readonly clock: Clock,
@@ -87,7 +129,7 @@ export class Inbox {
 
   /**
    * Stores a message that waits for nobody's decision, with the task that will read it and the answer its sender gets: one
-   * statement, all or nothing (law 2). A repeat changes nothing and comes with the first answer, null while that is in work.
+   * statement, all or nothing (law 2), shared with who comes at the same moment (ADR 0016). A repeat changes nothing and comes with the first answer, null while that is in work.
    */
   async accept(
     message: InboundMessage,
@@ -95,28 +137,42 @@ export class Inbox {
     answer: StoredAnswer,
   ): Promise<{ inboxId: string; taskId: string | null; answer: StoredAnswer | null }> {
     const [inboxId, taskId] = [uuidv7(), uuidv7()];
-    const fresh = await this.db.opsStatement('inbox_accept', ACCEPT, [
+    const fresh = await this.accepting.run([
       inboxId,
       message.source,
       message.naturalKey,
       this.clock.now(),
       message.contentType,
-      JSON.stringify(Inbox.publicHeaders(message.headers)),
+      Inbox.publicHeaders(message.headers),
       message.body,
       message.principal,
-      JSON.stringify(answer),
+      answer,
       taskId,
       task.lane ?? `inbox:${inboxId}`,
       task.handler,
-      JSON.stringify({ ...task.payload, inboxId }),
+      { ...task.payload, inboxId },
     ]);
-    if (fresh.length > 0) return { inboxId, taskId, answer };
+    if (fresh) return { inboxId, taskId, answer };
     const [row] = await this.db.opsStatement<{ inbox_id: string; answer: StoredAnswer | null }>(
       'inbox_answer',
       'select inbox_id, answer from inbox where source = $1 and natural_key = $2',
       [message.source, message.naturalKey],
     );
     return { inboxId: row!.inbox_id, taskId: null, answer: row!.answer };
+  }
+
+  private async acceptOne(row: AcceptRow): Promise<boolean> {
+    const parameters = row.map((value) =>
+      typeof value === 'object' && value !== null && !(value instanceof Date) ? JSON.stringify(value) : value,
+    );
+    return (await this.db.opsStatement('inbox_accept', ACCEPT, parameters)).length > 0;
+  }
+
+  private async acceptAll(rows: readonly AcceptRow[]): Promise<boolean[]> {
+    const given = rows.map((row) => Object.fromEntries(ACCEPT_COLUMNS.map((column, i) => [column, row[i]])));
+    const stored = await this.db.opsStatement<{ task_id: string }>('inbox_accept_all', ACCEPT_ALL, [JSON.stringify(given)]);
+    const fresh = new Set(stored.map((one) => one.task_id));
+    return rows.map((row) => fresh.has(row[9]));
   }
 
   async answer(tx: Tx, inboxId: string, answer: StoredAnswer): Promise<void> {

@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest';
+import { Grouped } from './grouped.js';
+
+const settled = (all: Promise<unknown>[]): Promise<string[]> =>
+  Promise.all(
+    all.map((one) =>
+      one.then(
+        (value) => String(value),
+        (error: Error & { code?: string }) => error.code ?? error.message,
+      ),
+    ),
+  );
+
+describe('a shared commit', () => {
+  const make = (bounds = { groups: 1, perGroup: 3, waiting: 100 }) => {
+    const groups: number[][] = [];
+    const singles: number[] = [];
+    const gates: (() => void)[] = [];
+    const grouped = new Grouped<number, number>(
+      async (items) => {
+        groups.push([...items]);
+        await new Promise<void>((open) => gates.push(open));
+        if (items.some((i) => i < 0)) throw new Error('the group');
+        return items.map((i) => i * 10);
+      },
+      async (item) => {
+        singles.push(item);
+        if (item < 0) throw new Error(`alone ${item}`);
+        return item * 10;
+      },
+      bounds,
+    );
+    const turn = (): Promise<void> => new Promise((done) => setImmediate(done));
+    return { grouped, groups, singles, gates, turn };
+  };
+
+  it('takes together who comes together, up to its size, and gives each its own result', async () => {
+    const { grouped, groups, gates, turn } = make();
+    const all = [1, 2, 3, 4, 5].map((i) => grouped.run(i));
+    await turn();
+    expect(groups).toEqual([[1, 2, 3]]);
+    gates[0]!();
+    expect(await settled(all.slice(0, 3))).toEqual(['10', '20', '30']);
+    await turn();
+    gates[1]!();
+    expect(await settled(all)).toEqual(['10', '20', '30', '40', '50']);
+    expect(groups).toEqual([
+      [1, 2, 3],
+      [4, 5],
+    ]);
+  });
+
+  it('answers nobody before its group has committed', async () => {
+    const { grouped, gates, turn } = make();
+    let answered = 0;
+    const all = [1, 2].map((i) => grouped.run(i).then(() => (answered += 1)));
+    await turn();
+    await turn();
+    expect(answered).toBe(0);
+    gates[0]!();
+    await Promise.all(all);
+    expect(answered).toBe(2);
+  });
+
+  it('tries each alone when a group fails: one bad item refuses no other', async () => {
+    const { grouped, gates, singles, turn } = make();
+    const all = [1, -2, 3].map((i) => grouped.run(i));
+    await turn();
+    gates[0]!();
+    expect(await settled(all)).toEqual(['10', 'alone -2', '30']);
+    expect(singles).toEqual([1, -2, 3]);
+  });
+
+  it('lets one that is alone wait for nobody', async () => {
+    const { grouped, groups, singles } = make();
+    expect(await grouped.run(7)).toBe(70);
+    expect([groups, singles]).toEqual([[], [7]]);
+  });
+
+  it('refuses with 503 when too many wait, and goes on afterwards', async () => {
+    const { grouped, gates, turn } = make({ groups: 1, perGroup: 2, waiting: 2 });
+    const first = [1, 2].map((i) => grouped.run(i));
+    await turn();
+    const later = [3, 4, 5].map((i) => grouped.run(i));
+    expect(await settled([later[2]!])).toEqual(['request.overloaded']);
+    gates[0]!();
+    await turn();
+    await turn();
+    gates[1]!();
+    expect(await settled([...first, later[0]!, later[1]!])).toEqual(['10', '20', '30', '40']);
+  });
+});
