@@ -143,7 +143,12 @@ describe('a buyer of Google Cloud', () => {
     const name = `/tenants/${String(served['tenantId'])}`;
     expect((await house.api('GET', name)).json).toMatchObject({ displayName: 'Ephemeral Works' });
     await house.shop('POST', `/gcp/accounts/${one.accountId}/delete`);
-    await becomes(one, 'closing');
+    // Without usage to settle it is closing for a moment only.
+    await until(
+      () => house.subscriptionOf(one.entitlementId),
+      (s) => s?.['state'] === 'closing' || s?.['state'] === 'cancelled',
+      60_000,
+    );
     await advance(6 * 3_600);
     await becomes(one, 'cancelled');
     // It is looked at every five minutes whether the usage is settled and access has ended: time goes on until both are.
