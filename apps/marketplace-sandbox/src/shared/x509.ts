@@ -23,8 +23,11 @@ function oid(...bytes: number[]): Buffer {
 
 const sequence = (...parts: Buffer[]): Buffer => tlv(0x30, ...parts);
 
+/** The shortest form, as DER wants it: a superfluous leading zero makes the certificate unreadable. */
 function integer(bytes: Buffer): Buffer {
-  const positive = (bytes[0] ?? 0) & 0x80 ? Buffer.concat([Buffer.from([0]), bytes]) : bytes;
+  const first = bytes.findIndex((byte) => byte !== 0);
+  const short = first === -1 ? Buffer.from([0]) : bytes.subarray(first);
+  const positive = short[0]! & 0x80 ? Buffer.concat([Buffer.from([0]), short]) : short;
   return tlv(0x02, positive);
 }
 
