@@ -188,6 +188,7 @@ describe('a claim to a purchase', () => {
     const next = await rig.db.ops((tx) => claims.list(tx, filter, { limit: 1, after: page.nextCursor }));
     expect([...page.items, ...next.items].map((c) => c.claimant?.email)).toEqual(['ada@kelp.example', 'bo@kelp.example']);
     expect(next.nextCursor).toBeNull();
+    await rig.db.ops((tx) => rig.landings.signIn(tx, first, { personId: 'p', directoryId: 'd', name: 'Cy', username: 'cy@kelp.example' }));
     await rig.apply(
       eventOf(truthOf({ externalSubscriptionId: id, state: 'voided', externalPlanId: 'standard', observedAt: rig.at('11:00') }), {
         kind: 'voided',
@@ -198,5 +199,9 @@ describe('a claim to a purchase', () => {
       erased: true,
     });
     expect((await pending()).items.map((c) => c.claimant)).toEqual([null, null]);
+    const known = await rig.db.ops((tx) =>
+      tx.query('select 1 from landing_sessions where subscription_id = $1 and signed_in is not null', [subscriptionIdOf('azure', id)]),
+    );
+    expect(known).toEqual([]);
   });
 });
