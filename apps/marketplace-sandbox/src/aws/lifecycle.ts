@@ -17,6 +17,8 @@ export interface PurchaseInput {
   freeTrial: boolean;
 }
 
+const VERSIONS_KEPT = 20;
+
 export type EndOrder = 'ended_first' | 'deprovisioned_first';
 
 /** An agreement and its licence, and the events they cause (contract aws §4). */
@@ -56,6 +58,8 @@ export class Lifecycle {
       licensedAt: null,
       endedAt: null,
       deprovisionedAt: null,
+      updatedAt: now,
+      autoRenews: null,
     };
     return this.open(agreement, false);
   }
@@ -89,6 +93,8 @@ export class Lifecycle {
       licensedAt: null,
       endedAt: null,
       deprovisionedAt: null,
+      updatedAt: now,
+      autoRenews: null,
     };
     return this.open(next, options.namesPrevious);
   }
@@ -110,7 +116,8 @@ export class Lifecycle {
   }
 
   amend(agreement: AwsAgreement, change: { endsAt?: string; autoRenewalEnabled?: boolean }): AwsAgreement {
-    const amended = this.save({ ...agreement, endsAt: change.endsAt ?? agreement.endsAt });
+    const autoRenews = change.autoRenewalEnabled ?? agreement.autoRenews;
+    const amended = this.save({ ...agreement, endsAt: change.endsAt ?? agreement.endsAt, autoRenews });
     this.deliveries.enqueue(
       amended.id,
       'Purchase Agreement Amended',
@@ -217,7 +224,10 @@ export class Lifecycle {
   }
 
   private save(agreement: AwsAgreement): AwsAgreement {
-    return this.context.state.agreements.put(agreement.id, agreement);
+    const { agreements, agreementVersions } = this.context.state;
+    const saved = agreements.put(agreement.id, { ...agreement, updatedAt: this.now() });
+    agreementVersions.put(saved.id, [...(agreementVersions.get(saved.id) ?? []), saved].slice(-VERSIONS_KEPT));
+    return saved;
   }
 
   private now(): string {

@@ -81,6 +81,10 @@ export const awsSettingsSchema = z
     /** Entitlements: calls per second and account, and how many empty pages come before the rows (contract aws §3). */
     entitlementRatePerSecond: z.number().int().positive().default(20),
     emptyEntitlementPages: z.number().int().nonnegative().default(0),
+    /** Agreement API: calls per second and account, how late a search shows a change (business time), and what it leaves out. */
+    agreementRatePerSecond: z.number().int().positive().default(20),
+    agreementLagSeconds: z.number().nonnegative().default(0),
+    hiddenAgreements: z.array(z.string()).default([]),
     roles: z.array(roleSchema).default([]),
     products: z.array(productSchema).default([]),
     buyers: z.array(z.object({ name: z.string(), accountId })).default([]),

@@ -15,6 +15,8 @@ import type {
 /** Everything AWS would remember. */
 export class AwsState {
   readonly agreements: Table<AwsAgreement>;
+  /** Each agreement as it was after its last changes, oldest first: the index of a search lags. */
+  readonly agreementVersions: Table<AwsAgreement[]>;
   readonly deliveries: Table<AwsDelivery>;
   /** Keyed by region, licence, buyer, dimension and hour: the dedupe key (contract aws §5.1, §5.3). */
   readonly usage: Table<AcceptedRecord>;
@@ -32,6 +34,7 @@ export class AwsState {
 
   constructor(store: Store) {
     this.agreements = store.table('aws.agreements');
+    this.agreementVersions = store.table('aws.agreementVersions');
     this.deliveries = store.table('aws.deliveries');
     this.usage = store.table('aws.usage');
     this.legacy = store.table('aws.legacy');

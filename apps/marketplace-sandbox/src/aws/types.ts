@@ -42,6 +42,10 @@ export interface AwsAgreement {
   licensedAt: string | null;
   endedAt: string | null;
   deprovisionedAt: string | null;
+  /** What SearchAgreements calls lastUpdateTime. */
+  updatedAt: string;
+  /** Whether a new agreement follows at the end; null: as the offer says, which is no. */
+  autoRenews: boolean | null;
 }
 
 export interface RegistrationToken {

@@ -3,19 +3,21 @@ import type { CallsLog } from '../../shared/calls-log.js';
 import type { AwsContext } from '../context.js';
 import type { Deliveries } from '../deliveries.js';
 import { serviceScope } from '../service-scope.js';
+import { Agreements } from './agreements.js';
 import { Entitlements } from './entitlements.js';
 import { LegacyDesk } from './legacy.js';
 import { Queues } from './queues.js';
 import { Roles } from './sts.js';
 import { Topics } from './topics.js';
 
-/** What AWS has beside metering and the bus: SNS, SQS, STS, the entitlement service, and legacy listings. */
+/** What AWS has beside metering and the bus: SNS, SQS, STS, the entitlement and agreement services, and legacy listings. */
 export class AwsChannels {
   readonly topics: Topics;
   readonly queues: Queues;
   readonly legacy: LegacyDesk;
   readonly roles: Roles;
   readonly entitlements: Entitlements;
+  private readonly agreements: Agreements;
 
   constructor(
     private readonly context: AwsContext,
@@ -27,6 +29,7 @@ export class AwsChannels {
     this.queues = new Queues(context, baseUrl);
     this.topics = new Topics(context, deliveries, baseUrl, kick);
     this.entitlements = new Entitlements(context);
+    this.agreements = new Agreements(context);
     this.legacy = new LegacyDesk(context, this.topics, this.entitlements);
     this.roles = new Roles(context);
     deliveries.useQueues((queue, body) => void this.queues.put(queue, body));
@@ -39,6 +42,12 @@ export class AwsChannels {
       name: 'aws-marketplace',
       json: { contentType: 'application/x-amz-json-1.1', target: 'AWSMPEntitlementService.' },
       operations: this.entitlements.operations(),
+    });
+    serviceScope(app, parts, {
+      prefix: '/aws/agreement',
+      name: 'aws-marketplace',
+      json: { contentType: 'application/x-amz-json-1.0', target: 'AWSMPCommerceService_v20200301.' },
+      operations: this.agreements.operations(),
     });
     serviceScope(app, parts, {
       prefix: '/aws/sqs',
