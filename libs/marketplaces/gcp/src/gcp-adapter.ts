@@ -42,7 +42,15 @@ export interface GcpAdapterDeps {
 export type GcpAdapter = Required<
   Omit<
     MarketplaceAdapter,
-    'startPublisherChange' | 'readPublisherChange' | 'verifyInbound' | 'pull' | 'handshake' | 'mergeTruth' | 'decisionAnswer' | 'readBack'
+    | 'startPublisherChange'
+    | 'readPublisherChange'
+    | 'readPrivateOffers'
+    | 'verifyInbound'
+    | 'pull'
+    | 'handshake'
+    | 'mergeTruth'
+    | 'decisionAnswer'
+    | 'readBack'
   >
 > &
   Pick<MarketplaceAdapter, 'verifyInbound' | 'pull'>;

@@ -284,6 +284,13 @@ export class FakeMarketplace implements MarketplaceAdapter {
     });
   }
 
+  /** Private offers of a purchase, as a test sets them. */
+  readonly privateOffers = new Map<string, string[]>();
+
+  async readPrivateOffers(id: string): Promise<string[]> {
+    return this.around('readTruth', id, () => this.privateOffers.get(id) ?? []);
+  }
+
   async readTruth(id: string): Promise<SubscriptionTruth | null> {
     return this.around('readTruth', id, () => this.seen(id));
   }
