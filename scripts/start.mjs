@@ -73,7 +73,7 @@ main(async () => {
         BERTH_DATA: dataFolder,
         BERTH_SANDBOX_URL: sandboxUrl,
         BERTH_STOP_CELLS: 'true',
-        ...(await sellerEnvironment(sandboxUrl)),
+        ...(await sellerEnvironment(sandboxUrl, { signIn: true })),
       });
       result = await Promise.race([over, answers(controlPlane, `${controlPlaneUrl}/readyz`)]);
       if (!result) await connectSandbox(sandboxUrl, controlPlaneUrl);

@@ -52,6 +52,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/landing/sign-in/start/{sessionId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Sends the browser to Microsoft to sign in */
+        get: operations["startLandingSignIn"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/landing/sign-in/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where Microsoft sends the browser back */
+        get: operations["finishLandingSignIn"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/landing/api/sessions/{sessionId}": {
         parameters: {
             query?: never;
@@ -887,6 +921,12 @@ export interface components {
             /** @description Why the claim was rejected. */
             reason: string | null;
         };
+        LandingSignIn: {
+            /** @description Where the browser goes to sign in; `?choose=1` asks for another account. */
+            startUrl: string;
+            /** @description Who is signed in on this visit, and is not whom the purchase was made for. */
+            signedInAs: string | null;
+        };
         LandingProgress: {
             /** @description Stable code of what is being done, such as "setup.testing". New ones may come. */
             code: string;
@@ -957,6 +997,7 @@ export interface components {
                 contactEmail: string;
             };
             access: components["schemas"]["LandingAccess"];
+            signIn: components["schemas"]["LandingSignIn"] | null;
             progress: components["schemas"]["LandingProgress"] | null;
             endpoint: components["schemas"]["LandingEndpoint"] | null;
             tenant: {
@@ -1028,6 +1069,51 @@ export interface operations {
         requestBody?: never;
         responses: {
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    startLandingSignIn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                sessionId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description On to the sign-in page */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description landing.session_unknown, landing.sign_in_not_configured */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    finishLandingSignIn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description On to the landing page: the visitor’s own visit, or the one he came from where it failed */
+            303: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,2 +1,2 @@
-export function sellerEnvironment(sandboxUrl: string): Promise<Record<string, string>>;
+export function sellerEnvironment(sandboxUrl: string, wishes?: { signIn?: boolean }): Promise<Record<string, string>>;
 export function connectSandbox(sandboxUrl: string, controlPlaneUrl: string): Promise<void>;

@@ -1,7 +1,7 @@
 // What a control plane must be told to sell in the sandbox, and what the sandbox must be told about it.
 
-/** Environment of the control plane, read from the sandbox's own settings. */
-export async function sellerEnvironment(sandboxUrl) {
+/** Environment of the control plane, read from the sandbox's own settings. `signIn`: buyers prove who they are on the landing page. */
+export async function sellerEnvironment(sandboxUrl, { signIn = false } = {}) {
   const { azure, aws, gcp } = await settingsOf(sandboxUrl);
   const env = {};
   const offer = azure?.offers?.[0];
@@ -9,6 +9,8 @@ export async function sellerEnvironment(sandboxUrl) {
   const app = publisher?.apps?.find((one) => one.clientId === offer?.clientId);
   if (app)
     Object.assign(env, { AZURE_TENANT_ID: publisher.tenantId, AZURE_CLIENT_ID: app.clientId, AZURE_CLIENT_SECRET: app.clientSecret });
+  if (app && signIn && azure.signIn)
+    Object.assign(env, { AZURE_SIGN_IN_CLIENT_ID: azure.signIn.clientId, AZURE_SIGN_IN_CLIENT_SECRET: azure.signIn.clientSecret });
   // The SDK's own switch for its warning about Node 20.
   if (aws)
     Object.assign(env, {
@@ -32,11 +34,13 @@ export async function sellerEnvironment(sandboxUrl) {
 
 /** Where the marketplaces send buyers and notifications. */
 export async function connectSandbox(sandboxUrl, controlPlaneUrl) {
+  const { azure } = await settingsOf(sandboxUrl);
+  const signIn = azure?.signIn ? { signIn: { redirectUris: [`${controlPlaneUrl}/landing/sign-in/callback`] } } : {};
   const answer = await fetch(`${sandboxUrl}/sandbox/settings`, {
     method: 'PUT',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({
-      azure: { landingUrl: `${controlPlaneUrl}/landing/azure`, webhookUrl: `${controlPlaneUrl}/webhooks/azure` },
+      azure: { landingUrl: `${controlPlaneUrl}/landing/azure`, webhookUrl: `${controlPlaneUrl}/webhooks/azure`, ...signIn },
       gcp: { signUpUrl: `${controlPlaneUrl}/landing/gcp` },
       aws: { registrationUrl: `${controlPlaneUrl}/landing/aws`, webhookUrl: `${controlPlaneUrl}/webhooks/aws/eventbridge` },
     }),

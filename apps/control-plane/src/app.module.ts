@@ -26,6 +26,7 @@ import {
   type OffsetClock,
   type ServingRole,
 } from '#platform';
+import { EntraSignIn } from '#marketplaces/azure';
 import { awsHosts, awsSettingsSchema } from '#marketplaces/aws';
 import { MARKETPLACE_REGISTRY, MarketplaceRegistry } from '#marketplaces/core';
 import { Audit, Keys, Tenants } from '#tenancy';
@@ -132,6 +133,12 @@ function providers(o: AppOptions): Provider[] {
       useFactory: (sealer: Sealer, s: Subscriptions, catalog: Catalog, tenants: Tenants) =>
         new Landings(clock, sealer, s, catalog, tenants, config.landingAccess),
       inject: [Sealer, Subscriptions, Catalog, Tenants],
+    },
+    {
+      provide: EntraSignIn,
+      useFactory: (http: GuardedHttp) =>
+        config.azure?.signIn ? new EntraSignIn({ authorityUrl: config.azure.authorityUrl, ...config.azure.signIn }, http) : null,
+      inject: [GuardedHttp],
     },
     { provide: Claims, useFactory: (sealer: Sealer) => new Claims(clock, sealer), inject: [Sealer] },
     {

@@ -3,6 +3,7 @@ import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { stringify } from 'yaml';
+import { EntraSignIn } from '#marketplaces/azure';
 import { CLOCK, DATABASE, METRICS, Sealer } from '#platform';
 import { Metering } from '#metering';
 import { ProvisioningEngine } from '#provisioning/engine';
@@ -20,6 +21,7 @@ const dependencies = [
   CLOCK,
   RuntimeInfo,
   Sealer,
+  EntraSignIn,
   Tenants,
   Keys,
   Audit,

@@ -47,6 +47,7 @@ export function sampleSession(change: Partial<Session> = {}): Session {
     ],
     defaults: { organisation: '', region: '', contactName: '', contactEmail: 'data.team@archive.example' },
     access: { state: 'granted', askedAt: null, reason: null },
+    signIn: null,
     progress: null,
     endpoint: null,
     tenant: null,

@@ -272,6 +272,22 @@ describe('the landing page', () => {
     await page.getByRole('button', { name: 'Set up my storage' }).waitFor();
   });
 
+  it('offers to sign in first, tells who is signed in with the wrong account, and what went wrong on the way', async () => {
+    const startUrl = `/landing/sign-in/start/${SESSION_ID}`;
+    const access = { state: 'needed', askedAt: null, reason: null } as const;
+    server.session = sampleSession({ state: 'needs_access', access, signIn: { startUrl, signedInAs: null } });
+    await page.goto(`${server.url}/landing/s/${SESSION_ID}?signIn=declined`);
+    await heading('Sign in to go on');
+    await text('You did not sign in. Nothing has changed.');
+    expect(await page.getByRole('link', { name: 'Sign in with Microsoft' }).getAttribute('href')).toBe(startUrl);
+    await text('You cannot sign in with that account? Ask the seller.');
+    server.session = sampleSession({ state: 'needs_access', access, signIn: { startUrl, signedInAs: 'bo@elsewhere.example' } });
+    await page.goto(`${server.url}/landing/s/${SESSION_ID}?signIn=<b>odd</b>`);
+    await text('You are signed in as bo@elsewhere.example.');
+    expect(await page.getByRole('link', { name: 'Use another account' }).getAttribute('href')).toBe(`${startUrl}?choose=1`);
+    expect(await page.getByText('odd').count()).toBe(0);
+  });
+
   it('lets a later visit ask for the keys, and tells when it is declined', async () => {
     server.session = {
       ...ready,

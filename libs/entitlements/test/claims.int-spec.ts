@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Claims, erasePurchase, Landings, subscriptionIdOf, type LandingAccess } from '../src/index.js';
+import { Claims, erasePurchase, Landings, subscriptionIdOf, type LandingAccess, type SignedInVisitor } from '../src/index.js';
 import { eventOf, truthOf } from '../src/testing/index.js';
 import { Rig } from './rig.js';
 
@@ -70,6 +70,51 @@ describe('a claim to a purchase', () => {
     await ask(later, ADA, 'first_visit');
     await decide(await only(), YES);
     expect(await find(later, 'first_visit')).toMatchObject({ hasAccess: true });
+  });
+
+  it('is approved by signing in as the beneficiary, both ids, for a visit of his own', async () => {
+    const person: SignedInVisitor = { personId: randomUUID(), directoryId: randomUUID(), name: 'Ada', username: 'ada@kelp.example' };
+    const truth = truthOf({
+      externalSubscriptionId: id,
+      state: 'pending_fulfillment',
+      externalPlanId: 'standard',
+      observedAt: rig.at('10:01'),
+    });
+    await rig.apply(
+      eventOf({
+        ...truth,
+        beneficiary: { ...person, personId: person.personId.toUpperCase(), email: 'ada@kelp.example', accountId: null },
+      }),
+    );
+    const from = await visit();
+    const enter = (visitor: SignedInVisitor, access: LandingAccess = 'signed_in') =>
+      rig.db.ops((tx) => landings(access).signIn(tx, from, visitor));
+    for (const other of [
+      { ...person, personId: randomUUID() },
+      { ...person, directoryId: randomUUID() },
+      { ...person, personId: '', directoryId: '' },
+    ]) {
+      const entered = await enter(other);
+      expect(entered.matched).toBe(false);
+      expect(await find(entered.sessionId, 'signed_in')).toMatchObject({ hasAccess: false, needsAccess: true, signedIn: other });
+    }
+    const own = await enter(person);
+    expect(own.matched).toBe(true);
+    expect(await find(own.sessionId, 'signed_in')).toMatchObject({ hasAccess: true, needsAccess: false });
+    expect(await find(own.sessionId, 'approval')).toMatchObject({ hasAccess: true, needsAccess: false });
+    expect(await find(from, 'signed_in')).toMatchObject({ hasAccess: false, needsAccess: true });
+    const rows = await rig.db.ops((tx) =>
+      tx.query('select signed_in from landing_sessions where subscription_id = $1', [subscriptionIdOf('azure', id)]),
+    );
+    expect(JSON.stringify(rows)).not.toContain('kelp');
+  });
+
+  it('is needed by signing-in alone only where people can: the other marketplaces name no person', async () => {
+    const session = await rig.db.ops((tx) =>
+      rig.landings.open(tx, { marketplace: 'gcp', token: `token-${randomUUID()}`, subscriptionId: subscriptionIdOf('azure', id) }),
+    );
+    expect(await find(session, 'signed_in')).toMatchObject({ needsAccess: false });
+    expect(await find(session, 'approval')).toMatchObject({ needsAccess: true });
   });
 
   it('that is rejected stays so, tells why, and the visit cannot ask again', async () => {
@@ -143,6 +188,7 @@ describe('a claim to a purchase', () => {
     const next = await rig.db.ops((tx) => claims.list(tx, filter, { limit: 1, after: page.nextCursor }));
     expect([...page.items, ...next.items].map((c) => c.claimant?.email)).toEqual(['ada@kelp.example', 'bo@kelp.example']);
     expect(next.nextCursor).toBeNull();
+    await rig.db.ops((tx) => rig.landings.signIn(tx, first, { personId: 'p', directoryId: 'd', name: 'Cy', username: 'cy@kelp.example' }));
     await rig.apply(
       eventOf(truthOf({ externalSubscriptionId: id, state: 'voided', externalPlanId: 'standard', observedAt: rig.at('11:00') }), {
         kind: 'voided',
@@ -153,5 +199,9 @@ describe('a claim to a purchase', () => {
       erased: true,
     });
     expect((await pending()).items.map((c) => c.claimant)).toEqual([null, null]);
+    const known = await rig.db.ops((tx) =>
+      tx.query('select 1 from landing_sessions where subscription_id = $1 and signed_in is not null', [subscriptionIdOf('azure', id)]),
+    );
+    expect(known).toEqual([]);
   });
 });

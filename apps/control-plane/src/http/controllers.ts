@@ -10,6 +10,7 @@ import { TasksController } from './api/tasks.controller.js';
 import { TenantsController } from './api/tenants.controller.js';
 import { DevClockController } from './dev-clock.controller.js';
 import { LandingController } from './landing/landing.controller.js';
+import { SignInController } from './landing/sign-in.controller.js';
 import { PortalController } from './landing/portal.controller.js';
 import { UsageController } from './usage/usage.controller.js';
 import { WebhooksController } from './webhooks/webhooks.controller.js';
@@ -18,6 +19,7 @@ import { WebhooksController } from './webhooks/webhooks.controller.js';
 export const CONTROLLERS = [
   HealthController,
   PortalController,
+  SignInController,
   LandingController,
   WebhooksController,
   DevClockController,

@@ -47,12 +47,15 @@ export class House {
   key = '';
   private seller: Record<string, string> = {};
 
-  /** `settings` are the control plane's, beside those every house has. */
-  constructor(private readonly settings: Record<string, string> = {}) {}
+  private settings: Record<string, string> = {};
+
+  /** The control plane's settings beside those every house has; may be read from the sandbox. */
+  constructor(private readonly given: Record<string, string> | ((sandboxUrl: string) => Promise<Record<string, string>>) = {}) {}
 
   async start(): Promise<this> {
     this.sandbox = await startProgram('apps/marketplace-sandbox/src/main.js', [], { SANDBOX_PORT: '0' });
     this.seller = await sellerEnvironment(this.sandbox.url);
+    this.settings = typeof this.given === 'function' ? await this.given(this.sandbox.url) : this.given;
     this.controlPlane = await startProgram('apps/control-plane/src/main.js', [], this.environment());
     this.key = readFileSync(String(this.controlPlane.banner['operatorKeyFile']), 'utf8').trim();
     await connectSandbox(this.sandbox.url, this.controlPlane.url);

@@ -1,10 +1,11 @@
 import type { Sandbox } from '../sandbox.js';
-import type { Buyer, Order } from './buyer.js';
+import type { Bought, Buyer, Order } from './buyer.js';
 
 interface AzureSettings {
   azure: {
     publishers: { id: string; tenantId: string; apps: { clientId: string; clientSecret: string }[] }[];
     offers: { id: string; publisherId: string; clientId: string }[];
+    signIn: { clientId: string; clientSecret: string };
     buyers: { name: string; beneficiary: { emailId: string; objectId: string; tenantId: string; puid: string | null } }[];
   };
 }
@@ -30,16 +31,26 @@ export class AzureBuyer implements Buyer {
     const publisher = azure.publishers.find((one) => one.id === offer?.publisherId);
     const app = publisher?.apps.find((one) => one.clientId === offer?.clientId);
     if (!publisher || !app) throw new Error(`the sandbox sells no offer ${this.offerId}`);
-    return { AZURE_TENANT_ID: publisher.tenantId, AZURE_CLIENT_ID: app.clientId, AZURE_CLIENT_SECRET: app.clientSecret };
+    return {
+      AZURE_TENANT_ID: publisher.tenantId,
+      AZURE_CLIENT_ID: app.clientId,
+      AZURE_CLIENT_SECRET: app.clientSecret,
+      AZURE_SIGN_IN_CLIENT_ID: azure.signIn.clientId,
+      AZURE_SIGN_IN_CLIENT_SECRET: azure.signIn.clientSecret,
+    };
   }
 
   async connect(controlPlaneUrl: string): Promise<void> {
     await this.sandbox.setSettings({
-      azure: { landingUrl: `${controlPlaneUrl}/landing/azure`, webhookUrl: `${controlPlaneUrl}/webhooks/azure` },
+      azure: {
+        landingUrl: `${controlPlaneUrl}/landing/azure`,
+        webhookUrl: `${controlPlaneUrl}/webhooks/azure`,
+        signIn: { redirectUris: [`${controlPlaneUrl}/landing/sign-in/callback`] },
+      },
     });
   }
 
-  async buy(order: Order): Promise<{ externalId: string; sessionId: string }> {
+  async buy(order: Order): Promise<Bought> {
     const { azure } = await this.sandbox.settings<AzureSettings>();
     const person = azure.buyers[this.bought++ % azure.buyers.length]!.beneficiary;
     const bought = await this.sandbox.http.post<{ subscriptionId: string; landingUrl: string }>('/sandbox/azure/purchases', {
@@ -48,7 +59,12 @@ export class AzureBuyer implements Buyer {
       subscriptionName: order.label,
       beneficiary: { ...person, emailId: order.contactEmail },
     });
-    return { externalId: bought.subscriptionId, sessionId: await visitLanding(bought.landingUrl) };
+    const sessionId = await visitLanding(bought.landingUrl);
+    return {
+      externalId: bought.subscriptionId,
+      sessionId,
+      signIn: (url) => signIn(`${url}/landing/sign-in/start/${sessionId}`, person.objectId),
+    };
   }
 
   async changePlan(externalId: string, planId: string): Promise<void> {
@@ -78,6 +94,22 @@ async function visitLanding(url: string): Promise<string> {
   const session = /^\/landing\/s\/([^/?#]+)$/.exec(location)?.[1];
   if (answer.status !== 303 || !session)
     throw new Error(`the landing page answered ${answer.status} ${location} ${(await answer.text()).slice(0, 200)}`);
+  return session;
+}
+
+/** As a browser does: to Microsoft's page, one of the accounts there, and back with the cookie that our page had set. */
+async function signIn(startUrl: string, account: string): Promise<string> {
+  const go = async (url: string, init: RequestInit = {}): Promise<{ to: string; cookie: string }> => {
+    const answer = await fetch(url, { redirect: 'manual', signal: AbortSignal.timeout(20_000), ...init });
+    const to = answer.headers.get('location');
+    if (!to) throw new Error(`signing in stopped at ${url.split('?')[0] ?? ''}: ${answer.status} ${(await answer.text()).slice(0, 200)}`);
+    return { to: new URL(to, url).href, cookie: answer.headers.get('set-cookie')?.split(';')[0] ?? '' };
+  };
+  const began = await go(startUrl);
+  const picked = await go(began.to, { method: 'POST', body: new URLSearchParams({ account }) });
+  const { to } = await go(picked.to, { headers: { cookie: began.cookie } });
+  const session = /\/landing\/s\/([\w-]+)$/.exec(to)?.[1];
+  if (!session) throw new Error(`signing in led to ${to}`);
   return session;
 }
 

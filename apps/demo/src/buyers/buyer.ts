@@ -30,6 +30,14 @@ export interface Purchase {
   readonly blobs: Map<string, number>;
 }
 
+export interface Bought {
+  readonly externalId: string;
+  /** The landing visit. */
+  readonly sessionId: string;
+  /** Signs in as whom the purchase was made for, where a marketplace names a person; answers the visit that is his. */
+  readonly signIn?: (controlPlaneUrl: string) => Promise<string>;
+}
+
 /** A marketplace as its buyers use it. A module per marketplace; the chapters know only this. */
 export interface Buyer {
   readonly marketplace: string;
@@ -45,8 +53,8 @@ export interface Buyer {
   environment(): Promise<Record<string, string>>;
   /** Tells the marketplace where the control plane is. */
   connect(controlPlaneUrl: string): Promise<void>;
-  /** Buys, and follows the marketplace's way to our landing page. Answers the external id and the landing visit. */
-  buy(order: Order): Promise<{ externalId: string; sessionId: string }>;
+  /** Buys, and follows the marketplace's way to our landing page. */
+  buy(order: Order): Promise<Bought>;
   changePlan(externalId: string, planId: string): Promise<void>;
   cancel(externalId: string): Promise<void>;
   /** The operation of `/sandbox/calls` by which usage is reported. */

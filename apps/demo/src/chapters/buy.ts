@@ -76,7 +76,13 @@ export async function buy(w: World): Promise<void> {
 /** The purchase, the way to our page, and the form on it. */
 export async function orderAndLand(w: World, buyer: Buyer, order: Order): Promise<Purchase> {
   const { report } = w;
-  const purchase = w.add(buyer, order, await buyer.buy(order));
+  const bought = await buyer.buy(order);
+  const purchase = w.add(buyer, order, bought);
+  if (bought.signIn) {
+    const { state, purchase: shown } = await w.controlPlane.landing(purchase.sessionId);
+    report.expect('the link alone shows what was bought, and nobody', state === 'needs_access' && shown.beneficiaryEmail === null, state);
+    purchase.sessionId = await bought.signIn(w.controlPlane.url);
+  }
   const seen = await w.controlPlane.landing(purchase.sessionId);
   report.fact(`${order.organisation} bought ${seen.purchase.offerName} ${seen.purchase.planName} as ${purchase.externalId}`);
   report.expect(

@@ -1,28 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import { type EntraKeys, realSeconds } from './entra-keys.js';
+import { EntraRefusal, type Form, required, sendRefusal } from './entra-refusal.js';
+import type { SignIn } from './sign-in.js';
 import type { AzureSettings } from './settings.js';
 import { MARKETPLACE_APP_ID } from './types.js';
 
-type Form = Record<string, string | undefined>;
 type TenantParams = { Params: { tenant: string } };
 
 const GRAPH = 'https://graph.microsoft.com';
 const RESOURCES = new Set([MARKETPLACE_APP_ID, GRAPH]);
 
-class EntraRefusal extends Error {
-  constructor(
-    readonly statusCode: number,
-    readonly error: string,
-    readonly aadsts: number,
-    message: string,
-  ) {
-    super(message);
-  }
-}
-
 /** Stands for https://login.microsoftonline.com (contract azure §1). Registered under /azure/login. */
-export function entraRoutes(scope: FastifyInstance, keys: EntraKeys, settings: () => AzureSettings): void {
+export function entraRoutes(scope: FastifyInstance, keys: EntraKeys, settings: () => AzureSettings, signIn: SignIn): void {
   scope.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) => {
     if (error instanceof EntraRefusal) return sendRefusal(reply, error);
     return reply.code(error.statusCode ?? 500).send({ error: 'invalid_request', error_description: error.message });
@@ -30,6 +20,7 @@ export function entraRoutes(scope: FastifyInstance, keys: EntraKeys, settings: (
 
   scope.post<TenantParams & { Body: Form }>('/:tenant/oauth2/v2.0/token', { config: { operation: 'token' } }, async (request, reply) => {
     const form = request.body ?? {};
+    if (form['grant_type'] === 'authorization_code') return reply.header('cache-control', 'no-store').send(await signIn.redeem(form));
     const scopeText = required(form, 'scope');
     if (!scopeText.endsWith('/.default')) {
       throw new EntraRefusal(
@@ -77,7 +68,7 @@ export function entraRoutes(scope: FastifyInstance, keys: EntraKeys, settings: (
       authorization_endpoint: `${base}/oauth2/v2.0/authorize`,
       jwks_uri: `${base}/discovery/v2.0/keys`,
       token_endpoint_auth_methods_supported: ['client_secret_post'],
-      response_types_supported: ['token'],
+      response_types_supported: ['code', 'token'],
       subject_types_supported: ['pairwise'],
       id_token_signing_alg_values_supported: ['RS256'],
     };
@@ -94,12 +85,6 @@ export function entraRoutes(scope: FastifyInstance, keys: EntraKeys, settings: (
       },
     ],
   }));
-}
-
-function required(form: Form, field: string): string {
-  const value = form[field];
-  if (!value) throw new EntraRefusal(400, 'invalid_request', 900144, `The request body must contain the following parameter: '${field}'.`);
-  return value;
 }
 
 async function issue(
@@ -174,21 +159,4 @@ async function issue(
     uti: randomUUID(),
   });
   return { text, lifetime, notBefore: now, expiresAt: now + lifetime };
-}
-
-function sendRefusal(reply: FastifyReply, refusal: EntraRefusal): FastifyReply {
-  const [trace, correlation] = [randomUUID(), randomUUID()];
-  const timestamp = new Date()
-    .toISOString()
-    .replace('T', ' ')
-    .replace(/\.\d+Z$/, 'Z');
-  return reply.code(refusal.statusCode).send({
-    error: refusal.error,
-    error_description: `AADSTS${refusal.aadsts}: ${refusal.message} Trace ID: ${trace} Correlation ID: ${correlation} Timestamp: ${timestamp}`,
-    error_codes: [refusal.aadsts],
-    timestamp,
-    trace_id: trace,
-    correlation_id: correlation,
-    error_uri: `https://login.microsoftonline.com/error?code=${refusal.aadsts}`,
-  });
 }

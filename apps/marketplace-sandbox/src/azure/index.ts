@@ -19,6 +19,8 @@ import { meteringRoutes } from './metering.routes.js';
 import { Operations } from './operations.js';
 import { operationRoutes } from './operations.routes.js';
 import type { AzureSettings } from './settings.js';
+import { SignIn } from './sign-in.js';
+import { signInRoutes } from './sign-in.routes.js';
 import { AzureState } from './state.js';
 import { WebhookTokens } from './webhook-token.js';
 
@@ -107,7 +109,11 @@ export class AzureMarketplace {
             error_codes: [90033],
           }),
         });
-        entraRoutes(scope, this.keys, this.parts.settings);
+        const signIn = new SignIn(this.parts.store, this.keys, this.parts.settings, () =>
+          this.context.state.subscriptions.values().flatMap((one) => [one.beneficiary, one.purchaser]),
+        );
+        entraRoutes(scope, this.keys, this.parts.settings, signIn);
+        signInRoutes(scope, signIn);
         done();
       },
       { prefix: '/azure/login' },

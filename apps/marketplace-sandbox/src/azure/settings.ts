@@ -85,6 +85,8 @@ export const azureSettingsSchema = z
       )
       .min(1),
     offers: z.array(offerSchema).min(1),
+    /** The app with which people sign in on landing pages: multi-tenant, beside the publisher's own (contract azure §2). */
+    signIn: z.object({ clientId: guid, clientSecret: z.string().min(1), redirectUris: z.array(localUrl).default([]) }).optional(),
     buyers: z.array(z.object({ name: z.string(), beneficiary: person, purchaser: person.optional() })).default([]),
   })
   .superRefine((settings, context) => {

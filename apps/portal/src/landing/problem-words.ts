@@ -35,6 +35,13 @@ export function problemWords(code: string | null, marketplace: string | null | u
           'Check that you open the right subscription. If it is the right one, ask the seller: the offer’s page in the marketplace names their support.',
         steps: reopen,
       };
+    case 'landing.sign_in_lost':
+      return {
+        title: 'We lost track of your sign-in',
+        happened: 'It took too long, or it was begun in another browser, so we cannot tell which purchase it was for.',
+        remedy: `Open the page again from ${name} and sign in there. ${UNAFFECTED}`,
+        steps: reopen,
+      };
     case 'landing.unavailable':
       return {
         title: 'We cannot check your purchase right now',

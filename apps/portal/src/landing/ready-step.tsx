@@ -8,6 +8,7 @@ import { ValueField } from '../ui/value-field.js';
 import { marketplaceWords } from './marketplace-words.js';
 import { AccessForm } from './access-form.js';
 import { PurchaseSummary } from './purchase-summary.js';
+import { OtherwiseAsk, SignInOffer } from './sign-in-offer.js';
 import { storageSnippet } from './snippet.js';
 
 interface ReadyStepProps {
@@ -55,11 +56,18 @@ export function ReadyStep({ queryClient, session, takesFocus }: ReadyStepProps) 
           )}
           {endpoint && !endpoint.keys && (
             <Alert color="harbour" variant="light" title="Your access keys are not shown here">
-              <Text size="sm">For your safety they are shown to the visit that gave the details, and to whom the seller lets in.</Text>
+              <Text size="sm">
+                For your safety they are shown to the visit that gave the details, to whom the purchase was made for, and to whom the seller
+                lets in.
+              </Text>
             </Alert>
           )}
           {endpoint && !endpoint.keys && access.state !== 'granted' && (
-            <AccessForm queryClient={queryClient} session={session} wish="Ask for the keys" />
+            <>
+              <SignInOffer session={session} />
+              <OtherwiseAsk session={session} />
+              <AccessForm queryClient={queryClient} session={session} wish="Ask for the keys" />
+            </>
           )}
           {apiKey && (
             <Stack gap={4}>

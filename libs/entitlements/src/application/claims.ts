@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { ProblemError, uuidv7, type Clock, type Sealer, type Tx } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
-import type { ClaimState } from '../domain/claim.js';
-import type { LandingSession } from './landings.js';
+import type { ClaimState, SignedInVisitor } from '../domain/claim.js';
+import { SIGNED_IN_AS, type LandingSession } from './landings.js';
 import type { Page, PageQuery } from './read-models.js';
 
 /** Who asks, in his own words: nothing of it is proved. */
@@ -20,6 +20,8 @@ export interface ClaimView {
   readonly state: ClaimState;
   /** Null once the buyer was erased. */
   readonly claimant: Claimant | null;
+  /** Proved by the authority, where the visitor signed in; not the beneficiary, or no claim were needed. */
+  readonly signedIn: (SignedInVisitor & { readonly sameDirectory: boolean }) | null;
   readonly beneficiaryEmail: string | null;
   readonly reason: string | null;
   readonly decidedBy: string | null;
@@ -44,6 +46,8 @@ interface Row extends Record<string, unknown> {
   state: ClaimState;
   claimant: string | null;
   beneficiary_email: string | null;
+  beneficiary_directory: string | null;
+  signed_in: string | null;
   reason: string | null;
   decided_by: string | null;
   created_at: Date;
@@ -51,7 +55,8 @@ interface Row extends Record<string, unknown> {
   expires_at: Date;
 }
 
-const SELECT = `select c.*, l.marketplace, l.expires_at, s.truth->'beneficiary'->>'email' as beneficiary_email
+const SELECT = `select c.*, l.marketplace, l.expires_at, l.signed_in, s.truth->'beneficiary'->>'email' as beneficiary_email,
+    s.truth->'beneficiary'->>'directoryId' as beneficiary_directory
   from claims c join landing_sessions l using (session_hash) join subscriptions s on s.subscription_id = c.subscription_id`;
 
 /**
@@ -147,12 +152,14 @@ export class Claims {
   }
 
   private view(row: Row): ClaimView {
+    const visitor = row.signed_in ? (JSON.parse(this.sealer.open(row.signed_in, SIGNED_IN_AS)) as SignedInVisitor) : null;
     return {
       claimId: row.claim_id,
       subscriptionId: row.subscription_id,
       marketplace: row.marketplace,
       state: row.state,
       claimant: row.claimant ? (JSON.parse(this.sealer.open(row.claimant, SEALED_AS)) as Claimant) : null,
+      signedIn: visitor && { ...visitor, sameDirectory: visitor.directoryId === row.beneficiary_directory?.toLowerCase() },
       beneficiaryEmail: row.beneficiary_email,
       reason: row.reason,
       decidedBy: row.decided_by,

@@ -63,11 +63,10 @@ export async function erasePurchase(tx: Tx, subscriptionId: string, now: Date): 
   record.erasedAt = now;
   record.updatedAt = now;
   await tx.manager.save(SubscriptionRecord, record);
-  await tx.query(`update landing_sessions set details = null, token_hash = $2, expires_at = $3 where subscription_id = $1`, [
-    subscriptionId,
-    pseudonym,
-    now,
-  ]);
+  await tx.query(
+    `update landing_sessions set details = null, signed_in = null, token_hash = $2, expires_at = $3 where subscription_id = $1`,
+    [subscriptionId, pseudonym, now],
+  );
   await tx.query(
     'update claims set claimant = null where subscription_id = $1 or session_hash in (select session_hash from landing_sessions where subscription_id = $1)',
     [subscriptionId],

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
-import { ProblemError, sha256Hex, type Clock, type Sealer, type Tx } from '#platform';
+import { ProblemError, sha256Hex, uuidv7, type Clock, type Sealer, type Tx } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
 import type { Tenants } from '#tenancy';
 import type { Catalog } from './catalog.js';
-import type { VisitClaim } from '../domain/claim.js';
+import { isBeneficiary, type SignedInVisitor, type VisitClaim } from '../domain/claim.js';
 import type { Subscriptions } from './subscriptions.js';
 
 /** What a buyer fills in. Microsoft's `mail` may be empty and Google sends no address at all: a contact is asked for. */
@@ -17,6 +17,8 @@ export const landingDetails = z.object({
 export type LandingDetails = z.infer<typeof landingDetails>;
 
 const SESSION_MS = 24 * 3_600_000;
+/** What the sealed visitor is bound to. */
+export const SIGNED_IN_AS = 'landing.signed-in';
 
 interface SessionRow {
   session_hash: string;
@@ -30,10 +32,14 @@ interface SessionRow {
   claim_state: VisitClaim['state'] | null;
   claim_asked_at: Date | null;
   claim_reason: string | null;
+  signed_in: string | null;
 }
 
-/** Whose page gets the form and the keys: the first visit that gives the details, or none before its claim is approved. */
-export type LandingAccess = 'first_visit' | 'approval';
+/**
+ * Whose page gets the form and the keys: the first visit that gives the details; none before its claim is approved; or that for
+ * the marketplace whose people sign in. Who signed in as the beneficiary is approved by that (ADR 0015).
+ */
+export type LandingAccess = 'first_visit' | 'signed_in' | 'approval';
 
 export interface LandingSession {
   sessionHash: string;
@@ -47,6 +53,7 @@ export interface LandingSession {
   /** Another visit has given the details. */
   givenElsewhere: boolean;
   claim: VisitClaim | null;
+  signedIn: SignedInVisitor | null;
   details: LandingDetails | null;
   expiresAt: Date;
 }
@@ -86,18 +93,54 @@ export class Landings {
     if (row.expires_at <= this.clock.now())
       throw new ProblemError('gone', 'landing.session_expired', 'This page has expired. Open it again from the marketplace.');
     const approved = row.claim_state === 'approved';
+    const asked = this.access === 'approval' || (this.access === 'signed_in' && row.marketplace === 'azure');
     return {
       sessionHash: row.session_hash,
       marketplace: row.marketplace,
       subscriptionId: row.subscription_id,
       completedAt: row.completed_at,
-      hasAccess: approved || (this.access === 'first_visit' && row.gave_first_details),
-      needsAccess: this.access === 'approval' && !approved,
+      hasAccess: approved || (!asked && row.gave_first_details),
+      needsAccess: asked && !approved,
       givenElsewhere: row.given && row.completed_at === null,
       claim: row.claim_state ? { state: row.claim_state, askedAt: row.claim_asked_at!, reason: row.claim_reason } : null,
+      signedIn: row.signed_in ? (JSON.parse(this.sealer.open(row.signed_in, SIGNED_IN_AS)) as SignedInVisitor) : null,
       expiresAt: row.expires_at,
       details: row.details ? (JSON.parse(this.sealer.open(row.details, 'landing.details')) as LandingDetails) : null,
     };
+  }
+
+  /**
+   * Somebody has signed in, coming from `sessionId`. He gets a visit of his own, and the beneficiary's is let in at once: the visit
+   * he came from stays as it was, since whoever sent him its address would see through it.
+   */
+  async signIn(
+    tx: Tx,
+    sessionId: string,
+    visitor: SignedInVisitor,
+  ): Promise<{ sessionId: string; subscriptionId: string; matched: boolean }> {
+    const from = await this.find(tx, sessionId);
+    const { truth } = await this.subscriptions.get(tx, from.subscriptionId);
+    const own = randomBytes(32).toString('base64url');
+    const now = this.clock.now();
+    await tx.query(
+      `insert into landing_sessions (session_hash, marketplace, token_hash, subscription_id, created_at, expires_at, signed_in)
+       select $2, marketplace, token_hash, subscription_id, $3, $4, $5 from landing_sessions where session_hash = $1`,
+      [
+        from.sessionHash,
+        sha256Hex(own),
+        now,
+        new Date(now.getTime() + SESSION_MS),
+        this.sealer.seal(JSON.stringify(visitor), SIGNED_IN_AS),
+      ],
+    );
+    const matched = isBeneficiary(visitor, truth.beneficiary);
+    if (matched)
+      await tx.query(
+        `insert into claims (claim_id, subscription_id, session_hash, state, decided_by, reason, created_at, decided_at)
+         values ($1, $2, $3, 'approved', 'sign-in', 'signed in as the beneficiary', $4, $4)`,
+        [uuidv7(), from.subscriptionId, sha256Hex(own), now],
+      );
+    return { sessionId: own, subscriptionId: from.subscriptionId, matched };
   }
 
   /**

@@ -10,7 +10,7 @@ import { errorText, type GuardedHttp, HttpTransportError, realNow } from '#platf
 import type { AzureSettings } from './settings.js';
 
 /** MSAL knows only https authorities; this name never leaves the process unless it is also the configured one. */
-const AUTHORITY_HOST = 'login.microsoftonline.com';
+export const AUTHORITY_HOST = 'login.microsoftonline.com';
 const EARLY_MS = 5 * 60_000;
 
 export type Http = Pick<GuardedHttp, 'request'>;
@@ -108,7 +108,7 @@ export class AccessTokens {
 }
 
 /** Nothing has reached the marketplace yet, so this is never `unknown`. */
-function tokenFailure(error: unknown): Error {
+export function tokenFailure(error: unknown): Error {
   const code = (error as { errorCode?: string }).errorCode ?? '';
   const text = errorText(error).split(/ Trace ID:| Correlation ID:/)[0] ?? '';
   const definite = [

@@ -24,7 +24,7 @@ export class SigningKeys {
   private readonly url: string;
 
   constructor(
-    private readonly settings: AzureSettings,
+    private readonly settings: Pick<AzureSettings, 'authorityUrl' | 'tenantId' | 'timeoutsMs'>,
     private readonly http: Http,
     private readonly realMs: () => number = () => realNow().getTime(),
   ) {

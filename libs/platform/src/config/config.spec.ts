@@ -14,6 +14,8 @@ const faultOf = (env: Record<string, string>): string => {
   return '';
 };
 
+const ID = '9e8d7c6b-5a49-4837-a625-1403f2e1d0c1';
+
 describe('the configuration', () => {
   let folder: string;
   let base: Record<string, string>;
@@ -134,5 +136,18 @@ describe('the configuration', () => {
     const file = join(folder, 'a-file');
     writeFileSync(file, '');
     expect(faultOf({ BERTH_DATA: join(file, 'below') })).toMatch(/a-file.*BERTH_DATA/);
+  });
+
+  it('asks buyers to sign in where they can, and refuses half of an application', () => {
+    const azure = { AZURE_TENANT_ID: ID, AZURE_CLIENT_ID: ID, AZURE_CLIENT_SECRET: 's' };
+    const app = { AZURE_SIGN_IN_CLIENT_ID: ID, AZURE_SIGN_IN_CLIENT_SECRET: 't' };
+    expect(loadConfig({ ...base, ...azure }).landingAccess).toBe('first_visit');
+    expect(loadConfig({ ...base, ...azure, ...app })).toMatchObject({
+      landingAccess: 'signed_in',
+      azure: { signIn: { clientId: ID, clientSecret: 't' } },
+    });
+    expect(loadConfig({ ...base, ...azure, ...app, BERTH_LANDING_ACCESS: 'first_visit' }).landingAccess).toBe('first_visit');
+    for (const wrong of [{ ...azure, AZURE_SIGN_IN_CLIENT_ID: ID }, app, { ...azure, BERTH_LANDING_ACCESS: 'signed_in' }])
+      expect(() => loadConfig({ ...base, ...wrong })).toThrow(/AZURE_SIGN_IN_CLIENT_ID/);
   });
 });

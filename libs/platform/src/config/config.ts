@@ -24,8 +24,8 @@ const schema = z.object({
   BERTH_RELAXED_DURABILITY: flag.default(false),
   BERTH_STOP_CELLS: flag.default(false),
   BERTH_SUCCESSOR_HOLD_MINUTES: z.coerce.number().int().min(0).max(1_440).default(60),
-  /** Whose page gets keys: the first visit of a purchase that gives its details, or none before an operator approves it (ADR 0015). */
-  BERTH_LANDING_ACCESS: z.enum(['first_visit', 'approval']).default('first_visit'),
+  /** Whose page gets keys (ADR 0015). Unset: `signed_in` where people can sign in, else `first_visit`. */
+  BERTH_LANDING_ACCESS: z.enum(['first_visit', 'signed_in', 'approval']).optional(),
   /** How often each marketplace's list is compared with ours; 0 never. The adapter's own floor holds besides. */
   BERTH_DRIFT_MINUTES: z.coerce.number().int().min(0).max(10_080).default(360),
   /** Development only: one sandbox plays every marketplace and owns the clock. */
@@ -37,6 +37,9 @@ const schema = z.object({
   AZURE_CLIENT_SECRET: z.string().optional(),
   /** When the client secret ends, as Entra shows it: no API of the marketplace tells. For reminders only. */
   AZURE_CLIENT_SECRET_EXPIRES: z.iso.date().optional(),
+  /** The multi-tenant app with which buyers sign in on the landing page; none, and nobody can. */
+  AZURE_SIGN_IN_CLIENT_ID: z.guid().optional(),
+  AZURE_SIGN_IN_CLIENT_SECRET: z.string().optional(),
   AZURE_REINSTATE: z.enum(['notice', 'patch']).default('notice'),
   GCP_PROVIDER_ID: z.string().optional(),
   GCP_PROJECT_ID: z.string().optional(),
@@ -74,7 +77,7 @@ export interface BerthConfig {
   stopCells: boolean;
   /** How long an ended purchase's access waits for the renewal that may take its place; business time. */
   successorHoldMs: number;
-  landingAccess: 'first_visit' | 'approval';
+  landingAccess: 'first_visit' | 'signed_in' | 'approval';
   /** Business minutes between two comparisons with a marketplace's list; 0 for none. */
   driftMinutes: number;
   sandboxUrl: string | null;
@@ -88,6 +91,8 @@ export interface BerthConfig {
     clientSecretExpires: string | null;
     /** Whether a reinstatement waits for our word (ADR 0014). */
     reinstate: 'notice' | 'patch';
+    /** Where buyers can sign in on the landing page. */
+    signIn: { clientId: string; clientSecret: string } | null;
   } | null;
   gcp: {
     providerId: string;
@@ -143,7 +148,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     redisAuto: e.BERTH_REDIS === 'auto',
     relaxedDurability: e.BERTH_RELAXED_DURABILITY,
     stopCells: e.BERTH_STOP_CELLS,
-    landingAccess: e.BERTH_LANDING_ACCESS,
+    landingAccess: e.BERTH_LANDING_ACCESS ?? (e.AZURE_SIGN_IN_CLIENT_ID ? 'signed_in' : 'first_visit'),
     successorHoldMs: e.BERTH_SUCCESSOR_HOLD_MINUTES * 60_000,
     driftMinutes: e.BERTH_DRIFT_MINUTES,
     sandboxUrl: sandbox,
@@ -157,6 +162,10 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
             clientSecret: e.AZURE_CLIENT_SECRET,
             clientSecretExpires: e.AZURE_CLIENT_SECRET_EXPIRES ?? null,
             reinstate: e.AZURE_REINSTATE,
+            signIn:
+              e.AZURE_SIGN_IN_CLIENT_ID && e.AZURE_SIGN_IN_CLIENT_SECRET
+                ? { clientId: e.AZURE_SIGN_IN_CLIENT_ID.toLowerCase(), clientSecret: e.AZURE_SIGN_IN_CLIENT_SECRET }
+                : null,
           }
         : null,
     gcp: gcpOf(e, given, sandbox),
@@ -236,6 +245,17 @@ function faultsAcross(given: Given): string[] {
     if (missing.length > 0 && missing.length < names.length)
       faults.push(`${missing.join(' and ')} missing: ${names.join(', ')} belong together (set all, or none to not sell on ${seller})`);
   }
+  if (
+    !given['AZURE_SIGN_IN_CLIENT_ID'] !== !given['AZURE_SIGN_IN_CLIENT_SECRET'] ||
+    (given['AZURE_SIGN_IN_CLIENT_ID'] && !given['AZURE_CLIENT_ID'])
+  )
+    faults.push(
+      'AZURE_SIGN_IN_CLIENT_ID and AZURE_SIGN_IN_CLIENT_SECRET belong together, beside AZURE_CLIENT_ID (set both to let buyers sign in, or none)',
+    );
+  if (given['BERTH_LANDING_ACCESS'] === 'signed_in' && !given['AZURE_SIGN_IN_CLIENT_ID'])
+    faults.push(
+      'BERTH_LANDING_ACCESS is signed_in and nobody can sign in (set AZURE_SIGN_IN_CLIENT_ID and AZURE_SIGN_IN_CLIENT_SECRET, or choose approval)',
+    );
   if (!given['GCP_PUSH_AUDIENCE'] !== !given['GCP_PUSH_SERVICE_ACCOUNT']) {
     faults.push(
       'GCP_PUSH_AUDIENCE and GCP_PUSH_SERVICE_ACCOUNT belong together: anybody can have a Google token made for an audience, so the audience alone proves nothing (set both to be pushed to, or none to pull)',

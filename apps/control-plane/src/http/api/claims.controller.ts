@@ -95,6 +95,8 @@ const view = (c: ClaimView): Record<string, unknown> => ({
   marketplace: c.marketplace,
   state: c.state,
   claimant: c.claimant,
+  // Proved: the only part of it that may be believed.
+  signedInAs: c.signedIn && { name: c.signedIn.name, username: c.signedIn.username, sameDirectory: c.signedIn.sameDirectory },
   beneficiaryEmail: c.beneficiaryEmail,
   // A hint for the eye only: whoever knows the address can type it.
   namesBeneficiary: c.claimant && c.beneficiaryEmail ? c.claimant.email.toLowerCase() === c.beneficiaryEmail.toLowerCase() : null,

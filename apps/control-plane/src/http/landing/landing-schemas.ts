@@ -22,6 +22,15 @@ const landingAccess = apiSchema(
   'What this visit may see.',
 );
 
+const landingSignIn = apiSchema(
+  'LandingSignIn',
+  z.object({
+    startUrl: z.string().describe('Where the browser goes to sign in; `?choose=1` asks for another account.'),
+    signedInAs: z.string().nullable().describe('Who is signed in on this visit, and is not whom the purchase was made for.'),
+  }),
+  'Offered where the purchase knows its person and this visit has not proved to be his.',
+);
+
 const landingProgress = apiSchema(
   'LandingProgress',
   z.object({
@@ -81,6 +90,7 @@ export const landingSession = apiSchema(
       .object({ organisation: z.string(), region: z.string(), contactName: z.string(), contactEmail: z.string() })
       .describe('What the form starts with; may be empty.'),
     access: landingAccess,
+    signIn: landingSignIn.nullable(),
     progress: landingProgress.nullable(),
     endpoint: landingEndpoint.nullable(),
     tenant: z.object({ slug: z.string(), displayName: z.string() }).nullable(),

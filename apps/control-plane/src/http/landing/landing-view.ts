@@ -6,7 +6,13 @@ import type { ProcessContext } from '../../processes/context.js';
 import type { LandingProgress, LandingView } from './landing-schemas.js';
 import { activatingWords, failureWords, RETRYING, STAGES, stageTitle, stepWords } from './landing-words.js';
 
-export async function landingView(p: ProcessContext, tx: Tx, sessionId: string, session: LandingSession): Promise<LandingView> {
+export async function landingView(
+  p: ProcessContext,
+  tx: Tx,
+  sessionId: string,
+  session: LandingSession,
+  offersSignIn: boolean,
+): Promise<LandingView> {
   const s = await p.subscriptions.get(tx, session.subscriptionId);
   const plan = await p.catalog.get(tx, s.planVersionId!);
   const placement = await p.engine.placementOfSubscription(tx, s.subscriptionId);
@@ -44,6 +50,7 @@ export async function landingView(p: ProcessContext, tx: Tx, sessionId: string, 
       contactEmail: session.details?.contactEmail ?? (session.needsAccess ? '' : (s.truth.beneficiary?.email ?? '')),
     },
     access: accessOf(session),
+    signIn: offersSignIn ? signInOf(sessionId, session) : null,
     progress: progressOf(state, s, session, progress, placement),
     endpoint: credentials
       ? {
@@ -57,6 +64,16 @@ export async function landingView(p: ProcessContext, tx: Tx, sessionId: string, 
     apiKey: null,
     problem: state === 'failed' ? failureWords(progress?.error ?? null, reference) : null,
     support: { email: 'support@harbor-storage.example', reference },
+  };
+}
+
+/** The person whom Microsoft names as beneficiary can prove it; the other marketplaces name none. */
+function signInOf(sessionId: string, session: LandingSession): LandingView['signIn'] {
+  if (session.marketplace !== 'azure' || session.hasAccess) return null;
+  const { signedIn } = session;
+  return {
+    startUrl: `/landing/sign-in/start/${sessionId}`,
+    signedInAs: signedIn && (signedIn.username ?? signedIn.name ?? 'another account'),
   };
 }
 

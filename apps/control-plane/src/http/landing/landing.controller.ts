@@ -2,6 +2,7 @@ import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query, Req, Res }
 import { ApiBody, ApiConsumes, ApiOperation, ApiParam, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ProblemError, Sealer } from '#platform';
+import { EntraSignIn } from '#marketplaces/azure';
 import { MARKETPLACES, type Marketplace } from '#marketplaces/core';
 import { ProcessContext } from '../../processes/context.js';
 import { openLanding } from '../../processes/open-landing.js';
@@ -24,6 +25,7 @@ export class LandingController {
   constructor(
     @Inject(ProcessContext) private readonly processes: ProcessContext,
     @Inject(Sealer) private readonly sealer: Sealer,
+    @Inject(EntraSignIn) private readonly signIn: EntraSignIn | null,
   ) {}
 
   @Get('api/sessions/:sessionId')
@@ -34,7 +36,7 @@ export class LandingController {
   view(@Param('sessionId') sessionId: string, @Res({ passthrough: true }) reply: FastifyReply): Promise<LandingView> {
     reply.header('cache-control', 'no-store');
     return this.processes.db.ops(async (tx) =>
-      landingView(this.processes, tx, sessionId, await this.processes.landings.find(tx, sessionId)),
+      landingView(this.processes, tx, sessionId, await this.processes.landings.find(tx, sessionId), this.signIn !== null),
     );
   }
 
@@ -64,7 +66,7 @@ export class LandingController {
         action: 'landing.completed',
         subject: `subscription:${done.subscriptionId}`,
       });
-      return landingView(this.processes, tx, sessionId, await this.processes.landings.find(tx, sessionId));
+      return landingView(this.processes, tx, sessionId, await this.processes.landings.find(tx, sessionId), this.signIn !== null);
     });
     // A plain form (no script) goes back to its page; a client gets the view.
     if (typeOf(request) === FORM) {
@@ -103,7 +105,7 @@ export class LandingController {
         action: 'claim.asked',
         subject: `subscription:${session.subscriptionId}`,
       });
-      return landingView(this.processes, tx, sessionId, await this.processes.landings.find(tx, sessionId));
+      return landingView(this.processes, tx, sessionId, await this.processes.landings.find(tx, sessionId), this.signIn !== null);
     });
   }
 

@@ -1,0 +1,149 @@
+import { ConfidentialClientApplication, CryptoProvider } from '@azure/msal-node';
+import { jwtVerify } from 'jose';
+import { z } from 'zod';
+import { MarketplaceBusy, MarketplaceRefusal } from '#marketplaces/core';
+import { errorText, realNow } from '#platform';
+import { AUTHORITY_HOST, GuardedNetwork, type Http, tokenFailure } from './access-token.js';
+import { SigningKeys } from './signing-keys.js';
+
+/** Work, school and personal accounts (contract azure §2). */
+const EVERYBODY = 'common';
+const SCOPES = ['openid', 'profile'];
+const SKEW_SECONDS = 300;
+const timeoutsMs = { read: 5_000, write: 5_000, usage: 5_000, token: 8_000, keys: 4_000 };
+
+export interface SignInSettings {
+  authorityUrl: string;
+  clientId: string;
+  clientSecret: string;
+}
+
+/** What the authority has proved of a person. Known again by `personId` in `directoryId`, never by a name or an address. */
+export interface SignedInPerson {
+  personId: string;
+  directoryId: string;
+  name: string | null;
+  username: string | null;
+}
+
+/** What the browser's own cookie keeps between the two halves of a sign-in. */
+export interface SignInSecrets {
+  state: string;
+  nonce: string;
+  verifier: string;
+}
+
+const claimsSchema = z.object({
+  oid: z.string().min(1),
+  tid: z.guid(),
+  iss: z.string(),
+  nonce: z.string(),
+  name: z.string().nullish(),
+  preferred_username: z.string().nullish(),
+});
+
+/** People sign in on the landing page: authorization code with PKCE, an app of its own that takes every Microsoft account. */
+export class EntraSignIn {
+  private readonly client: ConfidentialClientApplication;
+  private readonly keys: SigningKeys;
+  private readonly crypto = new CryptoProvider();
+
+  constructor(
+    private readonly settings: SignInSettings,
+    http: Http,
+  ) {
+    const authority = `https://${AUTHORITY_HOST}/${EVERYBODY}`;
+    this.client = new ConfidentialClientApplication({
+      auth: {
+        clientId: settings.clientId,
+        clientSecret: settings.clientSecret,
+        authority,
+        knownAuthorities: [AUTHORITY_HOST],
+        authorityMetadata: JSON.stringify({
+          issuer: `https://${AUTHORITY_HOST}/{tenantid}/v2.0`,
+          authorization_endpoint: `${authority}/oauth2/v2.0/authorize`,
+          token_endpoint: `${authority}/oauth2/v2.0/token`,
+          jwks_uri: `${authority}/discovery/v2.0/keys`,
+        }),
+      },
+      system: { networkClient: new GuardedNetwork(http, settings.authorityUrl, timeoutsMs.token), disableInternalRetries: true },
+    });
+    this.keys = new SigningKeys({ authorityUrl: settings.authorityUrl, tenantId: EVERYBODY, timeoutsMs }, http);
+  }
+
+  /** Where the browser goes to. Nothing is sent. `chooseAccount`: asks which account even where one is signed in. */
+  async begin(redirectUri: string, chooseAccount: boolean): Promise<{ url: string; secrets: SignInSecrets }> {
+    const { verifier, challenge } = await this.crypto.generatePkceCodes();
+    const secrets = { state: this.crypto.createNewGuid(), nonce: this.crypto.createNewGuid(), verifier };
+    const url = await this.client.getAuthCodeUrl({
+      scopes: SCOPES,
+      redirectUri,
+      state: secrets.state,
+      nonce: secrets.nonce,
+      codeChallenge: challenge,
+      codeChallengeMethod: 'S256',
+      responseMode: 'query',
+      ...(chooseAccount ? { prompt: 'select_account' } : {}),
+    });
+    return { url: url.replace(`https://${AUTHORITY_HOST}`, this.settings.authorityUrl), secrets };
+  }
+
+  /**
+   * Redeems the code and checks the ID token: signature, issuer of the very directory it names, audience, life, nonce. Throws
+   * `MarketplaceRefusal` (`azure.sign_in_refused`) or `MarketplaceBusy`.
+   */
+  async finish(code: string, redirectUri: string, secrets: Pick<SignInSecrets, 'nonce' | 'verifier'>): Promise<SignedInPerson> {
+    let idToken: string | undefined;
+    try {
+      const result = await this.client.acquireTokenByCode({
+        code,
+        redirectUri,
+        scopes: SCOPES,
+        codeVerifier: secrets.verifier,
+        nonce: secrets.nonce,
+      });
+      idToken = result.idToken;
+    } catch (error) {
+      if ((error as { errorCode?: string }).errorCode === 'nonce_mismatch') throw refused('the ID token belongs to another sign-in');
+      throw tokenFailure(error);
+    } finally {
+      // Nothing is asked in anybody's name later: MSAL shall not keep him.
+      this.client.clearCache();
+    }
+    return this.verify(idToken ?? '', secrets.nonce);
+  }
+
+  /** MSAL reads an ID token and does not verify its signature, issuer or audience. */
+  async verify(idToken: string, nonce: string): Promise<SignedInPerson> {
+    let payload: unknown;
+    try {
+      ({ payload } = await jwtVerify(
+        idToken,
+        async ({ kid }) => {
+          const key = await this.keys.find(kid ?? '');
+          if (!key) throw new Error('it is signed with a key that Entra does not have');
+          return key;
+        },
+        {
+          algorithms: ['RS256'],
+          audience: this.settings.clientId,
+          requiredClaims: ['exp', 'iat'],
+          clockTolerance: SKEW_SECONDS,
+          currentDate: realNow(),
+        },
+      ));
+    } catch (error) {
+      if (error instanceof MarketplaceBusy) throw error;
+      throw refused(errorText(error));
+    }
+    const claims = claimsSchema.safeParse(payload);
+    if (!claims.success) throw refused(`the ID token lacks ${claims.error.issues.map((i) => i.path.join('.')).join(', ')}`);
+    const { oid, tid, iss, name, preferred_username: username } = claims.data;
+    // The keys are everybody's: only the issuer tells whose directory speaks.
+    if (iss !== `https://${AUTHORITY_HOST}/${tid}/v2.0`) throw refused('the ID token is of another issuer');
+    if (claims.data.nonce !== nonce) throw refused('the ID token belongs to another sign-in');
+    return { personId: oid.toLowerCase(), directoryId: tid.toLowerCase(), name: name ?? null, username: username ?? null };
+  }
+}
+
+const refused = (detail: string): MarketplaceRefusal => new MarketplaceRefusal('azure.sign_in_refused', detail, 401);

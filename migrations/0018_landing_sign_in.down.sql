@@ -1,0 +1,1 @@
+alter table landing_sessions drop column signed_in;
