@@ -1,7 +1,8 @@
 import { type Check, MarketplaceBusy } from '#marketplaces/core';
 import { errorText } from '#platform';
 import type { AgreementReader } from './agreements/agreement-reader.js';
-import type { Within } from './doctor-channels.js';
+
+export type Within = <T>(work: () => Promise<T>) => Promise<T>;
 
 /** An agreement that nobody has: not found is the answer of one who may ask. */
 const NOBODY = 'agmt-0000000000000000000000000';

@@ -3,7 +3,7 @@ import { GetQueueAttributesCommand } from '@aws-sdk/client-sqs';
 import type { Check } from '#marketplaces/core';
 import { errorText } from '#platform';
 import type { AgreementReader } from './agreements/agreement-reader.js';
-import { agreementChecks } from './doctor-agreements.js';
+import { agreementChecks, type Within } from './doctor-agreements.js';
 import { failureOf } from './api.js';
 import type { AwsClients } from './clients.js';
 import type { EntitlementReader } from './entitlements.js';
@@ -20,7 +20,6 @@ export interface ChannelDeps {
   entitlements: EntitlementReader;
   agreements: AgreementReader | null;
 }
-export type Within = <T>(work: () => Promise<T>) => Promise<T>;
 
 /** Reads only: what the topics, queues and the entitlement service of these settings say to us. Nothing is taken from a queue. */
 export async function channelChecks(

@@ -42,7 +42,15 @@ export interface GcpAdapterDeps {
 export type GcpAdapter = Required<
   Omit<
     MarketplaceAdapter,
-    'startPublisherChange' | 'readPublisherChange' | 'verifyInbound' | 'pull' | 'handshake' | 'mergeTruth' | 'askTruth' | 'decisionAnswer' | 'readBack'
+    | 'startPublisherChange'
+    | 'readPublisherChange'
+    | 'verifyInbound'
+    | 'pull'
+    | 'handshake'
+    | 'mergeTruth'
+    | 'askTruth'
+    | 'decisionAnswer'
+    | 'readBack'
   >
 > &
   Pick<MarketplaceAdapter, 'verifyInbound' | 'pull'>;
