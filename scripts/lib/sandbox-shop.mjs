@@ -16,6 +16,7 @@ export async function sellerEnvironment(sandboxUrl, { signIn = false } = {}) {
     Object.assign(env, {
       AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
       AWS_PRODUCT_CODES: aws.products.map((one) => one.code).join(','),
+      AWS_PRODUCT_IDS: aws.products.map((one) => `${one.id}=${one.code}`).join(','),
       AWS_WEBHOOK_SECRET: aws.webhookSecret,
     });
   if (gcp) {

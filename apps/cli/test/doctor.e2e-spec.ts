@@ -146,7 +146,7 @@ describe('berth doctor', () => {
     {
       what: 'a product code that is not of the catalog',
       marketplace: 'aws',
-      change: () => ({ AWS_PRODUCT_CODES: 'anotherproduct0000000000' }),
+      change: () => ({ AWS_PRODUCT_CODES: 'anotherproduct0000000000', AWS_PRODUCT_IDS: '' }),
       check: 'aws.products',
       detail: /4harborobjectcells0000000 is not in AWS_PRODUCT_CODES/,
       remedy: /product code/,

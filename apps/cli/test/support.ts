@@ -77,6 +77,7 @@ export class Shop {
       GCP_PUBSUB_ENDPOINT: this.pubsub,
       AWS_PRODUCT_CODES: '4harborobjectcells0000000',
       AWS_WEBHOOK_SECRET: 'sandbox-eventbridge-secret-0001',
+      AWS_PRODUCT_IDS: 'prod-harborobjectcells=4harborobjectcells0000000',
       ...changed,
     };
   }

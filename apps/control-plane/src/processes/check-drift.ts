@@ -108,7 +108,7 @@ export async function rereadDrifted(
   if (!run || line?.verdict !== 'rereading') return;
   let told;
   try {
-    told = await rereadTruth(p, marketplace, externalSubscriptionId, 'found by comparing lists', record?.marketplaceRefs);
+    told = await rereadTruth(p, marketplace, externalSubscriptionId, 'found by comparing lists', record?.marketplaceRefs, 'askTruth');
   } catch (error) {
     const retryAt = new Date(p.clock.now().getTime() + ((error as MarketplaceBusy).retryAfterMs ?? 30_000));
     if (error instanceof MarketplaceBusy && retryAt.getTime() - run.created_at.getTime() < DRIFT_PATIENCE_MS)

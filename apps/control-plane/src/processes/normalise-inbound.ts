@@ -175,7 +175,11 @@ export async function rereadTruth(
   externalSubscriptionId: string,
   note: string,
   refs?: MarketplaceRefs,
+  from: 'readTruth' | 'askTruth' = 'readTruth',
 ): Promise<FulfillmentEvent> {
-  const truth = await p.marketplaces.get(marketplace).readTruth(externalSubscriptionId, refs);
+  const adapter = p.marketplaces.get(marketplace);
+  const truth = await (from === 'askTruth' && adapter.askTruth
+    ? adapter.askTruth(externalSubscriptionId, refs)
+    : adapter.readTruth(externalSubscriptionId, refs));
   return { kind: 'changed', marketplace, externalSubscriptionId, occurredAt: p.clock.now(), truth, note };
 }

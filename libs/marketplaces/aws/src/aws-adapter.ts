@@ -4,6 +4,7 @@ import type {
   InboundRequest,
   InboundVerdict,
   LandingResolution,
+  ListingTraits,
   MarketplaceAdapter,
   MarketplaceRefs,
   RecallRefs,
@@ -14,6 +15,8 @@ import type {
   UsageWireItem,
 } from '#marketplaces/core';
 import type { Clock, GuardedHttp, Logger } from '#platform';
+import { AgreementReader } from './agreements/agreement-reader.js';
+import { AgreementTruth } from './agreements/agreement-truth.js';
 import { AwsApi } from './api.js';
 import { AwsClients } from './clients.js';
 import { doctor } from './doctor.js';
@@ -41,33 +44,37 @@ export interface AwsAdapterDeps {
 
 export type AwsAdapter = MarketplaceAdapter & Required<Pick<MarketplaceAdapter, 'verifyInbound' | 'mergeTruth' | 'handshake'>>;
 
+/** Our list goes through all pages; a search may show a change later than its message. */
+const AWS_LISTING: ListingTraits = { minIntervalMs: 3_600_000, lagMs: 900_000 };
+
 /** AWS Marketplace (Concurrent Agreements) behind the marketplace port. Throws a zod error where the settings are wrong. */
 export function createAwsAdapter(given: AwsSettingsInput, { clock, http, logger }: AwsAdapterDeps): AwsAdapter {
   const settings = awsSettingsSchema.parse(given);
   const clients = new AwsClients(settings, http);
   const api = new AwsApi(settings, clients, logger);
   const entitlements = new EntitlementReader(settings, clients, logger);
+  const agreementReader = settings.agreements && new AgreementReader(settings, clients, logger);
+  const agreements = agreementReader && new AgreementTruth(settings, agreementReader, clock, logger);
   const certificates = settings.sns && new SnsCertificates(http, settings.sns.endpoint);
+  const readTruth = (externalSubscriptionId: string, raw?: MarketplaceRefs): Promise<SubscriptionTruth | null> =>
+    Promise.resolve(toldTruth(externalSubscriptionId, raw, clock.now()));
   return {
     marketplace: 'aws',
     usage: AWS_USAGE,
     verifyInbound: (request: InboundRequest): Promise<InboundVerdict> => verifyInbound(request, settings, certificates),
     normalise: (message: StoredInbound, recall?: RecallRefs): Promise<FulfillmentEvent[]> =>
-      normaliseStored(message, { settings, entitlements, clock }, recall),
+      normaliseStored(message, { settings, entitlements, clock, agreements }, recall),
     handshake: (message: StoredInbound): Handshake | null => snsHandshake(message, settings, clients, logger),
-    readTruth: (externalSubscriptionId: string, raw?: MarketplaceRefs): Promise<SubscriptionTruth | null> => {
-      const legacy = readLegacyRefs(raw);
-      if (legacy)
-        return Promise.resolve(
-          legacyIdOf(legacy.productCode, legacy.customerIdentifier, legacy.generation) === externalSubscriptionId
-            ? legacyTruth(legacy, clock.now())
-            : null,
-        );
-      const refs = readRefs(raw);
-      return Promise.resolve(
-        refs?.licenseId === externalSubscriptionId && refs.productCode !== null ? truthOfRefs(refs, clock.now()) : null,
-      );
-    },
+    readTruth,
+    ...(agreements
+      ? {
+          askTruth: (externalSubscriptionId: string, raw?: MarketplaceRefs): Promise<SubscriptionTruth | null> =>
+            // An old listing has no agreement that it could be found by.
+            externalSubscriptionId.startsWith('l-') ? agreements.read(externalSubscriptionId, raw) : readTruth(externalSubscriptionId, raw),
+          listAll: (): AsyncIterable<SubscriptionTruth> => agreements.listAll(),
+          listing: AWS_LISTING,
+        }
+      : {}),
     mergeTruth,
     resolveLanding: (fields: Record<string, string>, recall?: RecallRefs): Promise<LandingResolution> =>
       resolveLanding(fields, { settings, api, entitlements, clock, recall }),
@@ -82,8 +89,19 @@ export function createAwsAdapter(given: AwsSettingsInput, { clock, http, logger 
     batchKey,
     deadlines,
     ...(settings.queues.length > 0 ? { pull: (sink: Sink) => pullQueues(settings, clients, sink, logger) } : {}),
-    doctor: (options) => doctor(settings, api, options ?? {}, { clients, entitlements }),
+    doctor: (options) => doctor(settings, api, options ?? {}, { clients, entitlements, agreements: agreementReader }),
   };
+}
+
+/** What messages and landings told of it. */
+function toldTruth(externalSubscriptionId: string, raw: MarketplaceRefs | undefined, now: Date): SubscriptionTruth | null {
+  const legacy = readLegacyRefs(raw);
+  if (legacy) {
+    const { productCode, customerIdentifier, generation } = legacy;
+    return legacyIdOf(productCode, customerIdentifier, generation) === externalSubscriptionId ? legacyTruth(legacy, now) : null;
+  }
+  const refs = readRefs(raw);
+  return refs?.licenseId === externalSubscriptionId && refs.productCode !== null ? truthOfRefs(refs, now) : null;
 }
 
 function pullQueues(settings: AwsSettings, clients: AwsClients, sink: Sink, logger?: Logger): Promise<{ stop(): Promise<void> }> {

@@ -1,3 +1,4 @@
+import { MarketplaceAgreementClient } from '@aws-sdk/client-marketplace-agreement';
 import { MarketplaceEntitlementServiceClient } from '@aws-sdk/client-marketplace-entitlement-service';
 import { MarketplaceMeteringClient } from '@aws-sdk/client-marketplace-metering';
 import { SNSClient } from '@aws-sdk/client-sns';
@@ -5,7 +6,7 @@ import { SQSClient } from '@aws-sdk/client-sqs';
 import { fromTemporaryCredentials } from '@aws-sdk/credential-providers';
 import type { GuardedHttp } from '#platform';
 import { GuardedHandler } from './guarded-handler.js';
-import { ENTITLEMENT_REGION } from './hosts.js';
+import { AGREEMENT_REGION, ENTITLEMENT_REGION } from './hosts.js';
 import type { AwsSettings } from './settings.js';
 
 /** A queue is asked for 20 s at a time; what is longer than this has lost its answer. */
@@ -32,6 +33,11 @@ export class AwsClients {
   entitlement(): MarketplaceEntitlementServiceClient {
     const endpoint = this.settings.entitlementEndpoint;
     return new MarketplaceEntitlementServiceClient({ ...this.common, region: ENTITLEMENT_REGION, ...(endpoint ? { endpoint } : {}) });
+  }
+
+  agreement(): MarketplaceAgreementClient {
+    const endpoint = this.settings.agreements?.endpoint;
+    return new MarketplaceAgreementClient({ ...this.common, region: AGREEMENT_REGION, ...(endpoint ? { endpoint } : {}) });
   }
 
   sns(region: string): SNSClient {

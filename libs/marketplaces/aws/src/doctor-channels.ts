@@ -2,6 +2,8 @@ import { ListSubscriptionsCommand, type Subscription } from '@aws-sdk/client-sns
 import { GetQueueAttributesCommand } from '@aws-sdk/client-sqs';
 import type { Check } from '#marketplaces/core';
 import { errorText } from '#platform';
+import type { AgreementReader } from './agreements/agreement-reader.js';
+import { agreementChecks, type Within } from './doctor-agreements.js';
 import { failureOf } from './api.js';
 import type { AwsClients } from './clients.js';
 import type { EntitlementReader } from './entitlements.js';
@@ -16,11 +18,15 @@ const NOBODY = 'nobody0000';
 export interface ChannelDeps {
   clients: AwsClients;
   entitlements: EntitlementReader;
+  agreements: AgreementReader | null;
 }
-type Within = <T>(work: () => Promise<T>) => Promise<T>;
 
 /** Reads only: what the topics, queues and the entitlement service of these settings say to us. Nothing is taken from a queue. */
-export async function channelChecks(settings: AwsSettings, { clients, entitlements }: ChannelDeps, within: Within): Promise<Check[]> {
+export async function channelChecks(
+  settings: AwsSettings,
+  { clients, entitlements, agreements }: ChannelDeps,
+  within: Within,
+): Promise<Check[]> {
   const checks: Check[] = [];
   const failed = (check: string, error: unknown, remedy: string): void => {
     const { sort } = failureOf(error);
@@ -35,6 +41,7 @@ export async function channelChecks(settings: AwsSettings, { clients, entitlemen
       failed(check, error, `Allow aws-marketplace:GetEntitlements on *, in the account that published ${code}, and check the code.`);
     }
   }
+  checks.push(...(await agreementChecks(agreements, within)));
   checks.push(...legacyTopics(settings));
   for (const topic of settings.sns?.topics ?? []) {
     const check = `aws.topic.${nameOf(topic)}`;

@@ -7,6 +7,10 @@ export interface Envelope {
   /** Without the role: which one comes depends on who proposed the offer, and both mean the same. */
   eventName: string;
   detailType: string;
+  /** As what the account was told; null where the type does not say. */
+  role: 'proposer' | 'manufacturer' | null;
+  /** The account that the event was sent to: the seller's own. */
+  account: string | null;
   /** UTC text with milliseconds; null where it is missing or no time. */
   at: string | null;
   detail: Fields;
@@ -32,6 +36,8 @@ export function envelopeOf(body: string): Envelope | null {
     source,
     detailType,
     eventName: detailType.replace(ROLE, ''),
+    role: (ROLE.exec(detailType)?.[1]?.toLowerCase() as Envelope['role'] | undefined) ?? null,
+    account: textOf(raw['account']),
     at: instantTextOf(raw['time']),
     detail,
     licenseId: licenceIdOf(fieldsOf(detail['license'])['arn']),

@@ -9,6 +9,9 @@ export const domainOf = (region: string): string =>
 /** Entitlements are read in one region, wherever usage is metered (contract aws §3). */
 export const ENTITLEMENT_REGION = 'us-east-1';
 
+/** Agreements too (contract aws §6, §7). */
+export const AGREEMENT_REGION = 'us-east-1';
+
 /** `sqs.<region>.…` of a queue's address; another address (the sandbox's) is taken for one of us-east-1. */
 export const queueRegionOf = (queueUrl: string): string => /^sqs\.([a-z0-9-]+)\./.exec(new URL(queueUrl).hostname)?.[1] ?? 'us-east-1';
 
@@ -20,6 +23,9 @@ export function awsHosts(settings: AwsSettings): string[] {
       ...hostsOf([settings.endpoint ?? `https://metering.marketplace.${region}.${domainOf(region)}`]),
       ...(Object.keys(settings.contractProducts).length > 0
         ? hostsOf([settings.entitlementEndpoint ?? `https://entitlement.marketplace.${ENTITLEMENT_REGION}.amazonaws.com`])
+        : []),
+      ...(settings.agreements
+        ? hostsOf([settings.agreements.endpoint ?? `https://agreement-marketplace.${AGREEMENT_REGION}.amazonaws.com`])
         : []),
       ...hostsOf(
         (sns?.topics ?? []).map((arn) => {

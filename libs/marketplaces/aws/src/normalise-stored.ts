@@ -6,7 +6,8 @@ import { normaliseLegacy } from './legacy/normalise-legacy.js';
 import { legacyNotificationOf } from './legacy/notification.js';
 import { instantTextOf } from './liberal.js';
 import { normalise } from './normalise.js';
-import { readRefs } from './refs.js';
+import type { AgreementTruth } from './agreements/agreement-truth.js';
+import { type AwsRefs, readRefs, truthOfRefs } from './refs.js';
 import type { AwsSettings } from './settings.js';
 import { snsWrappingOf } from './sns/message.js';
 
@@ -14,12 +15,14 @@ export interface NormaliseDeps {
   settings: AwsSettings;
   entitlements: EntitlementReader;
   clock: Clock;
+  /** Null: the Agreement API is not asked. */
+  agreements: AgreementTruth | null;
 }
 
 /** A stored message of any channel: taken out of its SNS envelope where it has one, then by what it says. */
 export async function normaliseStored(
   message: StoredInbound,
-  { settings, entitlements, clock }: NormaliseDeps,
+  { settings, entitlements, clock, agreements }: NormaliseDeps,
   recall?: RecallRefs,
 ): Promise<FulfillmentEvent[]> {
   const wrapping = snsWrappingOf(message.body);
@@ -30,14 +33,23 @@ export async function normaliseStored(
   const legacy = legacyNotificationOf(body);
   if (legacy) return normaliseLegacy(legacy, at, message.receivedAt, { settings, entitlements, now: clock.now(), recall });
   const events = normalise({ body, receivedAt: message.receivedAt });
-  const licenseId = envelopeOf(body)?.eventName.startsWith('License ') ? events[0]?.externalSubscriptionId : undefined;
+  const envelope = envelopeOf(body);
+  const licenseId = envelope?.eventName.startsWith('License ') ? events[0]?.externalSubscriptionId : undefined;
   const known = licenseId && recall ? readRefs(await recall(licenseId)) : null;
+  if (agreements && licenseId && envelope?.eventName === 'License Updated' && envelope.agreementId) {
+    const more = await agreements.learn(envelope.agreementId, licenseId, known);
+    if (more) events.forEach((event, i) => (events[i] = withRefs(event, more, message.receivedAt)));
+  }
   // Calls take only ResolveCustomer's spelling of a licence: before a landing there is none, and the landing reads by itself.
   if (!known?.licenseArn || !known.productCode) return events;
   const value = await entitlements.read(known.productCode, { licenseArn: known.licenseArn });
   if (!value) return events;
   const told = { value, at: clock.now().toISOString() };
-  return events.map((event) =>
-    event.truth ? { ...event, truth: { ...event.truth, refs: { ...event.truth.refs, entitlements: told } } } : event,
-  );
+  return events.map((event) => withRefs(event, { entitlements: told }, message.receivedAt));
+}
+
+/** What a read told beside the message. */
+function withRefs(event: FulfillmentEvent, more: Partial<AwsRefs>, observedAt: Date): FulfillmentEvent {
+  const refs = event.truth && readRefs(event.truth.refs);
+  return refs ? { ...event, truth: truthOfRefs({ ...refs, ...more }, observedAt) } : event;
 }

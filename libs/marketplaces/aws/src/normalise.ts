@@ -1,13 +1,9 @@
 import type { FulfillmentEvent, FulfillmentEventKind, StoredInbound } from '#marketplaces/core';
+import { SUPERSEDED, TERMINAL } from './agreement-status.js';
 import { type Envelope, envelopeOf } from './envelope.js';
 import { fieldsOf, instantTextOf, textOf } from './liberal.js';
 import { noticeOf } from './notices.js';
 import { type AwsRefs, NOTHING_KNOWN, truthOfRefs } from './refs.js';
-
-/** Access ends. ARCHIVED, ROLLED_BACK and what is not known yet are only noted: License Deprovisioned decides (contract aws §4.1). */
-const TERMINAL = new Set(['CANCELLED', 'EXPIRED', 'TERMINATED']);
-/** The agreement goes on under another id; nothing is torn down (contract aws §0.5). */
-const SUPERSEDED = new Set(['RENEWED', 'REPLACED', 'SUPERSEDED']);
 
 interface Told {
   kind: FulfillmentEventKind;
@@ -49,10 +45,24 @@ function parties(event: Envelope, at: string): Partial<AwsRefs> {
   const { detail } = event;
   const offerId = textOf(fieldsOf(detail['offer'])['id']);
   return {
+    ...resellerOf(event),
     accountId: textOf(fieldsOf(detail['acceptor'])['accountId']),
     productCode: textOf(fieldsOf(detail['product'])['code']),
     offerId: offerId === null ? null : { value: offerId, at },
   };
+}
+
+/**
+ * Who sold it, where a partner did (contract aws §4.1, §7): its maker gets the agreement's messages in the role of manufacturer,
+ * and the proposer is another account than the one that the event was sent to.
+ */
+function resellerOf({ detail, role, account, eventName }: Envelope): Partial<AwsRefs> {
+  const proposer = textOf(fieldsOf(detail['proposer'])['accountId']);
+  // Advisories are always told to the manufacturer, as licences are.
+  const isOfAgreement = /^Purchase Agreement (Created|Amended|Ended)$/.test(eventName);
+  const isResold = isOfAgreement ? role === 'manufacturer' : account !== null && proposer !== account;
+  if (!isResold || proposer === null) return {};
+  return { resellerAccountId: proposer, resaleAuthorizationId: textOf(fieldsOf(detail['resaleAuthorization'])['id']) };
 }
 
 function tell(event: Envelope, at: string): Told {

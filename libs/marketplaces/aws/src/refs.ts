@@ -11,8 +11,7 @@ const instant = z.iso.datetime();
 const told = <T extends z.ZodType>(value: T) => z.object({ value, at: instant }).nullable().default(null);
 
 /**
- * All that is known of one licence. AWS has no truth that could be read with the metering SDK, so this is the sum of what
- * messages and landings told; `joinRefs` adds to it in any order with one result.
+ * All that is known of one licence: the sum of what messages, landings and the Agreement API told; `joinRefs` adds to it in any order with one result.
  */
 export const awsRefsSchema = z.looseObject({
   licenseId: z.string(),
@@ -40,6 +39,13 @@ export const awsRefsSchema = z.looseObject({
   autoRenew: told(z.boolean()),
   /** Of a renewal or replacement: the agreement it follows. */
   previousAgreementId: z.string().nullable().default(null),
+  /** The first agreement of its chain of renewals and replacements, its own where it is the first (contract aws §7). */
+  initialAgreementId: z.string().nullable().default(null),
+  /** A partner who sold it for us, and by which authorisation (CPPO). */
+  resellerAccountId: z.string().nullable().default(null),
+  resaleAuthorizationId: z.string().nullable().default(null),
+  /** A free trial is among the accepted terms of its agreement. */
+  trial: told(z.boolean()),
   /** Of a product with a contract: what GetEntitlements answered last (contract aws §3). */
   entitlements: told(entitlementsSchema),
   /** The youngest event time seen. */
@@ -65,6 +71,10 @@ export const NOTHING_KNOWN: AwsRefs = {
   endsAt: null,
   autoRenew: null,
   previousAgreementId: null,
+  initialAgreementId: null,
+  resellerAccountId: null,
+  resaleAuthorizationId: null,
+  trial: null,
   entitlements: null,
   lastEventAt: null,
 };
@@ -118,6 +128,10 @@ export function joinRefs(a: AwsRefs, b: AwsRefs): AwsRefs {
     endsAt: later(a.endsAt, b.endsAt),
     autoRenew: later(a.autoRenew, b.autoRenew),
     previousAgreementId: greater(a.previousAgreementId, b.previousAgreementId),
+    initialAgreementId: greater(a.initialAgreementId, b.initialAgreementId),
+    resellerAccountId: greater(a.resellerAccountId, b.resellerAccountId),
+    resaleAuthorizationId: greater(a.resaleAuthorizationId, b.resaleAuthorizationId),
+    trial: later(a.trial, b.trial),
     entitlements: later(a.entitlements, b.entitlements),
     lastEventAt: greater(a.lastEventAt, b.lastEventAt),
   };
@@ -160,8 +174,8 @@ export function truthOfRefs(refs: AwsRefs, observedAt: Date): SubscriptionTruth 
     beneficiary: null,
     readOnly: false,
     isTest: false,
-    // Events carry no trial flag and the landing's field is an untrusted hint (contract aws §2, §3); AWS prices a trial itself.
-    isFreeTrial: false,
+    // Only the accepted terms tell: events carry no flag and the landing's field is an untrusted hint (contract aws §2, §3).
+    isFreeTrial: refs.trial?.value === true,
     // Signed is not licensed: until License Updated the predecessor goes on (contract aws §0.5, §4.1).
     supersedes: refs.licensed && refs.previousAgreementId !== null ? { kind: 'agreement', externalId: refs.previousAgreementId } : null,
     successorExpected: refs.endedAt !== null && refs.finalStatus === null,

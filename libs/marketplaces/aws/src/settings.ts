@@ -56,6 +56,17 @@ export const awsSettingsSchema = z.object({
   /** How long a received message is ours, in seconds; extended while it is being stored. */
   queueVisibilitySeconds: z.number().int().min(2).max(3_600).default(60),
   entitlementEndpoint: z.url().nullable().default(null),
+  /**
+   * The Agreement API, asked for what messages did not bring. Null: it is not asked. It names products by `prod-…`, everything
+   * else by code, so `productIds` says which is which; a product that is not listed here is taken for somebody else's.
+   */
+  agreements: z
+    .object({
+      productIds: z.record(z.string().regex(/^prod-/), code),
+      endpoint: z.url().nullable().default(null),
+    })
+    .nullable()
+    .default(null),
   /** The seller's role, where this process runs in another account than the one that published the product. */
   role: z
     .object({

@@ -44,7 +44,7 @@ export interface AzureAdapterDeps {
 export type AzureAdapter = Required<
   Omit<
     MarketplaceAdapter,
-    'mergeTruth' | 'pull' | 'bootChecks' | 'listWaitingBuyers' | 'prepareUsage' | 'checkService' | 'tellBuyer' | 'approveBuyer'
+    'mergeTruth' | 'askTruth' | 'pull' | 'bootChecks' | 'listWaitingBuyers' | 'prepareUsage' | 'checkService' | 'tellBuyer' | 'approveBuyer'
   >
 >;
 

@@ -177,6 +177,11 @@ export interface MarketplaceAdapter {
   handshake?(message: StoredInbound): Handshake | null;
   /** The purchase as the marketplace sees it now; null where it does not exist. */
   readTruth(externalSubscriptionId: string, refs?: MarketplaceRefs): Promise<SubscriptionTruth | null>;
+  /**
+   * Asks the marketplace itself, where `readTruth` answers from what messages told (AWS): what was lost is found so. Known and not
+   * shown there is as it was known. Slower, and fails where a service fails that serving a buyer does not need.
+   */
+  askTruth?(externalSubscriptionId: string, refs?: MarketplaceRefs): Promise<SubscriptionTruth | null>;
   /** Resolves what a buyer brought to the landing page: query or form fields as received, decoded exactly once. */
   resolveLanding(fields: Record<string, string>, recall?: RecallRefs): Promise<LandingResolution>;
   /**

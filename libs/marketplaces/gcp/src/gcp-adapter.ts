@@ -49,6 +49,7 @@ export type GcpAdapter = Required<
     | 'pull'
     | 'handshake'
     | 'mergeTruth'
+    | 'askTruth'
     | 'decisionAnswer'
     | 'readBack'
   >

@@ -18,6 +18,9 @@ export const awsVariables = {
   AWS_SQS_QUEUE_URLS: z.string().optional(),
   AWS_SQS_ENDPOINT: url.optional(),
   AWS_ENTITLEMENT_ENDPOINT: url.optional(),
+  /** `prod-…=code`, comma list: turns the Agreement API on, which knows products by these ids. */
+  AWS_PRODUCT_IDS: z.string().optional(),
+  AWS_AGREEMENT_ENDPOINT: url.optional(),
   AWS_SELLER_ROLE_ARN: z.string().regex(ROLE, 'must be the ARN of an IAM role').optional(),
   AWS_SELLER_EXTERNAL_ID: z.string().min(2).optional(),
   AWS_STS_ENDPOINT: url.optional(),
@@ -37,6 +40,7 @@ export interface AwsConfig {
   queues: string[];
   sqsEndpoint: string | null;
   entitlementEndpoint: string | null;
+  agreements: { productIds: Record<string, string>; endpoint: string | null } | null;
   role: { arn: string; externalId: string | null; endpoint: string | null } | null;
 }
 
@@ -45,6 +49,7 @@ export const AWS_ENDPOINTS = [
   'AWS_SNS_ENDPOINT',
   'AWS_SQS_ENDPOINT',
   'AWS_ENTITLEMENT_ENDPOINT',
+  'AWS_AGREEMENT_ENDPOINT',
   'AWS_STS_ENDPOINT',
 ] as const;
 
@@ -81,6 +86,12 @@ export function awsOf(e: AwsVariables, given: Given, sandbox: string | null, pub
     queues: list(e.AWS_SQS_QUEUE_URLS),
     sqsEndpoint: at('AWS_SQS_ENDPOINT', 'sqs'),
     entitlementEndpoint: at('AWS_ENTITLEMENT_ENDPOINT', 'entitlement'),
+    agreements: e.AWS_PRODUCT_IDS
+      ? {
+          productIds: Object.fromEntries(pairs(e.AWS_PRODUCT_IDS).map(([id, code]) => [id, code ?? ''])),
+          endpoint: at('AWS_AGREEMENT_ENDPOINT', 'agreement'),
+        }
+      : null,
     role: e.AWS_SELLER_ROLE_ARN
       ? { arn: e.AWS_SELLER_ROLE_ARN, externalId: e.AWS_SELLER_EXTERNAL_ID ?? null, endpoint: at('AWS_STS_ENDPOINT', 'sts') }
       : null,
@@ -97,6 +108,9 @@ export function awsFaults(given: Given): string[] {
     const foreign = pairs(given[name]).filter(([code]) => !ours.includes(code));
     if (foreign.length > 0) faults.push(`${name} names ${foreign.map(([code]) => code).join(' and ')}, which AWS_PRODUCT_CODES does not`);
   }
+  for (const [id, code] of pairs(given['AWS_PRODUCT_IDS']))
+    if (!/^prod-/.test(id) || !ours.includes(code ?? ''))
+      faults.push(`AWS_PRODUCT_IDS: ${id} must be a product id like prod-… followed by = and one of AWS_PRODUCT_CODES`);
   for (const [code, until] of pairs(given['AWS_LEGACY_PRODUCTS']))
     if (until !== null && !z.iso.datetime({ offset: true }).safeParse(until).success)
       faults.push(`AWS_LEGACY_PRODUCTS: ${code} must be followed by an instant like 2026-12-01T00:00:00Z`);

@@ -1,0 +1,118 @@
+import type { MarketplaceRefs, SubscriptionTruth } from '#marketplaces/core';
+import { type Clock, errorText, type Logger } from '#platform';
+import { textOf } from '../liberal.js';
+import { type AwsRefs, callArnOf, joinRefs, NOTHING_KNOWN, readRefs, truthOfRefs } from '../refs.js';
+import type { AwsSettings } from '../settings.js';
+import { type AgreementView, factsOf, factsOfAll, licencesOf, productIdOf } from './agreement-facts.js';
+import type { AgreementReader } from './agreement-reader.js';
+
+/**
+ * What the Agreement API says of purchases: the backstop for lost events (contract aws §4.3, §7). Its search shows what we
+ * proposed ourselves; what a partner resold is not shown, so absence means nothing here.
+ */
+export class AgreementTruth {
+  constructor(
+    private readonly settings: AwsSettings,
+    private readonly reader: AgreementReader,
+    private readonly clock: Clock,
+    private readonly logger?: Logger,
+  ) {}
+
+  /**
+   * Every licence that is listed. In force is what AWS holds in force, registered with us or not: who has not landed yet differs
+   * and is looked at again. A product that is not ours keeps AWS's id for it and so is foreign.
+   */
+  async *listAll(): AsyncGenerator<SubscriptionTruth> {
+    const now = this.clock.now();
+    const byLicence = new Map<string, AgreementView[]>();
+    for await (const view of this.reader.search())
+      for (const licenseId of licencesOf(view)) byLicence.set(licenseId, [...(byLicence.get(licenseId) ?? []), view]);
+    for (const [licenseId, views] of byLicence) {
+      const facts = factsOfAll(views, licenseId, now, (id) => this.codeOf(id) ?? id);
+      const truth = truthOfRefs({ ...facts, registered: true }, now);
+      yield facts.superseded ? { ...truth, state: 'ended' } : truth;
+    }
+  }
+
+  /**
+   * One purchase, asked for by its licence, with what is known of it already. Known and not shown: as known, because a search may
+   * lag and leave out. Null where neither is, and for a product that is not ours.
+   */
+  async read(licenseId: string, raw?: MarketplaceRefs): Promise<SubscriptionTruth | null> {
+    const now = this.clock.now();
+    const parsed = readRefs(raw);
+    const known = parsed?.licenseId === licenseId && parsed.productCode !== null ? parsed : null;
+    const views = await this.viewsOf(licenseId, known);
+    if (views.length === 0) return known && truthOfRefs(known, now);
+    const facts = factsOfAll(views, licenseId, now, (id) => this.codeOf(id));
+    const before = known ?? NOTHING_KNOWN;
+    const joined = joinRefs(before, { ...facts, ...(await this.chainOf(facts, before)), ...(await this.trialOf(facts)) });
+    return joined.productCode === null ? null : truthOfRefs(joined, now);
+  }
+
+  /** What License Updated leaves out of its agreement: term, chain and trial. A help only: without an answer the message stands alone. */
+  async learn(agreementId: string, licenseId: string, known: AwsRefs | null): Promise<Partial<AwsRefs> | null> {
+    try {
+      const view = await this.reader.describe(agreementId);
+      if (!view) return null;
+      const { startsAt, endsAt, autoRenew, initialAgreementId, agreementIds } = factsOf(view, licenseId, this.clock.now(), null);
+      const facts = { ...NOTHING_KNOWN, agreementIds, initialAgreementId, accountId: textOf(view.acceptor?.accountId) };
+      const more = { ...(await this.chainOf(facts, known ?? NOTHING_KNOWN)), ...(await this.trialOf(facts)) };
+      return { startsAt, endsAt, autoRenew, initialAgreementId, ...more };
+    } catch (error) {
+      this.logger?.warn({ marketplace: 'aws', agreementId, error: errorText(error) }, 'the agreement could not be read');
+      return null;
+    }
+  }
+
+  private codeOf(productId: string | null): string | null {
+    const code = productId === null ? undefined : this.settings.agreements?.productIds[productId];
+    return code ?? null;
+  }
+
+  /** By the spelling that calls take, where it is known; else the list is gone through, youngest change first. */
+  private async viewsOf(licenseId: string, known: AwsRefs | null): Promise<AgreementView[]> {
+    const arn = known && callArnOf(known);
+    const views: AgreementView[] = [];
+    for await (const view of this.reader.search(arn ? { LicenseArn: arn } : {})) {
+      if (!licencesOf(view).includes(licenseId)) continue;
+      views.push(view);
+      if (!arn) break;
+    }
+    return views;
+  }
+
+  /** A renewal or replacement that does not name its predecessor: the one before it in the chain of the same buyer (§7). */
+  private async chainOf(facts: AwsRefs, known: AwsRefs): Promise<Partial<AwsRefs>> {
+    const { initialAgreementId, agreementIds } = facts;
+    const [own] = agreementIds;
+    if (!initialAgreementId || !own || agreementIds.includes(initialAgreementId) || known.previousAgreementId) return {};
+    const chain: AgreementView[] = [];
+    for await (const view of this.reader.search({ InitialAgreementId: initialAgreementId })) chain.push(view);
+    return { previousAgreementId: predecessorIn(chain, own, facts.accountId) };
+  }
+
+  /** AWS prices a trial itself; that it is one is only shown, so nothing fails for want of it. */
+  private async trialOf({ agreementIds }: AwsRefs): Promise<Partial<AwsRefs>> {
+    const newest = agreementIds.at(-1);
+    try {
+      const value = newest === undefined ? null : await this.reader.isTrial(newest);
+      return value === null ? {} : { trial: { value, at: this.clock.now().toISOString() } };
+    } catch (error) {
+      this.logger?.warn({ marketplace: 'aws', agreementId: newest, error: errorText(error) }, 'the terms could not be read');
+      return {};
+    }
+  }
+}
+
+/** The youngest agreement of the same buyer and product that was accepted before this one; null where that is not clear. */
+export function predecessorIn(chain: AgreementView[], own: string, accountId: string | null): string | null {
+  const acceptedAt = (view: AgreementView): number => view.acceptanceTime?.getTime() ?? Number.NaN;
+  const us = chain.find((view) => view.agreementId === own);
+  if (!us) return null;
+  const before = chain
+    .filter((view) => acceptedAt(view) < acceptedAt(us) && view.acceptor?.accountId === accountId && productIdOf(view) === productIdOf(us))
+    .sort((a, b) => acceptedAt(b) - acceptedAt(a));
+  const [first, second] = before;
+  return !first || (second && acceptedAt(second) === acceptedAt(first)) ? null : textOf(first.agreementId);
+}
