@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { subscriptionIdOf } from '#entitlements';
 import { requestDriftRun } from '../src/processes/check-drift.js';
 import { DriftClock } from '../src/workers/drift-clock.js';
+import { ActivationClock } from '../src/workers/activation-clock.js';
 import { Flows } from './support/flows.js';
 
 const HOUR = 3_600_000;
@@ -131,7 +132,7 @@ describe('comparing purchases with the marketplace', () => {
     expect(await flows.rows('select phase from placements where subscription_id = $1', [id])).toEqual([{ phase: 'active' }]);
   });
 
-  it('takes in a purchase that waits for its buyer without a finding or a tenant, and warns before its time is up [AZ-33]', async () => {
+  it('takes in a purchase that waits for its buyer without a finding or a tenant, and a clock of its own warns before its time is up [AZ-33]', async () => {
     const { externalSubscriptionId } = flows.market.purchase({ name: 'Nobody landed' });
     later();
     await drift();
@@ -139,11 +140,21 @@ describe('comparing purchases with the marketplace', () => {
     expect(await flows.state(id)).toBe('pending_fulfillment');
     expect(await flows.rows('select 1 from tenants')).toEqual([]);
     expect(await findings()).toEqual([]);
-    later(24 * DAY);
-    await drift();
-    later(DAY);
-    await drift();
+    const clock = new ActivationClock(flows.p);
+    later(22 * DAY);
+    expect(await clock.tick()).toBe(0);
+    later(2 * DAY);
+    expect(await clock.tick()).toBe(1);
+    later();
+    expect(await clock.tick()).toBe(0);
+    // Another process looks too.
+    expect(await new ActivationClock(flows.p).tick()).toBe(0);
     expect(await findings()).toEqual(['activate_by_near']);
+    const [{ deadline, subscription_id: about } = {}] = await flows.rows<{ deadline: Date; subscription_id: string }>(
+      'select deadline, subscription_id from findings',
+    );
+    expect(about).toBe(id);
+    expect(deadline!.getTime() - flows.clock.now().getTime()).toBeGreaterThan(5 * DAY);
   });
 
   it('leaves a young difference to the message that may be on its way', async () => {

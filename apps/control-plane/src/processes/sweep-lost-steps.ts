@@ -5,9 +5,6 @@ import { bookServiceChecks } from './check-service.js';
 import type { ProcessContext } from './context.js';
 import { bookLostSignUps } from './sign-up-buyer.js';
 
-/** A purchase that is not activated in time is void there: 30 days on Azure (contract azure §5). Told this long before. */
-const NEAR_MS = 7 * 86_400_000;
-
 /**
  * Steps of ours that the marketplace still waits for although they were due: purchases that serve and were never acknowledged,
  * buyers who signed up and were never approved, and purchases whose time to be activated runs out.
@@ -20,7 +17,6 @@ export async function sweepLostSteps(
   await bookLostAcknowledgements(p, tx, input.marketplace, input.before);
   await bookLostApprovals(p, tx, input.marketplace, input.waitingBuyers);
   await bookLostSignUps(p, tx, input.marketplace, input.waitingBuyers);
-  await warnOfActivationLimit(p, tx, input.marketplace);
   await bookServiceChecks(p, tx, input.marketplace);
 }
 
@@ -59,23 +55,6 @@ async function bookLostApprovals(p: ProcessContext, tx: Tx, marketplace: Marketp
   );
   for (const { subscription_id: subscriptionId } of rows)
     await p.tasks.enqueue(tx, { lane: subscriptionLane(subscriptionId), handler: 'buyer.approve', payload: { subscriptionId } });
-}
-
-async function warnOfActivationLimit(p: ProcessContext, tx: Tx, marketplace: Marketplace): Promise<void> {
-  const rows = await tx.query<{ subscription_id: string; tenant_id: string | null; external_subscription_id: string; activate_by: Date }>(
-    `select subscription_id, tenant_id, external_subscription_id, activate_by from subscriptions
-      where marketplace = $1 and state = 'pending_fulfillment' and activate_by < $2`,
-    [marketplace, new Date(p.clock.now().getTime() + NEAR_MS)],
-  );
-  for (const row of rows)
-    await p.metering.raiseFinding(tx, {
-      kind: 'activate_by_near',
-      dedupeKey: `activate_by_near:${row.subscription_id}`,
-      tenantId: row.tenant_id,
-      subscriptionId: row.subscription_id,
-      deadline: row.activate_by,
-      evidence: { marketplace, externalSubscriptionId: row.external_subscription_id, landed: row.tenant_id !== null },
-    });
 }
 
 /** Task `buyer.approve`: the adapter approves the account before anything else; a purchase in force is left as it is. */

@@ -16,8 +16,10 @@ import { checkService } from '../processes/check-service.js';
 import { beginErasure, eraseData } from '../processes/erase-data.js';
 import { runPublisherChange } from '../processes/publisher-change.js';
 import { signUpBuyer } from '../processes/sign-up-buyer.js';
+import { readPrivateOffers, wantPrivateOffers } from '../processes/read-private-offers.js';
 import { tellBuyer } from '../processes/tell-buyer.js';
 import { startPurchase } from '../processes/start-purchase.js';
+import { ActivationClock } from './activation-clock.js';
 import { DriftClock } from './drift-clock.js';
 import { isAboutUs, whenToRunAgain } from './patience.js';
 import { SecretClock } from './secret-clock.js';
@@ -51,16 +53,19 @@ const HANDLERS: Record<string, Flow> = {
   'purchase.complete': completePurchase,
   'erasure.begin': beginErasure,
   'data.erase': eraseData,
+  'private_offers.want': wantPrivateOffers,
+  'private_offers.read': readPrivateOffers,
 };
 
-const SUBSCRIBED: Record<string, string> = {
+const SUBSCRIBED: Record<string, string | readonly string[]> = {
   'subscription.needs_tenant': 'tenant.make',
   'subscription.tenant_bound': 'placement.request',
   'subscription.scheduled': 'start.hold',
   'subscription.started': 'placement.request',
   'subscription.succession_due': 'succession.follow',
   'placement.active': 'fulfillment.complete',
-  'subscription.changed': 'rights.apply',
+  'subscription.activated': 'private_offers.want',
+  'subscription.changed': ['rights.apply', 'private_offers.want'],
   'subscription.suspended': 'suspension.follow',
   'subscription.reinstated': 'suspension.follow',
   'subscription.ended': 'access.end',
@@ -83,7 +88,7 @@ export function registerFlows(context: ProcessContext, runner: TaskRunner, tasks
       }
     });
   }
-  for (const [type, handler] of Object.entries(SUBSCRIBED)) tasks.subscribe(type, handler);
+  for (const [type, handlers] of Object.entries(SUBSCRIBED)) for (const handler of [handlers].flat()) tasks.subscribe(type, handler);
 }
 
 /** The code begins with the marketplace's name. */
@@ -108,4 +113,6 @@ export function registerWorkers(
   runner.addClock(() => drift.tick());
   const secrets = new SecretClock(context, config.azure?.clientSecretExpires ?? null);
   runner.addClock(() => secrets.tick());
+  const activations = new ActivationClock(context);
+  runner.addClock(() => activations.tick());
 }

@@ -38,13 +38,18 @@ export interface SubscriptionRow extends Record<string, unknown> {
   ends_at: Date | null;
   ended_at: Date | null;
   activate_by: Date | null;
+  private_offers: string[] | null;
   acknowledged_at: Date | null;
   is_test: boolean;
   created_at: Date;
   updated_at: Date;
 }
 const SUBSCRIPTION = `subscription_id, marketplace, external_subscription_id, tenant_id, state, suspended_source, name, plan_version_id, external_offer_id, external_plan_id,
-  quantity, term_starts_at, term_ends_at, ends_at, ended_at, activate_by, acknowledged_at, is_test, created_at, updated_at`;
+  quantity, term_starts_at, term_ends_at, ends_at, ended_at, activate_by, private_offers, acknowledged_at, is_test, created_at, updated_at`;
+
+/** The private offers a purchase's plan was found under; ids of the marketplace. */
+export const recordPrivateOffers = (tx: Tx, subscriptionId: string, offers: string[]): Promise<unknown> =>
+  tx.query('update subscriptions set private_offers = $2 where subscription_id = $1', [subscriptionId, offers]);
 
 /** All of these obey the role they run under: a tenant's transaction sees its own rows only. */
 export const listSubscriptions = (tx: Tx, q: PageQuery): Promise<Page<SubscriptionRow>> =>

@@ -87,6 +87,7 @@ export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapter
     // No limits are documented for List; "no polling of it more than needed" (contract azure §3, throttling).
     listing: { minIntervalMs: 3_600_000, lagMs: 600_000 },
     listAll: (): AsyncIterable<SubscriptionTruth> => reader.list(),
+    readPrivateOffers: (id: string, planId: string): Promise<string[]> => reader.privateOffers(id, planId),
     doctor: (options) => doctor(settings, { tokens, api, keys, reader }, options),
   };
 }

@@ -51,6 +51,28 @@ export class AzureReader {
     return operationOf(parsed('getOperation', answer.text));
   }
 
+  /** `sourceOffers` of one plan as this buyer is shown it (contract azure §3, §8); empty where the plan or the purchase is unknown. */
+  async privateOffers(externalSubscriptionId: string, externalPlanId: string): Promise<string[]> {
+    const id = guidOf(externalSubscriptionId);
+    if (!id) return [];
+    const answer = await this.api.call({
+      method: 'GET',
+      path: `/saas/subscriptions/${id}/listAvailablePlans`,
+      query: { planId: externalPlanId },
+      timeoutMs: this.settings.timeoutsMs.read,
+      changes: false,
+      operation: 'listAvailablePlans',
+    });
+    if (answer.status === 404) return [];
+    if (answer.status !== 200) throw failureOf('listAvailablePlans', answer, false);
+    if (answer.text.trim() === '') return [];
+    const plans = fieldsOf(parsed('listAvailablePlans', answer.text))['plans'];
+    // The filter is optional there: a service that does not know it answers all plans.
+    const plan = (Array.isArray(plans) ? plans : []).map(fieldsOf).find((one) => textOf(one['planId']) === externalPlanId);
+    const offers: unknown = plan?.['sourceOffers'];
+    return (Array.isArray(offers) ? offers : []).flatMap((offer) => textOf(fieldsOf(offer)['externalId']) ?? []);
+  }
+
   /** Operations that are still pending; empty where the purchase is not known (contract azure §3). */
   async pendingOperations(subscriptionId: string): Promise<AzureOperation[]> {
     const id = guidOf(subscriptionId);

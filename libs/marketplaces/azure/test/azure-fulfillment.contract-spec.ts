@@ -30,6 +30,14 @@ describe('azure fulfillment against the sandbox', () => {
   const calls = async (operation: string): Promise<number> =>
     (await sandbox.control<{ items: unknown[] }>('GET', `/calls?marketplace=azure&operation=${operation}&limit=2000`)).items.length;
 
+  it('tells the private offers of the plan that a buyer has, and of no other [AZ-83]', async () => {
+    const { subscriptionId } = await sandbox.buy();
+    expect(await sandbox.adapter.readPrivateOffers(subscriptionId, 'premium')).toEqual(['00000000-0000-4000-8000-0000000000d1']);
+    expect(await sandbox.adapter.readPrivateOffers(subscriptionId, 'standard')).toEqual([]);
+    expect(await sandbox.adapter.readPrivateOffers(randomUUID(), 'premium')).toEqual([]);
+    expect(await sandbox.adapter.readPrivateOffers('not an id', 'premium')).toEqual([]);
+  });
+
   describe('activation', () => {
     it('is done when its answer was lost [AZ-22]', async () => {
       const { subscriptionId } = await sandbox.buy();

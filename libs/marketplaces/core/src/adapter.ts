@@ -244,6 +244,11 @@ export interface MarketplaceAdapter {
   listAll?(): AsyncIterable<SubscriptionTruth>;
   /** Present where `listAll` is. */
   readonly listing?: ListingTraits;
+  /**
+   * Private offers under which the buyer has this plan; empty where it is the public price. Present where no message tells them
+   * (contract azure §8). Throws as `readTruth` does.
+   */
+  readPrivateOffers?(externalSubscriptionId: string, externalPlanId: string): Promise<string[]>;
   /** Buyer accounts that wait for our approval (Google); an approval can be lost or taken back without a message. */
   listWaitingBuyers?(): AsyncIterable<{ buyerAccountId: string }>;
   /** Checks of configuration, reachability and, with `listings`, of our catalog against the listing; each with a remedy. Changes nothing. */

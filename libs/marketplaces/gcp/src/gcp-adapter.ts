@@ -44,6 +44,7 @@ export type GcpAdapter = Required<
     MarketplaceAdapter,
     | 'startPublisherChange'
     | 'readPublisherChange'
+    | 'readPrivateOffers'
     | 'verifyInbound'
     | 'pull'
     | 'handshake'

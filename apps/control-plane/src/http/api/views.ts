@@ -31,6 +31,8 @@ export const subscriptionView = (s: SubscriptionRow): Record<string, unknown> =>
   endsAt: at(s.ends_at),
   endedAt: at(s.ended_at),
   activateBy: at(s.activate_by),
+  // Null: not read yet, or the marketplace does not tell.
+  privateOffers: s.private_offers,
   acknowledgedAt: at(s.acknowledged_at),
   isTest: s.is_test,
   createdAt: at(s.created_at),

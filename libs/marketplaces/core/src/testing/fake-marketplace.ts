@@ -13,7 +13,6 @@ import {
   MarketplaceRefusal,
   type MarketplaceState,
   MarketplaceUnknown,
-  type Party,
   type PublisherChange,
   type PublisherChangeProgress,
   type ReadBackLine,
@@ -28,60 +27,12 @@ import {
   type UsageWireItem,
 } from '../index.js';
 import { FakePublisherChanges } from './fake-publisher-changes.js';
+import { type FakeBilled, type FakeChange, type FakeFault, type FakeOperation, type FakePurchaseInput, TRAITS } from './fake-words.js';
 import { isKnownKind, KIND_OF, type Message, parseMessage, SECRET } from './fake-message.js';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 
-export interface FakePurchaseInput {
-  externalSubscriptionId?: string;
-  externalOfferId?: string;
-  externalPlanId?: string;
-  quantity?: number | null;
-  state?: MarketplaceState;
-  name?: string | null;
-  beneficiary?: Party | null;
-  isTest?: boolean;
-  readOnly?: boolean;
-  term?: SubscriptionTruth['term'];
-}
-
-/** `lost`: done, but the answer never arrives. The others happen before anything is done. */
-export type FakeFault = 'lost' | 'busy' | 'refused' | 'unauthorised' | 'unknown';
-export type FakeOperation =
-  | 'startPublisherChange'
-  | 'normalise'
-  | 'readTruth'
-  | 'resolveLanding'
-  | 'acknowledge'
-  | 'answerChange'
-  | 'submitUsage'
-  | 'readBack'
-  | 'listAll';
-
-export interface FakeBilled {
-  externalSubscriptionId: string;
-  externalPlanId: string;
-  dimension: string;
-  hour: string;
-  quantity: string;
-  receipt: string;
-  acceptedAt: Date;
-}
-export interface FakeChange extends RequestedChange {
-  status: 'pending' | 'succeeded' | 'failed';
-}
-
-const TRAITS: UsageTraits = {
-  hourKey: 'one_per_hour',
-  zeroWanted: false,
-  maxQuantity: null,
-  maxDecimals: 6,
-  batchSize: 25,
-  holdLimitMinutes: 360,
-  finalHoldMinutes: 30,
-  safeResend: true,
-};
 /** A marketplace in memory: the adapter, and the controls of the other side of the counter. For tests of other libs. */
 export class FakeMarketplace implements MarketplaceAdapter {
   readonly marketplace: Marketplace;
@@ -282,6 +233,13 @@ export class FakeMarketplace implements MarketplaceAdapter {
         },
       ];
     });
+  }
+
+  /** Private offers of a purchase, as a test sets them. */
+  readonly privateOffers = new Map<string, string[]>();
+
+  async readPrivateOffers(id: string): Promise<string[]> {
+    return this.around('readTruth', id, () => this.privateOffers.get(id) ?? []);
   }
 
   async readTruth(id: string): Promise<SubscriptionTruth | null> {
