@@ -1,55 +1,14 @@
-import { randomBytes, randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readSegments, subscriptionIdOf } from '#entitlements';
 import { applyChangedRights } from '../src/processes/complete-fulfillment.js';
 import { requestPlacement } from '../src/processes/provision-purchase.js';
 import { applyEvent } from '../src/processes/normalise-inbound.js';
-import { arnOf, AwsFlows, PRODUCT } from './support/aws-flows.js';
+import { arnOf, AwsFlows } from './support/aws-flows.js';
+import { Story } from './support/aws-story.js';
 
 const at = (time: string): Date => new Date(`2026-03-10T${time.length === 5 ? `${time}:00` : time}Z`);
 const START = at('10:00');
-
-/** One buyer's agreement and its renewal, with the events that AWS sends of both (contract aws §4.1). */
-class Story {
-  readonly accountId = String(100_000_000_000 + Math.floor(Math.random() * 800_000_000_000));
-  readonly [1] = { agreement: `agmt-${randomUUID()}`, licence: `l-${randomBytes(16).toString('hex')}` };
-  readonly [2] = { agreement: `agmt-${randomUUID()}`, licence: `l-${randomBytes(16).toString('hex')}` };
-
-  private event(type: string, time: Date, detail: object): object {
-    const parties = { acceptor: { accountId: this.accountId }, proposer: { accountId: '999900001111' }, offer: { id: 'offer-x' } };
-    return {
-      version: '0',
-      id: randomUUID(),
-      'detail-type': type,
-      source: 'aws.agreement-marketplace',
-      time,
-      detail: { ...detail, ...parties },
-    };
-  }
-  created(n: 1 | 2, startTime: Date, time = startTime): object {
-    const previous = n === 2 ? { intent: 'RENEW', previousAgreementId: this[1].agreement } : { intent: 'NEW' };
-    return this.event('Purchase Agreement Created - Proposer', time, {
-      agreement: { id: this[n].agreement, status: 'ACTIVE', startTime, ...previous },
-    });
-  }
-  private licence(n: 1 | 2, type: string, time: Date): object {
-    return this.event(`License ${type} - Manufacturer`, time, {
-      agreement: { id: this[n].agreement },
-      product: { code: PRODUCT, id: 'prod-x' },
-      license: { arn: `aws:license-manager:us-east-1:294400000000:${this[n].licence}` },
-    });
-  }
-  licensed(n: 1 | 2, time: Date): object {
-    return this.licence(n, 'Updated', time);
-  }
-  deprovisioned(n: 1 | 2, time: Date): object {
-    return this.licence(n, 'Deprovisioned', time);
-  }
-  ended(n: 1 | 2, status: string, time: Date): object {
-    return this.event('Purchase Agreement Ended - Proposer', time, { agreement: { id: this[n].agreement, status } });
-  }
-}
 
 describe('an AWS renewal', () => {
   let f: AwsFlows;
@@ -64,6 +23,12 @@ describe('an AWS renewal', () => {
     f.ops((tx) => readSegments(tx, { subscriptionIds: [subscriptionIdOf('aws', licence)], from: new Date(0), to: new Date('2100-01-01') }));
   const audited = async (action: string): Promise<number> =>
     (await f.rows('select 1 from audit_events where action = $1', [action])).length;
+
+  /** What people are told of renewals that did not take over. */
+  const found = async (): Promise<Record<string, unknown>[]> =>
+    (await f.rows<{ evidence: Record<string, unknown> }>(`select evidence from findings where kind = 'succession' order by raised_at`)).map(
+      (one) => one.evidence,
+    );
 
   /** Bought at 10:00, registered and serving at once. */
   async function serving(s: Story): Promise<string> {
@@ -112,6 +77,7 @@ describe('an AWS renewal', () => {
     await f.event(s.deprovisioned(1, at('12:22:30')));
     await f.until(at('12:25'));
     await expectTakenOver(s, placementId);
+    expect(await found()).toEqual([]);
     expect((await placementOf(s[2].licence))!.endpoint).toBe(endpoint);
     expect(await keys(placementId)).toEqual(before);
 
@@ -208,7 +174,7 @@ describe('an AWS renewal', () => {
     await expectWhole(s);
   });
 
-  it('that never comes: access ends after an hour, with a note, and the old licence is settled [AW-18]', async () => {
+  it('that never comes: access ends after an hour, with a note, and the old licence is settled [AW-18, AW-47]', async () => {
     const s = new Story();
     const placementId = await serving(s);
     await f.report(placementId, at('10:05'), at('12:20'), START);
@@ -220,6 +186,7 @@ describe('an AWS renewal', () => {
     await f.until(at('13:45'));
     expect((await placementOf(s[1].licence))!.phase).toBe('ended');
     expect(await audited('subscription.successor_missing')).toBe(1);
+    expect(await found()).toMatchObject([{ what: 'missing', externalSubscriptionId: s[1].licence }]);
     await f.until(at('15:00'));
     expect((await f.get(s[1].licence)).state).toBe('cancelled');
     await expectWhole(s);
@@ -236,9 +203,44 @@ describe('an AWS renewal', () => {
     await f.until(at('12:40'));
     expect((await placementOf(s[1].licence))!.phase).toBe('ended');
     expect(await audited('subscription.successor_missing')).toBe(0);
+    expect(await found()).toEqual([]);
   });
 
-  it('in the name of another buyer gets nothing, and a person is told [AW-19]', async () => {
+  it.each(['the renewal is told last', 'the predecessor is told last'])(
+    'that was registered before its predecessor was known stays apart, and a person is told once: %s [AW-47]',
+    async (which) => {
+      const s = new Story();
+      if (which === 'the renewal is told last') await serving(s);
+      else {
+        // Only landed: nobody has told of its agreement, so nobody knows it by that name.
+        await f.register(s[1].licence, s.accountId);
+        await f.until(at('10:01'));
+      }
+      await f.event(s.licensed(2, at('10:30')));
+      await f.register(s[2].licence, s.accountId);
+      await f.until(at('10:31'));
+      const own = (await f.get(s[2].licence)).tenantId;
+      expect(own).not.toBeNull();
+      expect(await found()).toEqual([]);
+      await f.event(s.created(2, at('10:30')));
+      await f.until(at('10:33'));
+      if (which === 'the predecessor is told last') {
+        expect(await found()).toEqual([]);
+        await f.event(s.licensed(1, START));
+        await f.until(at('10:34'));
+      }
+      for (let again = 0; again < 2; again++) await f.event(s.licensed(2, at('10:30')));
+      await f.until(at('10:40'));
+      expect(await found()).toMatchObject([{ what: 'apart', externalSubscriptionId: s[2].licence }]);
+      expect(await f.get(s[2].licence)).toMatchObject({ state: 'active', tenantId: own });
+      const old = await f.get(s[1].licence);
+      expect(old).toMatchObject({ state: 'active', supersededBy: null });
+      expect(old.tenantId).not.toBe(own);
+      expect(await f.rows(`select handler from tasks where state = 'parked'`)).toEqual([]);
+    },
+  );
+
+  it('in the name of another buyer gets nothing, and a person is told [AW-19, AW-47]', async () => {
     const s = new Story();
     await serving(s);
     const thief = Object.assign(new Story(), { 1: s[1] });
@@ -248,6 +250,7 @@ describe('an AWS renewal', () => {
     expect(await f.get(thief[2].licence)).toMatchObject({ state: 'pending_fulfillment', tenantId: null });
     expect(await f.get(s[1].licence)).toMatchObject({ state: 'active', supersededBy: null });
     expect(await audited('subscription.take_over_refused')).toBeGreaterThan(0);
+    expect(await found()).toMatchObject([{ what: 'refused', externalSubscriptionId: thief[2].licence }]);
   });
 });
 

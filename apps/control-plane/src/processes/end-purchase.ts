@@ -60,13 +60,37 @@ const lookAgain = (p: ProcessContext, tx: Tx, subscriptionId: string, runAt: Dat
 
 const waitingLane = (subscriptionId: string): string => `successor:${subscriptionId}`;
 
-const noteMissing = (p: ProcessContext, tx: Tx, s: SubscriptionRecord): Promise<void> =>
-  p.audit.record(tx, {
+/** A buyer may have renewed and stand at a closed door: that is for a person, at once. */
+async function noteMissing(p: ProcessContext, tx: Tx, s: SubscriptionRecord): Promise<void> {
+  const detail = { endedAt: s.endedAt?.toISOString() ?? null, waitedMs: p.successorHoldMs };
+  await p.audit.record(tx, {
     tenantId: s.tenantId,
     actor: 'control plane',
     action: 'subscription.successor_missing',
     subject: `subscription:${s.subscriptionId}`,
-    detail: { endedAt: s.endedAt?.toISOString() ?? null, waitedMs: p.successorHoldMs },
+    detail,
+  });
+  const why = 'it ended without a word that this was final, and no successor came';
+  await raiseSuccession(p, tx, s, 'missing', { ...detail, why });
+}
+
+/**
+ * A renewal or replacement did not take its predecessor's place. `missing`: it never came; `refused`: it names a predecessor whose
+ * place it may not have; `apart`: it was registered before the link was known, and two tenants of one buyer stand side by side.
+ */
+export const raiseSuccession = (
+  p: ProcessContext,
+  tx: Tx,
+  { subscriptionId, tenantId, marketplace, externalSubscriptionId }: SubscriptionRecord,
+  what: 'missing' | 'refused' | 'apart',
+  evidence: Record<string, unknown>,
+): Promise<boolean> =>
+  p.metering.raiseFinding(tx, {
+    kind: 'succession',
+    dedupeKey: `succession:${what}:${subscriptionId}`,
+    tenantId,
+    subscriptionId,
+    evidence: { what, marketplace, externalSubscriptionId, ...evidence },
   });
 
 /** In the transaction of the end: what the placement reports from then on is the successor's, if one comes. */

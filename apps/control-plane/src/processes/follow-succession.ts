@@ -4,6 +4,7 @@ import { isOver, subscriptionLane, type SubscriptionRecord, type TakeOver } from
 import { applyEvent, oneMergerAtATime, rereadTruth } from './normalise-inbound.js';
 import { followLimits } from './complete-fulfillment.js';
 import type { ProcessContext } from './context.js';
+import { raiseSuccession } from './end-purchase.js';
 
 const ENDS = ['ending', 'ended', 'purging', 'purged'];
 
@@ -119,6 +120,12 @@ async function moveAlong(
 async function noteRefusal(p: ProcessContext, tx: Tx, subscriptionId: string, named: SubscriptionRecord, why: string): Promise<void> {
   const successor = await p.subscriptions.get(tx, subscriptionId);
   if (named.supersededBy === subscriptionId || isOver(successor.state)) return;
+  const isApart = successor.tenantId !== null && named.tenantId !== null && successor.buyerAccountId === named.buyerAccountId;
+  if (successor.tenantId !== null && !isApart) return;
+  await raiseSuccession(p, tx, successor, isApart ? 'apart' : 'refused', {
+    why,
+    predecessor: { subscriptionId: named.subscriptionId, externalSubscriptionId: named.externalSubscriptionId, tenantId: named.tenantId },
+  });
   await p.audit.record(tx, {
     tenantId: successor.tenantId,
     actor: 'control plane',

@@ -23,13 +23,16 @@ export async function announceSuccession(
   tasks: Tasks,
   record: SubscriptionRecord,
   linked: SubscriptionTruth['aliases'],
+  /** It names its predecessor for the first time. */
+  isNewlyNamed: boolean,
 ): Promise<void> {
   const { marketplace, supersedes } = record.truth;
   const due = new Set<string>();
   const meetings = [...linked, ...(supersedes ? [supersedes] : [])].sort((a, b) => (a.externalId < b.externalId ? -1 : 1));
   for (const id of meetings) await meetAt(tx, { marketplace, ...id });
-  for (const id of linked) for (const waiting of await waitingFor(tx, { marketplace, ...id })) due.add(waiting);
-  if (supersedes && !record.tenantId && !isOver(record.state)) due.add(record.subscriptionId);
+  for (const id of linked) for (const waiting of await waitingFor(tx, { marketplace, ...id }, record.tenantId)) due.add(waiting);
+  // With a tenant of its own it is too late to take over; that too must be seen (ADR 0013).
+  if (supersedes && (!record.tenantId || isNewlyNamed) && !isOver(record.state)) due.add(record.subscriptionId);
   // It was replaced itself before anybody knew whom it had replaced: what it never had is its successor's to fetch.
   if (supersedes && !record.tenantId && record.supersededBy) due.add(await successorOf(tx, record.subscriptionId));
   for (const subscriptionId of due)

@@ -78,7 +78,8 @@ export class Subscriptions {
     if (record.truthVersion && truth.version && truth.version < record.truthVersion) {
       return { result: 'unchanged', subscriptionId: id, why: 'a newer view is applied already' };
     }
-    const expected = record.truth.successorExpected === true;
+    const { successorExpected, supersedes: named } = record.truth;
+    const expected = successorExpected === true;
     const linked = await linkAliases(tx, record, truth);
     refreshRecord(record, truth);
     const unmapped = await this.advance(tx, record, event, truth, plan, changes);
@@ -87,7 +88,7 @@ export class Subscriptions {
     // It was over and access waited for a successor: now it is known that none comes.
     if (expected && !truth.successorExpected && record.state === 'closing' && !record.supersededBy)
       await this.tasks.publish(tx, this.event('subscription.ended', record));
-    await announceSuccession(tx, this.tasks, record, linked);
+    await announceSuccession(tx, this.tasks, record, linked, named?.externalId !== truth.supersedes?.externalId);
     if (unmapped) {
       // Rights stay as they were; a person maps the plan. Guessing a default would bill or serve wrongly.
       const besides = changes.length > 0 ? `; applied: ${changes.join(', ')}` : '';

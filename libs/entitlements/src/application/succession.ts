@@ -26,12 +26,16 @@ type Id = { marketplace: Marketplace; kind: string; externalId: string };
 export const meetAt = (tx: Tx, id: Id): Promise<unknown> =>
   tx.query('select pg_advisory_xact_lock(hashtextextended($1, 7205316))', [`${id.marketplace}/${id.kind}/${id.externalId}`]);
 
-/** Purchases that wait for the one of this id in order to take its place. */
-export async function waitingFor(tx: Tx, id: Id): Promise<string[]> {
+/**
+ * Purchases that name the one of this id as their predecessor: those that wait for it in order to take its place, and those that
+ * were registered for themselves meanwhile, of which a person is told.
+ */
+export async function waitingFor(tx: Tx, id: Id, tenantId: string | null): Promise<string[]> {
   const rows = await tx.query<{ subscription_id: string }>(
     `select subscription_id from subscriptions where marketplace = $1 and truth #>> '{supersedes,kind}' = $2 and truth #>> '{supersedes,externalId}' = $3
-        and tenant_id is null and state in ('scheduled', 'pending_fulfillment') order by subscription_id`,
-    [id.marketplace, id.kind, id.externalId],
+        and ((tenant_id is null and state in ('scheduled', 'pending_fulfillment'))
+          or (tenant_id <> $4::uuid and state in ('pending_fulfillment', 'active', 'suspended'))) order by subscription_id`,
+    [id.marketplace, id.kind, id.externalId, tenantId],
   );
   return rows.map((r) => r.subscription_id);
 }

@@ -28,6 +28,7 @@ export const FINDING_KINDS = [
   'price_unknown',
   'lane_parked',
   'secret_expiring',
+  'succession',
 ] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
 
