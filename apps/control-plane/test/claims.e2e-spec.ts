@@ -56,6 +56,12 @@ describe('who may claim a purchase, where approval is asked', () => {
   it('tells a visitor who is declined why, and lists him no more', async () => {
     const { sessionId } = await house.buy('Declined');
     await post(sessionId, 'claim', ADA);
+    // What an alert looks at.
+    await house.shop('POST', '/clock/advance', { seconds: 180, stepSeconds: 60 });
+    await until(
+      () => house.call('GET', `${house.controlPlane.url}/metrics`),
+      (a) => /^berth_claims_pending 1$/m.test(a.text) && /^berth_claims_oldest_seconds [1-9]/m.test(a.text),
+    );
     const [claim] = await claimsOf();
     await house.api('POST', `/claims/${String(claim!['id'])}/reject`, { reason: 'Ask your purchasing department' });
     expect((await house.session(sessionId)).json).toMatchObject({

@@ -160,6 +160,19 @@ describe('a claim to a purchase', () => {
     expect(errors.map((e) => e.field).sort()).toEqual(['email', 'message', 'name']);
   });
 
+  it('is counted while it waits and its page is open', async () => {
+    const before = (await rig.db.ops((tx) => claims.waiting(tx))).pending;
+    await ask(await visit());
+    rig.clock.advance(DAY);
+    await ask(await visit());
+    const both = await rig.db.ops((tx) => claims.waiting(tx));
+    expect(both.pending - before).toBe(2);
+    rig.clock.advance(6 * DAY);
+    expect((await rig.db.ops((tx) => claims.waiting(tx))).oldestAt).toEqual(new Date(rig.clock.now().getTime() - 6 * DAY));
+    await decide((await pending()).items[1]!.claimId, NO);
+    expect(await rig.db.ops((tx) => claims.waiting(tx))).toMatchObject({ pending: 0, oldestAt: null });
+  });
+
   it('keeps its page open for seven days, and cannot be approved after', async () => {
     const [late, intime] = [await visit(), await visit()];
     await ask(late);

@@ -1,5 +1,5 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { TASKS, type BerthConfig, type PayloadRef, type TaskContext, type TaskRunner, type Tasks } from '#platform';
+import { METRICS, TASKS, type BerthConfig, type Metrics, type PayloadRef, type TaskContext, type TaskRunner, type Tasks } from '#platform';
 import { ProvisioningEngine, registerProvisioningHandlers } from '#provisioning/engine';
 import { credentialsRefused, Metering, registerMeteringHandlers } from '#metering';
 import type { MarketplaceRefusal } from '#marketplaces/core';
@@ -19,6 +19,7 @@ import { signUpBuyer } from '../processes/sign-up-buyer.js';
 import { readPrivateOffers, wantPrivateOffers } from '../processes/read-private-offers.js';
 import { tellBuyer } from '../processes/tell-buyer.js';
 import { startPurchase } from '../processes/start-purchase.js';
+import { ClaimsClock } from './claims-clock.js';
 import { ActivationClock } from './activation-clock.js';
 import { DriftClock } from './drift-clock.js';
 import { isAboutUs, whenToRunAgain } from './patience.js';
@@ -115,4 +116,6 @@ export function registerWorkers(
   runner.addClock(() => secrets.tick());
   const activations = new ActivationClock(context);
   runner.addClock(() => activations.tick());
+  const claims = new ClaimsClock(context, app.get<Metrics>(METRICS));
+  runner.addClock(() => claims.tick());
 }

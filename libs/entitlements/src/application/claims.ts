@@ -144,6 +144,16 @@ export class Claims {
     return { items: items.map((row) => this.view(row)), nextCursor: rows.length > q.limit ? items.at(-1)!.claim_id : null };
   }
 
+  /** How many wait for an operator on visits that an approval would still reach, and since when the oldest. */
+  async waiting(tx: Tx): Promise<{ pending: number; oldestAt: Date | null }> {
+    const [row] = await tx.query<{ pending: number; oldest_at: Date | null }>(
+      `select count(*)::int as pending, min(c.created_at) as oldest_at
+         from claims c join landing_sessions l using (session_hash) where c.state = 'pending' and l.expires_at > $1`,
+      [this.clock.now()],
+    );
+    return { pending: row?.pending ?? 0, oldestAt: row?.oldest_at ?? null };
+  }
+
   private async keepOpen(tx: Tx, sessionHash: string, ms: number): Promise<void> {
     await tx.query('update landing_sessions set expires_at = greatest(expires_at, $2) where session_hash = $1', [
       sessionHash,
