@@ -957,7 +957,7 @@ export interface components {
                 id: string;
                 secret: string;
             }[] | null;
-            /** @description No later visit shows the keys. */
+            /** @description No later visit shows the keys unless it has access of its own. */
             keysShownOnce: boolean;
         };
         LandingSession: {

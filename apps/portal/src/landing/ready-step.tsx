@@ -40,8 +40,8 @@ export function ReadyStep({ queryClient, session, takesFocus }: ReadyStepProps) 
           {once && (
             <Alert color="yellow" variant="light" title="Copy your keys now">
               <Text size="sm">
-                Only this visit shows them: when you open the page from the marketplace again, they stay hidden. Keep them in a safe place,
-                because whoever has a key can read and change your data.
+                Another visit shows them only to the person the purchase was made for, or after the seller has let it in. Keep them in a
+                safe place, because whoever has a key can read and change your data.
               </Text>
             </Alert>
           )}

@@ -54,7 +54,7 @@ const landingEndpoint = apiSchema(
       .array(z.object({ id: z.string(), secret: z.string() }))
       .nullable()
       .describe('Shown to the visit that gave the details, and to one whose claim was approved; null to others.'),
-    keysShownOnce: z.boolean().describe('No later visit shows the keys.'),
+    keysShownOnce: z.boolean().describe('No later visit shows the keys unless it has access of its own.'),
   }),
 );
 
