@@ -8,7 +8,12 @@ export async function sellerEnvironment(sandboxUrl, { signIn = false } = {}) {
   const publisher = azure?.publishers?.find((one) => one.id === offer?.publisherId);
   const app = publisher?.apps?.find((one) => one.clientId === offer?.clientId);
   if (app)
-    Object.assign(env, { AZURE_TENANT_ID: publisher.tenantId, AZURE_CLIENT_ID: app.clientId, AZURE_CLIENT_SECRET: app.clientSecret });
+    Object.assign(env, {
+      AZURE_TENANT_ID: publisher.tenantId,
+      AZURE_CLIENT_ID: app.clientId,
+      AZURE_CLIENT_SECRET: app.clientSecret,
+      AZURE_MANAGED_APP_SIG: azure.managedApps.sig,
+    });
   if (app && signIn && azure.signIn)
     Object.assign(env, { AZURE_SIGN_IN_CLIENT_ID: azure.signIn.clientId, AZURE_SIGN_IN_CLIENT_SECRET: azure.signIn.clientSecret });
   // The SDK's own switch for its warning about Node 20.
@@ -40,7 +45,12 @@ export async function connectSandbox(sandboxUrl, controlPlaneUrl) {
     method: 'PUT',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({
-      azure: { landingUrl: `${controlPlaneUrl}/landing/azure`, webhookUrl: `${controlPlaneUrl}/webhooks/azure`, ...signIn },
+      azure: {
+        landingUrl: `${controlPlaneUrl}/landing/azure`,
+        webhookUrl: `${controlPlaneUrl}/webhooks/azure`,
+        managedApps: { endpoint: `${controlPlaneUrl}/webhooks/azure/managed` },
+        ...signIn,
+      },
       gcp: { signUpUrl: `${controlPlaneUrl}/landing/gcp` },
       aws: { registrationUrl: `${controlPlaneUrl}/landing/aws`, webhookUrl: `${controlPlaneUrl}/webhooks/aws/eventbridge` },
     }),

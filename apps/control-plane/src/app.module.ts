@@ -99,6 +99,7 @@ function providers(o: AppOptions): Provider[] {
             ...hostsOf([
               config.azure?.apiUrl,
               config.azure?.authorityUrl,
+              config.azure?.armUrl,
               config.gcp?.procurementUrl,
               config.gcp?.serviceControlUrl,
               config.gcp?.serviceManagementUrl,

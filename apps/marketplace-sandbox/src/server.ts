@@ -4,6 +4,7 @@ import { awsChannelRoutes } from './aws/channels/control.routes.js';
 import { awsControlRoutes } from './aws/control.routes.js';
 import { AwsMarketplace } from './aws/index.js';
 import { azureControlRoutes } from './azure/control.routes.js';
+import { managedControlRoutes } from './azure/managed-apps.routes.js';
 import { AzureMarketplace } from './azure/index.js';
 import type { SandboxConfig } from './config.js';
 import { gcpControlRoutes } from './gcp/control.routes.js';
@@ -100,6 +101,7 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
   await app.register(
     (scope, _options, done) => {
       azureControlRoutes(scope, azure.desk);
+      managedControlRoutes(scope, azure.managedApps);
       done();
     },
     { prefix: '/sandbox/azure' },

@@ -75,7 +75,17 @@ describe('the address that buyers get', () => {
 });
 
 describe('the end of the client secret', () => {
-  const azure = { apiUrl: '', authorityUrl: '', tenantId: '', clientId: '', clientSecret: '', reinstate: 'notice' as const, signIn: null };
+  const azure = {
+    apiUrl: '',
+    authorityUrl: '',
+    tenantId: '',
+    clientId: '',
+    clientSecret: '',
+    reinstate: 'notice' as const,
+    signIn: null,
+    armUrl: '',
+    managedAppSignature: null,
+  };
   const now = new Date('2026-05-01T12:00:00Z');
   it.each([
     ['2026-04-30', 'fail'],

@@ -29,6 +29,7 @@ export async function examine(
       ...probes.map((probe) => probe.url),
       config.azure?.apiUrl,
       config.azure?.authorityUrl,
+      config.azure?.armUrl,
       config.gcp?.procurementUrl,
       config.gcp?.serviceControlUrl,
       config.gcp?.serviceManagementUrl,

@@ -9,7 +9,8 @@ import { MARKETPLACE_APP_ID } from './types.js';
 type TenantParams = { Params: { tenant: string } };
 
 const GRAPH = 'https://graph.microsoft.com';
-const RESOURCES = new Set([MARKETPLACE_APP_ID, GRAPH]);
+const ARM = 'https://management.azure.com';
+const RESOURCES = new Set([MARKETPLACE_APP_ID, GRAPH, ARM]);
 
 /** Stands for https://login.microsoftonline.com (contract azure §1). Registered under /azure/login. */
 export function entraRoutes(scope: FastifyInstance, keys: EntraKeys, settings: () => AzureSettings, signIn: SignIn): void {

@@ -15,6 +15,8 @@ import { entraRoutes } from './entra.routes.js';
 import { AzureError, failureBody } from './errors.js';
 import { fulfillmentRoutes } from './fulfillment.routes.js';
 import { Lifecycle } from './lifecycle.js';
+import { ManagedApps } from './managed-apps.js';
+import { armRoutes } from './managed-apps.routes.js';
 import { meteringRoutes } from './metering.routes.js';
 import { Operations } from './operations.js';
 import { operationRoutes } from './operations.routes.js';
@@ -38,6 +40,7 @@ export interface AzureParts {
 /** Microsoft's side: Entra, fulfillment, metering, the webhook sender and the timers. */
 export class AzureMarketplace {
   readonly desk: AzureDesk;
+  readonly managedApps: ManagedApps;
 
   private constructor(
     private readonly parts: AzureParts,
@@ -49,6 +52,7 @@ export class AzureMarketplace {
     tokens: WebhookTokens,
   ) {
     this.desk = new AzureDesk(context, lifecycle, tokens);
+    this.managedApps = new ManagedApps(context, parts.kick);
   }
 
   static async open(parts: AzureParts): Promise<AzureMarketplace> {
@@ -81,13 +85,15 @@ export class AzureMarketplace {
   /** Everything that time has made due; waits for its deliveries. */
   async runDue(): Promise<boolean> {
     const moved = this.runTimers();
-    return (await this.deliveries.runDue()) || moved;
+    const [sent, told] = await Promise.all([this.deliveries.runDue(), this.managedApps.runDue()]);
+    return sent || told || moved;
   }
 
   /** The same without waiting. */
   tick(): void {
     this.runTimers();
     this.deliveries.start();
+    this.managedApps.start();
   }
 
   private runTimers(): boolean {
@@ -117,6 +123,19 @@ export class AzureMarketplace {
         done();
       },
       { prefix: '/azure/login' },
+    );
+    void app.register(
+      (scope, _options, done) => {
+        recordCalls(scope, {
+          marketplace: 'azure',
+          calls,
+          faults,
+          failureBody: (status) => ({ error: { code: 'ServerError', message: `HTTP ${status}` } }),
+        });
+        armRoutes(scope, this.managedApps, this.keys, this.parts.settings);
+        done();
+      },
+      { prefix: '/azure/arm' },
     );
     void app.register(
       (scope, _options, done) => {

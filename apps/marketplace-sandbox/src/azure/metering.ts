@@ -4,7 +4,7 @@ import { ExactNumber } from '../shared/exact-json.js';
 import { type AzureCaller, isAppOf } from './auth.js';
 import type { AzureContext } from './context.js';
 import { offerOf, planOf } from './settings.js';
-import type { AcceptedUsage, AzureSubscription } from './types.js';
+import type { AcceptedUsage, UsageResource } from './types.js';
 
 export type RefusalCode =
   'BadArgument' | 'ResourceNotFound' | 'ResourceNotAuthorized' | 'ResourceNotActive' | 'InvalidDimension' | 'InvalidQuantity' | 'Expired';
@@ -30,7 +30,7 @@ export function takeUsage(context: AzureContext, caller: AzureCaller, item: Usag
   const settings = context.settings();
   const now = clock.nowMs();
 
-  const subscription = state.subscriptions.get(resourceId);
+  const subscription = state.resource(resourceId);
   if (!subscription) return refused('ResourceNotFound', 'ResourceId', `The resource ${resourceId} was not found.`);
   if (!isAppOf(caller, offerOf(settings, subscription.offerId), settings)) {
     return refused('ResourceNotAuthorized', 'ResourceId', 'Client is not authorized for this usage resource.');
@@ -104,13 +104,13 @@ function readShape(item: UsageItem): Shape | { code: RefusalCode; target: string
 }
 
 /** After a cancellation, usage from before it is still taken, inside the 24 h that hold for all usage. */
-function isActiveFor(subscription: AzureSubscription, startMs: number): boolean {
+function isActiveFor(subscription: UsageResource, startMs: number): boolean {
   if (subscription.status === 'Subscribed') return true;
   if (subscription.status !== 'Unsubscribed' || !subscription.activatedAt || !subscription.unsubscribedAt) return false;
   return startMs < Date.parse(subscription.unsubscribedAt);
 }
 
-function planInForce(subscription: AzureSubscription, planId: string, hourMs: number, oldPlanCounts: boolean): boolean {
+function planInForce(subscription: UsageResource, planId: string, hourMs: number, oldPlanCounts: boolean): boolean {
   if (planId === subscription.planId) return true;
   if (!oldPlanCounts) return false;
   return subscription.planHistory.some((entry, index) => {

@@ -19,7 +19,7 @@ export function readBack(context: AzureContext, caller: AzureCaller, query: Reco
   const groups = new Map<string, { row: Record<string, unknown>; status: string; quantities: string[] }>();
   for (const usage of context.state.usage.values()) {
     const offer = offerOf(settings, usage.offerId);
-    const subscription = context.state.subscriptions.get(usage.resourceId);
+    const subscription = context.state.resource(usage.resourceId);
     if (!offer || !subscription || !isAppOf(caller, offer, settings)) continue;
     const day = usage.hour.slice(0, 10);
     const status = Date.parse(usage.acceptedAt) <= processedBefore ? 'Accepted' : 'Submitted';

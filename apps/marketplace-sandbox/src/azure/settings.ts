@@ -87,6 +87,8 @@ export const azureSettingsSchema = z
     offers: z.array(offerSchema).min(1),
     /** The app with which people sign in on landing pages: multi-tenant, beside the publisher's own (contract azure §2). */
     signIn: z.object({ clientId: guid, clientSecret: z.string().min(1), redirectUris: z.array(localUrl).default([]) }).optional(),
+    /** Where notifications of managed applications go, and the secret the publisher gave with it (contract azure §7). */
+    managedApps: z.object({ endpoint: localUrl.optional(), sig: z.string().min(1).default('sandbox-managed-app-sig') }).prefault({}),
     buyers: z.array(z.object({ name: z.string(), beneficiary: person, purchaser: person.optional() })).default([]),
   })
   .superRefine((settings, context) => {

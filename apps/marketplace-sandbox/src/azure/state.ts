@@ -1,6 +1,15 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { Store, Table } from '../shared/store.js';
-import type { AcceptedUsage, AzureDelivery, AzureOperation, AzureSubscription, LandingToken } from './types.js';
+import type {
+  AcceptedUsage,
+  AzureDelivery,
+  AzureOperation,
+  AzureSubscription,
+  LandingToken,
+  ManagedApp,
+  ManagedNotification,
+  UsageResource,
+} from './types.js';
 
 /** Everything Microsoft would remember. */
 export class AzureState {
@@ -9,6 +18,9 @@ export class AzureState {
   readonly deliveries: Table<AzureDelivery>;
   /** Keyed by resource, dimension and hour: the marketplace's dedupe key (contract azure §6). */
   readonly usage: Table<AcceptedUsage>;
+  /** By resource usage id. */
+  readonly managedApps: Table<ManagedApp>;
+  readonly managedNotifications: Table<ManagedNotification>;
   private readonly tokens: Table<LandingToken>;
   private readonly counters: Table<number>;
 
@@ -17,6 +29,8 @@ export class AzureState {
     this.operations = store.table('azure.operations');
     this.deliveries = store.table('azure.deliveries');
     this.usage = store.table('azure.usage');
+    this.managedApps = store.table('azure.managedApps');
+    this.managedNotifications = store.table('azure.managedNotifications');
     this.tokens = store.table('azure.tokens');
     this.counters = store.table('azure.counters');
   }
@@ -38,6 +52,21 @@ export class AzureState {
       .values()
       .filter((delivery) => delivery.subscriptionId === subscriptionId)
       .sort((a, b) => a.sequence - b.sequence);
+  }
+
+  /** What takes usage under this id: a subscription, or a managed application by its usage id (contract azure §6). */
+  resource(id: string): UsageResource | undefined {
+    const app = this.managedApps.get(id);
+    if (!app) return this.subscriptions.get(id);
+    return {
+      offerId: app.offerId,
+      planId: app.planId,
+      azureSubscriptionId: app.applicationId.split('/')[2]!,
+      status: app.deletedAt ? 'Unsubscribed' : app.activatedAt ? 'Subscribed' : 'PendingFulfillmentStart',
+      activatedAt: app.activatedAt,
+      unsubscribedAt: app.deletedAt,
+      planHistory: app.planHistory,
+    };
   }
 
   /** Always holds both `+` and `/`, so that a landing page that decodes twice or not at all is caught. */

@@ -109,3 +109,34 @@ export interface AcceptedUsage {
   quantity: string;
   acceptedAt: string;
 }
+
+/** A managed application in a customer's own subscription (contract azure §7). */
+export interface ManagedApp {
+  applicationId: string;
+  resourceUsageId: string;
+  offerId: string;
+  planId: string;
+  provisioningState: string;
+  createdAt: string;
+  /** When its deployment succeeded first. */
+  activatedAt: string | null;
+  deletedAt: string | null;
+  planHistory: { planId: string; from: string }[];
+}
+
+export interface ManagedNotification {
+  id: string;
+  applicationId: string;
+  sequence: number;
+  body: string;
+  state: 'pending' | 'delivered' | 'dropped' | 'failed';
+  attempts: DeliveryAttempt[];
+  createdAt: string;
+  nextAttemptAt: string;
+}
+
+/** What usage is taken for. */
+export type UsageResource = Pick<
+  AzureSubscription,
+  'offerId' | 'planId' | 'azureSubscriptionId' | 'status' | 'activatedAt' | 'unsubscribedAt' | 'planHistory'
+>;

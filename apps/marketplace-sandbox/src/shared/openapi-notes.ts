@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { legacyPurchaseBody, queueMessageBody, snsBody, subscribeBody } from '../aws/channels/control.routes.js';
 import { adjustBody as awsAdjust, eventBody, purchaseBody as awsPurchase } from '../aws/control.routes.js';
+import { managedAppBody, managedNotificationBody } from '../azure/managed-apps.routes.js';
 import { adjustBody as azureAdjust, purchaseBody as azurePurchase, webhookBody } from '../azure/control.routes.js';
 import {
   accountBody as gcpAccountBody,
@@ -49,6 +50,21 @@ export const CONTROL_NOTES: Record<string, Note> = {
     status: 202,
   },
   'POST /sandbox/azure/billed/adjust': { summary: ADJUST, body: azureAdjust },
+  'POST /sandbox/azure/managed-applications': {
+    summary: 'Deploys a managed application: PUT Accepted, then Succeeded or Failed',
+    body: managedAppBody,
+    status: 201,
+  },
+  'GET /sandbox/azure/managed-applications': { summary: 'Every managed application with its notifications' },
+  'GET /sandbox/azure/managed-applications/{id}': { summary: 'One, by its resource usage id' },
+  'POST /sandbox/azure/managed-applications/{id}/{action}': {
+    summary: 'update {planId?}, fail, redeploy, delete, fail-delete',
+    status: 202,
+  },
+  'POST /sandbox/azure/managed-notifications': {
+    summary: 'Sends any body once to the notification endpoint, with any signature or none',
+    body: managedNotificationBody,
+  },
   'POST /sandbox/azure/webhooks': { summary: 'Sends any body once, signed or forged', body: webhookBody },
   'POST /sandbox/aws/purchases': { summary: 'An agreement; answers its registration form', body: awsPurchase, status: 201 },
   'GET /sandbox/aws/agreements': { summary: "AWS's view of every agreement" },

@@ -61,6 +61,8 @@ export class AccessTokens {
   constructor(
     private readonly settings: AzureSettings,
     http: Http,
+    /** Whom the token is for. */
+    private readonly resource: string = settings.marketplaceAppId,
   ) {
     const authority = `https://${AUTHORITY_HOST}/${settings.tenantId}`;
     this.client = new ConfidentialClientApplication({
@@ -95,7 +97,7 @@ export class AccessTokens {
     try {
       // Always anew: what MSAL keeps beside us would give a refused token back.
       result = await this.client.acquireTokenByClientCredential({
-        scopes: [`${this.settings.marketplaceAppId}/.default`],
+        scopes: [`${this.resource}/.default`],
         skipCache: true,
       });
     } catch (error) {

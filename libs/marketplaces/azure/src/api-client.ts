@@ -32,10 +32,11 @@ export interface ApiAnswer {
  */
 export class ApiClient {
   constructor(
-    private readonly settings: AzureSettings,
+    private readonly settings: Pick<AzureSettings, 'apiUrl'>,
     private readonly http: Http,
     private readonly tokens: AccessTokens,
     private readonly logger?: Logger,
+    private readonly apiVersion = API_VERSION,
   ) {}
 
   async call(call: ApiCall): Promise<ApiAnswer> {
@@ -57,7 +58,7 @@ export class ApiClient {
   }
 
   private async send(call: ApiCall, token: string): Promise<HttpResponse> {
-    const query = new URLSearchParams({ ...call.query, 'api-version': API_VERSION });
+    const query = new URLSearchParams({ ...call.query, 'api-version': this.apiVersion });
     const requestId = randomUUID();
     const started = performance.now();
     try {

@@ -5,10 +5,12 @@ import type {
   InboundVerdict,
   LandingResolution,
   MarketplaceAdapter,
+  MarketplaceRefs,
   PublisherChange,
   PublisherChangeProgress,
   ReadBackLine,
   ReadBackQuery,
+  RecallRefs,
   RequestedChange,
   StoredInbound,
   SubscriptionTruth,
@@ -23,6 +25,7 @@ import { AzureChanges } from './changes.js';
 import { doctor } from './doctor.js';
 import { verifyInbound } from './inbound.js';
 import { resolveLanding } from './landing.js';
+import { ARM, ARM_API_VERSION, MANAGED_SOURCE, ManagedApps, verifyManaged } from './managed-apps.js';
 import { AzureMetering } from './metering.js';
 import { normalise } from './normalise.js';
 import { AzurePublisherChanges } from './publisher-changes.js';
@@ -61,15 +64,23 @@ export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapter
   const changes = new AzureChanges(settings, api, reader);
   const publisher = new AzurePublisherChanges(settings, api, reader);
   const metering = new AzureMetering(settings, api);
+  const armTokens = new AccessTokens(settings, http, ARM);
+  const managed = new ManagedApps(settings, new ApiClient({ apiUrl: settings.armUrl }, http, armTokens, logger, ARM_API_VERSION), clock);
   return {
     marketplace: 'azure',
     usage: AZURE_USAGE,
-    verifyInbound: (request: InboundRequest): Promise<InboundVerdict> => verifyInbound(request, settings, keys),
-    normalise: (message: StoredInbound): Promise<FulfillmentEvent[]> => normalise(message, reader, clock),
+    // Two endpoints, two proofs: an address with a secret is the managed applications' (contract azure §7), and no token helps it.
+    verifyInbound: (request: InboundRequest): Promise<InboundVerdict> =>
+      'sig' in request.query ? Promise.resolve(verifyManaged(request, settings)) : verifyInbound(request, settings, keys),
+    normalise: (message: StoredInbound, recall: RecallRefs): Promise<FulfillmentEvent[]> =>
+      message.source === MANAGED_SOURCE ? managed.normalise(message, recall) : normalise(message, reader, clock),
     handshake: (message: StoredInbound): Handshake | null => reinstateHandshake(message, settings, api, reader),
-    readTruth: (externalSubscriptionId: string): Promise<SubscriptionTruth | null> => reader.subscription(externalSubscriptionId),
+    readTruth: (externalSubscriptionId: string, refs?: MarketplaceRefs): Promise<SubscriptionTruth | null> =>
+      ManagedApps.isOne(refs) ? managed.read(externalSubscriptionId, refs) : reader.subscription(externalSubscriptionId),
     resolveLanding: (fields: Record<string, string>): Promise<LandingResolution> => resolveLanding(fields, settings, api, clock),
-    acknowledge: (truth: SubscriptionTruth): Promise<void> => changes.acknowledge(truth),
+    // A managed application is billed from its deployment on: nobody waits for our word.
+    acknowledge: async (truth: SubscriptionTruth): Promise<void> =>
+      ManagedApps.isOne(truth.refs) ? undefined : changes.acknowledge(truth),
     answerChange: (truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean }): Promise<void> =>
       changes.answerChange(truth, change, answer.accept),
     startPublisherChange: (truth: SubscriptionTruth, change: PublisherChange): Promise<PublisherChangeProgress> =>
@@ -87,7 +98,8 @@ export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapter
     // No limits are documented for List; "no polling of it more than needed" (contract azure §3, throttling).
     listing: { minIntervalMs: 3_600_000, lagMs: 600_000 },
     listAll: (): AsyncIterable<SubscriptionTruth> => reader.list(),
+    // Empty for a managed application: the API of subscriptions does not know it.
     readPrivateOffers: (id: string, planId: string): Promise<string[]> => reader.privateOffers(id, planId),
-    doctor: (options) => doctor(settings, { tokens, api, keys, reader }, options),
+    doctor: (options) => doctor(settings, { tokens, api, keys, reader, armTokens }, options),
   };
 }

@@ -3,6 +3,7 @@ import { errorText } from '#platform';
 import type { AccessTokens } from './access-token.js';
 import { type ApiClient, failureOf } from './api-client.js';
 import { listingChecks } from './doctor-listing.js';
+import { ARM } from './managed-apps.js';
 import type { AzureReader } from './reader.js';
 import type { AzureSettings } from './settings.js';
 import type { SigningKeys } from './signing-keys.js';
@@ -27,6 +28,8 @@ interface Parts {
   api: ApiClient;
   keys: SigningKeys;
   reader: AzureReader;
+  /** For Azure Resource Manager. */
+  armTokens: AccessTokens;
 }
 
 export async function doctor(settings: AzureSettings, parts: Parts, options: DoctorOptions = {}): Promise<Check[]> {
@@ -74,10 +77,24 @@ export async function doctor(settings: AzureSettings, parts: Parts, options: Doc
     () => `Webhooks cannot be verified: check that ${settings.authorityUrl}/${settings.tenantId}/discovery/v2.0/keys can be reached.`,
   );
 
+  const managed = settings.managedAppSignature
+    ? [
+        await check(
+          'azure.managed_apps',
+          async () => {
+            await parts.armTokens.get();
+            return 'Entra gives a token for Azure Resource Manager; whether an application may be read shows only with one';
+          },
+          () => `Managed applications cannot be confirmed: check that ${settings.authorityUrl} gives this application a token for ${ARM}.`,
+        ),
+      ]
+    : [];
+
   return [
     token,
     list,
     signing,
+    ...managed,
     ...(await listingChecks(options, parts, list.result === 'pass')),
     {
       check: 'azure.secret_expiry',

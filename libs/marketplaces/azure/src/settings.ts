@@ -29,6 +29,10 @@ export const azureSettingsSchema = z.object({
    * §0.5, ADR 0014.
    */
   reinstate: z.enum(['notice', 'patch']).default('notice'),
+  /** The secret given with the notification endpoint of managed applications; none, and no such notification is taken. */
+  managedAppSignature: z.string().min(16).nullish(),
+  /** Where a managed application is looked up (contract azure §7). */
+  armUrl: base.default('https://management.azure.com'),
   /** Real milliseconds. Two reads must fit into the ten seconds of a change decision. */
   timeoutsMs: z.object({ read: ms(4_000), write: ms(20_000), usage: ms(30_000), token: ms(5_000), keys: ms(4_000) }).prefault({}),
 });

@@ -40,6 +40,9 @@ const schema = z.object({
   /** The multi-tenant app with which buyers sign in on the landing page; none, and nobody can. */
   AZURE_SIGN_IN_CLIENT_ID: z.guid().optional(),
   AZURE_SIGN_IN_CLIENT_SECRET: z.string().optional(),
+  AZURE_ARM_URL: url.default('https://management.azure.com'),
+  /** The secret given in the definition of managed applications, beside `<public>/webhooks/azure/managed`. */
+  AZURE_MANAGED_APP_SIG: z.string().min(16, 'must have at least 16 characters').optional(),
   AZURE_REINSTATE: z.enum(['notice', 'patch']).default('notice'),
   GCP_PROVIDER_ID: z.string().optional(),
   GCP_PROJECT_ID: z.string().optional(),
@@ -91,6 +94,9 @@ export interface BerthConfig {
     clientSecretExpires: string | null;
     /** Whether a reinstatement waits for our word (ADR 0014). */
     reinstate: 'notice' | 'patch';
+    armUrl: string;
+    /** Set where managed applications are sold. */
+    managedAppSignature: string | null;
     /** Where buyers can sign in on the landing page. */
     signIn: { clientId: string; clientSecret: string } | null;
   } | null;
@@ -162,6 +168,8 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
             clientSecret: e.AZURE_CLIENT_SECRET,
             clientSecretExpires: e.AZURE_CLIENT_SECRET_EXPIRES ?? null,
             reinstate: e.AZURE_REINSTATE,
+            armUrl: given['AZURE_ARM_URL'] ?? (sandbox ? `${sandbox}/azure/arm` : e.AZURE_ARM_URL),
+            managedAppSignature: e.AZURE_MANAGED_APP_SIG ?? null,
             signIn:
               e.AZURE_SIGN_IN_CLIENT_ID && e.AZURE_SIGN_IN_CLIENT_SECRET
                 ? { clientId: e.AZURE_SIGN_IN_CLIENT_ID.toLowerCase(), clientSecret: e.AZURE_SIGN_IN_CLIENT_SECRET }
@@ -218,6 +226,7 @@ const ENDPOINTS = [
   'BERTH_SANDBOX_URL',
   'AZURE_MARKETPLACE_URL',
   'AZURE_AUTHORITY_URL',
+  'AZURE_ARM_URL',
   'GCP_PROCUREMENT_URL',
   'GCP_SERVICE_CONTROL_URL',
   'GCP_SERVICE_MANAGEMENT_URL',

@@ -16,9 +16,9 @@ const MAX_BODY = 256 * 1024;
 export class WebhooksController {
   constructor(@Inject(ProcessContext) private readonly processes: ProcessContext) {}
 
-  @Post([':marketplace', ':marketplace/eventbridge', ':marketplace/pubsub', ':marketplace/sns'])
+  @Post([':marketplace', ':marketplace/eventbridge', ':marketplace/pubsub', ':marketplace/sns', ':marketplace/managed/resource'])
   @HttpCode(200)
-  @Open('the marketplace proves itself: Entra JWT, OIDC token, signature of SNS or shared secret')
+  @Open('the marketplace proves itself: Entra JWT, OIDC token, signature of SNS, shared secret, or the secret of managed applications')
   async receive(
     @Param('marketplace') marketplace: string,
     @Req() request: RawRequest,

@@ -59,7 +59,11 @@ export class AzureSandbox {
     const sandbox = new AzureSandbox(url, child, receiver);
     sandbox.receive();
     await sandbox.control('PUT', '/settings', {
-      azure: { ...azure, webhookUrl: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/azure/webhook` },
+      azure: {
+        ...azure,
+        webhookUrl: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/azure/webhook`,
+        managedApps: { endpoint: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/managed` },
+      },
     });
     return sandbox;
   }
@@ -72,6 +76,8 @@ export class AzureSandbox {
         tenantId: '7b1d2c54-3a0e-4f6b-9c11-5f0e8a4d2b90',
         clientId: 'c2a5e0f3-64b7-4d19-8e2a-1b9f7c3d5a68',
         clientSecret: 'right-secret',
+        armUrl: `${this.url}/azure/arm`,
+        managedAppSignature: 'sandbox-managed-app-sig',
         ...settings,
       },
       { http: this.http, clock: this.clock, logger },
@@ -150,7 +156,7 @@ export class AzureSandbox {
         const body = JSON.parse(text) as Record<string, unknown>;
         const headers = Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
         this.captured.push({
-          request: { headers, query: {}, body: text },
+          request: { headers, query: Object.fromEntries(new URL(request.url ?? '/', 'http://x').searchParams), body: text },
           stored: { source: 'azure.webhook', naturalKey: String(body['id']), headers: {}, body: text, receivedAt: this.clock.now() },
           body,
         });
