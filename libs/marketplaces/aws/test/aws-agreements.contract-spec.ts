@@ -88,6 +88,16 @@ describe('one purchase, asked for', () => {
     expect(await ask(found)).toMatchObject({ state: 'ended', successorExpected: false });
   });
 
+  it('that was replaced by what has ended meanwhile is over too, and goes on as long as that goes on [AW-41]', async () => {
+    const first = await sandbox.buy();
+    const truth = await kept(first);
+    const next = (await sandbox.act(first.agreementId, 'replace')) as Bought;
+    const last = (await sandbox.act(next.agreementId, 'renew')) as Bought;
+    expect(await ask(truth)).toMatchObject({ state: 'active', successorExpected: false });
+    await sandbox.act(last.agreementId, 'cancel');
+    expect(await ask(truth)).toMatchObject({ state: 'ended', successorExpected: false, refs: { endedStatus: 'CANCELLED' } });
+  });
+
   it('that is known and not shown is as it was known: left out, or resold by a partner [AW-42] [AW-45]', async () => {
     const hidden = await sandbox.buy();
     const resold = await sandbox.buy({ cppo: true });

@@ -44,7 +44,8 @@ export class AgreementTruth {
     const known = parsed?.licenseId === licenseId && parsed.productCode !== null ? parsed : null;
     const views = await this.viewsOf(licenseId, known);
     if (views.length === 0) return known && truthOfRefs(known, now);
-    const facts = factsOfAll(views, licenseId, now, (id) => this.codeOf(id));
+    const told = factsOfAll(views, licenseId, now, (id) => this.codeOf(id));
+    const facts = told.superseded ? { ...told, ...(await this.endOfChain(told, now)) } : told;
     const before = known ?? NOTHING_KNOWN;
     const joined = joinRefs(before, { ...facts, ...(await this.chainOf(facts, before)), ...(await this.trialOf(facts)) });
     return joined.productCode === null ? null : truthOfRefs(joined, now);
@@ -90,6 +91,17 @@ export class AgreementTruth {
     const chain: AgreementView[] = [];
     for await (const view of this.reader.search({ InitialAgreementId: initialAgreementId })) chain.push(view);
     return { previousAgreementId: predecessorIn(chain, own, facts.accountId) };
+  }
+
+  /** Superseded by what has ended itself, and nobody told: no successor can come for its place any more, so it is over too. */
+  private async endOfChain({ initialAgreementId, accountId }: AwsRefs, now: Date): Promise<Partial<AwsRefs>> {
+    if (!initialAgreementId) return {};
+    const chain: AwsRefs[] = [];
+    for await (const view of this.reader.search({ InitialAgreementId: initialAgreementId }))
+      if (view.acceptor?.accountId === accountId) chain.push(factsOf(view, '', now, null));
+    if (chain.some((one) => one.endedAt === null && one.superseded === null)) return {};
+    const [last] = chain.filter((one) => one.endedAt !== null).sort((a, b) => (a.endedAt! > b.endedAt! ? -1 : 1));
+    return last ? { endedAt: last.endedAt, endedStatus: last.endedStatus, finalStatus: last.finalStatus } : {};
   }
 
   /** AWS prices a trial itself; that it is one is only shown, so nothing fails for want of it. */
