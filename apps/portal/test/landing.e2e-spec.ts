@@ -127,7 +127,7 @@ describe('the landing page', () => {
     server.session = ready;
     await heading('Your storage is ready');
     await text(endpoint.url);
-    await text('Only this visit shows them');
+    await text('Copy your keys now');
     const key = page.getByRole('group', { name: 'Access key (key1)' });
     expect(await key.textContent()).not.toContain('c2FtcGxlLWtleQ==');
     await button('Show Access key (key1)').click();
