@@ -128,4 +128,46 @@ describe('the calls log', () => {
     expect(JSON.parse(answer.json.items[2].response).result[0].status).toBe('BadArgument');
     for (const secret of [token, token.split('.')[2] ?? '', bought.token, 'right-secret']) expect(answer.text).not.toContain(secret);
   });
+
+  it.each([
+    ['truncated', 200, (text: string) => text.startsWith('{') && !text.endsWith('}')],
+    ['html', 200, (text: string) => text.includes('<h1>')],
+    ['empty', 200, (text: string) => text === ''],
+  ])('an answer is malformed (%s) after its effect, with its status', async (shape, status, looks) => {
+    const { id, item } = await ready();
+    await fault('usageEvent', 'malformed_after', { shape });
+    const answer = await sandbox.api('/usageEvent', { body: item });
+    expect(answer.status).toBe(status);
+    expect(looks(answer.text)).toBe(true);
+    expect(answer.headers.get('content-type')).toMatch(shape === 'html' ? /^text\/html/ : /json/);
+    expect(await billed(id)).toBe(1);
+    expect(await lastCall('usageEvent')).toMatchObject({ fault: 'malformed_after', status: 200, unanswered: true });
+  });
+
+  it('an answer is cut in the middle after its effect', async () => {
+    const { id, item } = await ready();
+    await fault('usageEvent', 'malformed_after', { shape: 'cut' });
+    const began = performance.now();
+    await expect(sandbox.api('/usageEvent', { body: item })).rejects.toThrow();
+    expect(performance.now() - began).toBeLessThan(2_000);
+    expect(await billed(id)).toBe(1);
+  });
+
+  it('an answer comes byte by byte', async () => {
+    const { id } = await ready();
+    await fault('get', 'slow_after', { delayMs: 2 });
+    const began = performance.now();
+    const answer = await sandbox.api(`/saas/subscriptions/${id}`);
+    expect(answer.json.id).toBe(id);
+    expect(performance.now() - began).toBeGreaterThan(answer.text.length);
+  });
+
+  it('the Date of an answer is skewed as told, and nothing else', async () => {
+    const { id } = await ready();
+    await fault('get', 'skew', { skewMs: -3_600_000 });
+    const answer = await sandbox.api(`/saas/subscriptions/${id}`);
+    expect(answer.status).toBe(200);
+    const apart = Date.now() - Date.parse(answer.headers.get('date')!);
+    expect(Math.abs(apart - 3_600_000)).toBeLessThan(60_000);
+  });
 });

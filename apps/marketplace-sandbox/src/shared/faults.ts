@@ -11,7 +11,12 @@ export const callFaultKinds = [
   'drop_after',
   'delay_before',
   'delay_after',
+  'malformed_after',
+  'slow_after',
+  'skew',
 ] as const;
+/** What `malformed_after` makes of the answer: half of it, a proxy's page, nothing, or half of it and then the line is cut. */
+export const malformedShapes = ['truncated', 'html', 'empty', 'cut'] as const;
 export const webhookFaultKinds = ['duplicate_webhook', 'reorder_webhook', 'lose_webhook'] as const;
 /** Some records of a batch are left for later. */
 export const recordFaultKinds = ['unprocessed'] as const;
@@ -31,6 +36,10 @@ export const faultBody = z.object({
   delayMs: z.number().int().nonnegative().optional(),
   /** How many records `unprocessed` leaves; all of them unless told. */
   records: z.number().int().positive().optional(),
+  /** For `malformed_after`. */
+  shape: z.enum(malformedShapes).default('truncated'),
+  /** For `skew`: how far the `Date` of the answer is from real time; negative is behind. */
+  skewMs: z.number().int().default(-600_000),
   retryAfter: z.union([z.number().int().nonnegative(), z.string()]).optional(),
 });
 

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { CallsLog } from './calls-log.js';
+import { dripped, garbled } from './broken-answers.js';
 import { callFaultKinds, type Fault, type Faults } from './faults.js';
 import { redact, redactHeaders } from './redact.js';
 
@@ -73,6 +74,12 @@ export function recordCalls(
       calls.update(sequence, { inFlight: false });
       request.raw.socket.destroy();
       return payload;
+    }
+    if (fault?.kind === 'skew') reply.header('date', new Date(Date.now() + fault.skewMs).toUTCString());
+    if (fault?.kind === 'malformed_after' || fault?.kind === 'slow_after') {
+      // The effect has happened; what the caller gets of its answer is worth nothing, or comes too late.
+      calls.update(sequence, { ...answer, inFlight: false, unanswered: true });
+      return fault.kind === 'slow_after' ? dripped(payload, fault.delayMs ?? 1000, reply) : garbled(payload, fault, reply);
     }
     calls.update(sequence, { ...answer, inFlight: false, ...(reply.raw.destroyed ? { unanswered: true } : {}) });
     return payload;

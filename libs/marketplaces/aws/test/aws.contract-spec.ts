@@ -86,7 +86,12 @@ for (const identicalResend of ['success', 'duplicate'] as const) {
           quantity: b.quantity,
           hourStart: new Date(b.hour),
         })),
-      loseUsageAnswer: async () => void (await sandbox.fault('batchMeterUsage', 'drop_after')),
+      loseUsageAnswer: async (how) =>
+        void (await sandbox.fault(
+          'batchMeterUsage',
+          how === 'dropped' ? 'drop_after' : 'malformed_after',
+          how === 'dropped' ? {} : { shape: how },
+        )),
       throttleUsage: async () => void (await sandbox.fault('batchMeterUsage', 'throttle')),
       dispose: () => sandbox.stop(),
     };

@@ -38,6 +38,24 @@ describe('azure fulfillment against the sandbox', () => {
     expect(await sandbox.adapter.readPrivateOffers('not an id', 'premium')).toEqual([]);
   });
 
+  it('comes again to a read whose answer is broken, or drips for longer than it may take [AZ-89]', async () => {
+    const id = await active();
+    for (const shape of ['truncated', 'html', 'empty', 'cut']) {
+      await sandbox.fault('get', 'malformed_after', { shape });
+      await expect(sandbox.adapter.readTruth(id), shape).rejects.toBeInstanceOf(MarketplaceBusy);
+    }
+    await sandbox.fault('get', 'slow_after', { delayMs: 100 });
+    const hasty = sandbox.adapterWith({ timeoutsMs: { read: 500 } });
+    const began = performance.now();
+    await expect(hasty.readTruth(id)).rejects.toBeInstanceOf(MarketplaceBusy);
+    // The whole answer would take a minute: it is given up by the clock, not by a pause between two bytes.
+    expect(performance.now() - began).toBeLessThan(5_000);
+    await sandbox.fault('activate', 'malformed_after', { shape: 'html' });
+    const { subscriptionId } = await sandbox.buy();
+    await sandbox.adapter.acknowledge(await truthOf(subscriptionId), { tenantId: 't' });
+    expect((await truthOf(subscriptionId)).state).toBe('active');
+  });
+
   describe('activation', () => {
     it('is done when its answer was lost [AZ-22]', async () => {
       const { subscriptionId } = await sandbox.buy();

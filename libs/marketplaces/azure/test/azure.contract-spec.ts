@@ -59,7 +59,12 @@ for (const quirks of ['documented', 'observed']) {
           quantity: b.quantity,
           hourStart: new Date(b.hour),
         })),
-      loseUsageAnswer: async () => void (await sandbox.fault('batchUsageEvent', 'drop_after')),
+      loseUsageAnswer: async (how) =>
+        void (await sandbox.fault(
+          'batchUsageEvent',
+          how === 'dropped' ? 'drop_after' : 'malformed_after',
+          how === 'dropped' ? {} : { shape: how },
+        )),
       throttleUsage: async () => void (await sandbox.fault('batchUsageEvent', 'throttle', { retryAfter: 7 })),
       dispose: () => sandbox.stop(),
     };

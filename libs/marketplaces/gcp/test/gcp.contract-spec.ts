@@ -38,7 +38,8 @@ describeMarketplaceConformance('gcp against the sandbox', async () => {
         quantity: b.quantity,
         hourStart: new Date(b.hour),
       })),
-    loseUsageAnswer: async () => void (await sandbox.fault('report', 'drop_after')),
+    loseUsageAnswer: async (how) =>
+      void (await sandbox.fault('report', how === 'dropped' ? 'drop_after' : 'malformed_after', how === 'dropped' ? {} : { shape: how })),
     throttleUsage: async () => void (await sandbox.fault('report', 'throttle', { retryAfter: 7 })),
     dispose: () => sandbox.stop(),
   };

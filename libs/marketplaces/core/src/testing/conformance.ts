@@ -10,7 +10,7 @@ import {
   type UsageItemOutcome,
   type UsageWireItem,
 } from '../index.js';
-import type { MarketplaceHarness, TestPurchase } from './harness.js';
+import { LOST_ANSWERS, type MarketplaceHarness, type TestPurchase } from './harness.js';
 
 const HOUR = 3_600_000;
 const SETTLED = ['accepted', 'duplicate_equal'];
@@ -226,11 +226,11 @@ export function describeMarketplaceConformance(name: string, makeHarness: () => 
         expect(await billedSum(purchase)).toBe(sumDecimals([quantity(5)]));
       });
 
-      it('whose answer is lost is unknown for every item, and settled by sending it again', async () => {
+      it.each(LOST_ANSWERS)('whose answer is lost (%s) is unknown for every item, and settled by sending it again', async (how) => {
         if (!adapter.usage.safeResend) return;
         const purchase = await active();
         const items = [item(purchase, 1, quantity(2)), item(purchase, 2, quantity(3))];
-        await h.loseUsageAnswer();
+        await h.loseUsageAnswer(how);
         expect((await send(...items)).map((o) => o.outcome)).toEqual(['unknown', 'unknown']);
         for (const outcome of await send(...items)) expect(SETTLED).toContain(outcome.outcome);
         expect(await billedSum(purchase)).toBe(sumDecimals([quantity(2), quantity(3)]));

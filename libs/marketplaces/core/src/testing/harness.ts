@@ -23,6 +23,10 @@ export interface TestBilled {
   /** Null where the marketplace does not tell. */ hourStart: Date | null;
 }
 
+/** `dropped`: none comes. Else a 200 with half a body, a proxy's page, nothing, or a line that breaks in the middle. */
+export const LOST_ANSWERS = ['dropped', 'truncated', 'html', 'empty', 'cut'] as const;
+export type LostAnswer = (typeof LOST_ANSWERS)[number];
+
 /** What an adapter brings to be judged: the adapter, and the other side of the counter. */
 export interface MarketplaceHarness {
   readonly adapter: MarketplaceAdapter;
@@ -44,8 +48,8 @@ export interface MarketplaceHarness {
   requestPlan?(purchase: TestPurchase): Promise<{ message: TestMessage; toExternalPlanId: string }>;
   /** Everything the marketplace will bill for the purchase. */
   billed(purchase: TestPurchase): Promise<TestBilled[]>;
-  /** The next usage call has its effect, but its answer is lost. */
-  loseUsageAnswer(): Promise<void>;
+  /** The next usage call has its effect, but its answer is lost: never sent, or of no use. */
+  loseUsageAnswer(how: LostAnswer): Promise<void>;
   /** The next usage call is throttled and has no effect. */
   throttleUsage(): Promise<void>;
   /** False where another quantity under a known key goes unnoticed there. */
