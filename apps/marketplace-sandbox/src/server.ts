@@ -100,7 +100,7 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
   controlRoutes(app, { settings, billed, calls, faults, pubsubHost: () => pubsubHost });
   await app.register(
     (scope, _options, done) => {
-      azureControlRoutes(scope, azure.desk);
+      azureControlRoutes(scope, azure.desk, azure.keys);
       managedControlRoutes(scope, azure.managedApps);
       done();
     },

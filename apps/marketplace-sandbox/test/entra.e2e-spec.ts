@@ -1,4 +1,4 @@
-import { createRemoteJWKSet, jwtVerify } from 'jose';
+import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CLIENT, MARKETPLACE, type Running, startSandbox, TENANT } from './support/harness.js';
 
@@ -50,6 +50,31 @@ describe('Entra (contract azure §1)', () => {
 
   it('refuses an unknown tenant', async () => {
     expect((await sandbox.tokenForm(good, '00000000-0000-4000-8000-000000000000')).json.error_codes).toEqual([90002]);
+  });
+});
+
+describe('the keys (contract azure §4, JWT validation)', () => {
+  const keyIds = async (): Promise<string[]> =>
+    ((await (await fetch(`${sandbox.url}/azure/login/${TENANT}/discovery/v2.0/keys`)).json()) as { keys: { kid: string }[] }).keys.map(
+      (k) => k.kid,
+    );
+  const signedBy = async (): Promise<string> => decodeProtectedHeader((await sandbox.tokenForm(good)).json.access_token as string).kid!;
+
+  it('rotate: shown before they sign, shown a while after, then withdrawn with every token of theirs', async () => {
+    const [first] = await keyIds();
+    const token = (await sandbox.tokenForm(good)).json.access_token as string;
+    expect((await sandbox.control('/azure/keys/switch', { method: 'POST' })).json.code).toBe('keys.order');
+    await sandbox.control('/azure/keys/announce', { method: 'POST' });
+    expect(await keyIds()).toHaveLength(2);
+    expect(await signedBy()).toBe(first);
+    await sandbox.control('/azure/keys/switch', { method: 'POST' });
+    expect(await signedBy()).not.toBe(first);
+    expect(await keyIds()).toContain(first);
+    expect((await sandbox.api(LIST, { token })).status).toBe(200);
+    await sandbox.control('/azure/keys/withdraw', { method: 'POST' });
+    expect(await keyIds()).toEqual([await signedBy()]);
+    expect((await sandbox.api(LIST, { token })).status).toBe(401);
+    expect((await sandbox.api(LIST, { token: (await sandbox.tokenForm(good)).json.access_token as string })).status).toBe(200);
   });
 });
 

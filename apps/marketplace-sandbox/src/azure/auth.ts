@@ -27,7 +27,7 @@ export async function authenticate(request: FastifyRequest, keys: EntraKeys, set
   const token = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
   if (!token) throw refuse('The authorization token is missing.');
   try {
-    const { payload } = await jwtVerify(token, await keys.verificationKey(), {
+    const { payload } = await jwtVerify(token, keys.find, {
       audience: MARKETPLACE_APP_ID,
       algorithms: ['RS256'],
       requiredClaims: ['exp', 'tid'],

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { ControlError, parseBody } from '../shared/http.js';
 import type { AzureDesk } from './desk.js';
+import { type EntraKeys, rotationSteps } from './entra-keys.js';
 import type { AzureOperation } from './types.js';
 import { forgeries } from './webhook-token.js';
 
@@ -35,7 +36,7 @@ export const webhookBody = z.strictObject({
 type IdParams = { Params: { id: string } };
 
 /** What happens on Microsoft's side of the counter. Registered under /sandbox/azure. */
-export function azureControlRoutes(scope: FastifyInstance, desk: AzureDesk): void {
+export function azureControlRoutes(scope: FastifyInstance, desk: AzureDesk, keys: EntraKeys): void {
   scope.post('/purchases', (request, reply) => reply.code(201).send(desk.purchase(parseBody(purchaseBody, request.body))));
 
   scope.get('/subscriptions', () => ({ items: desk.list().map((one) => desk.view(one.id)) }));
@@ -46,6 +47,12 @@ export function azureControlRoutes(scope: FastifyInstance, desk: AzureDesk): voi
     if (action === 'manage') return reply.code(201).send(desk.manage(id));
     const operation = act(desk, id, action, request.body);
     return reply.code(202).send({ subscriptionId: id, operationId: operation?.id ?? null });
+  });
+
+  scope.post<{ Params: { step: string } }>('/keys/:step', async (request) => {
+    const step = rotationSteps.find((one) => one === request.params.step);
+    if (!step) throw new ControlError(404, 'action.unknown', `There is no step ${request.params.step}.`);
+    return { kids: await keys.rotate(step) };
   });
 
   // Test only: what a marketplace's own error would look like. A reconciliation that does not see it proves nothing.

@@ -44,7 +44,7 @@ export class AzureMarketplace {
 
   private constructor(
     private readonly parts: AzureParts,
-    private readonly keys: EntraKeys,
+    readonly keys: EntraKeys,
     private readonly context: AzureContext,
     private readonly operations: Operations,
     private readonly deliveries: Deliveries,

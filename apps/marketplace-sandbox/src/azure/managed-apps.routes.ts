@@ -30,7 +30,7 @@ export function armRoutes(scope: FastifyInstance, apps: ManagedApps, keys: Entra
       if (!request.query['api-version'])
         return fail(400, 'MissingApiVersionParameter', 'The api-version query parameter (?api-version=) is required for all requests.');
       const token = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
-      const caller = await jwtVerify(token ?? '', await keys.verificationKey(), { audience: ARM, algorithms: ['RS256'] }).then(
+      const caller = await jwtVerify(token ?? '', keys.find, { audience: ARM, algorithms: ['RS256'] }).then(
         ({ payload }) => ({ tenantId: String(payload['tid']), clientId: String(payload['appid']) }),
         () => null,
       );

@@ -50,6 +50,7 @@ export const CONTROL_NOTES: Record<string, Note> = {
     status: 202,
   },
   'POST /sandbox/azure/billed/adjust': { summary: ADJUST, body: azureAdjust },
+  'POST /sandbox/azure/keys/{step}': { summary: 'Rotates the keys of Entra: announce, switch, withdraw; answers the published key ids' },
   'POST /sandbox/azure/managed-applications': {
     summary: 'Deploys a managed application: PUT Accepted, then Succeeded or Failed',
     body: managedAppBody,

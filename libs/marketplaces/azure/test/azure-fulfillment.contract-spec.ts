@@ -56,6 +56,23 @@ describe('azure fulfillment against the sandbox', () => {
     expect((await truthOf(subscriptionId)).state).toBe('active');
   });
 
+  it('follows the keys of Entra: announced, in use, withdrawn; and its own token with them [AZ-90]', async () => {
+    const id = await active();
+    const old = await sandbox.act(id, 'suspend');
+    await sandbox.control('POST', '/azure/keys/announce');
+    const early = sandbox.adapterWith({});
+    expect(await early.verifyInbound(old.request)).toMatchObject({ ok: true });
+    await sandbox.control('POST', '/azure/keys/switch');
+    const fresh = await sandbox.act(id, 'reinstate');
+    // Known before it signed: nothing is asked for again, and nothing genuine is ever refused.
+    expect(await early.verifyInbound(fresh.request)).toMatchObject({ ok: true });
+    expect(await sandbox.adapterWith({}).verifyInbound(old.request)).toMatchObject({ ok: true });
+    await sandbox.control('POST', '/azure/keys/withdraw');
+    expect(await sandbox.adapterWith({}).verifyInbound(old.request)).toMatchObject({ ok: false, code: 'azure.token_invalid' });
+    // The token we had for the API was signed with the withdrawn key: a new one is asked for, once.
+    expect((await truthOf(id)).state).toBe('active');
+  });
+
   describe('activation', () => {
     it('is done when its answer was lost [AZ-22]', async () => {
       const { subscriptionId } = await sandbox.buy();
