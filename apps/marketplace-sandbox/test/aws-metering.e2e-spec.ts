@@ -95,6 +95,14 @@ describe('BatchMeterUsage refuses the whole request (contract aws §5.4)', () =>
     expect(await nameOf(bench.meter([await bench.record(bought, 1, { LicenseArn: respelled })]))).toBe('InvalidLicenseException');
   });
 
+  it('for a time that the older texts no longer take (§12), and takes it by the newer', async () => {
+    await bench.settings({ lookBackHours: 6 });
+    expect(await nameOf(bench.meter([await bench.record(bought, 8)]))).toBe('TimestampOutOfBoundsException');
+    expect((await bench.meter([await bench.record(bought, 5)])).Results?.[0]?.Status).toBe('Success');
+    await bench.settings({ lookBackHours: 24 });
+    expect((await bench.meter([await bench.record(bought, 8)])).Results?.[0]?.Status).toBe('Success');
+  });
+
   it('for licences of two products, or more than 25 records, or 1 MB (§5.1)', async () => {
     const other = await bench.buy({ productCode: OTHER_PRODUCT });
     expect(await nameOf(bench.meter([await bench.record(bought, 1), await bench.record(other, 1)]))).toBe('InvalidLicenseException');

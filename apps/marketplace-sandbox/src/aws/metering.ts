@@ -1,5 +1,5 @@
 import { randomInt, randomUUID } from 'node:crypto';
-import { DAY, HOUR, SECOND } from '../shared/clock.js';
+import { HOUR, SECOND } from '../shared/clock.js';
 import { refuseLegacyKeys, settleLegacy } from './channels/legacy-metering.js';
 import type { AwsContext } from './context.js';
 import { AwsError } from './errors.js';
@@ -26,7 +26,7 @@ export function batchMeterUsage(context: AwsContext, caller: AwsCaller, input: R
   const products = new Set(placed.flatMap(({ agreement }) => (agreement ? [agreement.productCode] : [])));
   if (products.size > 1) throw new AwsError('InvalidLicenseException', 'The licenses of a request belong to one product.');
   const nowMs = context.clock.nowMs();
-  for (const { record } of placed) refuseTimestamp(record.timestampMs, nowMs);
+  for (const { record } of placed) refuseTimestamp(record.timestampMs, nowMs, context.settings().lookBackHours * HOUR);
   for (const one of placed) refuseLicenceWindow(context, one, nowMs);
   for (const one of placed) refuseDimension(context, one);
 
@@ -41,7 +41,7 @@ export function batchMeterUsage(context: AwsContext, caller: AwsCaller, input: R
 /** A legacy listing's call: the same window, first write and leftovers, another key (contract aws §5). */
 function legacyBatch(context: AwsContext, caller: AwsCaller, product: AwsProduct, records: UsageRecord[]): object {
   refuseLegacyKeys(product, records);
-  for (const { timestampMs } of records) refuseTimestamp(timestampMs, context.clock.nowMs());
+  for (const { timestampMs } of records) refuseTimestamp(timestampMs, context.clock.nowMs(), context.settings().lookBackHours * HOUR);
   const processed = records.slice(0, records.length - unprocessed(context, records.length));
   return {
     Results: shuffled(processed.map((record) => settleLegacy(context, caller, product, record))),
@@ -79,12 +79,12 @@ function findAgreement(context: AwsContext, caller: AwsCaller, record: UsageReco
   return agreement;
 }
 
-/** At most 24 h old, and last month only until 06:00 UTC on the 1st (contract aws §5.2). */
-function refuseTimestamp(timestampMs: number, nowMs: number): void {
+/** At most 24 h old (6 by older texts), and last month only until 06:00 UTC on the 1st (contract aws §5.2). */
+function refuseTimestamp(timestampMs: number, nowMs: number, lookBackMs: number): void {
   const now = new Date(nowMs);
   const monthStart = Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), 1);
   const isClosedMonth = timestampMs < monthStart && nowMs >= monthStart + 6 * HOUR;
-  if (timestampMs > nowMs || nowMs - timestampMs > DAY || isClosedMonth) {
+  if (timestampMs > nowMs || nowMs - timestampMs > lookBackMs || isClosedMonth) {
     throw new AwsError('TimestampOutOfBoundsException', 'The timestamp value passed in the UsageRecord is out of allowed range.');
   }
 }

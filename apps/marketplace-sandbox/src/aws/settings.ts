@@ -58,6 +58,8 @@ export const awsSettingsSchema = z
     identicalResend: z.enum(['success', 'duplicate']).default('success'),
     /** `hour`: the hour in which a licence starts may be metered as HH:00; `instant` refuses it. */
     licenceWindow: z.enum(['hour', 'instant']).default('hour'),
+    /** 24 by the API's text since 2026-07; 6 by older copies of the SDK (contract aws §12). */
+    lookBackHours: z.number().positive().default(24),
     finalWindowSeconds: z.number().int().nonnegative().default(3600),
     /** Between the two events that end an agreement, in business time. */
     endGapSeconds: z.number().nonnegative().default(5),

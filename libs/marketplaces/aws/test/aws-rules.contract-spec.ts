@@ -61,6 +61,17 @@ describe('aws rules against the sandbox', () => {
     });
   };
 
+  it('usage that is too old by the older look-back is told as such, and the younger goes on [AW-87]', async () => {
+    const purchase = await bought();
+    await sandbox.control('PUT', '/settings', { aws: { lookBackHours: 6 } });
+    const old = item(purchase, 8);
+    // Of the whole batch: it is halved until the old one stands alone.
+    await expect(sandbox.adapter.submitUsage([old, item(purchase, 3)])).rejects.toMatchObject({ code: 'aws.timestamp_out_of_bounds' });
+    expect(await sandbox.adapter.submitUsage([item(purchase, 3)])).toMatchObject([{ outcome: 'accepted' }]);
+    await sandbox.control('PUT', '/settings', { aws: { lookBackHours: 24 } });
+    expect(await sandbox.adapter.submitUsage([old])).toMatchObject([{ outcome: 'accepted' }]);
+  });
+
   describe('a landing', () => {
     it('before the licence and after it leads to the same [AW-06]', async () => {
       const first = await sandbox.buy({ order: 'landing_first' });
