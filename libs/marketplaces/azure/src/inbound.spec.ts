@@ -191,6 +191,22 @@ describe('a webhook', () => {
     expect(list.asked).toHaveLength(3);
   });
 
+  it('of a key made a moment after the list was read is not refused, and taken when it comes again [AZ-91]', async () => {
+    await verify(await token());
+    list.keys = [jwk, { ...jwk, kid: 'just-made' }];
+    nowMs += 1_000;
+    const genuine = await token({}, ours.privateKey, 'just-made');
+    await expect(verify(genuine)).rejects.toBeInstanceOf(MarketplaceBusy);
+    expect(list.asked).toHaveLength(1);
+    nowMs += 60_000;
+    expect(await verify(genuine)).toMatchObject({ ok: true });
+    // Asked for and not there: no more doubt until the next list.
+    nowMs += 61_000;
+    const forged = await token({}, stranger.privateKey, 'forged');
+    expect(await verify(forged)).toMatchObject({ ok: false, status: 401 });
+    expect(await verify(forged)).toMatchObject({ ok: false, status: 401 });
+  });
+
   it('is neither taken nor refused while the keys cannot be had [AZ-04]', async () => {
     list.down = true;
     const genuine = await token();

@@ -11,6 +11,7 @@ const FRESH_MS = 60 * MINUTE;
 /** Keys that cannot be asked for anew still serve so long. */
 const STALE_MS = 24 * 60 * MINUTE;
 const RETRY_MS = 5_000;
+const MOST_ABSENT = 100;
 
 /**
  * Entra's signing keys. An unknown key id leads to one new question, at most once a minute of real time: a flood of forged
@@ -21,6 +22,8 @@ export class SigningKeys {
   private fetchedAtMs = Number.NEGATIVE_INFINITY;
   private triedAtMs = Number.NEGATIVE_INFINITY;
   private pending: Promise<void> | null = null;
+  /** Key ids that the newest list was asked for and lacks. Bounded: strangers make them up. */
+  private readonly absent = new Set<string>();
   private readonly url: string;
 
   constructor(
@@ -36,12 +39,17 @@ export class SigningKeys {
     const now = this.realMs();
     const known = this.keys.get(keyId);
     if (known && now - this.fetchedAtMs < FRESH_MS) return known;
-    if (this.pending || now - this.triedAtMs >= (this.keys.size === 0 ? RETRY_MS : MINUTE)) await this.refresh().catch(() => undefined);
+    const asks = this.pending !== null || now - this.triedAtMs >= (this.keys.size === 0 ? RETRY_MS : MINUTE);
+    if (asks) await this.refresh().catch(() => undefined);
     const isCurrent = this.fetchedAtMs >= this.triedAtMs;
     const key = this.keys.get(keyId);
     if (this.realMs() - this.fetchedAtMs > STALE_MS || (!key && !isCurrent))
       throw new MarketplaceBusy('the signing keys of Entra could not be fetched');
-    return key ?? null;
+    if (key) return key;
+    // A key that was made since the list was read must not cost a genuine message: its sender comes again, and then it is asked for.
+    if (!asks && !this.absent.has(keyId)) throw new MarketplaceBusy('the token names a key that is not known yet');
+    if (this.absent.size < MOST_ABSENT) this.absent.add(keyId);
+    return null;
   }
 
   /** Asks now; many askers share one question. */
@@ -80,6 +88,9 @@ export class SigningKeys {
       if (key && !(key instanceof Uint8Array)) keys.set(id, key);
     }
     if (keys.size === 0) throw new Error('the key URL answered no usable key');
+    this.absent.clear();
+    // A withdrawn key needs no second question.
+    for (const id of this.keys.keys()) if (!keys.has(id)) this.absent.add(id);
     this.keys = keys;
     this.fetchedAtMs = this.realMs();
   }

@@ -88,8 +88,11 @@ describe('a sign-up token', () => {
         .setProtectedHeader({ alg: 'RS256', kid: 'mine', jwk: await exportJWK((await generateKeyPair('RS256')).publicKey) })
         .sign(stranger),
     ];
-    for (const [i, text] of invalid.entries())
+    for (const [i, text] of invalid.entries()) {
+      // So that each unknown key id is asked for.
+      nowMs += 61_000;
       expect(await verify(text), String(i)).toMatchObject({ ok: false, code: 'landing.token_invalid' });
+    }
     expect(await verify(await token({ iat: seconds() - 400, exp: seconds() - 100 }))).toMatchObject({
       ok: false,
       code: 'landing.token_expired',
@@ -135,6 +138,16 @@ describe('a sign-up token', () => {
     expect(await verify(await token({}, ours, 'k2'))).toMatchObject({ ok: true });
     expect(await verify(await token())).toMatchObject({ ok: false });
     expect(list.asked).toHaveLength(3);
+  });
+
+  it('of a key made a moment after the certificates were read is not refused, and taken when it comes again [GC-59]', async () => {
+    await verify(await token());
+    list.certificates = { ...list.certificates, 'just-made': CERTIFICATE };
+    nowMs += 1_000;
+    const genuine = await token({}, ours, 'just-made');
+    await expect(verify(genuine)).rejects.toThrow(/not known yet/);
+    nowMs += 60_000;
+    expect(await verify(genuine)).toMatchObject({ ok: true });
   });
 
   it('is neither taken nor refused while the certificates cannot be had', async () => {

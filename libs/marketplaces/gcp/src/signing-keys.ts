@@ -9,6 +9,7 @@ const FRESH_MS = { least: 5 * MINUTE, usual: 60 * MINUTE, most: 24 * 60 * MINUTE
 /** Keys that cannot be asked for anew still serve so long. */
 const STALE_MS = 48 * 60 * MINUTE;
 const RETRY_MS = 5_000;
+const MOST_ABSENT = 100;
 
 /**
  * The certificates behind sign-up tokens or behind push tokens, from one configured URL only: the `iss` of an unverified token
@@ -20,6 +21,8 @@ export class SigningKeys {
   private triedAtMs = Number.NEGATIVE_INFINITY;
   private freshMs = FRESH_MS.usual;
   private pending: Promise<void> | null = null;
+  /** Key ids that the newest list was asked for and lacks. Bounded: strangers make them up. */
+  private readonly absent = new Set<string>();
 
   constructor(
     private readonly url: string,
@@ -31,13 +34,17 @@ export class SigningKeys {
   async find(keyId: string): Promise<CryptoKey | null> {
     const known = this.keys.get(keyId);
     if (known && this.realMs() - this.fetchedAtMs < this.freshMs) return known;
-    if (this.pending || this.realMs() - this.triedAtMs >= (this.keys.size === 0 ? RETRY_MS : MINUTE))
-      await this.refresh().catch(() => undefined);
+    const asks = this.pending !== null || this.realMs() - this.triedAtMs >= (this.keys.size === 0 ? RETRY_MS : MINUTE);
+    if (asks) await this.refresh().catch(() => undefined);
     const isCurrent = this.fetchedAtMs >= this.triedAtMs;
     const key = this.keys.get(keyId);
     if (this.realMs() - this.fetchedAtMs > STALE_MS || (!key && !isCurrent))
       throw new MarketplaceBusy("the certificates of Google's tokens could not be fetched");
-    return key ?? null;
+    if (key) return key;
+    // A key that was made since the list was read must not cost a genuine message: its sender comes again, and then it is asked for.
+    if (!asks && !this.absent.has(keyId)) throw new MarketplaceBusy('the token names a key that is not known yet');
+    if (this.absent.size < MOST_ABSENT) this.absent.add(keyId);
+    return null;
   }
 
   /** Asks now; many askers share one question. */
@@ -69,6 +76,9 @@ export class SigningKeys {
     if (keys.size === 0) throw new Error('the key URL answered no usable certificate');
     const maxAge = /(?:^|[,\s])max-age=(\d{1,9})/i.exec(answer.headers['cache-control'] ?? '')?.[1];
     this.freshMs = maxAge === undefined ? FRESH_MS.usual : Math.min(Math.max(Number(maxAge) * 1_000, FRESH_MS.least), FRESH_MS.most);
+    this.absent.clear();
+    // A withdrawn key needs no second question.
+    for (const id of this.keys.keys()) if (!keys.has(id)) this.absent.add(id);
     this.keys = keys;
     this.fetchedAtMs = this.realMs();
   }
