@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomFillSync } from 'node:crypto';
 import { realNow } from './clock.js';
 import { ProblemError } from './problem.js';
 
@@ -7,9 +7,17 @@ const format = (b: Buffer): string => {
   return `${h.slice(0, 8)}-${h.slice(8, 12)}-${h.slice(12, 16)}-${h.slice(16, 20)}-${h.slice(20)}`;
 };
 
+/** Random bytes are drawn for many ids at once: each drawing has a price of its own, and a webhook needs two ids. */
+const pool = Buffer.alloc(4_096);
+let used = pool.length;
+
 /** A time-ordered uuid (version 7) made in the app; its timestamp is real time and carries no business meaning. */
 export function uuidv7(): string {
-  const b = randomBytes(16);
+  if (used === pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  const b = pool.subarray(used, (used += 16));
   b.writeUIntBE(realNow().getTime(), 0, 6);
   b[6] = (b[6]! & 0x0f) | 0x70;
   b[8] = (b[8]! & 0x3f) | 0x80;

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../../test/support/database.js';
 import { openDatabase, type Database, type Tx } from '../db/database.js';
 import { eventually, gate, ManualClock, silentLogger } from '../testing/index.js';
+import { CLAIM, CLAIM_ALONE } from './claim.js';
 import { Pressure } from './pressure.js';
 import { SilentNudger, type Nudger } from './nudger.js';
 import { PermanentTaskError, RunAgainAt, TaskRunner, type TaskRunnerOptions } from './task-runner.js';
@@ -68,6 +69,24 @@ describe('the task runner', () => {
     waiting.open();
     await Promise.all(senders);
     await r.stop();
+  });
+
+  it('reads a handful of rows to claim, however many wait, also with statistics from before the burst', async () => {
+    await db.ops(async (tx) => {
+      await tx.query(
+        `insert into tasks (task_id, lane, handler, payload_ref, next_run_at, created_at)
+         select gen_random_uuid(), 'lane:' || n, 'note', '{}', $1::timestamptz - interval '1 ms' * (20000 - n), $1 from generate_series(1, 20000) n`,
+        [clock.now()],
+      );
+    });
+    const plan = await db.ops(async (tx) => {
+      await tx.query(CLAIM_ALONE);
+      const parameters = [clock.now(), clock.now(), clock.now(), 3, ['note']];
+      return tx.query<{ 'QUERY PLAN': [{ Plan: Record<string, number> }] }>(`explain (analyze, buffers, format json) ${CLAIM}`, parameters);
+    });
+    const { Plan: read } = plan[0]!['QUERY PLAN'][0];
+    expect(read['Actual Rows']).toBe(3);
+    expect(read['Shared Hit Blocks']! + read['Shared Read Blocks']!).toBeLessThan(300);
   });
 
   it('runs the tasks of a lane one at a time in the order they were enqueued', async () => {

@@ -2,6 +2,7 @@ import { realNow, type Clock } from '../clock.js';
 import type { Database, Tx } from '../db/database.js';
 import type { Logger } from '../logging.js';
 import { errorText } from '../problem.js';
+import { CLAIM, CLAIM_ALONE } from './claim.js';
 import { ClockLoop } from './clock-loop.js';
 import type { Nudger } from './nudger.js';
 import type { Pressure } from './pressure.js';
@@ -231,20 +232,14 @@ export class TaskRunner {
 
   private claim(limit: number): Promise<TaskRow[]> {
     return this.db.ops(async (tx) => {
-      await tx.query('select pg_advisory_xact_lock(7205312)');
-      return tx.query<TaskRow>(
-        `update tasks t set state = 'running', attempts = t.attempts + 1, fence = t.fence + 1, lease_until = $2
-          where t.task_id in (
-            select c.task_id from tasks c
-             where c.next_run_at <= $1
-               and (c.state = 'queued' or (c.state = 'running' and c.lease_until < $3))
-               and c.handler = any($5::text[])
-               and not exists (select 1 from tasks o where o.lane = c.lane and o.state <> 'done' and o.sequence < c.sequence)
-               and not exists (select 1 from tasks r where r.lane = c.lane and r.task_id <> c.task_id and r.state = 'running' and r.lease_until >= $3)
-             order by c.next_run_at, c.sequence limit $4)
-          returning t.task_id, t.lane, t.handler, t.payload_ref, t.attempts, t.fence`,
-        [this.clock.now(), new Date(realNow().getTime() + this.options.leaseMs), realNow(), limit, [...this.handlers.keys()]],
-      );
+      await tx.query(CLAIM_ALONE);
+      return tx.query<TaskRow>(CLAIM, [
+        this.clock.now(),
+        new Date(realNow().getTime() + this.options.leaseMs),
+        realNow(),
+        limit,
+        [...this.handlers.keys()],
+      ]);
     });
   }
 
