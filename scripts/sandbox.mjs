@@ -13,13 +13,14 @@ main(async () => {
   });
   onInterrupt(() => child.kill('SIGTERM'));
   createInterface({ input: child.stdout }).on('line', (line) => {
-    const { url, pubsub } = JSON.parse(line);
+    const { url, pubsub, seed } = JSON.parse(line);
     console.log(`The marketplace sandbox runs.
   storefront       ${url}
   description      ${url}/openapi.json
   Azure            ${url}/azure/api, authority ${url}/azure/login
   Google Cloud     ${url}/gcp/procurement, ${url}/gcp/servicecontrol${pubsub ? `, Pub/Sub ${pubsub}` : ''}
   AWS              ${url}/aws/metering/
+  seed of faults   ${seed} (SANDBOX_SEED sets it)
 Ctrl-C stops it.`);
   });
   return new Promise((resolve) => {

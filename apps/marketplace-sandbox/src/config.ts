@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +11,8 @@ export interface SandboxConfig {
   readonly settingsPath: string;
   /** Folder for durable state; undefined keeps everything in memory. */
   readonly dataFolder?: string;
+  /** Of faults with a rate and no seed of their own; one is made up when it is not told. */
+  readonly seed?: string;
 }
 
 /** A start-up fault that a person can mend: one line, cause and remedy. */
@@ -58,7 +61,12 @@ export function readConfig(env: NodeJS.ProcessEnv): SandboxConfig {
     pubsubPort,
     settingsPath: env['SANDBOX_SETTINGS'] || findDemoSettings(),
     dataFolder: env['SANDBOX_DATA'] || undefined,
+    seed: env['SANDBOX_SEED'] || randomSeed(),
   };
+}
+
+export function randomSeed(): string {
+  return randomBytes(6).toString('hex');
 }
 
 function portOf(env: NodeJS.ProcessEnv, name: string, preset: string): number {

@@ -16,7 +16,7 @@ async function main(): Promise<void> {
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   const url = await sandbox.listen();
-  process.stdout.write(`${JSON.stringify({ ready: true, url, pubsub: sandbox.pubsubHost() })}\n`);
+  process.stdout.write(`${JSON.stringify({ ready: true, url, pubsub: sandbox.pubsubHost(), seed: sandbox.seed })}\n`);
 }
 
 main().catch((error: NodeJS.ErrnoException) => {

@@ -6,7 +6,7 @@ import { AwsMarketplace } from './aws/index.js';
 import { azureControlRoutes } from './azure/control.routes.js';
 import { managedControlRoutes } from './azure/managed-apps.routes.js';
 import { AzureMarketplace } from './azure/index.js';
-import type { SandboxConfig } from './config.js';
+import { randomSeed, type SandboxConfig } from './config.js';
 import { gcpControlRoutes } from './gcp/control.routes.js';
 import { GcpMarketplace } from './gcp/index.js';
 import { BilledList } from './shared/billed.js';
@@ -24,6 +24,8 @@ import { storefrontRoutes } from './storefront/storefront.routes.js';
 
 export interface Sandbox {
   readonly app: FastifyInstance;
+  /** Of faults with a rate and no seed of their own. */
+  readonly seed: string;
   listen(): Promise<string>;
   /** host:port of Pub/Sub, once it listens. */
   pubsubHost(): string | undefined;
@@ -42,7 +44,7 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
   const settings = new Settings(config.settingsPath, store);
   const clock = new VirtualClock(store);
   const calls = new CallsLog(store, clock);
-  const faults = new Faults(store);
+  const faults = new Faults(store, config.seed ?? randomSeed());
   const billed = new BilledList();
   const runDue = async (): Promise<boolean> => (await Promise.all([azure.runDue(), aws.runDue(), gcp?.runDue()])).some(Boolean);
   const advancer: ClockAdvancer = new ClockAdvancer(clock, store, runDue, options.settleLimitMs);
@@ -131,6 +133,7 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
   let timer: NodeJS.Timeout | undefined;
   return {
     app,
+    seed: faults.seed,
     pubsubHost: () => pubsubHost,
     async listen() {
       pubsubHost = await gcp?.listen();

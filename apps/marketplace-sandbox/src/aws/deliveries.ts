@@ -1,4 +1,5 @@
 import { DAY, SECOND } from '../shared/clock.js';
+import { strikeNotification } from '../shared/notification-faults.js';
 import type { AwsContext } from './context.js';
 import { envelope } from './events.js';
 import { postEvent, postSns, type TargetAnswer } from './target-client.js';
@@ -29,21 +30,13 @@ export class Deliveries {
 
   /** A message of a topic to one who is subscribed, with the same retries. */
   enqueueTopic(subscription: TopicSubscription, type: string, messageId: string, body: string): void {
-    const { state, clock, faults } = this.context;
-    const now = clock.now().toISOString();
-    const isLost = faults.take('aws', type, ['lose_webhook']) !== undefined;
-    state.deliveries.put(`${subscription.arn}/${messageId}`, {
+    this.put({
       id: `${subscription.arn}/${messageId}`,
       agreementId: subscription.arn,
+      name: type,
       detailType: type,
       body,
-      state: isLost ? 'lost' : 'pending',
-      sequence: state.nextSequence('delivery'),
-      attempts: [],
-      attemptCount: 0,
-      dueAt: now,
-      nextAttemptAt: now,
-      repeats: faults.take('aws', type, ['duplicate_webhook']) ? 1 : 0,
+      atMs: this.context.clock.nowMs(),
       subscriptionArn: subscription.arn,
     });
   }
@@ -56,26 +49,27 @@ export class Deliveries {
     detail: object,
     atMs: number = this.context.clock.nowMs(),
   ): void {
-    const { state, faults, settings } = this.context;
-    const isLost = faults.take('aws', eventName, ['lose_webhook']) !== undefined;
-    const isDouble = faults.take('aws', eventName, ['duplicate_webhook']) !== undefined;
-    const isHeld = !isLost && faults.take('aws', eventName, ['reorder_webhook']) !== undefined;
-    const at = new Date(atMs).toISOString();
     const detailType = `${eventName} - ${role}`;
-    const event = envelope(settings(), detailType, at, agreementId, detail);
-    state.deliveries.put(event.id, {
-      id: event.id,
-      agreementId,
-      detailType,
-      body: JSON.stringify(event),
-      state: isLost ? 'lost' : isHeld ? 'held' : 'pending',
+    const event = envelope(this.context.settings(), detailType, new Date(atMs).toISOString(), agreementId, detail);
+    this.put({ id: event.id, agreementId, name: eventName, detailType, body: JSON.stringify(event), atMs });
+  }
+
+  private put(
+    made: Pick<AwsDelivery, 'id' | 'agreementId' | 'detailType' | 'body' | 'subscriptionArn'> & { name: string; atMs: number },
+  ): void {
+    const { state, faults } = this.context;
+    const { name, atMs, ...delivery } = made;
+    const { isLost, isReordered, repeats, delayMs } = strikeNotification(faults, 'aws', name);
+    state.deliveries.put(delivery.id, {
+      ...delivery,
+      state: isLost ? 'lost' : isReordered ? 'held' : 'pending',
       sequence: state.nextSequence('delivery'),
       attempts: [],
       attemptCount: 0,
-      dueAt: at,
+      dueAt: new Date(atMs).toISOString(),
       // A held one waits for the next to pass it, and not for ever.
-      nextAttemptAt: new Date(isHeld ? atMs + HOLD_MS : atMs).toISOString(),
-      repeats: isDouble && !isLost ? 1 : 0,
+      nextAttemptAt: new Date(atMs + delayMs + (isReordered ? HOLD_MS : 0)).toISOString(),
+      repeats,
     });
   }
 

@@ -77,7 +77,7 @@ export interface AwsDelivery {
   /** The first moment at which it was due; EventBridge gives up 24 h after it. */
   dueAt: string;
   nextAttemptAt: string;
-  /** Send it this many more times after the first answer (fault duplicate_webhook). */
+  /** Send it this many more times after the first answer (fault duplicate_notification). */
   repeats: number;
   /** Not the bus's target but a subscription of a topic. */
   subscriptionArn?: string;

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { HOUR, SECOND } from '../shared/clock.js';
+import { strikeNotification } from '../shared/notification-faults.js';
 import type { AzureContext } from './context.js';
 import { postWebhook, type WebhookAnswer } from './webhook-client.js';
 import { offerOf } from './settings.js';
@@ -38,26 +39,27 @@ export class Deliveries {
 
   enqueue(operation: AzureOperation, nested: AzureSubscription): void {
     const { state, clock, faults, settings } = this.context;
-    const duplicate = faults.take('azure', operation.action, ['duplicate_webhook']);
-    const hold = faults.take('azure', operation.action, ['reorder_webhook']);
+    const { isLost, isReordered, repeats, delayMs } = strikeNotification(faults, 'azure', operation.action);
     const now = clock.nowMs();
     const id = randomUUID();
-    state.deliveries.put(id, {
+    const delivery = state.deliveries.put(id, {
       id,
       subscriptionId: operation.subscriptionId,
       operationId: operation.id,
       action: operation.action,
       offerId: operation.offerId,
       body: webhookBody(operation, nested, settings()),
-      state: hold ? 'held' : 'pending',
+      state: isLost ? 'lost' : isReordered ? 'held' : 'pending',
       sequence: state.nextSequence('delivery'),
       attempts: [],
       attemptCount: 0,
       createdAt: new Date(now).toISOString(),
       // A held one waits for the next to pass it, and not for ever.
-      nextAttemptAt: new Date(hold ? now + HOLD_MS : now).toISOString(),
-      repeats: duplicate ? 1 : 0,
+      nextAttemptAt: new Date(now + delayMs + (isReordered ? HOLD_MS : 0)).toISOString(),
+      repeats,
     });
+    // Somebody on the way took it and told nobody: to the marketplace it is delivered, and the publisher says nothing.
+    if (isLost) this.outcomes.answered(delivery, { kind: 'answered', status: 200, body: null, error: null, tookMs: 0 }, now);
   }
 
   /** Starts what is due; answers with whether anything was, or still is, under way. Waits for all of it. */

@@ -87,13 +87,13 @@ export interface AzureDelivery {
   offerId: string;
   /** Frozen when the operation was made; every attempt sends the same bytes. */
   body: string;
-  state: 'pending' | 'held' | 'delivered' | 'refused' | 'failed';
+  state: 'pending' | 'held' | 'delivered' | 'refused' | 'failed' | 'lost';
   sequence: number;
   attempts: DeliveryAttempt[];
   attemptCount: number;
   createdAt: string;
   nextAttemptAt: string;
-  /** Send it this many more times after the first answer (fault duplicate_webhook). */
+  /** Send it this many more times after the first answer (fault duplicate_notification). */
   repeats: number;
 }
 

@@ -1,4 +1,5 @@
 import { SECOND } from '../shared/clock.js';
+import { strikeNotification } from '../shared/notification-faults.js';
 import type { GcpContext } from './context.js';
 import type { Broker } from './pubsub/broker.js';
 import { subscriptionOf, topicOf } from './settings.js';
@@ -50,7 +51,7 @@ export class Notifications {
 
   /** Lets go of what is held or late for an entitlement; answers how many. */
   release(entitlementId: string): number {
-    const waiting = this.context.state.notificationsOf(entitlementId).filter((one) => one.state !== 'published');
+    const waiting = this.context.state.notificationsOf(entitlementId).filter((one) => one.state !== 'published' && one.state !== 'lost');
     for (const one of waiting) this.publish(one);
     return waiting.length;
   }
@@ -78,12 +79,11 @@ export class Notifications {
 
   private enqueue(eventType: string, accountId: string, entitlementId: string | null, body: object, options: NotifyOptions): void {
     const { state, clock, faults } = this.context;
-    const duplicate = faults.take('gcp', eventType, ['duplicate_event']);
-    const reorder = faults.take('gcp', eventType, ['reorder_event']);
-    const hold = faults.take('gcp', eventType, ['hold_event']);
+    const { isLost, isReordered, repeats, delayMs } = strikeNotification(faults, 'gcp', eventType);
+    const hold = isLost ? undefined : faults.take('gcp', eventType, ['hold_event']);
     // Held without a time waits for .../notify.
-    const heldFor = hold?.delayMs;
-    const delay = reorder ? REORDER_WITHIN_MS : (heldFor ?? (options.delaySeconds ?? 0) * SECOND);
+    const isHeld = hold !== undefined && hold.delayMs === undefined;
+    const delay = (isReordered ? REORDER_WITHIN_MS : (hold?.delayMs ?? (options.delaySeconds ?? 0) * SECOND)) + delayMs;
     const sequence = state.next('notification');
     const one: GcpNotification = {
       sequence,
@@ -91,9 +91,9 @@ export class Notifications {
       accountId,
       eventType,
       body: JSON.stringify(body),
-      state: hold && heldFor === undefined ? 'held' : reorder ? 'reordered' : 'pending',
+      state: isLost ? 'lost' : isHeld ? 'held' : isReordered ? 'reordered' : 'pending',
       publishAt: new Date(clock.nowMs() + delay).toISOString(),
-      copies: duplicate ? 2 : 1,
+      copies: 1 + repeats,
       messageIds: [],
     };
     state.notifications.put(String(sequence), one);

@@ -67,7 +67,7 @@ export interface GcpNotification {
   eventType: string;
   /** Frozen when it happened. */
   body: string;
-  state: 'pending' | 'held' | 'reordered' | 'published';
+  state: 'pending' | 'held' | 'reordered' | 'published' | 'lost';
   publishAt: string;
   copies: number;
   messageIds: string[];

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { BilledList } from './billed.js';
 import type { CallsLog } from './calls-log.js';
 import { faultBody, type Faults } from './faults.js';
-import { parseBody } from './http.js';
+import { ControlError, parseBody } from './http.js';
 import type { SandboxSettings, Settings } from './settings.js';
 
 const billedQuery = z.object({ marketplace: z.string().optional(), externalId: z.string().optional() });
@@ -29,7 +29,12 @@ export function controlRoutes(
   scope.get('/sandbox/calls', (request) => ({ items: calls.list(parseBody(callsQuery, request.query)) }));
 
   scope.post('/sandbox/faults', (request, reply) => reply.code(201).send(faults.add(parseBody(faultBody, request.body))));
-  scope.get('/sandbox/faults', () => ({ items: faults.list() }));
+  scope.get('/sandbox/faults', () => ({ seed: faults.seed, items: faults.list() }));
+  scope.delete<{ Params: { id: string } }>('/sandbox/faults/:id', (request, reply) => {
+    if (!faults.remove(request.params.id))
+      throw new ControlError(404, 'fault.unknown', 'There is no such fault; it may have struck for the last time.');
+    return reply.code(204).send();
+  });
   scope.delete('/sandbox/faults', (_request, reply) => {
     faults.clear();
     return reply.code(204).send();

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { Store, Table } from './store.js';
 
@@ -17,21 +17,40 @@ export const callFaultKinds = [
 ] as const;
 /** What `malformed_after` makes of the answer: half of it, a proxy's page, nothing, or half of it and then the line is cut. */
 export const malformedShapes = ['truncated', 'html', 'empty', 'cut'] as const;
-export const webhookFaultKinds = ['duplicate_webhook', 'reorder_webhook', 'lose_webhook'] as const;
+/** For a marketplace's own notifications (webhook, event, topic message); `operation` is their name. The same at all three. */
+export const notificationFaultKinds = [
+  'duplicate_notification',
+  'reorder_notification',
+  'delay_notification',
+  'lose_notification',
+] as const;
+/** What they were called while each marketplace had its own. */
+const FORMER_NAMES = {
+  duplicate_webhook: 'duplicate_notification',
+  duplicate_event: 'duplicate_notification',
+  reorder_webhook: 'reorder_notification',
+  reorder_event: 'reorder_notification',
+  lose_webhook: 'lose_notification',
+} as const;
+const formerNames = Object.keys(FORMER_NAMES) as (keyof typeof FORMER_NAMES)[];
 /** Some records of a batch are left for later. */
 export const recordFaultKinds = ['unprocessed'] as const;
-/** For messages of a topic; `operation` is their type. */
-export const eventFaultKinds = ['duplicate_event', 'reorder_event', 'hold_event'] as const;
+/** Google: the message waits for `notify`. */
+export const heldFaultKinds = ['hold_event'] as const;
 
-export type CallFaultKind = (typeof callFaultKinds)[number];
-export type WebhookFaultKind = (typeof webhookFaultKinds)[number];
+export type FaultKind = (typeof callFaultKinds | typeof notificationFaultKinds | typeof recordFaultKinds | typeof heldFaultKinds)[number];
 
-/** `operation` is an operation of the calls log, for webhooks an action (ChangePlan …), or `*`. */
+/** `operation` is an operation of the calls log, for notifications their name (ChangePlan …), or `*`. */
 export const faultBody = z.object({
   marketplace: z.string().min(1),
   operation: z.string().min(1).default('*'),
-  kind: z.enum([...callFaultKinds, ...webhookFaultKinds, ...recordFaultKinds, ...eventFaultKinds]),
-  times: z.number().int().positive().default(1),
+  kind: z.enum([...callFaultKinds, ...notificationFaultKinds, ...recordFaultKinds, ...heldFaultKinds, ...formerNames]),
+  /** How often it strikes at most; 1, and with `rate` without end. */
+  times: z.number().int().positive().optional(),
+  /** The share of calls that are struck; which ones follows from `seed` alone. Without it each call is struck. */
+  rate: z.number().min(0).max(1).optional(),
+  /** Of `rate`; the sandbox's own (SANDBOX_SEED) unless told. */
+  seed: z.union([z.string().min(1).max(200), z.number().int()]).optional(),
   status: z.number().int().min(400).max(599).optional(),
   delayMs: z.number().int().nonnegative().optional(),
   /** How many records `unprocessed` leaves; all of them unless told. */
@@ -43,21 +62,44 @@ export const faultBody = z.object({
   retryAfter: z.union([z.number().int().nonnegative(), z.string()]).optional(),
 });
 
-export interface Fault extends z.output<typeof faultBody> {
+export interface Fault extends Omit<z.output<typeof faultBody>, 'seed' | 'times'> {
   id: string;
-  /** How often it will still strike. */
-  remaining: number;
+  /** Only with `rate`. */
+  seed?: string;
+  /** How often it will still strike; null without end. */
+  remaining: number | null;
+  struck: number;
+  /** Calls that it has looked at, by operation. */
+  seen: Record<string, number>;
+  /** The newest that were struck: the nth call of an operation since the rule was set, counted from 1. */
+  strikes: { operation: string; call: number }[];
 }
 
+const KEPT_STRIKES = 100;
+
+/** Scripted faults. They are durable, and so is what they have seen: a restart repeats no strike. */
 export class Faults {
   private readonly table: Table<Fault>;
 
-  constructor(store: Store) {
+  constructor(
+    store: Store,
+    /** Of rules with a rate and no seed of their own. */
+    readonly seed: string,
+  ) {
     this.table = store.table<Fault>('faults');
   }
 
-  add(input: z.output<typeof faultBody>): Fault {
-    const fault: Fault = { id: randomUUID(), ...input, remaining: input.times };
+  add({ seed, times, ...input }: z.output<typeof faultBody>): Fault {
+    const isSeeded = input.rate !== undefined;
+    const fault: Fault = {
+      id: randomUUID(),
+      ...input,
+      ...(isSeeded ? { seed: String(seed ?? this.seed) } : {}),
+      remaining: times ?? (isSeeded ? null : 1),
+      struck: 0,
+      seen: {},
+      strikes: [],
+    };
     return this.table.put(fault.id, fault);
   }
 
@@ -65,18 +107,50 @@ export class Faults {
     return this.table.values();
   }
 
+  remove(id: string): boolean {
+    return this.table.delete(id);
+  }
+
   clear(): void {
     this.table.clear();
   }
 
-  /** Takes one strike of the oldest fault that matches. */
-  take(marketplace: string, operation: string, kinds: readonly Fault['kind'][]): Fault | undefined {
-    const fault = this.table
-      .values()
-      .find((one) => one.marketplace === marketplace && (one.operation === '*' || one.operation === operation) && kinds.includes(one.kind));
-    if (!fault) return undefined;
-    if (fault.remaining <= 1) this.table.delete(fault.id);
-    else this.table.put(fault.id, { ...fault, remaining: fault.remaining - 1 });
-    return fault;
+  /** The oldest rule that matches and strikes takes the call; the rules after it have not seen it. */
+  take(marketplace: string, operation: string, kinds: readonly FaultKind[]): Fault | undefined {
+    for (const fault of this.table.values()) {
+      if (fault.marketplace !== marketplace || (fault.operation !== '*' && fault.operation !== operation)) continue;
+      if (!kinds.includes(kindOf(fault))) continue;
+      const call = (fault.seen[operation] ?? 0) + 1;
+      const isStruck = strikes(fault, operation, call);
+      const next: Fault = { ...fault, seen: { ...fault.seen, [operation]: call } };
+      if (!isStruck) {
+        this.table.put(fault.id, next);
+        continue;
+      }
+      next.struck += 1;
+      next.strikes = [...fault.strikes, { operation, call }].slice(-KEPT_STRIKES);
+      if (next.remaining !== null) next.remaining -= 1;
+      if (next.remaining === 0) this.table.delete(fault.id);
+      else this.table.put(fault.id, next);
+      return next;
+    }
+    return undefined;
   }
+}
+
+export function kindOf({ kind }: Pick<Fault, 'kind'>): FaultKind {
+  return kind in FORMER_NAMES ? FORMER_NAMES[kind as keyof typeof FORMER_NAMES] : (kind as FaultKind);
+}
+
+/**
+ * Whether a rule strikes the nth call of an operation. It hangs on the seed, the rule and that number alone: not on the
+ * time, and not on what other operations do in between, so that the same calls meet the same faults in every run.
+ */
+export function strikes(fault: Pick<Fault, 'marketplace' | 'kind' | 'rate' | 'seed'>, operation: string, call: number): boolean {
+  const { rate, seed, marketplace } = fault;
+  if (rate === undefined) return true;
+  const digest = createHash('sha256')
+    .update(JSON.stringify([seed, marketplace, kindOf(fault), operation, call]))
+    .digest();
+  return digest.readUIntBE(0, 6) / 2 ** 48 < rate;
 }
