@@ -1,6 +1,5 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import { type GcpSettings, planOf } from './settings.js';
-import type { GcpEntitlement } from './types.js';
 
 /** What comes after the end of an offer (contract gcp §3, ENTITLEMENT_OFFER_ENDED; §5). */
 export const AFTER_END = ['renew', 'list_price', 'cancel'] as const;
@@ -44,7 +43,10 @@ export const termsOf = (offer: OfferRequest): PrivateTerms => ({
 });
 
 /** Per month, of the offer or else of the price list. */
-export function priceOf(one: GcpEntitlement, settings: GcpSettings): { amount: string; of: 'private_offer' | 'list' } {
+export function priceOf(
+  one: { plan: string; privateTerms: PrivateTerms | null; offerEndedAt: string | null },
+  settings: GcpSettings,
+): { amount: string; of: 'private_offer' | 'list' } {
   const own = one.offerEndedAt ? undefined : one.privateTerms?.price;
   if (own) return { amount: own, of: 'private_offer' };
   return { amount: String(planOf(settings, one.plan)?.price ?? 0), of: 'list' };
