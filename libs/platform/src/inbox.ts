@@ -103,8 +103,12 @@ export class Inbox {
   ) {}
 
   /** Stores the message. `fresh` is false for a repeat, which comes with the first answer (null while the first is in work). */
-  async receive(tx: Tx, message: InboundMessage): Promise<{ inboxId: string; fresh: boolean; answer: StoredAnswer | null }> {
+  async receive(
+    tx: Tx,
+    message: InboundMessage,
+  ): Promise<{ inboxId: string; fresh: boolean; answer: StoredAnswer | null; receivedAt: Date }> {
     const id = uuidv7();
+    const now = this.clock.now();
     const inserted = await tx.query<{ inbox_id: string }>(
       `insert into inbox (inbox_id, source, natural_key, received_at, content_type, headers, body, principal, state)
        values ($1, $2, $3, $4, $5, $6, $7, $8, 'received') on conflict (source, natural_key) do nothing returning inbox_id`,
@@ -112,19 +116,19 @@ export class Inbox {
         id,
         message.source,
         message.naturalKey,
-        this.clock.now(),
+        now,
         message.contentType,
         JSON.stringify(Inbox.publicHeaders(message.headers)),
         message.body,
         message.principal,
       ],
     );
-    if (inserted.length > 0) return { inboxId: id, fresh: true, answer: null };
-    const [row] = await tx.query<{ inbox_id: string; answer: StoredAnswer | null }>(
-      'select inbox_id, answer from inbox where source = $1 and natural_key = $2',
+    if (inserted.length > 0) return { inboxId: id, fresh: true, answer: null, receivedAt: now };
+    const [row] = await tx.query<{ inbox_id: string; answer: StoredAnswer | null; received_at: Date }>(
+      'select inbox_id, answer, received_at from inbox where source = $1 and natural_key = $2',
       [message.source, message.naturalKey],
     );
-    return { inboxId: row!.inbox_id, fresh: false, answer: row!.answer };
+    return { inboxId: row!.inbox_id, fresh: false, answer: row!.answer, receivedAt: row!.received_at };
   }
 
   /**

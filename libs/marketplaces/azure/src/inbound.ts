@@ -45,6 +45,8 @@ export async function verifyInbound(request: InboundRequest, settings: AzureSett
     source: WEBHOOK_SOURCE,
     naturalKey: guidOf(body['id']) ?? `sha256:${createHash('sha256').update(request.body).digest('hex')}`,
     principal: `entra:${settings.marketplaceAppId}`,
+    // One purchase's messages are applied one after another.
+    externalSubscriptionId: operation.externalSubscriptionId,
     decisionWanted:
       isChange(knownAction(operation.action)) && !operation.byUs && (operation.status === 'pending' || operation.status === 'unknown'),
   };
