@@ -19,6 +19,7 @@ import { signUpBuyer } from '../processes/sign-up-buyer.js';
 import { readPrivateOffers, wantPrivateOffers } from '../processes/read-private-offers.js';
 import { tellBuyer } from '../processes/tell-buyer.js';
 import { startPurchase } from '../processes/start-purchase.js';
+import { AtRiskClock } from './at-risk-clock.js';
 import { ClaimsClock } from './claims-clock.js';
 import { ActivationClock } from './activation-clock.js';
 import { DriftClock } from './drift-clock.js';
@@ -119,4 +120,6 @@ export function registerWorkers(
   runner.addClock(() => activations.tick());
   const claims = new ClaimsClock(context, app.get<Metrics>(METRICS));
   runner.addClock(() => claims.tick());
+  const atRisk = new AtRiskClock(context, app.get<Metrics>(METRICS));
+  runner.addClock(() => atRisk.tick());
 }
