@@ -8,7 +8,7 @@ const CSS = `
 :root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 18%,transparent);--soft:color-mix(in srgb,currentColor 6%,transparent);--accent:#0b62c4}
 body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:68rem;padding:1.5rem}
 header{display:flex;flex-wrap:wrap;gap:.75rem 2rem;align-items:baseline;justify-content:space-between;border-bottom:1px solid var(--line);padding-bottom:.75rem}
-h1{font-size:1.3rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .6rem}
+h1{font-size:1.3rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .6rem}h3{font-size:1rem;margin:1rem 0 .4rem}
 form{display:inline-flex;flex-wrap:wrap;gap:.4rem;align-items:center;margin:0}
 form.sheet{display:grid;grid-template-columns:9rem minmax(0,24rem);gap:.5rem;margin-bottom:1.25rem}
 td form,td button{margin-block:.15rem}.state{white-space:nowrap}td code{overflow-wrap:anywhere}
