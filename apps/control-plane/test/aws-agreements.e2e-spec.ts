@@ -99,6 +99,27 @@ describe('a renewal', () => {
       expect((await placementsOf(before['tenantId'])).map((one) => one['subscriptionId'])).toEqual([after['id']]);
     }
   });
+
+  it('of a renewal, both unheard of, is made up for by one comparison: the link between them too [AW-48]', async () => {
+    const { bought, session, endpoint, keys } = await served('Unheard Twice');
+    const before = await house.subscriptionOf(bought.licenseId);
+    const [second, third] = await unheard(async () => {
+      await advance(60);
+      const next = await act(bought.agreementId, 'renew', { deprovision: true });
+      await advance(60);
+      const last = await act(next.agreementId, 'renew', { deprovision: true });
+      await advance(86_400 + 1_200);
+      return [next, last];
+    });
+    const run = await drift();
+    expect([second, third].map((one) => verdictOf(run, one.licenseId))).toEqual(['applied', 'applied']);
+    const after = await amazon.subscription(third.licenseId, 'active');
+    expect(after['tenantId']).toBe(before['tenantId']);
+    for (const old of [bought, second])
+      expect(['closing', 'cancelled', 'voided']).toContain((await house.subscriptionOf(old.licenseId))['state']);
+    expect((await placementsOf(before['tenantId'])).map((one) => one['subscriptionId'])).toEqual([after['id']]);
+    expect((await house.session(session)).json).toMatchObject({ state: 'ready', endpoint: { ...endpoint, keys } });
+  });
 });
 
 describe('lost events', () => {
@@ -131,6 +152,21 @@ describe('lost events', () => {
     expect(['closing', 'cancelled']).toContain(over['state']);
     expect(over['endedAt']).toBe(endedAt);
     expect((await findings('drift.state')).length).toBeGreaterThan(0);
+  });
+});
+
+describe('a lost amendment', () => {
+  it('of the end of a term, and of its renewal, is made up for [AW-49]', async () => {
+    const { bought } = await served('Amended Lodge', { endsAt: '2040-01-01T00:00:00Z' });
+    await unheard(async () => {
+      await act(bought.agreementId, 'amend', { endsAt: '2041-01-01T00:00:00Z' });
+      await act(bought.agreementId, 'amend', { autoRenewalEnabled: true });
+      await advance(86_400 + 1_200);
+    });
+    expect(verdictOf(await drift(), bought.licenseId)).toBe('applied');
+    const after = await house.subscriptionOf(bought.licenseId);
+    expect([(after['term'] as Item)['endsAt'], after['endsAt']]).toEqual(['2041-01-01T00:00:00.000Z', null]);
+    expect(verdictOf(await drift(), bought.licenseId)).toBeUndefined();
   });
 });
 

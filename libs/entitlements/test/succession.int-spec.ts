@@ -172,6 +172,34 @@ describe('a renewal', () => {
     ]);
   });
 
+  it('of a renewal that takes over at the same moment gets the place from that one, which has it [AW-48]', async () => {
+    const p = pair();
+    await serving(p);
+    rig.at('10:10');
+    const second = `agmt-${randomUUID()}`;
+    await rig.apply(eventOf(p.nextTruth({ aliases: [{ kind: 'agreement', externalId: second }] })));
+    const third = randomUUID();
+    await rig.apply(eventOf(p.nextTruth({ externalSubscriptionId: third, supersedes: { kind: 'agreement', externalId: second } })));
+    let commit = (): void => undefined;
+    const mayCommit = new Promise<void>((resolve) => (commit = resolve));
+    let taken = (): void => undefined;
+    const isTaken = new Promise<void>((resolve) => (taken = resolve));
+    const first = rig.db.ops(async (tx) => {
+      await rig.subscriptions.takeOver(tx, subscriptionIdOf('azure', p.next), null);
+      taken();
+      await mayCommit;
+    });
+    await isTaken;
+    const last = takeOver(third);
+    const waits = async (): Promise<boolean> =>
+      (await rig.db.ops((tx) => tx.query(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)))
+        .length > 0;
+    for (let i = 0; !(await waits()); i++) if (i > 200) throw new Error('nobody waits for the lock');
+    commit();
+    await first;
+    expect(await last).toMatchObject({ result: 'taken', predecessorId: subscriptionIdOf('azure', p.next) });
+  });
+
   it('that is no longer expected is told, so that access ends', async () => {
     const p = pair();
     await serving(p);

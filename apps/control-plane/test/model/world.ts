@@ -20,6 +20,8 @@ export interface There {
   externalId: string;
   state: 'pending_fulfillment' | 'active' | 'suspended' | 'ended';
   planId: string;
+  /** Where the model moves it: the end of the term, to the second. */
+  termEndsAt?: string | null;
   /** Its place has been taken by another purchase, with its tenant. */
   isSuperseded?: boolean;
 }
@@ -34,8 +36,6 @@ export interface Counter {
   marketplace: Marketplace;
   settings(url: string): Record<string, unknown>;
   environment: Record<string, string>;
-  /** Without a list a lost message cannot be made up for: then none is lost. */
-  loses: boolean;
   /** How long all may take to come to rest after the last message, in seconds. */
   restSeconds: number;
   buy(world: World, planId: string, auto: boolean): Promise<{ externalId: string; landing: Landing }>;
@@ -156,7 +156,7 @@ export class World {
     let body = '';
     for await (const chunk of request) body += String(chunk);
     const headers = Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
-    const fate = this.fate === 'lose' && !this.counter.loses ? 'deliver' : this.fate;
+    const { fate } = this;
     const message: InboundRequest = { headers, query: {}, body };
     let status = 200;
     if (fate === 'late') this.late.push(message);

@@ -64,9 +64,9 @@ export async function successorOf(tx: Tx, subscriptionId: string): Promise<strin
 
 /**
  * From the nearest predecessor that has something to give down to the successor's own: a licence that was replaced before its
- * buyer landed hands on nothing of its own.
+ * buyer landed hands on nothing of its own. The first one is whose place this one takes, or took.
  */
-async function ancestors(tx: Tx, successorId: string): Promise<string[]> {
+export async function ancestorsOf(tx: Tx, successorId: string): Promise<string[]> {
   const ids: string[] = [];
   for (let id = successorId; ids.length < 20;) {
     const one = await predecessorOf(tx, id);
@@ -89,12 +89,19 @@ const lock = (tx: Tx, subscriptionId: string): Promise<SubscriptionRecord | null
  */
 export async function takeOver(tx: Tx, on: { clock: Clock; tasks: Tasks }, successorId: string, notBefore: Date | null): Promise<TakeOver> {
   const none = (why: string): TakeOver => ({ result: 'none', why });
-  const chain = await ancestors(tx, successorId);
+  const chain = await ancestorsOf(tx, successorId);
   if (chain.length === 0) return none('its predecessor is not known');
   // A landing locks its session before its purchase; oldest purchase first: everybody locks in one order.
   await tx.query('select 1 from landing_sessions where subscription_id = any($1::uuid[]) order by session_hash for update', [chain]);
-  const olds: SubscriptionRecord[] = [];
-  for (const id of chain) olds.push((await lock(tx, id))!);
+  const locked: SubscriptionRecord[] = [];
+  for (const id of chain) locked.push((await lock(tx, id))!);
+  // While this waited for the locks, one of the links may have taken over itself: then the place is with that one.
+  const olds = locked.slice(
+    Math.max(
+      0,
+      locked.findLastIndex((one) => one.tenantId !== null),
+    ),
+  );
   const next = (await lock(tx, successorId))!;
   const old = olds[0]!;
   const now = on.clock.now();

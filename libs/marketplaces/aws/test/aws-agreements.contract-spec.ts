@@ -64,6 +64,19 @@ describe('the list of agreements', () => {
   });
 });
 
+describe('a chain in the list', () => {
+  it('tells of each renewal whom it follows, although no row says so [AW-48]', async () => {
+    const first = await sandbox.buy();
+    await sandbox.advance(60);
+    const second = (await sandbox.act(first.agreementId, 'renew')) as Bought;
+    await sandbox.advance(60);
+    const third = (await sandbox.act(second.agreementId, 'replace')) as Bought;
+    const all = await listed();
+    const follows = [first, second, third].map((one) => all.get(one.licenseId)!.supersedes?.externalId ?? null);
+    expect(follows).toEqual([null, first.agreementId, second.agreementId]);
+  });
+});
+
 describe('one purchase, asked for', () => {
   it('is found by its licence although nothing was told of it, and not where its product is not ours [AW-39] [AW-40]', async () => {
     const bought = await sandbox.buy();

@@ -25,11 +25,17 @@ export class AgreementTruth {
   async *listAll(): AsyncGenerator<SubscriptionTruth> {
     const now = this.clock.now();
     const byLicence = new Map<string, AgreementView[]>();
-    for await (const view of this.reader.search())
-      for (const licenseId of licencesOf(view)) byLicence.set(licenseId, [...(byLicence.get(licenseId) ?? []), view]);
+    const byChain = new Map<string, AgreementView[]>();
+    for await (const view of this.reader.search()) {
+      for (const licenseId of licencesOf(view)) add(byLicence, licenseId, view);
+      const initial = textOf(view.initialAgreementId);
+      if (initial) add(byChain, initial, view);
+    }
     for (const [licenseId, views] of byLicence) {
       const facts = factsOfAll(views, licenseId, now, (id) => this.codeOf(id) ?? id);
-      const truth = truthOfRefs({ ...facts, registered: true }, now);
+      // The list is the whole chain already: whom a renewal follows needs no question of its own.
+      const previousAgreementId = predecessorOf(facts, byChain.get(facts.initialAgreementId ?? '') ?? []);
+      const truth = truthOfRefs({ ...facts, previousAgreementId, registered: true }, now);
       yield facts.superseded ? { ...truth, state: 'ended' } : truth;
     }
   }
@@ -85,12 +91,11 @@ export class AgreementTruth {
 
   /** A renewal or replacement that does not name its predecessor: the one before it in the chain of the same buyer (§7). */
   private async chainOf(facts: AwsRefs, known: AwsRefs): Promise<Partial<AwsRefs>> {
-    const { initialAgreementId, agreementIds } = facts;
-    const [own] = agreementIds;
-    if (!initialAgreementId || !own || agreementIds.includes(initialAgreementId) || known.previousAgreementId) return {};
+    const { initialAgreementId } = facts;
+    if (!initialAgreementId || isFirst(facts) || known.previousAgreementId) return {};
     const chain: AgreementView[] = [];
     for await (const view of this.reader.search({ InitialAgreementId: initialAgreementId })) chain.push(view);
-    return { previousAgreementId: predecessorIn(chain, own, facts.accountId) };
+    return { previousAgreementId: predecessorOf(facts, chain) };
   }
 
   /** Superseded by what has ended itself, and nobody told: no successor can come for its place any more, so it is over too. */
@@ -115,6 +120,21 @@ export class AgreementTruth {
       return {};
     }
   }
+}
+
+function add(all: Map<string, AgreementView[]>, key: string, view: AgreementView): void {
+  const there = all.get(key);
+  if (there) there.push(view);
+  else all.set(key, [view]);
+}
+
+const isFirst = ({ initialAgreementId, agreementIds }: AwsRefs): boolean =>
+  initialAgreementId !== null && agreementIds.includes(initialAgreementId);
+
+/** The agreement that a licence's own one follows; null for the first of a chain. */
+function predecessorOf(facts: AwsRefs, chain: AgreementView[]): string | null {
+  const [own] = facts.agreementIds;
+  return own === undefined || isFirst(facts) ? null : predecessorIn(chain, own, facts.accountId);
 }
 
 /** The youngest agreement of the same buyer and product that was accepted before this one; null where that is not clear. */
