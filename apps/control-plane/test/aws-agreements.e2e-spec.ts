@@ -122,6 +122,29 @@ describe('a renewal', () => {
   });
 });
 
+describe('a renewal that its buyer lands on before anything is told of it', () => {
+  it('keeps tenant, endpoint and keys: the visit is of what serves, until the renewal takes its place [AW-50]', async () => {
+    const { bought, session, endpoint, keys } = await served('Early Lodge');
+    const before = await house.subscriptionOf(bought.licenseId);
+    await advance(60);
+    const [next, visit] = await unheard(async () => {
+      const made = await act(bought.agreementId, 'renew', { deprovision: true });
+      return [made, sessionOf(await amazon.land(tokenOf(made)))];
+    });
+    expect(await house.subscriptionOf(next.licenseId)).toMatchObject({ state: 'pending_fulfillment', tenantId: null });
+    const details = { organisation: 'Early Lodge', region: 'local', contactName: 'A', contactEmail: 'a@early.example' };
+    await house.call('POST', `${house.controlPlane.url}/landing/api/sessions/${visit}/details`, details);
+    expect(await house.subscriptionOf(next.licenseId)).toMatchObject({ state: 'pending_fulfillment', tenantId: null });
+    await act(next.agreementId, 'license');
+    const after = await amazon.subscription(next.licenseId, 'active');
+    expect(after['tenantId']).toBe(before['tenantId']);
+    expect((await placementsOf(before['tenantId'])).map((one) => one['subscriptionId'])).toEqual([after['id']]);
+    expect((await house.session(session)).json).toMatchObject({ state: 'ready', endpoint: { ...endpoint, keys } });
+    expect(JSON.stringify((await house.session(visit)).json)).not.toContain(String(keys[0]!['secret']));
+    expect(await findings('succession')).toEqual([]);
+  });
+});
+
 describe('lost events', () => {
   it('of the licence and of the end are made up for, at the time they happened [AW-40] [AW-41]', async () => {
     const bought = await unheard(async () => {

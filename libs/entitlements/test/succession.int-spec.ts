@@ -172,6 +172,32 @@ describe('a renewal', () => {
     ]);
   });
 
+  it('is visited as the purchase that serves its buyer meanwhile, also over a link that nobody knows; then as itself [AW-50]', async () => {
+    const p = pair();
+    await serving(p);
+    const ids = (...names: string[]) => names.map((externalId) => ({ kind: 'agreement', externalId }));
+    const first = p.oldTruth().aliases[0]!.externalId;
+    const landed = { supersedes: null, follows: ids('agmt-unheard-of', first) };
+    await rig.apply(eventOf(p.nextTruth(landed)));
+    const [oldId, nextId] = [p.old, p.next].map((id) => subscriptionIdOf('azure', id));
+    const visited = (id: string): Promise<string> => rig.db.ops((tx) => rig.subscriptions.visitedAs(tx, id));
+    expect(await visited(nextId!)).toBe(oldId);
+    // Never by what another buyer bought, and not where nothing links the two.
+    const other = { ...BUYER, accountId: '444455556666' };
+    for (const [over, why] of [
+      [{ ...landed, purchaser: other }, 'another buyer'],
+      [{ supersedes: null }, 'the same buyer alone'],
+    ] as const) {
+      const externalSubscriptionId = randomUUID();
+      await rig.apply(eventOf(p.nextTruth({ ...over, externalSubscriptionId })));
+      const id = subscriptionIdOf('azure', externalSubscriptionId);
+      expect(await visited(id), why).toBe(id);
+    }
+    await rig.apply(eventOf(p.nextTruth({ follows: landed.follows })));
+    expect(await takeOver(p.next)).toMatchObject({ result: 'taken' });
+    for (const id of [oldId!, nextId!]) expect(await visited(id)).toBe(nextId);
+  });
+
   it('of a renewal that takes over at the same moment gets the place from that one, which has it [AW-48]', async () => {
     const p = pair();
     await serving(p);

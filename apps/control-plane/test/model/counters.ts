@@ -136,6 +136,14 @@ export const awsCounter: Counter = {
     });
     return { externalId: bought.licenseId, landing: { field: TOKEN, fields: bought.registration.fields } };
   },
+  async visit(world, id) {
+    const newest = newestOf(await awsViews(world), id)!;
+    const { registration } = await world.shop<{ registration?: { fields: Record<string, string> } }>(
+      'POST',
+      `/aws/agreements/${newest.id}/register`,
+    );
+    return registration ? { field: TOKEN, fields: registration.fields } : null;
+  },
   async act(world, id, action) {
     const newest = newestOf(await awsViews(world), id);
     if (!newest) return;

@@ -46,6 +46,16 @@ const FOUND: [Step[], number[]][] = [
     ],
     [0, 0, 0, 0],
   ],
+  // AWS: the buyer lands on a renewal that nobody has told of.
+  [
+    [
+      { do: 'act', which: 0, action: 'renew', fate: 'lose' },
+      { do: 'land', which: 0, fate: 'deliver' },
+      { do: 'act', which: 0, action: 'reinstate', fate: 'lose' },
+      { do: 'land', which: 0, fate: 'deliver' },
+    ],
+    [0, 0, 0, 0],
+  ],
   // AWS: nobody told that the term's end was moved.
   [[{ do: 'act', which: 0, action: 'change', fate: 'lose' }], [0, 0, 0, 0]],
 ];

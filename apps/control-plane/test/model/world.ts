@@ -39,6 +39,8 @@ export interface Counter {
   /** How long all may take to come to rest after the last message, in seconds. */
   restSeconds: number;
   buy(world: World, planId: string, auto: boolean): Promise<{ externalId: string; landing: Landing }>;
+  /** What the buyer brings where it is not what he brought the first time: he comes for the newest renewal. */
+  visit?(world: World, externalId: string): Promise<Landing | null>;
   act(world: World, externalId: string, action: Action): Promise<void>;
   list(world: World): Promise<There[]>;
 }
@@ -108,8 +110,9 @@ export class World {
 
   /** The buyer of the nth purchase comes and gives the details; a second time it is a visit. */
   async land(n: number): Promise<void> {
-    const { landing } = this.bought[n % this.bought.length]!;
     const { marketplace } = this.counter;
+    const bought = this.bought[n % this.bought.length]!;
+    const landing = (await this.counter.visit?.(this, bought.externalId)) ?? bought.landing;
     const opened = await openLanding(this.flows.p, this.sealer, marketplace, landing.field, landing.fields);
     if (!opened.ok) return;
     const details = { organisation: `Buyer ${n}`, region: 'here', contactName: 'Ada Winter', contactEmail: 'ada@winter.example' };

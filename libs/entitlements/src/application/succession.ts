@@ -63,6 +63,26 @@ export async function successorOf(tx: Tx, subscriptionId: string): Promise<strin
 }
 
 /**
+ * Whose a visit of this purchase is: of the newest in its place; and of a renewal that has not taken over yet, of the purchase
+ * that serves its buyer meanwhile, so that he is asked for no details again and gets no second tenant (contract aws §11.1).
+ */
+export async function visitedAs(tx: Tx, subscriptionId: string): Promise<string> {
+  const newest = await successorOf(tx, subscriptionId);
+  const [row] = await tx.query<{ subscription_id: string }>(
+    `select o.subscription_id from subscriptions s
+       cross join lateral jsonb_array_elements(s.truth -> 'follows') with ordinality as f(id, nth)
+       join subscription_aliases a on a.marketplace = s.marketplace and a.kind = f.id ->> 'kind' and a.external_id = f.id ->> 'externalId'
+       join subscriptions o on o.subscription_id = a.subscription_id
+      where s.subscription_id = $1 and s.tenant_id is null and s.state in ('scheduled', 'pending_fulfillment') and o.subscription_id <> s.subscription_id
+        and o.tenant_id is not null and o.superseded_by is null and o.buyer_account_id = s.buyer_account_id
+        and (o.state in ('pending_fulfillment', 'active', 'suspended') or (o.state = 'closing' and o.truth ->> 'successorExpected' = 'true'))
+      order by f.nth limit 1`,
+    [newest],
+  );
+  return row?.subscription_id ?? newest;
+}
+
+/**
  * From the nearest predecessor that has something to give down to the successor's own: a licence that was replaced before its
  * buyer landed hands on nothing of its own. The first one is whose place this one takes, or took.
  */

@@ -45,6 +45,11 @@ export interface SubscriptionTruth {
    * (AWS: kind `agreement`, the previous one). Set from the moment it may take over, null before and where there is none.
    */
   supersedes: { kind: string; externalId: string } | null;
+  /**
+   * The purchases before it in its chain of renewals, nearest first, told already before it may take over: until it does, its
+   * buyer's visits are of the one that serves him.
+   */
+  follows?: { kind: string; externalId: string }[];
   /** The marketplace knows its buyer already, from an earlier sign-up: it is served without another one (contract gcp §1). */
   buyerReady?: boolean;
   /** What the marketplace still owes us of it comes without a message (Google's usage reporting id): it is read again. */
