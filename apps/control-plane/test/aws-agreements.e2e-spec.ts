@@ -194,7 +194,7 @@ describe('a lost amendment', () => {
 });
 
 describe('a quiet marketplace', () => {
-  it('that leaves out, lags, resells and lists what is foreign: nothing made, ended or sent, twice [AW-42] [AW-45]', async () => {
+  it('that leaves out, lags, resells and lists what is foreign: nothing made, ended or sent, twice [AW-42] [AW-45] [AW-51]', async () => {
     const hidden = (await served('Left Out')).bought;
     const resold = (await served('Through A Partner', { cppo: true })).bought;
     const ended = await served('Ended Lately');
@@ -223,6 +223,9 @@ describe('a quiet marketplace', () => {
     expect(second.counts).toEqual(first.counts);
     expect({ picture: await house.picture(), sent: (await sent()).length }).toEqual(before);
     expect(await findings('drift.missing')).toEqual([]);
+    const reseller = { accountId: '888800002222', authorizationId: expect.stringContaining('resaleauthz-') as string };
+    expect(await house.subscriptionOf(resold.licenseId)).toMatchObject({ reseller });
+    expect(await house.subscriptionOf(quiet.licenseId)).toMatchObject({ reseller: null });
     for (const one of [hidden, resold, quiet]) expect(await house.subscriptionOf(one.licenseId)).toMatchObject({ state: 'active' });
   });
 });

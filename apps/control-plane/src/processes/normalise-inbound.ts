@@ -14,7 +14,7 @@ import { awaitMissing } from './await-missing.js';
 import { awaitStart } from './await-start.js';
 import type { ProcessContext } from './context.js';
 import { decideChange } from './decide-change.js';
-import { holdUsage } from './end-purchase.js';
+import { awaitSuccessor, holdUsage } from './end-purchase.js';
 import { bookWord } from './tell-buyer.js';
 
 /** Task `inbound.normalise`: one stored message becomes facts, applied under the purchase's lane. No transaction is open across HTTP. */
@@ -99,6 +99,7 @@ export async function applyEvent(p: ProcessContext, tx: Tx, told: FulfillmentEve
     await awaitStart(p, tx, outcome.subscriptionId);
     await awaitMissing(p, tx, outcome.subscriptionId);
     await bookWord(p, tx, outcome.subscriptionId, 'sign_up');
+    if (event.kind === 'superseded') await awaitSuccessor(p, tx, outcome.subscriptionId);
     if (event.truth.successorExpected) await holdUsage(p, tx, outcome.subscriptionId);
   }
   if (outcome.result === 'parked' && outcome.code === 'unmapped_plan') {

@@ -51,6 +51,17 @@ export async function predecessorOf(tx: Tx, subscriptionId: string): Promise<Sub
   return row ? tx.manager.findOneBy(SubscriptionRecord, { subscriptionId: row.subscription_id }) : null;
 }
 
+/** A purchase that is not over names this one as its predecessor. */
+export async function isFollowed(tx: Tx, subscriptionId: string): Promise<boolean> {
+  const rows = await tx.query(
+    `select 1 from subscription_aliases a join subscriptions s
+         on s.marketplace = a.marketplace and s.truth #>> '{supersedes,kind}' = a.kind and s.truth #>> '{supersedes,externalId}' = a.external_id
+      where a.subscription_id = $1 and s.subscription_id <> $1 and s.state not in ('closing', 'cancelled', 'voided') limit 1`,
+    [subscriptionId],
+  );
+  return rows.length > 0;
+}
+
 /** The newest purchase of the chain of renewals that this one is in. */
 export async function successorOf(tx: Tx, subscriptionId: string): Promise<string> {
   const [row] = await tx.query<{ subscription_id: string }>(

@@ -180,6 +180,7 @@ export function truthOfRefs(refs: AwsRefs, observedAt: Date): SubscriptionTruth 
     endsAt: dateOf(refs.endedAt) ?? (refs.autoRenew?.value === false ? endsAt : null),
     purchaser: refs.accountId === null ? null : { email: null, personId: null, directoryId: null, accountId: refs.accountId },
     beneficiary: null,
+    reseller: refs.resellerAccountId === null ? null : { accountId: refs.resellerAccountId, authorizationId: refs.resaleAuthorizationId },
     readOnly: false,
     isTest: false,
     // Only the accepted terms tell: events carry no flag and the landing's field is an untrusted hint (contract aws §2, §3).
