@@ -1,5 +1,5 @@
 import { RunAgainAt, type TaskContext, type Tx } from '#platform';
-import { isOver, type SubscriptionRecord } from '#entitlements';
+import { isFollowed, isOver, type SubscriptionRecord } from '#entitlements';
 import type { ProcessContext } from './context.js';
 
 /** Data of an ended purchase is kept at least this long after access ended (Azure: 7 days). */
@@ -88,7 +88,7 @@ export const awaitSuccessor = (p: ProcessContext, tx: Tx, subscriptionId: string
 export async function lookForSuccessor(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
   await p.db.ops(async (tx) => {
     const s = await p.subscriptions.get(tx, payload.subscriptionId);
-    const isAlone = s.tenantId !== null && !isOver(s.state) && !s.supersededBy && !(await p.subscriptions.isFollowed(tx, s.subscriptionId));
+    const isAlone = s.tenantId !== null && !isOver(s.state) && !s.supersededBy && !(await isFollowed(tx, s.subscriptionId));
     const why = 'the marketplace has renewed or replaced it, and no successor came; it is served on';
     if (isAlone) await raiseSuccession(p, tx, s, 'missing', { waitedMs: p.successorHoldMs, why });
     await task.completeIn(tx);

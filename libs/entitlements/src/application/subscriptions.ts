@@ -13,7 +13,7 @@ import { alignSegments, cutAt } from './cuts.js';
 import { callFor, endOfDeleted } from './deletions.js';
 import { endRights, grantRights } from './rights.js';
 import { announceSuccession, linkAliases } from './aliases.js';
-import { ancestorsOf, isFollowed, predecessorOf, successorOf, takeOver, type TakeOver, visitedAs } from './succession.js';
+import { ancestorsOf, predecessorOf, successorOf, takeOver, type TakeOver, visitedAs } from './succession.js';
 
 /** The lane of everything that concerns one purchase: fetch order is apply order. */
 export const subscriptionLane = (subscriptionId: string): string => `subscription:${subscriptionId}`;
@@ -236,11 +236,6 @@ export class Subscriptions {
   /** Whose a visit of this purchase is: its own, its successor's, or that of the one which a renewal will take the place of. */
   visitedAs(tx: Tx, subscriptionId: string): Promise<string> {
     return visitedAs(tx, subscriptionId);
-  }
-
-  /** A purchase that is not over names this one as its predecessor. */
-  isFollowed(tx: Tx, subscriptionId: string): Promise<boolean> {
-    return isFollowed(tx, subscriptionId);
   }
 
   /** Ends the settling: every hour is closed and every item has its final outcome. */
