@@ -122,6 +122,27 @@ describe('comparing purchases with the marketplace', () => {
     expect((await drift()).verdicts).toEqual({});
   });
 
+  it('sees an amendment that moved nothing but the end of the term, and a cancellation to come [AW-49]', async () => {
+    const amended = await flows.serve('Amended');
+    const leaving = await flows.serve('Leaving');
+    const kept = flows.market.purchase({ state: 'active' }).externalSubscriptionId;
+    await flows.deliver(flows.market.setState(kept, 'active'));
+    await flows.settle();
+    later();
+    const endsAt = new Date('2031-05-01T00:00:00Z');
+    flows.market.patch(amended.externalId, { term: { unit: null, startsAt: null, endsAt } });
+    flows.market.patch(leaving.externalId, { endsAt });
+    later(2 * HOUR);
+    expect((await drift()).verdicts).toEqual({ [amended.externalId]: 'applied', [leaving.externalId]: 'applied' });
+    const [row] = await flows.rows<object>('select term_ends_at, ends_at from subscriptions where subscription_id = $1', [amended.id]);
+    expect(row).toEqual({ term_ends_at: endsAt, ends_at: null });
+    expect(await flows.rows('select ends_at from subscriptions where subscription_id = $1', [leaving.id])).toEqual([{ ends_at: endsAt }]);
+    // The same term goes on: nothing was cut, and nobody has to be told.
+    expect(await flows.rows('select 1 from segments where subscription_id = $1', [amended.id])).toHaveLength(1);
+    expect(await findings()).toEqual([]);
+    expect((await drift()).verdicts).toEqual({});
+  });
+
   it('takes in a purchase that nobody told of: made, provisioned, and a finding', async () => {
     const { externalSubscriptionId } = flows.market.purchase({ state: 'active', name: 'Never told' });
     later();

@@ -14,7 +14,7 @@ import { awaitMissing } from './await-missing.js';
 import { awaitStart } from './await-start.js';
 import type { ProcessContext } from './context.js';
 import { decideChange } from './decide-change.js';
-import { holdUsage } from './end-purchase.js';
+import { awaitSuccessor, holdUsage } from './end-purchase.js';
 import { isAboutUs } from './refused-credentials.js';
 import { bookWord } from './tell-buyer.js';
 
@@ -103,6 +103,7 @@ export async function applyEvent(p: ProcessContext, tx: Tx, told: FulfillmentEve
     await awaitStart(p, tx, record);
     await awaitMissing(p, tx, record);
     await bookWord(p, tx, record, 'sign_up');
+    if (event.kind === 'superseded') await awaitSuccessor(p, tx, outcome.subscriptionId);
     if (event.truth.successorExpected) await holdUsage(p, tx, outcome.subscriptionId);
   }
   if (outcome.result === 'parked' && outcome.code === 'unmapped_plan') {

@@ -78,8 +78,8 @@ export async function openLanding(
       [inboxId, outcome.subscriptionId],
     );
     if (!outcome.subscriptionId) return { ok: false, code: 'landing.not_for_us', detail: 'This purchase is not one we serve.' };
-    // The token of a purchase that was renewed meanwhile: the visit is the renewal's.
-    const subscriptionId = await p.subscriptions.successorOf(tx, outcome.subscriptionId);
+    // The token of a purchase that was renewed meanwhile, or of a renewal that has not taken over yet.
+    const subscriptionId = await p.subscriptions.visitedAs(tx, outcome.subscriptionId);
     return { ok: true, sessionId: await p.landings.open(tx, { marketplace, token, subscriptionId }) };
   });
 }

@@ -26,7 +26,7 @@ import { DriftClock } from './drift-clock.js';
 import { alarmIfAboutUs } from '../processes/refused-credentials.js';
 import { whenToRunAgain } from './patience.js';
 import { SecretClock } from './secret-clock.js';
-import { endAccess, finishPurchase, followSuspension, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
+import { endAccess, finishPurchase, followSuspension, lookForSuccessor, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
 
 type Flow = (p: ProcessContext, payload: never, task: TaskContext) => Promise<void>;
 
@@ -43,6 +43,7 @@ const HANDLERS: Record<string, Flow> = {
   'publisher_change.run': runPublisherChange,
   'succession.follow': followSuccession,
   'access.end': endAccess,
+  'successor.look': lookForSuccessor,
   'usage.unbind': unbindUsage,
   'purchase.finish': finishPurchase,
   'placement.purge': purgePlacement,

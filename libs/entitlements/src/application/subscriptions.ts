@@ -5,7 +5,7 @@ import type { PlanVersion } from '../domain/plan-version.js';
 import { SubscriptionRecord } from '../infra/subscription.record.js';
 import { createRecord, lockRecord, refreshRecord } from '../infra/subscription-rows.js';
 import { recordEvent } from '../infra/fulfillment-events.sql.js';
-import { factChanges, notedOf, sameInstant } from '../domain/facts.js';
+import { factChanges, notedOf, termDiffers } from '../domain/facts.js';
 import { currentSegment } from '../infra/segments.sql.js';
 import type { Catalog } from './catalog.js';
 import { closeRequests, dropRequests } from './change-requests.js';
@@ -13,7 +13,7 @@ import { alignSegments, cutAt } from './cuts.js';
 import { callFor, endOfDeleted } from './deletions.js';
 import { endRights, grantRights } from './rights.js';
 import { announceSuccession, linkAliases } from './aliases.js';
-import { predecessorOf, successorOf, takeOver, type TakeOver } from './succession.js';
+import { ancestorsOf, predecessorOf, successorOf, takeOver, type TakeOver, visitedAs } from './succession.js';
 
 /** The lane of everything that concerns one purchase: fetch order is apply order. */
 export const subscriptionLane = (subscriptionId: string): string => `subscription:${subscriptionId}`;
@@ -189,7 +189,7 @@ export class Subscriptions {
       record.quantity = truth.quantity;
       changes.push(`quantity ${String(truth.quantity)}`);
     }
-    if (truth.term.startsAt && !sameInstant(record.termStartsAt, truth.term.startsAt)) changes.push('term');
+    if (termDiffers(record, truth)) changes.push('term');
     record.termStartsAt = truth.term.startsAt ?? record.termStartsAt;
     record.termEndsAt = truth.term.endsAt ?? record.termEndsAt;
     record.termUnit = truth.term.unit ?? record.termUnit;
@@ -223,9 +223,19 @@ export class Subscriptions {
     return predecessorOf(tx, subscriptionId);
   }
 
+  /** The chain of purchases whose place this one takes or took, the one that has it first; empty where none is known. */
+  ancestorsOf(tx: Tx, subscriptionId: string): Promise<string[]> {
+    return ancestorsOf(tx, subscriptionId);
+  }
+
   /** The purchase that stands in this one's place now; itself where none does. */
   successorOf(tx: Tx, subscriptionId: string): Promise<string> {
     return successorOf(tx, subscriptionId);
+  }
+
+  /** Whose a visit of this purchase is: its own, its successor's, or that of the one which a renewal will take the place of. */
+  visitedAs(tx: Tx, subscriptionId: string): Promise<string> {
+    return visitedAs(tx, subscriptionId);
   }
 
   /** Ends the settling: every hour is closed and every item has its final outcome. */
