@@ -1,6 +1,6 @@
 import { type LandingResolution, MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, type RecallRefs } from '#marketplaces/core';
 import type { Clock } from '#platform';
-import { type AwsApi, failureOf } from './api.js';
+import { type AwsApi, failureOf, isRegistrationExpired } from './api.js';
 import { licenceIdOf, textOf } from './liberal.js';
 import type { EntitlementReader, Holder } from './entitlements.js';
 import { generationOf } from './legacy/generations.js';
@@ -39,7 +39,7 @@ export async function resolveLanding(
     answer = await api.resolveCustomer(token);
   } catch (error) {
     const { name, sort } = failureOf(error);
-    if (name === 'ExpiredTokenException')
+    if (isRegistrationExpired(error))
       return failed(
         'landing.token_expired',
         'the token is too old; choose "Set up your account" in AWS Marketplace again, without subscribing again',
