@@ -1,4 +1,4 @@
-import { type LandingResolution, MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, type RecallRefs } from '#marketplaces/core';
+import type { LandingResolution, RecallRefs } from '#marketplaces/core';
 import type { Clock } from '#platform';
 import { type AwsApi, failureOf, isRegistrationExpired } from './api.js';
 import { licenceIdOf, textOf } from './liberal.js';
@@ -56,12 +56,13 @@ export async function resolveLanding(
   if (!productCode || (!accountId && !isLegacy))
     return failed('landing.unavailable', 'the answer of the marketplace makes no sense; try again in a minute');
   if (!settings.productCodes.includes(productCode)) return failed('landing.not_for_us', 'the purchase is of another product');
+  // A token may be good for one call only: what it has told is not thrown away because another service does not answer.
   const granted = async (holder: Holder) => {
-    const value = await entitlements.read(productCode, holder);
-    return value && { value, at: now.toISOString() };
+    const told = await entitlements.tell(productCode, holder, now);
+    const isOwed = told === null && entitlements.covers(productCode);
+    return { entitlements: told, entitlementsDueAt: isOwed ? now.toISOString() : null };
   };
-  try {
-    if (isLegacy) {
+  if (isLegacy) {
       const customerIdentifier = textOf(answer.CustomerIdentifier);
       if (!customerIdentifier)
         return failed('landing.not_for_us', 'the purchase has no customer identifier: the listing is not of the old contract');
@@ -71,7 +72,7 @@ export async function resolveLanding(
       const refs = {
         ...newLegacyRefs(productCode, customerIdentifier, generation),
         accountId,
-        entitlements: await granted({ customerIdentifier }),
+        ...(await granted({ customerIdentifier })),
       };
       return { ok: true, truth: legacyTruth(refs, now), buyerAccountId: accountId };
     }
@@ -79,11 +80,6 @@ export async function resolveLanding(
     // A listing of the old contract has no licence; its purchases cannot be told apart (contract aws §0.2).
     if (!licenseArn || !licenseId)
       return failed('landing.not_for_us', 'the purchase has no licence: the listing is not sold with concurrent agreements');
-    const refs = { ...NOTHING_KNOWN, licenseId, licenseArn, accountId, productCode, entitlements: await granted({ licenseArn }) };
+    const refs = { ...NOTHING_KNOWN, licenseId, licenseArn, accountId, productCode, ...(await granted({ licenseArn })) };
     return { ok: true, truth: truthOfRefs(refs, now), buyerAccountId: accountId };
-  } catch (error) {
-    if (error instanceof MarketplaceBusy || error instanceof MarketplaceRefusal || error instanceof MarketplaceUnknown)
-      return failed('landing.unavailable', 'the marketplace does not tell what was bought; try again in a minute');
-    throw error;
-  }
 }

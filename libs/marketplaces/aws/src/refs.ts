@@ -1,6 +1,6 @@
 import type { MarketplaceState, SubscriptionTruth } from '#marketplaces/core';
 import { z } from 'zod';
-import { entitlementsSchema, quantityOf } from './entitlements.js';
+import { entitlementsSchema, isGrantDue, quantityOf } from './entitlements.js';
 import { dateOf } from './liberal.js';
 
 /** AWS knows products, not plans: the catalog has one plan of this name for each product. */
@@ -48,6 +48,8 @@ export const awsRefsSchema = z.looseObject({
   trial: told(z.boolean()),
   /** Of a product with a contract: what GetEntitlements answered last (contract aws §3). */
   entitlements: told(entitlementsSchema),
+  /** Entitlements read before this instant may be outdated: a License Updated, or a landing without an answer. */
+  entitlementsDueAt: instant.nullable().default(null),
   /** The youngest event time seen. */
   lastEventAt: instant.nullable().default(null),
 });
@@ -76,6 +78,7 @@ export const NOTHING_KNOWN: AwsRefs = {
   resaleAuthorizationId: null,
   trial: null,
   entitlements: null,
+  entitlementsDueAt: null,
   lastEventAt: null,
 };
 
@@ -133,6 +136,7 @@ export function joinRefs(a: AwsRefs, b: AwsRefs): AwsRefs {
     resaleAuthorizationId: greater(a.resaleAuthorizationId, b.resaleAuthorizationId),
     trial: later(a.trial, b.trial),
     entitlements: later(a.entitlements, b.entitlements),
+    entitlementsDueAt: greater(a.entitlementsDueAt, b.entitlementsDueAt),
     lastEventAt: greater(a.lastEventAt, b.lastEventAt),
   };
 }
@@ -178,6 +182,7 @@ export function truthOfRefs(refs: AwsRefs, observedAt: Date): SubscriptionTruth 
     isFreeTrial: refs.trial?.value === true,
     // Signed is not licensed: until License Updated the predecessor goes on (contract aws §0.5, §4.1).
     supersedes: refs.licensed && refs.previousAgreementId !== null ? { kind: 'agreement', externalId: refs.previousAgreementId } : null,
+    ...(isGrantDue(refs) && callArnOf(refs) !== null ? { incomplete: 'quantity' as const } : {}),
     successorExpected: refs.endedAt !== null && refs.finalStatus === null,
     refs,
     observedAt,

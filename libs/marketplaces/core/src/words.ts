@@ -47,8 +47,11 @@ export interface SubscriptionTruth {
   supersedes: { kind: string; externalId: string } | null;
   /** The marketplace knows its buyer already, from an earlier sign-up: it is served without another one (contract gcp §1). */
   buyerReady?: boolean;
-  /** What the marketplace still owes us of it comes without a message (Google's usage reporting id): it is read again. */
-  incomplete?: boolean;
+  /**
+   * What the marketplace still owes us of it comes without a message, so it is read again until it is there: `usage`, without which
+   * none can be reported (Google's usage reporting id); `quantity`, where the service that tells it did not answer (AWS's contracts).
+   */
+  incomplete?: 'usage' | 'quantity';
   /** It has ended, and as far as the marketplace tells another purchase may take its place: access waits for that one a while. */
   successorExpected?: boolean;
   refs: MarketplaceRefs;

@@ -1,6 +1,6 @@
 import type { FulfillmentEvent, MarketplaceState, SubscriptionTruth } from '#marketplaces/core';
 import { z } from 'zod';
-import { entitlementsSchema, quantityOf } from '../entitlements.js';
+import { entitlementsSchema, isGrantDue, quantityOf } from '../entitlements.js';
 import { dateOf } from '../liberal.js';
 import { AWS_PLAN } from '../refs.js';
 
@@ -28,6 +28,8 @@ export const legacyRefsSchema = z.object({
   offerId: z.object({ value: z.string(), at: z.iso.datetime() }).nullable(),
   freeTrial: z.object({ value: z.boolean(), at: z.iso.datetime() }).nullable(),
   entitlements: z.object({ value: entitlementsSchema, at: z.iso.datetime() }).nullable(),
+  /** Entitlements read before this instant may be outdated. */
+  entitlementsDueAt: instant.default(null),
   lastEventAt: instant,
 });
 export type LegacyRefs = z.output<typeof legacyRefsSchema>;
@@ -49,6 +51,7 @@ export const newLegacyRefs = (productCode: string, customerIdentifier: string, g
   offerId: null,
   freeTrial: null,
   entitlements: null,
+  entitlementsDueAt: null,
   lastEventAt: null,
 });
 
@@ -79,6 +82,7 @@ export function joinLegacyRefs(a: LegacyRefs, b: LegacyRefs): LegacyRefs {
     offerId: later(a.offerId, b.offerId),
     freeTrial: later(a.freeTrial, b.freeTrial),
     entitlements: later(a.entitlements, b.entitlements),
+    entitlementsDueAt: greater(a.entitlementsDueAt, b.entitlementsDueAt),
     lastEventAt: greater(a.lastEventAt, b.lastEventAt),
   };
 }
@@ -108,6 +112,7 @@ export function legacyTruth(refs: LegacyRefs, observedAt: Date): SubscriptionTru
     isTest: false,
     // Only a legacy notification tells of a trial, and AWS signs it.
     isFreeTrial: refs.freeTrial?.value ?? false,
+    ...(isGrantDue(refs) ? { incomplete: 'quantity' as const } : {}),
     refs,
     observedAt,
     version: refs.lastEventAt,
