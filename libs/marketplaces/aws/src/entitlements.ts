@@ -97,8 +97,11 @@ export class EntitlementReader {
 }
 
 /** Whether what is granted was never read, or not since it was due. Of an ended purchase nothing is asked any more. */
-export const isGrantDue = (refs: { entitlementsDueAt: string | null; entitlements: { at: string } | null; endedAt: string | null }): boolean =>
-  refs.endedAt === null && refs.entitlementsDueAt !== null && (refs.entitlements?.at ?? '') < refs.entitlementsDueAt;
+export const isGrantDue = (refs: {
+  entitlementsDueAt: string | null;
+  entitlements: { at: string } | null;
+  endedAt: string | null;
+}): boolean => refs.endedAt === null && refs.entitlementsDueAt !== null && (refs.entitlements?.at ?? '') < refs.entitlementsDueAt;
 
 /** Units of the named dimension, all rows together; null where the contract has none or they are no whole number. */
 export function quantityOf(entitlements: Entitlements | null | undefined): number | null {

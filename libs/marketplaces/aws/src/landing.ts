@@ -63,23 +63,23 @@ export async function resolveLanding(
     return { entitlements: told, entitlementsDueAt: isOwed ? now.toISOString() : null };
   };
   if (isLegacy) {
-      const customerIdentifier = textOf(answer.CustomerIdentifier);
-      if (!customerIdentifier)
-        return failed('landing.not_for_us', 'the purchase has no customer identifier: the listing is not of the old contract');
-      // A token tells no time: it opens the youngest subscription, and begins none after an end.
-      const at = now.toISOString();
-      const generation = await generationOf(productCode, customerIdentifier, { at, begins: false, recall });
-      const refs = {
-        ...newLegacyRefs(productCode, customerIdentifier, generation),
-        accountId,
-        ...(await granted({ customerIdentifier })),
-      };
-      return { ok: true, truth: legacyTruth(refs, now), buyerAccountId: accountId };
-    }
-    const licenseId = licenceIdOf(licenseArn);
-    // A listing of the old contract has no licence; its purchases cannot be told apart (contract aws §0.2).
-    if (!licenseArn || !licenseId)
-      return failed('landing.not_for_us', 'the purchase has no licence: the listing is not sold with concurrent agreements');
-    const refs = { ...NOTHING_KNOWN, licenseId, licenseArn, accountId, productCode, ...(await granted({ licenseArn })) };
-    return { ok: true, truth: truthOfRefs(refs, now), buyerAccountId: accountId };
+    const customerIdentifier = textOf(answer.CustomerIdentifier);
+    if (!customerIdentifier)
+      return failed('landing.not_for_us', 'the purchase has no customer identifier: the listing is not of the old contract');
+    // A token tells no time: it opens the youngest subscription, and begins none after an end.
+    const at = now.toISOString();
+    const generation = await generationOf(productCode, customerIdentifier, { at, begins: false, recall });
+    const refs = {
+      ...newLegacyRefs(productCode, customerIdentifier, generation),
+      accountId,
+      ...(await granted({ customerIdentifier })),
+    };
+    return { ok: true, truth: legacyTruth(refs, now), buyerAccountId: accountId };
+  }
+  const licenseId = licenceIdOf(licenseArn);
+  // A listing of the old contract has no licence; its purchases cannot be told apart (contract aws §0.2).
+  if (!licenseArn || !licenseId)
+    return failed('landing.not_for_us', 'the purchase has no licence: the listing is not sold with concurrent agreements');
+  const refs = { ...NOTHING_KNOWN, licenseId, licenseArn, accountId, productCode, ...(await granted({ licenseArn })) };
+  return { ok: true, truth: truthOfRefs(refs, now), buyerAccountId: accountId };
 }

@@ -182,6 +182,8 @@ export function truthOfRefs(refs: AwsRefs, observedAt: Date): SubscriptionTruth 
     isFreeTrial: refs.trial?.value === true,
     // Signed is not licensed: until License Updated the predecessor goes on (contract aws §0.5, §4.1).
     supersedes: refs.licensed && refs.previousAgreementId !== null ? { kind: 'agreement', externalId: refs.previousAgreementId } : null,
+    // Provisioned only when both halves are there: the licence, and the registration (contract aws §11.2).
+    ...(refs.licensed || refs.endedAt !== null ? {} : { unconfirmed: true }),
     ...(isGrantDue(refs) && callArnOf(refs) !== null ? { incomplete: 'quantity' as const } : {}),
     successorExpected: refs.endedAt !== null && refs.finalStatus === null,
     refs,

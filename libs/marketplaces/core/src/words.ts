@@ -48,6 +48,11 @@ export interface SubscriptionTruth {
   /** The marketplace knows its buyer already, from an earlier sign-up: it is served without another one (contract gcp §1). */
   buyerReady?: boolean;
   /**
+   * A landing alone: the marketplace has not said yet that it is in force (AWS: before License Updated, or subscribe-success on an
+   * old listing; the payment may fail). Nothing is set up for it.
+   */
+  unconfirmed?: boolean;
+  /**
    * What the marketplace still owes us of it comes without a message, so it is read again until it is there: `usage`, without which
    * none can be reported (Google's usage reporting id); `quantity`, where the service that tells it did not answer (AWS's contracts).
    */

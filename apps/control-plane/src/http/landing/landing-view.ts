@@ -4,7 +4,7 @@ import { quotaLimit } from '#entitlements';
 import type { PlacementView, Progress } from '#provisioning/engine';
 import type { ProcessContext } from '../../processes/context.js';
 import type { LandingProgress, LandingView } from './landing-schemas.js';
-import { activatingWords, failureWords, RETRYING, STAGES, stageTitle, stepWords } from './landing-words.js';
+import { activatingWords, failureWords, RETRYING, STAGES, stageTitle, stepWords, unconfirmedWords } from './landing-words.js';
 
 export async function landingView(
   p: ProcessContext,
@@ -99,7 +99,11 @@ function progressOf(
   const asked = session.completedAt ?? s.createdAt;
   const activating = state === 'activating' || state === 'awaiting_marketplace';
   if (!activating && state !== 'provisioning') return null;
-  const words = activating ? activatingWords(s.marketplace) : stepWords(progress?.stepName ?? null);
+  const words = activating
+    ? activatingWords(s.marketplace)
+    : s.truth.unconfirmed
+      ? unconfirmedWords(s.marketplace)
+      : stepWords(progress?.stepName ?? null);
   const since = activating ? (placement?.activatedAt ?? asked) : (progress?.since ?? asked);
   const retrying = !activating && progress?.retrying === true;
   const at = STAGES.indexOf(words.stage);

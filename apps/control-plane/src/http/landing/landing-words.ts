@@ -107,6 +107,18 @@ export function activatingWords(marketplace: Marketplace): StepWords {
   };
 }
 
+/** The details are here, and the purchase is not confirmed: nothing is set up before that (contract aws §11.2). */
+export function unconfirmedWords(marketplace: Marketplace): StepWords {
+  const name = MARKETPLACE_NAME[marketplace];
+  return {
+    code: 'setup.unconfirmed',
+    stage: 'planning',
+    title: `Waiting for ${name}`,
+    message: `We have your details. ${name} has not confirmed your purchase yet, usually it does within minutes, and we begin by ourselves then. There is nothing you have to do.`,
+    awaited: `the confirmation of ${name}`,
+  };
+}
+
 export const RETRYING = 'The last try did not succeed. We try again by ourselves.';
 
 export interface Failure {

@@ -112,6 +112,7 @@ export function legacyTruth(refs: LegacyRefs, observedAt: Date): SubscriptionTru
     isTest: false,
     // Only a legacy notification tells of a trial, and AWS signs it.
     isFreeTrial: refs.freeTrial?.value ?? false,
+    ...(refs.succeededAt !== null || refs.endedAt !== null ? {} : { unconfirmed: true }),
     ...(isGrantDue(refs) ? { incomplete: 'quantity' as const } : {}),
     refs,
     observedAt,
