@@ -119,6 +119,16 @@ export function unconfirmedWords(marketplace: Marketplace): StepWords {
   };
 }
 
+/** It never came into force. The marketplaces do not tell why; an unpaid order is the usual reason (contract aws §4.2). */
+export function voidedWords(marketplace: Marketplace): Failure {
+  const name = MARKETPLACE_NAME[marketplace];
+  return {
+    code: 'purchase.called_off',
+    detail: `${name} called this purchase off before it came into force. Mostly the payment did not go through.`,
+    remedy: `Look at your payment method on ${name} and buy the product again there. Have you just done so? Then open this page again from ${name} in a few minutes.`,
+  };
+}
+
 export const RETRYING = 'The last try did not succeed. We try again by ourselves.';
 
 export interface Failure {

@@ -87,9 +87,13 @@ export function joinLegacyRefs(a: LegacyRefs, b: LegacyRefs): LegacyRefs {
   };
 }
 
+/** The payment failed before any success. After one, a failure is of another offer to the same customer, and what is paid goes on. */
+export const isVoided = (refs: LegacyRefs): boolean => refs.endedAt === null && refs.succeededAt === null && refs.failedAt !== null;
+
 /** Until a subscribe-success nothing is enabled, also not after a landing: the payment may have failed (contract aws §4.2). */
 export function legacyStateOf(refs: LegacyRefs): MarketplaceState {
   if (refs.endedAt !== null) return 'ended';
+  if (isVoided(refs)) return 'voided';
   return refs.succeededAt !== null && refs.registered ? 'active' : 'pending_fulfillment';
 }
 
@@ -112,7 +116,7 @@ export function legacyTruth(refs: LegacyRefs, observedAt: Date): SubscriptionTru
     isTest: false,
     // Only a legacy notification tells of a trial, and AWS signs it.
     isFreeTrial: refs.freeTrial?.value ?? false,
-    ...(refs.succeededAt !== null || refs.endedAt !== null ? {} : { unconfirmed: true }),
+    ...(refs.succeededAt !== null || refs.endedAt !== null || isVoided(refs) ? {} : { unconfirmed: true }),
     ...(isGrantDue(refs) ? { incomplete: 'quantity' as const } : {}),
     refs,
     observedAt,
@@ -131,9 +135,12 @@ export function mergeLegacy(before: LegacyRefs | null, told: LegacyRefs, previou
   const observedAt = new Date(Math.max(previous?.observedAt.getTime() ?? 0, event.truth?.observedAt.getTime() ?? 0));
   const truth = legacyTruth(joined, observedAt);
   const merged: FulfillmentEvent = { ...event, truth };
-  if (event.kind === 'ended') return { ...merged, effectiveAt: truth.endsAt ?? event.occurredAt };
-  if (truth.state === 'ended' && event.kind !== 'noted')
-    return { ...merged, kind: 'noted' as const, note: `${event.note}: the purchase has ended` };
+  const isOver = truth.state === 'ended' || truth.state === 'voided';
+  if (event.kind === 'ended')
+    return isOver
+      ? { ...merged, effectiveAt: truth.endsAt ?? event.occurredAt }
+      : { ...merged, kind: 'noted' as const, note: `${event.note}: of another offer; what is paid goes on` };
+  if (isOver && event.kind !== 'noted') return { ...merged, kind: 'noted' as const, note: `${event.note}: the purchase has ended` };
   if (event.kind === 'purchased' && truth.state === 'active') return { ...merged, kind: 'activated' as const };
   return merged;
 }
