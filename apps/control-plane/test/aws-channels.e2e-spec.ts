@@ -77,6 +77,8 @@ describe('a subscription of our address', () => {
   it('that is not pending in our account is left alone, though the message is genuine [AW-75]', async () => {
     const { status, message } = await post({ type: 'SubscriptionConfirmation', message: 'You have chosen to subscribe' });
     expect(status).toBe(200);
+    // It might only not be listed yet.
+    await advance(330);
     const stored = await house.stored('aws.sns', message['MessageId']!);
     expect(stored).toMatchObject({ state: 'processed' });
     expect(String(stored['note'])).toContain('no subscription of ours');

@@ -34,6 +34,7 @@ export async function normaliseInbound(
       // The truth first: a change that the marketplace allows must not be refused because our state lags behind.
       last = await applyEvent(p, tx, event, payload.inboxId);
       await recordNotice(tx, event, p.clock.now());
+      if (event.channelLost) await raiseLostChannel(p, tx, event, payload.inboxId);
       await decideChange(p, tx, event, event.externalSubscriptionId ? laneOf(event) : task.lane);
     }
     await p.inbox.mark(tx, payload.inboxId, last?.result === 'parked' ? 'parked' : 'processed', {
@@ -62,6 +63,13 @@ async function toldOfEach(p: ProcessContext, adapter: MarketplaceAdapter, events
   return told;
 }
 
+const raiseLostChannel = (p: ProcessContext, tx: Tx, { marketplace, channelLost, note }: FulfillmentEvent, inboxId: string) =>
+  p.metering.raiseFinding(tx, {
+    kind: 'channel_lost',
+    dedupeKey: `channel_lost:${inboxId}`,
+    evidence: { marketplace, channel: channelLost!.channel, note, remedy: `berth doctor ${marketplace}` },
+  });
+
 const laneOf = (event: FulfillmentEvent): string => subscriptionLane(subscriptionIdOf(event.marketplace, event.externalSubscriptionId));
 
 /** What we keep of a purchase, for an adapter whose read needs it. */
@@ -70,7 +78,10 @@ export const recall =
   (externalSubscriptionId) =>
     p.db.ops(async (tx) => (await p.subscriptions.find(tx, subscriptionIdOf(marketplace, externalSubscriptionId)))?.truth.refs ?? null);
 
-/** Between intent and outcome (law 3). Answers why it was refused; a definite no is not asked for again. */
+/**
+ * Between intent and outcome (law 3). Answers why it was refused; a definite no is not asked for again. Our own credentials are no
+ * answer to it: it waits until they are mended, of which a person is told.
+ */
 async function answerHandshake(
   p: ProcessContext,
   adapter: MarketplaceAdapter,
@@ -84,7 +95,8 @@ async function answerHandshake(
     await p.calls.around({ target: marketplace, operation, subject: `inbox:${row.inboxId}`, intent }, handshake.run);
     return null;
   } catch (error) {
-    if (error instanceof MarketplaceRefusal) return `${operation} refused: ${error.message}`.slice(0, 500);
+    if (error instanceof MarketplaceRefusal && ![401, 403].includes(error.httpStatus ?? 0))
+      return `${operation} refused: ${error.message}`.slice(0, 500);
     throw error;
   }
 }

@@ -67,7 +67,7 @@ export function createAwsAdapter(given: AwsSettingsInput, { clock, http, logger 
     verifyInbound: (request: InboundRequest): Promise<InboundVerdict> => verifyInbound(request, settings, certificates),
     normalise: (message: StoredInbound, recall?: RecallRefs): Promise<FulfillmentEvent[]> =>
       normaliseStored(message, { settings, entitlements, clock, agreements }, recall),
-    handshake: (message: StoredInbound): Handshake | null => snsHandshake(message, settings, clients, logger),
+    handshake: (message: StoredInbound): Handshake | null => snsHandshake(message, { settings, clients, clock, logger }),
     readTruth,
     ...(agreements
       ? {

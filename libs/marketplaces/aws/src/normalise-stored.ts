@@ -29,6 +29,7 @@ export async function normaliseStored(
   const wrapping = snsWrappingOf(message.body);
   const body = wrapping ? wrapping.message : message.body;
   const at = instantTextOf(wrapping?.timestamp) ?? message.receivedAt.toISOString();
+  if (wrapping?.type === 'UnsubscribeConfirmation') return [channelLost(wrapping.topicArn, at)];
   // A confirmation is a matter between SNS and us (`snsHandshake`); of purchases it tells nothing.
   if (wrapping && wrapping.type !== 'Notification') return [];
   const legacy = legacyNotificationOf(body);
@@ -42,6 +43,19 @@ export async function normaliseStored(
   const productCode = known?.productCode ?? textOf(fieldsOf(envelope.detail['product'])['code']);
   const grants = await grantsOf({ ...(known ?? NOTHING_KNOWN), productCode }, envelope.at ?? at, { entitlements, clock });
   return events.map((event) => withRefs(event, { ...learnt, ...grants }, message.receivedAt));
+}
+
+/** From now on nothing of the topic comes by this channel: ends of purchases too would go unheard. */
+function channelLost(topicArn: string, at: string): FulfillmentEvent {
+  return {
+    kind: 'noted',
+    marketplace: 'aws',
+    externalSubscriptionId: '',
+    occurredAt: new Date(at),
+    truth: null,
+    channelLost: { channel: topicArn },
+    note: 'SNS: our subscription to the topic was taken away',
+  };
 }
 
 /** What a read told beside the message. */

@@ -129,6 +129,8 @@ export interface FulfillmentEvent {
   alias?: { kind: string; externalId: string };
   /** With `truth: null`: the marketplace deletes its record some time after the end, so that its absence bears the message out. */
   deletedThere?: boolean;
+  /** A channel that told us of purchases was closed (an SNS subscription was taken away): a person must know. */
+  channelLost?: { channel: string };
   /** Set (with an empty external id) where the message is of a buyer's account: it is told of each purchase of his. */
   buyerAccountId?: string;
   /** When it happened there (business time); orders late events. */

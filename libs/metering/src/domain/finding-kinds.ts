@@ -27,6 +27,8 @@ export const FINDING_KINDS = [
   'lane_parked',
   'secret_expiring',
   'succession',
+  'channel_lost',
+  'listing_moves',
 ] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
 
@@ -71,6 +73,8 @@ const MAY_SETTLE: Record<FindingKind, readonly SettlementKind[]> = {
   lane_parked: OURS_TO_MEND,
   secret_expiring: OURS_TO_MEND,
   succession: OURS_TO_MEND,
+  channel_lost: OURS_TO_MEND,
+  listing_moves: OURS_TO_MEND,
 };
 
 export const settlementsOf = (kind: FindingKind): readonly SettlementKind[] => MAY_SETTLE[kind];
