@@ -103,6 +103,13 @@ export const isGrantDue = (refs: {
   endedAt: string | null;
 }): boolean => refs.endedAt === null && refs.entitlementsDueAt !== null && (refs.entitlements?.at ?? '') < refs.entitlementsDueAt;
 
+/** When the contract renews or runs out, as far as entitlements tell: the earliest of their ends (contract aws §3). */
+export function expiryOf(entitlements: Entitlements | null | undefined): Date | null {
+  const ends = (entitlements?.list ?? []).flatMap(({ expiresAt }) => (expiresAt === null ? [] : [Date.parse(expiresAt)]));
+  const known = ends.filter((at) => !Number.isNaN(at));
+  return known.length === 0 ? null : new Date(Math.min(...known));
+}
+
 /** Units of the named dimension, all rows together; null where the contract has none or they are no whole number. */
 export function quantityOf(entitlements: Entitlements | null | undefined): number | null {
   if (!entitlements || entitlements.quantityDimension === null) return null;

@@ -1,6 +1,6 @@
 import type { MarketplaceState, SubscriptionTruth } from '#marketplaces/core';
 import { z } from 'zod';
-import { entitlementsSchema, isGrantDue, quantityOf } from './entitlements.js';
+import { entitlementsSchema, expiryOf, isGrantDue, quantityOf } from './entitlements.js';
 import { dateOf } from './liberal.js';
 
 /** AWS knows products, not plans: the catalog has one plan of this name for each product. */
@@ -171,7 +171,8 @@ export function truthOfRefs(refs: AwsRefs, observedAt: Date): SubscriptionTruth 
     externalOfferId: refs.productCode ?? '',
     externalPlanId: AWS_PLAN,
     quantity: quantityOf(refs.entitlements?.value),
-    term: { unit: null, startsAt: dateOf(refs.startsAt?.value), endsAt },
+    // For the calendar of renewals, where no agreement tells (contract aws §3); it ends nothing.
+    term: { unit: null, startsAt: dateOf(refs.startsAt?.value), endsAt: endsAt ?? expiryOf(refs.entitlements?.value) },
     // Without renewal the term's end is the end; else only an ending event tells.
     endsAt: dateOf(refs.endedAt) ?? (refs.autoRenew?.value === false ? endsAt : null),
     purchaser: refs.accountId === null ? null : { email: null, personId: null, directoryId: null, accountId: refs.accountId },

@@ -1,6 +1,6 @@
 import type { FulfillmentEvent, MarketplaceState, SubscriptionTruth } from '#marketplaces/core';
 import { z } from 'zod';
-import { entitlementsSchema, isGrantDue, quantityOf } from '../entitlements.js';
+import { entitlementsSchema, expiryOf, isGrantDue, quantityOf } from '../entitlements.js';
 import { dateOf } from '../liberal.js';
 import { AWS_PLAN } from '../refs.js';
 
@@ -107,7 +107,7 @@ export function legacyTruth(refs: LegacyRefs, observedAt: Date): SubscriptionTru
     externalOfferId: refs.productCode,
     externalPlanId: AWS_PLAN,
     quantity: quantityOf(refs.entitlements?.value),
-    term: { unit: null, startsAt: dateOf(refs.succeededAt), endsAt: null },
+    term: { unit: null, startsAt: dateOf(refs.succeededAt), endsAt: expiryOf(refs.entitlements?.value) },
     endsAt: dateOf(refs.endedAt),
     supersedes: null,
     purchaser: refs.accountId === null ? null : { email: null, personId: null, directoryId: null, accountId: refs.accountId },

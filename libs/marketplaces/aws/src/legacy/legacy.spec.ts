@@ -141,7 +141,7 @@ describe('what AWS grants', () => {
 
 describe('the two keys of an hour', () => {
   const until = new Date('2026-12-01T00:00:00Z');
-  const one = { region: 'us-east-1', legacyProducts: { [PRODUCT]: { until } } };
+  const one = { region: 'us-east-1', legacyProducts: { [PRODUCT]: { until } }, licenceWindow: 'hour' as const };
   const input = (refs: object, id: string, hour: string) => ({
     itemId: 'i',
     marketplace: 'aws' as const,
@@ -149,6 +149,7 @@ describe('the two keys of an hour', () => {
     externalPlanId: 'standard',
     dimension: 'mib_egress',
     hourStart: new Date(hour),
+    startsAt: new Date(hour),
     hourEnd: new Date(Date.parse(hour) + 3_600_000),
     quantity: '3',
     refs,
