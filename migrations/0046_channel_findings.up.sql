@@ -1,10 +1,8 @@
--- expand: a finding for a channel that was closed, and one for purchases of an old AWS listing that are not joined with a licence
--- although its move is near. The kinds of before stay, whichever they are.
+-- expand: a finding for a channel of a marketplace that was closed. The kinds of before stay, whichever they are.
 do $$
-declare before text;
+declare kinds text;
 begin
-  select pg_get_constraintdef(oid) into strict before from pg_constraint where conrelid = 'findings'::regclass and conname = 'findings_kind_check';
+  select pg_get_constraintdef(oid) into strict kinds from pg_constraint where conname = 'findings_kind_check' and conrelid = 'findings'::regclass;
   alter table findings drop constraint findings_kind_check;
-  execute format('alter table findings add constraint findings_kind_check check ((%s) or kind in (''channel_lost'', ''listing_moves''))',
-                 substring(before from '^CHECK \((.*)\)$'));
+  execute 'alter table findings add constraint findings_kind_check ' || replace(kinds, 'ARRAY[', 'ARRAY[''channel_lost''::text, ');
 end $$;

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { MarketplaceRefusal } from '#marketplaces/core';
+import { type MarketplaceAdapter, MarketplaceRefusal } from '#marketplaces/core';
 import { subscriptionIdOf } from '#entitlements';
+import { requestDriftRun } from '../src/processes/check-drift.js';
 import { SecretClock } from '../src/workers/secret-clock.js';
 import { Flows } from './support/flows.js';
 
@@ -33,7 +34,7 @@ describe('credentials at a marketplace', () => {
   it('that are refused when a message wants to be confirmed make it wait, and it is confirmed when they are mended [AW-126]', async () => {
     let asked = 0;
     let refused = new MarketplaceRefusal('azure.denied', 'not allowed', 403);
-    f.market.handshake = () => ({
+    (f.market as MarketplaceAdapter).handshake = () => ({
       operation: 'confirmSubscription',
       intent: {},
       run: () => (++asked <= 3 ? Promise.reject(refused) : Promise.resolve({ confirmed: true })),
@@ -63,6 +64,33 @@ describe('credentials at a marketplace', () => {
     for (let times = 0; times < 2; times++) await f.deliver(message);
     await f.settle();
     expect(await findings()).toMatchObject([{ kind: 'channel_lost', evidence: { marketplace: 'azure', channel: 'a topic' } }]);
+  });
+
+  it('that are refused to the comparison are told of, and so is that nothing was compared [AZ-28]', async () => {
+    const { externalId } = await f.serve();
+    const drift = async (): Promise<void> => {
+      f.clock.advance(2 * 3_600_000);
+      await f.db.ops((tx) => requestDriftRun(f.p, tx, 'azure', 'a test'));
+      await f.settle();
+    };
+    f.market.failNext('listAll', 'unauthorised', { times: 2 });
+    await drift();
+    await drift();
+    expect((await findings()).map((one) => one.kind).sort()).toEqual(['drift.failed', 'secret_expiring']);
+    f.clock.advance(24 * 3_600_000);
+    f.market.patch(externalId, { state: 'suspended' });
+    f.market.failNext('readTruth', 'unauthorised');
+    await drift();
+    expect((await findings()).map((one) => one.kind).sort()).toEqual(['drift.failed', 'secret_expiring', 'secret_expiring']);
+  });
+
+  it('that are refused in a decision ask the sender to come again [AZ-28]', async () => {
+    const { externalId } = await f.serve();
+    const { message } = f.market.requestChange(externalId, { externalPlanId: 'premium' });
+    f.market.failNext('normalise', 'unauthorised');
+    await expect(f.deliver(message)).rejects.toMatchObject({ code: 'webhook.undecided' });
+    expect((await findings()).map((one) => one.kind)).toEqual(['secret_expiring']);
+    expect(await f.deliver(message)).toMatchObject({ status: 200 });
   });
 
   it('that end on a known day are told of thirty days before, once [AZ-28]', async () => {

@@ -1,3 +1,4 @@
+import type { SubscriptionRecord } from '#entitlements';
 import type { Tx } from '#platform';
 import type { ProcessContext } from './context.js';
 
@@ -10,8 +11,8 @@ export const FIRST_LOOK_MS = 60_000;
  * service did not answer, contract aws §3): it is read again, first after a minute, later once an hour. What only usage needs is not
  * owed where nothing is measured.
  */
-export async function awaitMissing(p: ProcessContext, tx: Tx, subscriptionId: string): Promise<void> {
-  const record = await p.subscriptions.get(tx, subscriptionId);
+export async function awaitMissing(p: ProcessContext, tx: Tx, record: SubscriptionRecord): Promise<void> {
+  const { subscriptionId } = record;
   if (!record.truth.incomplete || record.truth.state !== 'active' || !record.planVersionId) return;
   const isForUsage = record.truth.incomplete === 'usage';
   if (isForUsage && (await p.catalog.get(tx, record.planVersionId)).meters.length === 0) return;

@@ -1,4 +1,4 @@
-/** The closed list of money.md "Findings". */
+/** The closed list of money.md "Findings", and after it what a person must know of beside money. */
 export const FINDING_KINDS = [
   'loss.residue',
   'loss.suspended_unbillable',
@@ -28,7 +28,9 @@ export const FINDING_KINDS = [
   'secret_expiring',
   'succession',
   'channel_lost',
-  'listing_moves',
+  'change_in_force',
+  'drift.failed',
+  'suspended_long',
 ] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
 
@@ -74,7 +76,9 @@ const MAY_SETTLE: Record<FindingKind, readonly SettlementKind[]> = {
   secret_expiring: OURS_TO_MEND,
   succession: OURS_TO_MEND,
   channel_lost: OURS_TO_MEND,
-  listing_moves: OURS_TO_MEND,
+  change_in_force: OURS_TO_MEND,
+  'drift.failed': OURS_TO_MEND,
+  suspended_long: OURS_TO_MEND,
 };
 
 export const settlementsOf = (kind: FindingKind): readonly SettlementKind[] => MAY_SETTLE[kind];
