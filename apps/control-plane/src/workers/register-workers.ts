@@ -64,6 +64,7 @@ const HANDLERS: Record<string, Flow> = {
 const SUBSCRIBED: Record<string, string | readonly string[]> = {
   'subscription.needs_tenant': 'tenant.make',
   'subscription.tenant_bound': 'placement.request',
+  'subscription.confirmed': 'placement.request',
   'subscription.scheduled': 'start.hold',
   'subscription.started': 'placement.request',
   'subscription.succession_due': 'succession.follow',

@@ -85,7 +85,7 @@ export class Subscriptions {
     if (isOlderView(record, truth)) {
       return { result: 'unchanged', subscriptionId: id, why: 'a newer view is applied already' };
     }
-    const { successorExpected, supersedes: named } = record.truth;
+    const { successorExpected, supersedes: named, unconfirmed } = record.truth;
     const expected = successorExpected === true;
     const linked = await linkAliases(tx, record, truth);
     refreshRecord(record, truth);
@@ -95,6 +95,9 @@ export class Subscriptions {
     // It was over and access waited for a successor: now it is known that none comes.
     if (expected && !truth.successorExpected && record.state === 'closing' && !record.supersededBy)
       await this.tasks.publish(tx, this.event('subscription.ended', record));
+    // The landing came first; what it booked was held until the marketplace said that the purchase is in force.
+    if (unconfirmed && !truth.unconfirmed && record.tenantId && !isOver(record.state))
+      await this.tasks.publish(tx, this.event('subscription.confirmed', record));
     await announceSuccession(tx, this.tasks, record, linked, named?.externalId !== truth.supersedes?.externalId);
     if (unmapped) {
       // Rights stay as they were; a person maps the plan. Guessing a default would bill or serve wrongly.

@@ -116,7 +116,7 @@ const lock = (tx: Tx, subscriptionId: string): Promise<SubscriptionRecord | null
  * A licensed renewal takes its predecessor's place: the tenant is its own now, and at one instant the predecessor's segments end
  * and its own begin. The instant is the successor's start; not in the future, not before the predecessor's segment has lasted a
  * millisecond, not before `notBefore` (what is reported already stays where it was reported), and where the predecessor has
- * ended already, not before its end.
+ * ended already, not before its end. A successor whose quantity is not told keeps its predecessor's.
  */
 export async function takeOver(tx: Tx, on: { clock: Clock; tasks: Tasks }, successorId: string, notBefore: Date | null): Promise<TakeOver> {
   const none = (why: string): TakeOver => ({ result: 'none', why });
@@ -150,6 +150,8 @@ export async function takeOver(tx: Tx, on: { clock: Clock; tasks: Tasks }, succe
   if (isOver(old.state)) at = new Date(Math.max(wanted.getTime(), (old.endedAt ?? now).getTime()));
   for (const [i, one] of olds.entries()) await end(tx, on, one, olds[i + 1]?.subscriptionId ?? successorId, at);
   next.tenantId = old.tenantId;
+  // Not told (yet) is not one: the place is not made smaller for want of an answer.
+  if (next.quantity === null && next.externalPlanId === old.externalPlanId) next.quantity = old.quantity;
   next.updatedAt = now;
   await tx.manager.save(SubscriptionRecord, next);
   await tx.query('update landing_sessions set subscription_id = $2 where subscription_id = any($1::uuid[])', [chain, successorId]);

@@ -1,6 +1,6 @@
 import type { MarketplaceState, SubscriptionTruth } from '#marketplaces/core';
 import { z } from 'zod';
-import { entitlementsSchema, quantityOf } from './entitlements.js';
+import { entitlementsSchema, expiryOf, isGrantDue, quantityOf } from './entitlements.js';
 import { dateOf } from './liberal.js';
 
 /** AWS knows products, not plans: the catalog has one plan of this name for each product. */
@@ -50,6 +50,8 @@ export const awsRefsSchema = z.looseObject({
   trial: told(z.boolean()),
   /** Of a product with a contract: what GetEntitlements answered last (contract aws §3). */
   entitlements: told(entitlementsSchema),
+  /** Entitlements read before this instant may be outdated: a License Updated, or a landing without an answer. */
+  entitlementsDueAt: instant.nullable().default(null),
   /** The youngest event time seen. */
   lastEventAt: instant.nullable().default(null),
 });
@@ -79,6 +81,7 @@ export const NOTHING_KNOWN: AwsRefs = {
   resaleAuthorizationId: null,
   trial: null,
   entitlements: null,
+  entitlementsDueAt: null,
   lastEventAt: null,
 };
 
@@ -137,6 +140,7 @@ export function joinRefs(a: AwsRefs, b: AwsRefs): AwsRefs {
     resaleAuthorizationId: greater(a.resaleAuthorizationId, b.resaleAuthorizationId),
     trial: later(a.trial, b.trial),
     entitlements: later(a.entitlements, b.entitlements),
+    entitlementsDueAt: greater(a.entitlementsDueAt, b.entitlementsDueAt),
     lastEventAt: greater(a.lastEventAt, b.lastEventAt),
   };
 }
@@ -175,7 +179,8 @@ export function truthOfRefs(refs: AwsRefs, observedAt: Date): SubscriptionTruth 
     externalOfferId: refs.productCode ?? '',
     externalPlanId: AWS_PLAN,
     quantity: quantityOf(refs.entitlements?.value),
-    term: { unit: null, startsAt: dateOf(refs.startsAt?.value), endsAt },
+    // For the calendar of renewals, where no agreement tells (contract aws §3); it ends nothing.
+    term: { unit: null, startsAt: dateOf(refs.startsAt?.value), endsAt: endsAt ?? expiryOf(refs.entitlements?.value) },
     // Without renewal the term's end is the end; else only an ending event tells.
     endsAt: dateOf(refs.endedAt) ?? (refs.autoRenew?.value === false ? endsAt : null),
     purchaser: refs.accountId === null ? null : { email: null, personId: null, directoryId: null, accountId: refs.accountId },
@@ -188,6 +193,9 @@ export function truthOfRefs(refs: AwsRefs, observedAt: Date): SubscriptionTruth 
     // Signed is not licensed: until License Updated the predecessor goes on (contract aws §0.5, §4.1).
     supersedes: refs.licensed && refs.previousAgreementId !== null ? { kind: 'agreement', externalId: refs.previousAgreementId } : null,
     follows: earlierOf(refs).map((externalId) => ({ kind: 'agreement', externalId })),
+    // Provisioned only when both halves are there: the licence, and the registration (contract aws §11.2).
+    ...(refs.licensed || refs.endedAt !== null ? {} : { unconfirmed: true }),
+    ...(isGrantDue(refs) && callArnOf(refs) !== null ? { incomplete: 'quantity' as const } : {}),
     successorExpected: refs.endedAt !== null && refs.finalStatus === null,
     refs,
     observedAt,

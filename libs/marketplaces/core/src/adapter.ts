@@ -74,7 +74,7 @@ export interface Handshake {
   operation: string;
   /** Facts of the request, without its token. */
   intent: unknown;
-  /** Throws the port's errors; a `MarketplaceRefusal` is final. */
+  /** Throws the port's errors; a `MarketplaceRefusal` is final, unless it is about our credentials (401, 403). */
   run(): Promise<unknown>;
 }
 

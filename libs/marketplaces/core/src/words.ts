@@ -62,8 +62,16 @@ export interface SubscriptionTruth {
   follows?: { kind: string; externalId: string }[];
   /** The marketplace knows its buyer already, from an earlier sign-up: it is served without another one (contract gcp §1). */
   buyerReady?: boolean;
-  /** What the marketplace still owes us of it comes without a message (Google's usage reporting id): it is read again. */
-  incomplete?: boolean;
+  /**
+   * A landing alone: the marketplace has not said yet that it is in force (AWS: before License Updated, or subscribe-success on an
+   * old listing; the payment may fail). Nothing is set up for it.
+   */
+  unconfirmed?: boolean;
+  /**
+   * What the marketplace still owes us of it comes without a message, so it is read again until it is there: `usage`, without which
+   * none can be reported (Google's usage reporting id); `quantity`, where the service that tells it did not answer (AWS's contracts).
+   */
+  incomplete?: 'usage' | 'quantity';
   /** It has ended, and as far as the marketplace tells another purchase may take its place: access waits for that one a while. */
   successorExpected?: boolean;
   refs: MarketplaceRefs;
@@ -136,6 +144,8 @@ export interface FulfillmentEvent {
   alias?: { kind: string; externalId: string };
   /** With `truth: null`: the marketplace deletes its record some time after the end, so that its absence bears the message out. */
   deletedThere?: boolean;
+  /** A channel that told us of purchases was closed (an SNS subscription was taken away): a person must know. */
+  channelLost?: { channel: string };
   /** Set (with an empty external id) where the message is of a buyer's account: it is told of each purchase of his. */
   buyerAccountId?: string;
   /** When it happened there (business time); orders late events. */
