@@ -8,7 +8,7 @@ import {
   type StoredInbound,
   type SubscriptionTruth,
 } from '#marketplaces/core';
-import { recordNotice, subscriptionIdOf, subscriptionLane, type ApplyOutcome } from '#entitlements';
+import { meetAt, recordNotice, subscriptionIdOf, subscriptionLane, type ApplyOutcome } from '#entitlements';
 import type { TaskContext, Tx } from '#platform';
 import { awaitMissing } from './await-missing.js';
 import { awaitStart } from './await-start.js';
@@ -119,13 +119,9 @@ const aliasNote = (event: Pick<FulfillmentEvent, 'alias'>): string =>
 async function complete(p: ProcessContext, tx: Tx, event: FulfillmentEvent): Promise<FulfillmentEvent | null> {
   let { externalSubscriptionId } = event;
   if (!externalSubscriptionId && event.alias) {
-    const [known] = await tx.query<{ external_subscription_id: string }>(
-      `select s.external_subscription_id from subscription_aliases a join subscriptions s on s.subscription_id = a.subscription_id
-        where a.marketplace = $1 and a.kind = $2 and a.external_id = $3`,
-      [event.marketplace, event.alias.kind, event.alias.externalId],
-    );
+    const known = await namedBy(tx, event.marketplace, event.alias);
     if (!known) return null;
-    externalSubscriptionId = known.external_subscription_id;
+    externalSubscriptionId = known;
   }
   const named = { ...event, externalSubscriptionId };
   const { mergeTruth } = p.marketplaces.get(event.marketplace);
@@ -134,6 +130,25 @@ async function complete(p: ProcessContext, tx: Tx, event: FulfillmentEvent): Pro
   await oneMergerAtATime(tx, subscriptionId);
   const record = await p.subscriptions.find(tx, subscriptionId);
   return mergeTruth(record ? reviveTruth(record.truth) : null, named);
+}
+
+/**
+ * The purchase with this alias; null where none is known. Who finds none parks its message under the lock of the alias, where whoever
+ * brings the alias looks for what is parked: of two at once, the second sees what the first has done.
+ */
+async function namedBy(tx: Tx, marketplace: Marketplace, alias: { kind: string; externalId: string }): Promise<string | null> {
+  const look = async (): Promise<string | null> => {
+    const [known] = await tx.query<{ external_subscription_id: string }>(
+      `select s.external_subscription_id from subscription_aliases a join subscriptions s on s.subscription_id = a.subscription_id
+        where a.marketplace = $1 and a.kind = $2 and a.external_id = $3`,
+      [marketplace, alias.kind, alias.externalId],
+    );
+    return known?.external_subscription_id ?? null;
+  };
+  const known = await look();
+  if (known) return known;
+  await meetAt(tx, { marketplace, ...alias });
+  return look();
 }
 
 /** A landing that races a message would otherwise lose the half that the other has just learned. Taken before any row of the purchase. */
