@@ -4,18 +4,14 @@ import { z } from 'zod';
 import { DATABASE, fromPublicId, ProblemError, toPublicId, type Database } from '#platform';
 import { MARKETPLACES } from '#marketplaces/core';
 import { getSubscription } from '#entitlements';
-import { getReconciliation, listFindings, listReconciliations, listSubmissions, listUsageRecords, Metering, sumLawTable } from '#metering';
-import { Audit, type Principal } from '#tenancy';
+import { getReconciliation, listReconciliations, listSubmissions, listUsageRecords, Metering, sumLawTable } from '#metering';
+import type { Principal } from '#tenancy';
 import { Allow } from '../support/auth.guard.js';
 import { Caller, scoped } from '../support/scope.js';
 import { parse, readForeignPage } from '../support/validate.js';
-import { findingView, reconciliationView, submissionView, sumLawView, usageRecordView } from './metering-views.js';
+import { reconciliationView, submissionView, sumLawView, usageRecordView } from './metering-views.js';
 
 const newReconciliation = z.strictObject({ marketplace: z.enum(MARKETPLACES), from: z.iso.datetime(), to: z.iso.datetime() });
-const settlement = z.strictObject({
-  settlement: z.enum(['resubmit', 'carry', 'release', 'write_off', 'claim_refund', 'invoice_outside', 'fix_mapping']),
-  reason: z.string().trim().min(3).max(500),
-});
 
 @ApiTags('metering')
 @ApiBearerAuth()
@@ -24,7 +20,6 @@ export class MeteringController {
   constructor(
     @Inject(DATABASE) private readonly db: Database,
     @Inject(Metering) private readonly metering: Metering,
-    @Inject(Audit) private readonly audit: Audit,
   ) {}
 
   @Get('usage-records')
@@ -63,42 +58,6 @@ export class MeteringController {
       listSubmissions(tx, { ...readForeignPage(query), ...ofSubscription(query), ...(query['state'] ? { state: query['state'] } : {}) }),
     );
     return { items: page.items.map(submissionView), nextCursor: page.nextCursor };
-  }
-
-  @Get('findings')
-  @Allow('operator')
-  @ApiOperation({ operationId: 'listFindings', summary: 'Named differences with amount, evidence and settlement' })
-  async listFindings(@Query() query: Record<string, string>): Promise<unknown> {
-    const page = await this.db.ops((tx) =>
-      listFindings(tx, {
-        ...readForeignPage(query),
-        ...ofSubscription(query),
-        ...(query['kind'] ? { kind: query['kind'] } : {}),
-        ...(query['open'] ? { open: query['open'] === 'true' } : {}),
-      }),
-    );
-    return { items: page.items.map(findingView), nextCursor: page.nextCursor };
-  }
-
-  @Post('findings/:id/settlement')
-  @HttpCode(200)
-  @Allow('operator')
-  @ApiOperation({ operationId: 'settleFinding', summary: 'Say how a difference was settled, and why' })
-  async settleFinding(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
-    const findingId = fromPublicId('fin', id);
-    const wanted = parse(settlement, body);
-    return this.db.ops(async (tx) => {
-      await this.metering.settleFinding(tx, { findingId, settlement: wanted.settlement, actor: caller.keyId, reason: wanted.reason });
-      await this.audit.record(tx, {
-        tenantId: null,
-        actor: `${caller.kind}:${caller.keyId}`,
-        action: 'finding.settled',
-        subject: `finding:${findingId}`,
-        detail: wanted,
-      });
-      const [row] = (await listFindings(tx, { limit: 1, findingId })).items;
-      return row ? findingView(row) : null;
-    });
   }
 
   @Get('subscriptions/:id/sum-law')
