@@ -3,6 +3,7 @@ import { MarketplaceBusy } from '#marketplaces/core';
 import { isOver, quotaLimit, readSegments, subscriptionLane, type Segment, type SubscriptionRecord } from '#entitlements';
 import { applyEvent, rereadTruth } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';
+import { bookOtherOrders } from './sign-up-buyer.js';
 
 /**
  * On `placement.active`: usage of the placement is bound to the purchase, and a marketplace that waits for us is told that
@@ -81,6 +82,7 @@ export async function completeFulfillment(
     // Counting begins here: a gauge of our own that was told in an earlier hour than this one's would not be known in it.
     const [first] = await segmentsNow(p, tx, subscription.subscriptionId);
     if (first) await recordProvisioned(p, tx, subscription, payload.placementId, first.startsAt);
+    await bookOtherOrders(p, tx, subscription);
     await task.completeIn(tx);
   });
 }
