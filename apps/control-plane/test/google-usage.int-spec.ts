@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { MarketplaceAdapter } from '#marketplaces/core';
 import { at, GIB, Harness, STORED } from '#metering/testing';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
@@ -14,6 +14,7 @@ describe('usage for Google through the submitter', () => {
     database = await createTestDatabase();
   });
   afterEach(async () => {
+    vi.useRealTimers();
     await h?.close();
     await database?.drop();
   });
@@ -36,6 +37,10 @@ describe('usage for Google through the submitter', () => {
   const lost = () => h.rows(`select 1 from ledger_entries where term = 'loss'`);
   const findings = () =>
     h.rows<{ kind: string; evidence: Record<string, string> }>('select kind, evidence from findings order by raised_at');
+  /** What an adapter keeps, it keeps for real time. */
+  const passRealMinutes = (n: number): void => {
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + n * 60_000 });
+  };
   const sendUntilTaken = async (): Promise<void> => {
     h.clock.advance(3_600_000);
     await h.metering.submitDue();
@@ -63,6 +68,41 @@ describe('usage for Google through the submitter', () => {
       ]);
     google.answers = {};
     await sendUntilTaken();
+  });
+
+  it('is not built with a guessed type: it waits while the live configuration may not be read, and a person is told [GC-45]', async () => {
+    await closedHours({ config: 403, type: 'DOUBLE' });
+    await h.metering.submitDue();
+    expect(await items()).toMatchObject([{ state: 'deferred', last_code: 'references_missing' }, { state: 'deferred' }]);
+    expect(google.reported).toEqual([]);
+    expect(await findings()).toMatchObject([
+      { kind: 'secret_expiring', evidence: { detail: expect.stringContaining('gcp.unauthorised') } },
+    ]);
+    google.answers = { type: 'DOUBLE' };
+    passRealMinutes(2);
+    await sendUntilTaken();
+    expect(google.reported.join()).toContain('"doubleValue":3');
+    expect(google.reported.join()).not.toContain('int64Value');
+  });
+
+  it('of a metric that the live configuration lacks waits, is told of before it is lost, and goes out once it is there [GC-45]', async () => {
+    await closedHours({ type: null });
+    await h.metering.submitDue();
+    expect(await findings(), 'it may be there in a minute').toEqual([]);
+    h.clock.set(
+      new Date((await h.rows<{ target_at: Date }>('select target_at from submission_items limit 1'))[0]!.target_at.getTime() + 1_000),
+    );
+    await h.metering.submitDue();
+    await h.metering.submitDue();
+    const told = {
+      kind: 'usage_unbuilt',
+      evidence: { why: expect.stringContaining(`has no metric ${METRIC}`), remedy: 'berth doctor azure' },
+    };
+    expect(await findings(), 'one a purchase').toMatchObject([told, told]);
+    google.answers = {};
+    passRealMinutes(2);
+    await sendUntilTaken();
+    expect(await lost()).toEqual([]);
   });
 
   it('whose check is refused waits, and nothing of it is lost [GC-60]', async () => {

@@ -87,6 +87,7 @@ export class GcpAnswers {
         oidcKeysUrl: 'http://keys.invalid',
         push: null,
         safeResend: true,
+        unreadMetricType: null,
         pubsubEndpoint: null,
         anonymous: true,
       },

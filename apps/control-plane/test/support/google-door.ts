@@ -41,6 +41,7 @@ export class GoogleDoor {
         oidcKeysUrl: 'http://keys.invalid',
         push: null,
         safeResend: true,
+        unreadMetricType: null,
         pubsubEndpoint: null,
         anonymous: true,
         ...settings,

@@ -27,6 +27,8 @@ export const FINDING_KINDS = [
   'lane_parked',
   'secret_expiring',
   'succession',
+  'usage_unbuilt',
+  'marketplace_stuck',
 ] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
 
@@ -71,6 +73,8 @@ const MAY_SETTLE: Record<FindingKind, readonly SettlementKind[]> = {
   lane_parked: OURS_TO_MEND,
   secret_expiring: OURS_TO_MEND,
   succession: OURS_TO_MEND,
+  usage_unbuilt: OURS_TO_MEND,
+  marketplace_stuck: OURS_TO_MEND,
 };
 
 export const settlementsOf = (kind: FindingKind): readonly SettlementKind[] => MAY_SETTLE[kind];

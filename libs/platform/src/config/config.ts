@@ -58,6 +58,7 @@ const schema = z.object({
   GCP_PUSH_AUDIENCE: z.string().optional(),
   GCP_PUSH_SERVICE_ACCOUNT: z.email().optional(),
   GCP_SAFE_RESEND: flag.default(true),
+  GCP_UNREAD_METRIC_TYPE: z.enum(['INT64', 'DOUBLE']).optional(),
   /** `host:port` of a Pub/Sub that needs no credentials (the sandbox's). */
   GCP_PUBSUB_ENDPOINT: z.string().optional(),
   ...awsVariables,
@@ -213,6 +214,7 @@ function gcpOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['
         : null,
     oidcKeysUrl: at('GCP_OIDC_KEYS_URL', e.GCP_OIDC_KEYS_URL, '/oauth2/v1/certs'),
     safeResend: e.GCP_SAFE_RESEND,
+    unreadMetricType: e.GCP_UNREAD_METRIC_TYPE ?? null,
     anonymous: sandbox !== null,
   };
 }
