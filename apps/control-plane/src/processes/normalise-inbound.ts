@@ -8,7 +8,7 @@ import {
   type StoredInbound,
   type SubscriptionTruth,
 } from '#marketplaces/core';
-import { meetAt, recordNotice, subscriptionIdOf, subscriptionLane, type ApplyOutcome } from '#entitlements';
+import { eraseBuyer, meetAt, pseudonymOf, recordNotice, subscriptionIdOf, subscriptionLane, type ApplyOutcome } from '#entitlements';
 import type { TaskContext, Tx } from '#platform';
 import { awaitMissing } from './await-missing.js';
 import { awaitStart } from './await-start.js';
@@ -27,7 +27,8 @@ export async function normaliseInbound(
   if (row.state === 'processed') return;
   const adapter = p.marketplaces.get(payload.marketplace);
   const refused = await answerHandshake(p, adapter, row, payload.marketplace);
-  const events = await toldOfEach(p, adapter, await adapter.normalise(row, recall(p, payload.marketplace)));
+  const facts = await adapter.normalise(row, recall(p, payload.marketplace));
+  const events = await toldOfEach(p, adapter, facts);
   await p.db.ops(async (tx) => {
     let last: ApplyOutcome | null = null;
     for (const event of events) {
@@ -40,8 +41,18 @@ export async function normaliseInbound(
       subscriptionId: last?.subscriptionId ?? undefined,
       note: refused ?? (!last ? 'nothing to do' : last.result === 'applied' ? last.changes.join(', ') : last.why),
     });
+    await forgetBuyers(p, tx, facts, payload.inboxId);
     await task.completeIn(tx);
   });
+}
+
+/** A deleted account of which no purchase is kept: nothing else would ever take its sign-up and its messages away. */
+async function forgetBuyers(p: ProcessContext, tx: Tx, facts: FulfillmentEvent[], inboxId: string): Promise<void> {
+  for (const { kind, marketplace, buyerAccountId } of facts) {
+    if (kind !== 'data_deletion_due' || !buyerAccountId) continue;
+    if ((await p.subscriptions.ofBuyer(tx, marketplace, buyerAccountId)).length > 0) continue;
+    await eraseBuyer(tx, marketplace, [buyerAccountId], pseudonymOf(inboxId));
+  }
 }
 
 /** A message of a buyer's account is told of each purchase of his, as the marketplace shows it now. */

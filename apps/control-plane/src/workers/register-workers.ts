@@ -23,6 +23,7 @@ import { ClaimsClock } from './claims-clock.js';
 import { ActivationClock } from './activation-clock.js';
 import { DriftClock } from './drift-clock.js';
 import { isAboutUs, whenToRunAgain } from './patience.js';
+import { PruneClock } from './prune-clock.js';
 import { SecretClock } from './secret-clock.js';
 import { endAccess, finishPurchase, followSuspension, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
 
@@ -118,4 +119,6 @@ export function registerWorkers(
   runner.addClock(() => activations.tick());
   const claims = new ClaimsClock(context, app.get<Metrics>(METRICS));
   runner.addClock(() => claims.tick());
+  const prune = new PruneClock(context);
+  runner.addClock(() => prune.tick());
 }
