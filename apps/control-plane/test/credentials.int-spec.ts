@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MarketplaceBusy } from '#marketplaces/core';
 import { subscriptionIdOf } from '#entitlements';
 import { SecretClock } from '../src/workers/secret-clock.js';
 import { Flows } from './support/flows.js';
@@ -27,6 +28,16 @@ describe('credentials at a marketplace', () => {
     ]);
     expect(JSON.stringify(await findings())).toContain('berth doctor azure');
     expect(await f.state(subscriptionIdOf('azure', externalSubscriptionId))).toBe('active');
+  });
+
+  it('that a sender shows and nobody can check just now are not taken, and it is recorded [GC-59]', async () => {
+    const { message } = f.market.purchase();
+    f.market.verifyInbound = () => Promise.reject(new MarketplaceBusy('the token names a key that is not known yet'));
+    await expect(f.deliver(message)).rejects.toMatchObject({ code: 'webhook.sender_unverified' });
+    expect(await f.rows('select source, code, detail from refusals')).toEqual([
+      { source: 'azure.webhook', code: 'webhook.sender_unverified', detail: 'the token names a key that is not known yet' },
+    ]);
+    expect(await f.rows('select 1 from inbox')).toEqual([]);
   });
 
   it('that end on a known day are told of thirty days before, once [AZ-28]', async () => {

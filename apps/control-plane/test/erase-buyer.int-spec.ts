@@ -27,7 +27,7 @@ describe('what is kept of a buyer of Google Cloud', () => {
           subscription: 'projects/p/subscriptions/s',
         })
       : data;
-    const headers = push ? {} : { 'pubsub-message-id': '1' };
+    const headers: Record<string, string> = push ? {} : { 'pubsub-message-id': '1' };
     return flows.receive('gcp', { source: 'gcp.pubsub', naturalKey: randomUUID(), headers, body, receivedAt: flows.clock.now() });
   };
   const accountMessage = (eventType: string, push: boolean) =>

@@ -65,7 +65,7 @@ export async function erasePurchase(tx: Tx, subscriptionId: string, now: Date): 
   record.updatedAt = now;
   await tx.manager.save(SubscriptionRecord, record);
   await tx.query(
-    `update landing_sessions set details = null, signed_in = null, token_hash = $2, expires_at = $3 where subscription_id = $1`,
+    `update landing_sessions set details = null, signed_in = null, visitor_hash = null, token_hash = $2, expires_at = $3 where subscription_id = $1`,
     [subscriptionId, pseudonym, now],
   );
   await tx.query(

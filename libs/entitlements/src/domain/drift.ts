@@ -17,7 +17,7 @@ const AGREES: Record<SubscriptionState, readonly MarketplaceState[]> = {
 
 /** How a purchase of ours differs from what its marketplace lists; nothing of an ended one but its state can differ. */
 export function differencesOf(
-  ours: PurchaseFacts & { state: SubscriptionState; suspendedSource?: string | null },
+  ours: PurchaseFacts & { state: SubscriptionState; endsAt: Date | null; suspendedSource?: string | null },
   theirs: SubscriptionTruth,
 ): DriftDifference[] {
   // Held by a service check, it is in force there all the same.
@@ -27,7 +27,9 @@ export function differencesOf(
   const changed = factChanges(ours, theirs);
   if (changed.plan) found.push('plan');
   if (changed.quantity) found.push('quantity');
-  if (theirs.term.startsAt && !sameInstant(ours.termStartsAt, theirs.term.startsAt)) found.push('term');
+  // A cancellation at the end of the term, or its reversal, of which no message came.
+  const endMoved = !sameInstant(ours.endsAt, theirs.endsAt);
+  if (endMoved || (theirs.term.startsAt && !sameInstant(ours.termStartsAt, theirs.term.startsAt))) found.push('term');
   return found;
 }
 

@@ -49,7 +49,8 @@ export type LandingResolution =
       ok: true;
       truth: SubscriptionTruth;
       /** Who the landing speaks for, where the marketplace says. */ buyerAccountId: string | null;
-      signUpRefs?: MarketplaceRefs;
+      /** Which of the buyer's people it is, by an id that is the marketplace's own and tells no name; null where it names none. */
+      visitor?: string | null;
     }
   | {
       ok: false;
