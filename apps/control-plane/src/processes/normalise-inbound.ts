@@ -3,6 +3,7 @@ import {
   type Marketplace,
   type MarketplaceAdapter,
   MarketplaceRefusal,
+  MarketplaceUnreadable,
   type MarketplaceRefs,
   type RecallRefs,
   type StoredInbound,
@@ -27,7 +28,11 @@ export async function normaliseInbound(
   if (row.state === 'processed') return;
   const adapter = p.marketplaces.get(payload.marketplace);
   const refused = await answerHandshake(p, adapter, row, payload.marketplace);
-  const facts = await adapter.normalise(row, recall(p, payload.marketplace));
+  const facts = await adapter.normalise(row, recall(p, payload.marketplace)).catch((error: unknown) => {
+    if (error instanceof MarketplaceUnreadable) return error;
+    throw error;
+  });
+  if (facts instanceof MarketplaceUnreadable) return parkUnreadable(p, payload, facts, task);
   const events = await toldOfEach(p, adapter, facts);
   await p.db.ops(async (tx) => {
     let last: ApplyOutcome | null = null;
@@ -42,6 +47,24 @@ export async function normaliseInbound(
       note: refused ?? (!last ? 'nothing to do' : last.result === 'applied' ? last.changes.join(', ') : last.why),
     });
     await forgetBuyers(p, tx, facts, payload.inboxId);
+    await task.completeIn(tx);
+  });
+}
+
+/** Asking again shows the same: the message waits for a person, who has what was shown, and replays it once it can be read. */
+async function parkUnreadable(
+  p: ProcessContext,
+  { inboxId, marketplace }: { inboxId: string; marketplace: Marketplace },
+  fault: MarketplaceUnreadable,
+  task: TaskContext,
+): Promise<void> {
+  await p.db.ops(async (tx) => {
+    await p.inbox.mark(tx, inboxId, 'parked', { note: fault.message.slice(0, 500) });
+    await p.metering.raiseFinding(tx, {
+      kind: 'marketplace_stuck',
+      dedupeKey: `marketplace_stuck:unreadable:${inboxId}`,
+      evidence: { marketplace, inboxId, why: fault.message, view: fault.view, remedy: 'replay the message once what is shown can be read' },
+    });
     await task.completeIn(tx);
   });
 }

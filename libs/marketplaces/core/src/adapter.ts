@@ -110,6 +110,20 @@ export class MarketplaceRefusal extends Error {
   }
 }
 
+/**
+ * The marketplace shows a purchase in a way that we cannot read (an unknown state, no plan). Asking again does not help: the message
+ * is kept, and a person decides with `view`, what was shown as text.
+ */
+export class MarketplaceUnreadable extends MarketplaceRefusal {
+  constructor(
+    code: string,
+    message: string,
+    readonly view: string,
+  ) {
+    super(code, message);
+  }
+}
+
 /** The answer did not arrive or made no sense: the effect is unknown; re-read the truth before anything else. */
 export class MarketplaceUnknown extends Error {
   readonly outcome = 'unknown';
