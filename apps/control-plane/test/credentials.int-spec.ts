@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MarketplaceBusy } from '#marketplaces/core';
 import { subscriptionIdOf } from '#entitlements';
+import { requestDriftRun } from '../src/processes/check-drift.js';
 import { SecretClock } from '../src/workers/secret-clock.js';
 import { Flows } from './support/flows.js';
 
@@ -30,6 +31,7 @@ describe('credentials at a marketplace', () => {
     expect(await f.state(subscriptionIdOf('azure', externalSubscriptionId))).toBe('active');
   });
 
+<<<<<<< HEAD
   it('that a sender shows and nobody can check just now are not taken, and it is recorded [GC-59]', async () => {
     const { message } = f.market.purchase();
     f.market.verifyInbound = () => Promise.reject(new MarketplaceBusy('the token names a key that is not known yet'));
@@ -38,6 +40,33 @@ describe('credentials at a marketplace', () => {
       { source: 'azure.webhook', code: 'webhook.sender_unverified', detail: 'the token names a key that is not known yet' },
     ]);
     expect(await f.rows('select 1 from inbox')).toEqual([]);
+=======
+  it('that are refused to the comparison are told of, and so is that nothing was compared [AZ-28]', async () => {
+    const { externalId } = await f.serve();
+    const drift = async (): Promise<void> => {
+      f.clock.advance(2 * 3_600_000);
+      await f.db.ops((tx) => requestDriftRun(f.p, tx, 'azure', 'a test'));
+      await f.settle();
+    };
+    f.market.failNext('listAll', 'unauthorised', { times: 2 });
+    await drift();
+    await drift();
+    expect((await findings()).map((one) => one.kind).sort()).toEqual(['drift.failed', 'secret_expiring']);
+    f.clock.advance(24 * 3_600_000);
+    f.market.patch(externalId, { state: 'suspended' });
+    f.market.failNext('readTruth', 'unauthorised');
+    await drift();
+    expect((await findings()).map((one) => one.kind).sort()).toEqual(['drift.failed', 'secret_expiring', 'secret_expiring']);
+  });
+
+  it('that are refused in a decision ask the sender to come again [AZ-28]', async () => {
+    const { externalId } = await f.serve();
+    const { message } = f.market.requestChange(externalId, { externalPlanId: 'premium' });
+    f.market.failNext('normalise', 'unauthorised');
+    await expect(f.deliver(message)).rejects.toMatchObject({ code: 'webhook.undecided' });
+    expect((await findings()).map((one) => one.kind)).toEqual(['secret_expiring']);
+    expect(await f.deliver(message)).toMatchObject({ status: 200 });
+>>>>>>> main
   });
 
   it('that end on a known day are told of thirty days before, once [AZ-28]', async () => {
