@@ -31,7 +31,6 @@ describe('credentials at a marketplace', () => {
     expect(await f.state(subscriptionIdOf('azure', externalSubscriptionId))).toBe('active');
   });
 
-<<<<<<< HEAD
   it('that a sender shows and nobody can check just now are not taken, and it is recorded [GC-59]', async () => {
     const { message } = f.market.purchase();
     f.market.verifyInbound = () => Promise.reject(new MarketplaceBusy('the token names a key that is not known yet'));
@@ -40,7 +39,8 @@ describe('credentials at a marketplace', () => {
       { source: 'azure.webhook', code: 'webhook.sender_unverified', detail: 'the token names a key that is not known yet' },
     ]);
     expect(await f.rows('select 1 from inbox')).toEqual([]);
-=======
+  });
+
   it('that are refused to the comparison are told of, and so is that nothing was compared [AZ-28]', async () => {
     const { externalId } = await f.serve();
     const drift = async (): Promise<void> => {
@@ -66,7 +66,6 @@ describe('credentials at a marketplace', () => {
     await expect(f.deliver(message)).rejects.toMatchObject({ code: 'webhook.undecided' });
     expect((await findings()).map((one) => one.kind)).toEqual(['secret_expiring']);
     expect(await f.deliver(message)).toMatchObject({ status: 200 });
->>>>>>> main
   });
 
   it('that end on a known day are told of thirty days before, once [AZ-28]', async () => {

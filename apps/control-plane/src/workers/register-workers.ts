@@ -23,13 +23,9 @@ import { AtRiskClock } from './at-risk-clock.js';
 import { ClaimsClock } from './claims-clock.js';
 import { ActivationClock } from './activation-clock.js';
 import { DriftClock } from './drift-clock.js';
-<<<<<<< HEAD
-import { isAboutUs, whenToRunAgain } from './patience.js';
-import { PruneClock } from './prune-clock.js';
-=======
 import { alarmIfAboutUs } from '../processes/refused-credentials.js';
 import { whenToRunAgain } from './patience.js';
->>>>>>> main
+import { PruneClock } from './prune-clock.js';
 import { SecretClock } from './secret-clock.js';
 import { endAccess, finishPurchase, followSuspension, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
 
@@ -125,11 +121,8 @@ export function registerWorkers(
   runner.addClock(() => activations.tick());
   const claims = new ClaimsClock(context, app.get<Metrics>(METRICS));
   runner.addClock(() => claims.tick());
-<<<<<<< HEAD
-  const prune = new PruneClock(context);
-  runner.addClock(() => prune.tick());
-=======
   const atRisk = new AtRiskClock(context, app.get<Metrics>(METRICS));
   runner.addClock(() => atRisk.tick());
->>>>>>> main
+  const prune = new PruneClock(context);
+  runner.addClock(() => prune.tick());
 }
