@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type MarketplaceAdapter, MarketplaceRefusal } from '#marketplaces/core';
+import { type MarketplaceAdapter, MarketplaceBusy, MarketplaceRefusal } from '#marketplaces/core';
 import { subscriptionIdOf } from '#entitlements';
 import { requestDriftRun } from '../src/processes/check-drift.js';
 import { SecretClock } from '../src/workers/secret-clock.js';
@@ -64,6 +64,16 @@ describe('credentials at a marketplace', () => {
     for (let times = 0; times < 2; times++) await f.deliver(message);
     await f.settle();
     expect(await findings()).toMatchObject([{ kind: 'channel_lost', evidence: { marketplace: 'azure', channel: 'a topic' } }]);
+  });
+
+  it('that a sender shows and nobody can check just now are not taken, and it is recorded [GC-59]', async () => {
+    const { message } = f.market.purchase();
+    f.market.verifyInbound = () => Promise.reject(new MarketplaceBusy('the token names a key that is not known yet'));
+    await expect(f.deliver(message)).rejects.toMatchObject({ code: 'webhook.sender_unverified' });
+    expect(await f.rows('select source, code, detail from refusals')).toEqual([
+      { source: 'azure.webhook', code: 'webhook.sender_unverified', detail: 'the token names a key that is not known yet' },
+    ]);
+    expect(await f.rows('select 1 from inbox')).toEqual([]);
   });
 
   it('that are refused to the comparison are told of, and so is that nothing was compared [AZ-28]', async () => {

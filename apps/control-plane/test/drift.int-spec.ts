@@ -47,6 +47,23 @@ describe('comparing purchases with the marketplace', () => {
     findings: await findings(),
   });
 
+  it('makes up for a cancellation at the end of the term, and for its reversal, of which no message came [GC-25]', async () => {
+    const { externalId, id } = await flows.serve();
+    const end = async (): Promise<Date | null> =>
+      (await flows.rows<{ ends_at: Date | null }>('select ends_at from subscriptions where subscription_id = $1', [id]))[0]!.ends_at;
+    const endsAt = new Date(flows.clock.now().getTime() + 20 * DAY);
+    for (const shown of [endsAt, null]) {
+      flows.market.patch(externalId, { endsAt: shown });
+      later();
+      expect((await drift()).verdicts).toEqual({ [externalId]: 'applied' });
+      expect(await end()).toEqual(shown);
+      expect(await flows.state(id)).toBe('active');
+      later(HOUR);
+      expect((await drift()).verdicts).toEqual({});
+    }
+    expect(await findings()).toEqual([]);
+  });
+
   it('does nothing at all, twice, against a quiet marketplace that omits, lags and lists foreign things', async () => {
     const kept = await flows.serve('Tide archive');
     const omitted = await flows.serve('Left out of the list');

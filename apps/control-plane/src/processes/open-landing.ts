@@ -58,7 +58,7 @@ export async function openLanding(
     await close(resolution.code);
     return { ok: false, code: resolution.code, detail: resolution.detail };
   }
-  const truth = resolution.truth;
+  const { truth, visitor } = resolution;
   return p.db.ops(async (tx): Promise<LandingOpened> => {
     const outcome = await applyEvent(
       p,
@@ -80,6 +80,6 @@ export async function openLanding(
     if (!outcome.subscriptionId) return { ok: false, code: 'landing.not_for_us', detail: 'This purchase is not one we serve.' };
     // The token of a purchase that was renewed meanwhile, or of a renewal that has not taken over yet.
     const subscriptionId = await p.subscriptions.visitedAs(tx, outcome.subscriptionId);
-    return { ok: true, sessionId: await p.landings.open(tx, { marketplace, token, subscriptionId }) };
+    return { ok: true, sessionId: await p.landings.open(tx, { marketplace, token, subscriptionId, visitor: visitor ?? null }) };
   });
 }

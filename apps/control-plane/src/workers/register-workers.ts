@@ -25,6 +25,7 @@ import { ActivationClock } from './activation-clock.js';
 import { DriftClock } from './drift-clock.js';
 import { alarmIfAboutUs } from '../processes/refused-credentials.js';
 import { whenToRunAgain } from './patience.js';
+import { PruneClock } from './prune-clock.js';
 import { SecretClock } from './secret-clock.js';
 import { endAccess, finishPurchase, followSuspension, lookForSuccessor, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
 
@@ -124,4 +125,6 @@ export function registerWorkers(
   runner.addClock(() => claims.tick());
   const atRisk = new AtRiskClock(context, app.get<Metrics>(METRICS));
   runner.addClock(() => atRisk.tick());
+  const prune = new PruneClock(context);
+  runner.addClock(() => prune.tick());
 }

@@ -17,7 +17,7 @@ const AGREES: Record<SubscriptionState, readonly MarketplaceState[]> = {
 
 /** How a purchase of ours differs from what its marketplace lists; nothing of an ended one but its state can differ. */
 export function differencesOf(
-  ours: PurchaseFacts & { state: SubscriptionState; suspendedSource?: string | null; endsAt: Date | null },
+  ours: PurchaseFacts & { state: SubscriptionState; endsAt: Date | null; suspendedSource?: string | null },
   theirs: SubscriptionTruth,
 ): DriftDifference[] {
   // Held by a service check, it is in force there all the same.
@@ -27,6 +27,7 @@ export function differencesOf(
   const changed = factChanges(ours, theirs);
   if (changed.plan) found.push('plan');
   if (changed.quantity) found.push('quantity');
+  // Also a cancellation at the end of the term, or its reversal, of which no message came.
   if (termDiffers(ours, theirs) || !sameInstant(ours.endsAt, theirs.endsAt)) found.push('term');
   return found;
 }
