@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from 'jose';
-import type { InboundRequest, InboundVerdict } from '#marketplaces/core';
+import type { InboundRequest, InboundVerdict, PulledMessage } from '#marketplaces/core';
 import { realNow } from '#platform';
 import { guidOf, isFields, textOf } from './liberal.js';
-import { isChange, knownAction, operationOf } from './operations.js';
+import { type AzureOperation, isChange, knownAction, operationOf } from './operations.js';
 import type { AzureSettings } from './settings.js';
 import type { SigningKeys } from './signing-keys.js';
 
@@ -92,5 +92,23 @@ async function verifyToken(token: string, settings: AzureSettings, keys: Signing
 export function issuersOf(settings: AzureSettings): string[] {
   return (
     settings.issuers ?? [`https://sts.windows.net/${settings.tenantId}/`, `https://login.microsoftonline.com/${settings.tenantId}/v2.0`]
+  );
+}
+
+/** Operations of others that wait for us, in the shape of the webhooks that were to tell of them (contract azure §4, sweep). */
+export function pendingMessages(externalSubscriptionId: string, operations: AzureOperation[]): PulledMessage[] {
+  return operations.flatMap((one) =>
+    one.operationId === null || one.byUs
+      ? []
+      : [
+          {
+            source: WEBHOOK_SOURCE,
+            naturalKey: one.operationId,
+            headers: {},
+            body: JSON.stringify({ ...one.raw, subscriptionId: externalSubscriptionId }),
+            principal: 'azure:list-operations',
+            externalSubscriptionId,
+          },
+        ],
   );
 }

@@ -57,6 +57,8 @@ export function truthOf(raw: unknown, observedAt: Date): SubscriptionTruth | nul
     endsAt: autoRenew === false && (state === 'active' || state === 'suspended') ? endsAt : null,
     purchaser: partyOf(one['purchaser']),
     beneficiary: partyOf(one['beneficiary']),
+    buyerAccountId: buyerOf(partyOf(one['beneficiary'])),
+    createdAt: instantOf(one['created']),
     // Purchases through a reseller allow Read only (contract azure §3, parsing traps).
     readOnly: Array.isArray(given) && allowed.length > 0 && !can('update') && !can('delete'),
     isTest: flagOf(one['isTest']) ?? false,
@@ -75,6 +77,17 @@ export function resolvedTruthOf(raw: unknown, observedAt: Date): SubscriptionTru
   const merged: Fields = { ...outer, name: outer['subscriptionName'] };
   for (const [name, value] of Object.entries(inner)) if (value !== null && value !== undefined && value !== '') merged[name] = value;
   return truthOf(merged, observedAt);
+}
+
+/** The directory of every personal Microsoft account (contract azure §2). */
+const PERSONAL_ACCOUNTS = '9188040d-6c67-4c5b-b112-36a304b66dad';
+
+/** Who is served, never who paid: a reseller buys for many. Personal accounts share one directory, so there the person counts. */
+function buyerOf(beneficiary: Party | null): string | null {
+  const directory = beneficiary?.directoryId?.toLowerCase();
+  if (directory && directory !== PERSONAL_ACCOUNTS) return `directory:${directory}`;
+  const person = beneficiary?.personId ?? beneficiary?.accountId;
+  return person ? `person:${person.toLowerCase()}` : null;
 }
 
 function partyOf(raw: unknown): Party | null {

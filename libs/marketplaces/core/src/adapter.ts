@@ -63,6 +63,8 @@ export type LandingResolution =
       detail: string;
       /** With `landing.awaiting_order`: the buyer is known and has signed up; his order is not there yet. */
       signedUp?: { buyerAccountId: string };
+      /** With `landing.unavailable`: the marketplace does not take our credentials. */
+      refusal?: MarketplaceRefusal;
     };
 
 /** What the house keeps of a purchase, for a read that needs it (the spelling of an AWS licence); null for an unknown purchase. */
@@ -245,10 +247,15 @@ export interface MarketplaceAdapter {
   /** Present where `listAll` is. */
   readonly listing?: ListingTraits;
   /**
+   * What still waits there for a word of ours about this purchase, as the messages that should have told of it: under the same source
+   * and natural key, so that one that did arrive is not taken twice. Present where messages can be lost and such a list exists.
+   */
+  pendingMessages?(externalSubscriptionId: string, refs?: MarketplaceRefs): Promise<PulledMessage[]>;
+  /**
    * Private offers under which the buyer has this plan; empty where it is the public price. Present where no message tells them
    * (contract azure §8). Throws as `readTruth` does.
    */
-  readPrivateOffers?(externalSubscriptionId: string, externalPlanId: string): Promise<string[]>;
+  readPrivateOffers?(externalSubscriptionId: string, externalPlanId: string, refs?: MarketplaceRefs): Promise<string[]>;
   /** Buyer accounts that wait for our approval (Google); an approval can be lost or taken back without a message. */
   listWaitingBuyers?(): AsyncIterable<{ buyerAccountId: string }>;
   /** Checks of configuration, reachability and, with `listings`, of our catalog against the listing; each with a remedy. Changes nothing. */

@@ -36,6 +36,13 @@ export interface SubscriptionTruth {
   endsAt: Date | null;
   purchaser: Party | null;
   beneficiary: Party | null;
+  /**
+   * Whose purchase it is, where that is not the purchaser's account: Azure's purchaser may be a reseller of many buyers. Null: nobody
+   * knows, so nothing is inherited. Absent: the purchaser's account.
+   */
+  buyerAccountId?: string | null;
+  /** When it was bought there, where the marketplace tells. */
+  createdAt?: Date | null;
   /** The marketplace lets us neither change nor cancel (CSP). */
   readOnly: boolean;
   isTest: boolean;
