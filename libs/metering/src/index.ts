@@ -36,3 +36,5 @@ export type { EffectivePrice } from './domain/price.js';
 export { listPrices, PriceBook, type Money, type StoredPrice } from './infra/prices.sql.js';
 export { listCredits, type CreditRow, type NewCredit } from './application/credits.js';
 export type { SettlementWish } from './application/settle-by-person.js';
+export { readAtRisk } from './application/at-risk.js';
+export { LEFT_WITHIN, type AtRisk, type LeftWithin } from './domain/at-risk.js';

@@ -21,6 +21,7 @@ import { signUpBuyer } from '../processes/sign-up-buyer.js';
 import { readPrivateOffers, wantPrivateOffers } from '../processes/read-private-offers.js';
 import { tellBuyer } from '../processes/tell-buyer.js';
 import { startPurchase } from '../processes/start-purchase.js';
+import { AtRiskClock } from './at-risk-clock.js';
 import { ClaimsClock } from './claims-clock.js';
 import { ActivationClock } from './activation-clock.js';
 import { DriftClock } from './drift-clock.js';
@@ -133,4 +134,6 @@ export function registerWorkers(
   runner.addClock(() => suspensions.tick());
   const claims = new ClaimsClock(context, app.get<Metrics>(METRICS));
   runner.addClock(() => claims.tick());
+  const atRisk = new AtRiskClock(context, app.get<Metrics>(METRICS));
+  runner.addClock(() => atRisk.tick());
 }
