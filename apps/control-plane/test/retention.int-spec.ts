@@ -68,9 +68,11 @@ describe('the data of a purchase that was set up and never came into force', () 
       await f.deliver(f.market.setState(bought.externalSubscriptionId, 'voided'));
       await f.settle();
       expect([await f.state(id), await phase()]).toEqual(['voided', 'ended']);
-      await f.settle(6 * 86_400_000);
+      f.clock.advance(6 * 86_400_000);
+      await f.settle();
       expect(await phase()).toBe('ended');
-      await f.settle(2 * 86_400_000);
+      f.clock.advance(86_400_000);
+      await f.settle();
       expect(await phase()).toBe('purged');
     } finally {
       await f.close();

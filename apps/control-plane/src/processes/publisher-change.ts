@@ -94,19 +94,18 @@ export async function runPublisherChange(p: ProcessContext, payload: { publisher
   const looksOnly = row.state === 'sent' || (row.error_code === ANSWER_LOST && now - row.updated_at.getTime() < LOOK_ONLY_MS);
   let progress;
   try {
-    progress =
-      looksOnly
-        ? await adapter.readPublisherChange!(externalSubscriptionId, change, row.external_operation_id)
-        : await p.calls.around(
-            {
-              target: marketplace,
-              operation: change.kind === 'cancel' ? 'cancelSubscription' : 'changeSubscription',
-              subject: `publisher_change:${row.publisher_change_id}`,
-              subscriptionId: row.subscription_id,
-              intent: { externalSubscriptionId, ...change, reason: row.reason, requestedBy: row.requested_by },
-            },
-            () => adapter.startPublisherChange!(subscription.truth, change),
-          );
+    progress = looksOnly
+      ? await adapter.readPublisherChange!(externalSubscriptionId, change, row.external_operation_id)
+      : await p.calls.around(
+          {
+            target: marketplace,
+            operation: change.kind === 'cancel' ? 'cancelSubscription' : 'changeSubscription',
+            subject: `publisher_change:${row.publisher_change_id}`,
+            subscriptionId: row.subscription_id,
+            intent: { externalSubscriptionId, ...change, reason: row.reason, requestedBy: row.requested_by },
+          },
+          () => adapter.startPublisherChange!(subscription.truth, change),
+        );
   } catch (error) {
     const isPassing = error instanceof MarketplaceBusy || error instanceof MarketplaceUnknown || isAboutUs(error);
     if (isPassing && isLost) return finish(p, row, task, NEVER_ANSWERED);

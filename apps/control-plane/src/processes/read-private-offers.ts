@@ -31,11 +31,9 @@ export async function readPrivateOffers(p: ProcessContext, payload: { subscripti
   const before = await p.db.ops((tx) => p.subscriptions.get(tx, subscriptionId));
   const offers = isOver(before.state)
     ? null
-    : ((await p.marketplaces.get(before.marketplace).readPrivateOffers?.(
-        before.externalSubscriptionId,
-        before.externalPlanId,
-        before.marketplaceRefs,
-      )) ?? null);
+    : ((await p.marketplaces
+        .get(before.marketplace)
+        .readPrivateOffers?.(before.externalSubscriptionId, before.externalPlanId, before.marketplaceRefs)) ?? null);
   await p.db.ops(async (tx) => {
     const now = await p.subscriptions.get(tx, subscriptionId);
     // Of a plan that was left meanwhile: its own change reads the new one's.

@@ -32,10 +32,10 @@ export class ReadBackClock {
     return this.p.db.ops(async (tx) => {
       // Several workers look: one books.
       await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 7205318))', [marketplace]);
-      const [done] = await tx.query(`select 1 from reconciliations where marketplace = $1 and requested_by = 'clock' and created_at >= $2`, [
-        marketplace,
-        today,
-      ]);
+      const [done] = await tx.query(
+        `select 1 from reconciliations where marketplace = $1 and requested_by = 'clock' and created_at >= $2`,
+        [marketplace, today],
+      );
       if (done) return false;
       await this.p.metering.requestReconciliation(tx, {
         marketplace,

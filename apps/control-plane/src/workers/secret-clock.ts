@@ -29,7 +29,13 @@ export class SecretClock {
         kind: 'secret_expiring',
         dedupeKey: `secret_expiring:azure:${this.azureExpires}:${days}`,
         deadline,
-        evidence: { marketplace: 'azure', setting: 'AZURE_CLIENT_SECRET', expires: this.azureExpires, daysLeft: days, remedy: 'berth doctor azure' },
+        evidence: {
+          marketplace: 'azure',
+          setting: 'AZURE_CLIENT_SECRET',
+          expires: this.azureExpires,
+          daysLeft: days,
+          remedy: 'berth doctor azure',
+        },
       }),
     );
     return raised ? 1 : 0;

@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto';
-import { type InboundRequest, type InboundVerdict, type PulledMessage, type TokenClaims, type TokenFault, verifySignedToken } from '#marketplaces/core';
+import {
+  type InboundRequest,
+  type InboundVerdict,
+  type PulledMessage,
+  type TokenClaims,
+  type TokenFault,
+  verifySignedToken,
+} from '#marketplaces/core';
 import { guidOf, isFields, textOf } from './liberal.js';
 import { type AzureOperation, isChange, knownAction, operationOf } from './operations.js';
 import type { AzureSettings } from './settings.js';
