@@ -11,7 +11,8 @@ describe('a landing token', () => {
   });
   afterEach(() => f?.close());
 
-  const open = (token: string): Promise<LandingOpened> => openLanding(f.p, new Sealer('a secret of the tests'), 'azure', 'token', { token });
+  const open = (token: string): Promise<LandingOpened> =>
+    openLanding(f.p, new Sealer('a secret of the tests'), 'azure', 'token', { token });
   const rows = (): Promise<unknown[]> => f.rows('select natural_key from inbox');
 
   it('that a stranger made up leaves no row for ever: one in the capped table of what was refused', async () => {
