@@ -103,7 +103,7 @@ describe('credentials at a marketplace', () => {
     expect(await f.deliver(message)).toMatchObject({ status: 200 });
   });
 
-  it('that end on a known day are told of thirty days before, once [AZ-28]', async () => {
+  it('that end on a known day are told of thirty, seven and one days before, once each [AZ-28]', async () => {
     const clock = new SecretClock(f.p, '2030-06-15');
     expect(await clock.tick()).toBe(0);
     f.clock.set(new Date('2030-05-16T00:00:00Z'));
@@ -113,6 +113,16 @@ describe('credentials at a marketplace', () => {
     f.clock.set(new Date('2030-05-16T02:00:00Z'));
     expect(await clock.tick()).toBe(0);
     expect(await findings()).toMatchObject([{ kind: 'secret_expiring', deadline: new Date('2030-06-15T00:00:00Z') }]);
+    for (const [at, fresh] of [
+      ['2030-06-07T23:00:00Z', 0],
+      ['2030-06-08T00:00:00Z', 1],
+      ['2030-06-13T23:00:00Z', 0],
+      ['2030-06-14T00:00:00Z', 1],
+      ['2030-06-20T00:00:00Z', 0],
+    ] as const) {
+      f.clock.set(new Date(at));
+      expect(await clock.tick(), at).toBe(fresh);
+    }
     expect(await new SecretClock(f.p, null).tick()).toBe(0);
   });
 });

@@ -16,6 +16,7 @@ import { awaitStart } from './await-start.js';
 import type { ProcessContext } from './context.js';
 import { decideChange } from './decide-change.js';
 import { awaitSuccessor, holdUsage } from './end-purchase.js';
+import { followForeignChange } from './reread-purchase.js';
 import { isAboutUs } from './refused-credentials.js';
 import { bookWord } from './tell-buyer.js';
 
@@ -43,6 +44,7 @@ export async function normaliseInbound(
       last = await applyEvent(p, tx, event, payload.inboxId);
       await recordNotice(tx, event, p.clock.now());
       if (event.channelLost) await raiseLostChannel(p, tx, event, payload.inboxId);
+      await followForeignChange(p, tx, event);
       const decision = await decideChange(p, tx, event, last);
       if (decision === 'parked') waits = `waits for plan ${event.change!.toExternalPlanId} in the catalog`;
       // Should the sender ask again, it hears what was decided here and not the 200 of a message that asks for nothing.

@@ -29,7 +29,7 @@ export async function createRecord(
       truth.externalPlanId,
       plan.planVersionId,
       truth.quantity,
-      new Date(now.getTime() + 30 * DAY),
+      new Date(Math.min(now.getTime(), truth.createdAt?.getTime() ?? now.getTime()) + 30 * DAY),
       JSON.stringify(truth),
       now,
     ],
@@ -45,5 +45,8 @@ export function refreshRecord(record: SubscriptionRecord, truth: SubscriptionTru
   record.truthVersion = truth.version ?? record.truthVersion;
   record.marketplaceRefs = truth.refs;
   record.endsAt = truth.endsAt;
-  record.buyerAccountId = truth.purchaser?.accountId ?? truth.beneficiary?.accountId ?? record.buyerAccountId;
+  record.buyerAccountId =
+    truth.buyerAccountId === undefined
+      ? (truth.purchaser?.accountId ?? truth.beneficiary?.accountId ?? record.buyerAccountId)
+      : truth.buyerAccountId;
 }

@@ -94,6 +94,18 @@ describe('a purchase', () => {
     expect(sold(buyer, { sandboxType: 'Csp' })).toEqual(unnamed);
   });
 
+  it('is of whom it serves: his directory, or himself where he shares the one of personal accounts [AZ-99]', () => {
+    const of = (beneficiary: unknown): unknown => truthOf(wire({ beneficiary, purchaser: { puid: 'a reseller' } }), NOW)!.buyerAccountId;
+    expect(of({ objectId: 'O', tenantId: 'AB12' })).toBe('directory:ab12');
+    expect(of({ objectId: 'O', tenantId: '9188040d-6c67-4c5b-b112-36a304b66dad' })).toBe('person:o');
+    expect([of(null), of({ emailId: 'it@buyer.example' })]).toEqual([null, null]);
+  });
+
+  it('knows when it was bought', () => {
+    expect(truthOf(wire({ created: '2026-03-07T07:03:17.5098444Z' }), NOW)!.createdAt).toEqual(new Date('2026-03-07T07:03:17.509Z'));
+    expect(truthOf(wire(), NOW)!.createdAt).toBeNull();
+  });
+
   it('knows all five states, and no others', () => {
     const states = ['NotStarted', 'PendingFulfillmentStart', 'Subscribed', 'Suspended', 'Unsubscribed'].map(
       (s) => truthOf(wire({ saasSubscriptionStatus: s }), NOW)?.state,

@@ -61,6 +61,8 @@ export function truthOf(raw: unknown, observedAt: Date): SubscriptionTruth | nul
     purchaser,
     beneficiary,
     reseller: resellerOf(purchaser, beneficiary, readOnly || refs.sandboxType?.toLowerCase() === 'csp'),
+    buyerAccountId: buyerOf(beneficiary),
+    createdAt: instantOf(one['created']),
     readOnly,
     isTest: flagOf(one['isTest']) ?? false,
     isFreeTrial: flagOf(one['isFreeTrial']) ?? false,
@@ -85,6 +87,17 @@ export function resolvedTruthOf(raw: unknown, observedAt: Date): SubscriptionTru
   const merged: Fields = { ...outer, name: outer['subscriptionName'] };
   for (const [name, value] of Object.entries(inner)) if (value !== null && value !== undefined && value !== '') merged[name] = value;
   return truthOf(merged, observedAt);
+}
+
+/** The directory of every personal Microsoft account (contract azure §2). */
+const PERSONAL_ACCOUNTS = '9188040d-6c67-4c5b-b112-36a304b66dad';
+
+/** Who is served, never who paid: a reseller buys for many. Personal accounts share one directory, so there the person counts. */
+function buyerOf(beneficiary: Party | null): string | null {
+  const directory = beneficiary?.directoryId?.toLowerCase();
+  if (directory && directory !== PERSONAL_ACCOUNTS) return `directory:${directory}`;
+  const person = beneficiary?.personId ?? beneficiary?.accountId;
+  return person ? `person:${person.toLowerCase()}` : null;
 }
 
 function partyOf(raw: unknown): Party | null {

@@ -46,6 +46,13 @@ export interface SubscriptionTruth {
   beneficiary: Party | null;
   /** The partner who sold it in our stead; null: nobody did. Absent where this read does not tell: then it is as it was told before. */
   reseller?: Reseller | null;
+  /**
+   * Whose purchase it is, where that is not the purchaser's account: Azure's purchaser may be a reseller of many buyers. Null: nobody
+   * knows, so nothing is inherited. Absent: the purchaser's account.
+   */
+  buyerAccountId?: string | null;
+  /** When it was bought there, where the marketplace tells. */
+  createdAt?: Date | null;
   /** The marketplace lets us neither change nor cancel (CSP). */
   readOnly: boolean;
   isTest: boolean;
