@@ -532,6 +532,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/at-risk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Usage that no marketplace has accepted yet, in units and money, by the time left to its hard deadline
+         * @description `alert` is `page` where something is lost within the hour or was missed, `warn` within four hours or past its target. Units without a known price stand under `unpriced` and are not 0. Amounts are never added up across currencies.
+         */
+        get: operations["readAtRisk"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/reconciliations": {
         parameters: {
             query?: never;
@@ -1065,6 +1085,48 @@ export interface components {
             reason: string;
             /** @description The invoice (`invoice_outside`; `claim_refund` at AWS) or the case number (`claim_refund` at Google). */
             reference?: string;
+        };
+        AtRisk: {
+            /**
+             * Format: date-time
+             * @description Business time.
+             */
+            asOf: string;
+            items: {
+                /** @enum {string} */
+                marketplace: "azure" | "gcp" | "aws";
+                /** @description Frozen hours that are not accepted. */
+                hours: number;
+                /** @description Of these, how many should have been accepted by now. */
+                pastTarget: number;
+                /** Format: date-time */
+                nextDeadline: string | null;
+                /** @enum {string} */
+                alert: "none" | "warn" | "page";
+                buckets: {
+                    /** @enum {string} */
+                    within: "missed" | "1h" | "4h" | "12h" | "later";
+                    hours: number;
+                    dimensions: {
+                        dimension: string;
+                        listedUnit: string;
+                        /** @description Exact decimal text. */
+                        units: string;
+                    }[];
+                    amounts: {
+                        currency: string;
+                        /** @description Exact decimal text. */
+                        amount: string;
+                        provisional: boolean;
+                    }[];
+                    unpriced: {
+                        dimension: string;
+                        listedUnit: string;
+                        /** @description Exact decimal text. */
+                        units: string;
+                    }[];
+                }[];
+            }[];
         };
         NewOperatorKey: {
             /** @description The person who will hold it; what needs two persons counts names, too. */
@@ -1956,6 +2018,26 @@ export interface operations {
             };
         };
     };
+    readAtRisk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Marketplaces with something waiting */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AtRisk"];
+                };
+            };
+        };
+    };
     listReconciliations: {
         parameters: {
             query?: never;
@@ -2064,7 +2146,7 @@ export interface operations {
                 limit?: number;
                 subscriptionId?: unknown;
                 open?: "true" | "false";
-                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession";
+                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "change_in_force" | "drift.failed" | "suspended_long";
             };
             header?: never;
             path?: never;

@@ -17,13 +17,16 @@ export async function checkMended(tx: Tx, finding: OpenFinding): Promise<string>
 
 async function planIsMapped(tx: Tx, evidence: Record<string, unknown>): Promise<string> {
   const marketplace = evidence['marketplace'] as Marketplace;
+  const { wantedOfferId, wantedPlanId } = evidence;
+  if (typeof wantedOfferId === 'string' && typeof wantedPlanId === 'string')
+    return planIsInCatalog(tx, marketplace, wantedOfferId, wantedPlanId);
   const subscription = await getSubscription(tx, subscriptionIdOf(marketplace, String(evidence['externalSubscriptionId'])));
   if (subscription?.plan_version_id) return `the purchase has plan ${subscription.external_plan_id} of our catalog`;
-  const offer = subscription?.external_offer_id;
-  const known =
-    subscription && offer
-      ? await new Catalog({ now: () => new Date(0) }).latest(tx, marketplace, offer, subscription.external_plan_id)
-      : null;
+  return planIsInCatalog(tx, marketplace, subscription?.external_offer_id ?? null, subscription?.external_plan_id ?? '');
+}
+
+async function planIsInCatalog(tx: Tx, marketplace: Marketplace, offerId: string | null, planId: string): Promise<string> {
+  const known = offerId ? await new Catalog({ now: () => new Date(0) }).latest(tx, marketplace, offerId, planId) : null;
   if (!known)
     throw new ProblemError(
       'conflict',

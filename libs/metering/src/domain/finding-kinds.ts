@@ -1,4 +1,4 @@
-/** The closed list of money.md "Findings". */
+/** The closed list of money.md "Findings", and after it what a person must know of beside money. */
 export const FINDING_KINDS = [
   'loss.residue',
   'loss.suspended_unbillable',
@@ -27,6 +27,9 @@ export const FINDING_KINDS = [
   'lane_parked',
   'secret_expiring',
   'succession',
+  'change_in_force',
+  'drift.failed',
+  'suspended_long',
 ] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
 
@@ -71,6 +74,9 @@ const MAY_SETTLE: Record<FindingKind, readonly SettlementKind[]> = {
   lane_parked: OURS_TO_MEND,
   secret_expiring: OURS_TO_MEND,
   succession: OURS_TO_MEND,
+  change_in_force: OURS_TO_MEND,
+  'drift.failed': OURS_TO_MEND,
+  suspended_long: OURS_TO_MEND,
 };
 
 export const settlementsOf = (kind: FindingKind): readonly SettlementKind[] => MAY_SETTLE[kind];

@@ -1,14 +1,16 @@
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
-import { DATABASE, fromPublicId, ProblemError, toPublicId, type Database } from '#platform';
+import { CLOCK, DATABASE, fromPublicId, ProblemError, toPublicId, type Clock, type Database } from '#platform';
 import { MARKETPLACES } from '#marketplaces/core';
 import { getSubscription } from '#entitlements';
-import { getReconciliation, listReconciliations, listSubmissions, listUsageRecords, Metering, sumLawTable } from '#metering';
+import { getReconciliation, listReconciliations, listSubmissions, listUsageRecords, Metering, readAtRisk, sumLawTable } from '#metering';
 import type { Principal } from '#tenancy';
+import { Answers } from '../support/api-schemas.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller, scoped } from '../support/scope.js';
 import { parse, readForeignPage } from '../support/validate.js';
+import { atRiskPage, atRiskView } from './at-risk-view.js';
 import { reconciliationView, submissionView, sumLawView, usageRecordView } from './metering-views.js';
 
 const newReconciliation = z.strictObject({ marketplace: z.enum(MARKETPLACES), from: z.iso.datetime(), to: z.iso.datetime() });
@@ -20,6 +22,7 @@ export class MeteringController {
   constructor(
     @Inject(DATABASE) private readonly db: Database,
     @Inject(Metering) private readonly metering: Metering,
+    @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   @Get('usage-records')
@@ -88,6 +91,20 @@ export class MeteringController {
       })),
       nextCursor: null,
     };
+  }
+
+  @Get('at-risk')
+  @Allow('operator')
+  @ApiOperation({
+    operationId: 'readAtRisk',
+    summary: 'Usage that no marketplace has accepted yet, in units and money, by the time left to its hard deadline',
+    description:
+      '`alert` is `page` where something is lost within the hour or was missed, `warn` within four hours or past its target. Units without a known price stand under `unpriced` and are not 0. Amounts are never added up across currencies.',
+  })
+  @Answers(200, atRiskPage, 'Marketplaces with something waiting')
+  async readAtRisk(): Promise<unknown> {
+    const now = this.clock.now();
+    return atRiskView(now, await this.db.ops((tx) => readAtRisk(tx, now)));
   }
 
   @Get('reconciliations')
