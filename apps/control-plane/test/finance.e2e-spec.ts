@@ -12,7 +12,7 @@ beforeAll(async () => {
   const { sessionId, externalId } = await house.buy('Ledger works');
   await house.land(sessionId, 'Ledger Works');
   sub = await house.subscriptionOf(externalId);
-  await house.shop('POST', '/clock/advance', { seconds: 7_500 });
+  await house.shop('POST', '/clock/advance', { seconds: 4_500, stepSeconds: 1_500 });
   const mine = `/usage-records?subscriptionId=${String(sub['id'])}`;
   const found = await until(
     () => house.api('GET', mine),
@@ -20,7 +20,7 @@ beforeAll(async () => {
     60_000,
   );
   record = found.json.items!.find((r) => r['meter'] === 'gib_hours_provisioned' && r['submissionState'] === 'accepted')!;
-}, 120_000);
+}, 170_000);
 afterAll(() => house.stop(), 30_000);
 
 const berth = (...args: string[]): Promise<{ code: number; out: string; errors: string }> =>
@@ -212,14 +212,16 @@ describe('payouts, months and exports', () => {
 
   it('a running month is provisional by API, CSV and command line, and refused where it must be final', async () => {
     const { json } = await house.api('GET', `/months/${month()}`);
-    expect(json).toMatchObject({
-      state: 'provisional',
-      money: [
-        { marketplace: 'azure', grain: 'purchase', externalId: sub['externalSubscriptionId'], currency: 'USD', invoiced: '5' },
-        { currency: null },
-      ],
+    expect(json['state']).toBe('provisional');
+    expect((json['money'] as Record<string, unknown>[]).find((r) => r['currency'] === 'USD')).toMatchObject({
+      marketplace: 'azure',
+      grain: 'purchase',
+      externalId: sub['externalSubscriptionId'],
+      invoiced: '5',
     });
-    expect((json['units'] as { difference: string }[]).map((u) => u.difference)).toEqual(['0', '0', '0']);
+    const units = json['units'] as { meter: string; difference: string }[];
+    expect(units.map((u) => u.meter)).toContain('gib_hours_provisioned');
+    expect(units.every((u) => u.difference === '0')).toBe(true);
     const said = await berth('close', month());
     expect([said.code, said.errors]).toEqual([0, '']);
     expect(said.out).toContain(`${month()}: provisional (`);
