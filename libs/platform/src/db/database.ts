@@ -1,5 +1,6 @@
 import type { Pool } from 'pg';
 import { DataSource, type DataSourceOptions, type EntityManager } from 'typeorm';
+import { isUuid } from '../ids.js';
 import { SERVING_ROLES, roleUrl, type ServingRole } from './roles.js';
 
 /** One open transaction. All statements of a use case go through it; nothing outside is called while it is open. */
@@ -10,6 +11,9 @@ export interface Tx {
   /** Runs once the transaction has committed; never when it rolled back. Must not throw. */
   afterCommit(action: () => void): void;
 }
+
+/** One named statement with positional parameters; rows as they come from the driver. */
+export type NamedQuery = <T>(name: string, sql: string, parameters: unknown[]) => Promise<T[]>;
 
 /** Injection token of `Database`. */
 export const DATABASE = Symbol('berth.database');
@@ -43,6 +47,28 @@ export class Database {
   async opsStatement<T>(name: string, sql: string, parameters: unknown[]): Promise<T[]> {
     const pool = (this.sources.ops.driver as unknown as { master: Pool }).master;
     return (await pool.query({ name, text: sql, values: parameters })).rows as T[];
+  }
+
+  /**
+   * `intake` on the driver itself, for the path on which senders wait. BEGIN, the tenants and `opening` (statements without
+   * parameters, for example locks) are one round trip; the statements of `work` are named: parsed and planned once per connection.
+   */
+  async intakeNamed<T>(tenantIds: string[], opening: string, work: (query: NamedQuery) => Promise<T>): Promise<T> {
+    if (!tenantIds.every(isUuid)) throw new Error('a tenant id is no uuid');
+    const client = await (this.sources.intake.driver as unknown as { master: Pool }).master.connect();
+    let broken: Error | undefined;
+    try {
+      await client.query(`begin; set local app.tenant_ids = '{${tenantIds.join(',')}}'; ${opening}`);
+      const result = await work(async (name, text, values) => (await client.query({ name, text, values })).rows as never);
+      await client.query('commit');
+      return result;
+    } catch (error) {
+      // A connection that cannot roll back is closed, which ends its transaction too.
+      await client.query('rollback').catch((e: Error) => (broken = e));
+      throw error;
+    } finally {
+      client.release(broken);
+    }
   }
 
   source(role: ServingRole): DataSource {
