@@ -17,6 +17,7 @@ import { releaseHeld } from './expire-items.js';
 import { raiseFindings, settleFinding, type NewFinding, type SettlementKind } from './findings.js';
 import { IngestUsage } from './ingest-usage.js';
 import type { IngestResult, UsagePrincipal } from './intake-types.js';
+import { PruneUsage } from './prune-usage.js';
 import { RECONCILE_HANDLER, requestReconciliation, runReconciliation } from './reconcile.js';
 import { isSettled } from './settle.js';
 import { SubmitDue } from './submit-due.js';
@@ -28,12 +29,14 @@ export class Metering {
   private readonly intake: IngestUsage;
   private readonly closer: CloseDueHours;
   private readonly submitter: SubmitDue;
+  private readonly pruner: PruneUsage;
 
   constructor(private readonly deps: MeteringDeps) {
     this.days = new UsageDays(deps.db);
     this.intake = new IngestUsage(deps, this.days);
     this.closer = new CloseDueHours(deps, this.days);
     this.submitter = new SubmitDue(deps);
+    this.pruner = new PruneUsage(deps, this.days);
   }
 
   /** Answers after commit; one result per event, by index. */
@@ -73,6 +76,7 @@ export class Metering {
     return [
       { tick: () => this.closer.run() },
       { tick: () => this.submitter.sweep() },
+      { tick: () => this.pruner.tick(), loop: 'usage:prune' },
       ...this.deps.marketplaces.all().map(({ marketplace }) => ({
         tick: () => this.submitter.pass(marketplace),
         loop: `submission:${marketplace}`,
@@ -97,6 +101,11 @@ export class Metering {
   async takeOver(): Promise<void> {
     const now = realNow();
     await this.deps.db.ops((tx) => tx.query('update submission_items set lease_until = $1 where lease_until > $1', [now]));
+  }
+
+  /** Forgets ids of events that are too old to come again, and days of samples past their retention in which all is settled. */
+  pruneUsage(): Promise<{ ids: number; days: string[] }> {
+    return this.pruner.run();
   }
 
   isSettled(tx: Tx, subscriptionId: string): Promise<boolean> {

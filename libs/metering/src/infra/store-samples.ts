@@ -1,4 +1,4 @@
-import type { NamedQuery } from '#platform';
+import type { Tx } from '#platform';
 import { CARRY_LIMIT } from '../domain/measure-hour.js';
 import type { SampleEvent } from '../domain/usage-event.js';
 import { instantText } from '../domain/units.js';
@@ -42,10 +42,14 @@ const STORE = `
  * for all, so that two requests with the same ids wait for each other instead of deadlocking. Answers the content hash under
  * which each other key was stored before, undefined where another tenant holds it.
  */
-export async function storeSamples(query: NamedQuery, rows: readonly SampleRow[], now: bigint): Promise<Map<string, string | undefined>> {
+export async function storeSamples(
+  tx: Pick<Tx, 'query'>,
+  rows: readonly SampleRow[],
+  now: bigint,
+): Promise<Map<string, string | undefined>> {
   const seen = new Map<string, string | undefined>();
   if (rows.length === 0) return seen;
-  const [answer] = await query<{ fresh: number[] | null; late: boolean }>('usage_store', STORE, [
+  const [answer] = await tx.query<{ fresh: number[] | null; late: boolean }>(STORE, [
     instantText(now),
     textArray(rows, (r) => r.poster),
     textArray(rows, (r) => r.event.source),
@@ -65,15 +69,14 @@ export async function storeSamples(query: NamedQuery, rows: readonly SampleRow[]
   const taken = fresh === null ? rows : rows.filter((_, i) => fresh.has(i + 1));
   if (answer!.late)
     await markLate(
-      { query: (sql, values) => query('usage_late', sql, values ?? []) },
+      tx,
       taken.map((r) => ({ subscriptionId: r.subscriptionId, metric: r.event.metric, at: r.event.at })),
     );
   if (fresh === null) return seen;
   const known = rows.filter((_, i) => !fresh.has(i + 1));
   for (const r of known) seen.set(r.key, undefined);
   // Whoever stored them has committed: we waited for it.
-  const hashes = await query<{ n: number; content_hash: string }>(
-    'usage_seen',
+  const hashes = await tx.query<{ n: number; content_hash: string }>(
     `select n::int, d.content_hash from unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) with ordinality as u(p, s, i, t, n)
        join usage_dedupe d on d.principal = u.p and d.source = u.s and d.event_id = u.i and d.tenant_id = u.t`,
     [

@@ -24,4 +24,9 @@ export class UsageDays {
     });
     for (const d of missing) this.known.add(d);
   }
+
+  /** They were dropped: who writes one makes it again. */
+  forget(days: readonly string[]): void {
+    for (const d of days) this.known.delete(d);
+  }
 }

@@ -12,9 +12,6 @@ export interface Tx {
   afterCommit(action: () => void): void;
 }
 
-/** One named statement with positional parameters; rows as they come from the driver. */
-export type NamedQuery = <T>(name: string, sql: string, parameters: unknown[]) => Promise<T[]>;
-
 /** Injection token of `Database`. */
 export const DATABASE = Symbol('berth.database');
 
@@ -23,6 +20,9 @@ export const DATABASE = Symbol('berth.database');
  * be seen by the next statement: a pooled connection never carries one tenant's context to another.
  */
 export class Database {
+  /** Of the statements that are planned once per connection, by their text. */
+  private readonly names = new Map<string, string>();
+
   constructor(private readonly sources: Record<ServingRole, DataSource>) {}
 
   /** Workers, operators, webhook decisions: all tenants, by explicit policy. */
@@ -51,15 +51,18 @@ export class Database {
 
   /**
    * `intake` on the driver itself, for the path on which senders wait. BEGIN, the tenants and `opening` (statements without
-   * parameters, for example locks) are one round trip; the statements of `work` are named: parsed and planned once per connection.
+   * parameters, for example locks) are one round trip; the statements of `work`, texts that do not vary, are parsed and planned
+   * once per connection.
    */
-  async intakeNamed<T>(tenantIds: string[], opening: string, work: (query: NamedQuery) => Promise<T>): Promise<T> {
+  async intakeNamed<T>(tenantIds: string[], opening: string, work: (tx: Pick<Tx, 'query'>) => Promise<T>): Promise<T> {
     if (!tenantIds.every(isUuid)) throw new Error('a tenant id is no uuid');
     const client = await (this.sources.intake.driver as unknown as { master: Pool }).master.connect();
     let broken: Error | undefined;
     try {
       await client.query(`begin; set local app.tenant_ids = '{${tenantIds.join(',')}}'; ${opening}`);
-      const result = await work(async (name, text, values) => (await client.query({ name, text, values })).rows as never);
+      const result = await work({
+        query: async (text, values) => (await client.query({ name: this.nameOf(text), text, values: values ?? [] })).rows as never,
+      });
       await client.query('commit');
       return result;
     } catch (error) {
@@ -69,6 +72,12 @@ export class Database {
     } finally {
       client.release(broken);
     }
+  }
+
+  private nameOf(sql: string): string {
+    let name = this.names.get(sql);
+    if (name === undefined) this.names.set(sql, (name = `intake_${this.names.size}`));
+    return name;
   }
 
   source(role: ServingRole): DataSource {
