@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process';
 import { generateKeyPairSync, randomUUID, sign } from 'node:crypto';
 import { createServer, request as httpRequest } from 'node:http';
 import { createInterface } from 'node:readline';
+import { setTimeout as until } from 'node:timers/promises';
+import { Pool } from 'undici';
 import { inRoot } from '../../scripts/lib/house.mjs';
 
 export const TENANT = '7b1d2c54-3a0e-4f6b-9c11-5f0e8a4d2b90';
@@ -105,4 +107,40 @@ export function messages(purchases, tokens) {
       }),
     };
   };
+}
+
+/**
+ * `rate` requests a second, one after another at even steps over at most `connections`, whatever the answers take. A latency
+ * counts from the moment a request was due, so that a server that stalls answers for all who waited.
+ */
+export async function paced(url, next, { rate, seconds, connections }) {
+  const pool = new Pool(url, { connections, pipelining: 1 });
+  const latencies = [];
+  const statuses = {};
+  const sent = [];
+  const send = async (due) => {
+    const { token, body } = next();
+    const { statusCode, body: answer } = await pool.request({
+      method: 'POST',
+      path: '/webhooks/azure',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+      body,
+    });
+    await answer.dump();
+    latencies.push(performance.now() - due);
+    statuses[statusCode] = (statuses[statusCode] ?? 0) + 1;
+  };
+  const began = performance.now();
+  for (let i = 0; i < rate * seconds; i += 1) {
+    const due = began + (i * 1_000) / rate;
+    const wait = due - performance.now();
+    if (wait > 0.5) await until(wait);
+    sent.push(send(due));
+  }
+  await Promise.all(sent);
+  await pool.close();
+  latencies.sort((a, b) => a - b);
+  const at = (share) => Math.round(latencies[Math.min(latencies.length - 1, Math.ceil(latencies.length * share) - 1)] * 10) / 10;
+  const done = latencies.length;
+  return { statuses, done, perSecond: done / ((performance.now() - began) / 1_000), p50: at(0.5), p99: at(0.99), max: at(1) };
 }

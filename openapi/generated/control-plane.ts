@@ -498,40 +498,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/findings": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Named differences with amount, evidence and settlement */
-        get: operations["listFindings"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/findings/{id}/settlement": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Say how a difference was settled, and why */
-        post: operations["settleFinding"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/subscriptions/{id}/sum-law": {
         parameters: {
             query?: never;
@@ -558,6 +524,26 @@ export interface paths {
         };
         /** The job: balances every series and cross-checks each kind of row */
         get: operations["checkSumLaw"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/at-risk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Usage that no marketplace has accepted yet, in units and money, by the time left to its hard deadline
+         * @description `alert` is `page` where something is lost within the hour or was missed, `warn` within four hours or past its target. Units without a known price stand under `unpriced` and are not 0. Amounts are never added up across currencies.
+         */
+        get: operations["readAtRisk"];
         put?: never;
         post?: never;
         delete?: never;
@@ -596,6 +582,162 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/findings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Named differences with units, money at the effective price, deadline, evidence, and how they may be or were settled */
+        get: operations["listFindings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/findings/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One of them */
+        get: operations["getFinding"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/findings/{id}/settlement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Settle a difference: what the settlement says is done, or refused with words what to do. A write_off is proposed and waits for a second person */
+        post: operations["settleFinding"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/findings/{id}/settlement/confirmation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The second person's yes to a proposed write-off; who that is comes from the key */
+        post: operations["confirmWriteOff"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/prices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Prices as they were recorded, each with its source and date */
+        get: operations["listPrices"];
+        put?: never;
+        /** What a unit costs from an instant on; a newer row replaces, none is changed */
+        post: operations["recordPrice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/credits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Money asked back for buyers, beside the records it is about */
+        get: operations["listCredits"];
+        put?: never;
+        /** Ask units of one record back; the record stays as it is */
+        post: operations["openCredit"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/credits/{id}/outcome": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What the marketplace decided about it; said once */
+        post: operations["endCredit"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operator-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who may operate, by key; never the keys themselves */
+        get: operations["listOperatorKeys"];
+        put?: never;
+        /** A key for a named person; shown once */
+        post: operations["createOperatorKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operator-keys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** The key opens nothing any more; not your own */
+        delete: operations["revokeOperatorKey"];
         options?: never;
         head?: never;
         patch?: never;
@@ -869,6 +1011,92 @@ export interface components {
         ClaimRejection: {
             /** @description The claimant reads it on the page. */
             reason: string;
+        };
+        NewPrice: {
+            /** @enum {string} */
+            marketplace: "azure" | "gcp" | "aws";
+            offerId: string;
+            planId: string;
+            dimension: string;
+            /** @description Negotiated for this purchase (private offer); without it, the listing's. */
+            subscriptionId?: string;
+            currency: string;
+            /** @description For one listed unit. */
+            unitPrice: string;
+            /** Format: date-time */
+            effectiveFrom: string;
+            /** @description Where it was read, for example "listing of 2026-01". */
+            source: string;
+        };
+        NewCredit: {
+            recordId: string;
+            /** @description In listed units of the record. */
+            units: string;
+            reason: string;
+            /** @description AWS: the original invoice. Google: the case number. */
+            reference?: string;
+        };
+        CreditOutcome: {
+            /** @enum {string} */
+            state: "completed" | "failed";
+            /** @description The marketplace's id of its decision. */
+            reference: string;
+            amount?: string;
+            currency?: string;
+        };
+        FindingSettlement: {
+            /** @enum {string} */
+            settlement: "resubmit" | "carry" | "release" | "write_off" | "claim_refund" | "invoice_outside" | "fix_mapping";
+            /** @description Why; it is kept with the finding and in the audit trail. */
+            reason: string;
+            /** @description The invoice (`invoice_outside`; `claim_refund` at AWS) or the case number (`claim_refund` at Google). */
+            reference?: string;
+        };
+        AtRisk: {
+            /**
+             * Format: date-time
+             * @description Business time.
+             */
+            asOf: string;
+            items: {
+                /** @enum {string} */
+                marketplace: "azure" | "gcp" | "aws";
+                /** @description Frozen hours that are not accepted. */
+                hours: number;
+                /** @description Of these, how many should have been accepted by now. */
+                pastTarget: number;
+                /** Format: date-time */
+                nextDeadline: string | null;
+                /** @enum {string} */
+                alert: "none" | "warn" | "page";
+                buckets: {
+                    /** @enum {string} */
+                    within: "missed" | "1h" | "4h" | "12h" | "later";
+                    hours: number;
+                    dimensions: {
+                        dimension: string;
+                        listedUnit: string;
+                        /** @description Exact decimal text. */
+                        units: string;
+                    }[];
+                    amounts: {
+                        currency: string;
+                        /** @description Exact decimal text. */
+                        amount: string;
+                        provisional: boolean;
+                    }[];
+                    unpriced: {
+                        dimension: string;
+                        listedUnit: string;
+                        /** @description Exact decimal text. */
+                        units: string;
+                    }[];
+                }[];
+            }[];
+        };
+        NewOperatorKey: {
+            /** @description The person who will hold it; what needs two persons counts names, too. */
+            name: string;
         };
         PublisherChange: {
             /** @enum {string} */
@@ -1720,42 +1948,6 @@ export interface operations {
             };
         };
     };
-    listFindings: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-        };
-    };
-    settleFinding: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-        };
-    };
     getSumLaw: {
         parameters: {
             query?: never;
@@ -1789,6 +1981,26 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    readAtRisk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Marketplaces with something waiting */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AtRisk"];
+                };
             };
         };
     };
@@ -1838,6 +2050,325 @@ export interface operations {
         requestBody?: never;
         responses: {
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listFindings: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+                subscriptionId?: unknown;
+                open?: "true" | "false";
+                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "change_in_force" | "drift.failed" | "suspended_long";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getFinding: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description finding.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    settleFinding: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FindingSettlement"];
+            };
+        };
+        responses: {
+            /** @description request.invalid, finding.reference_missing, credit.invoice_missing, credit.case_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description finding.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description finding.already_settled, finding.settlement_not_for_kind, finding.window_closed, finding.not_waiting, finding.nothing_to_resubmit, finding.nothing_to_carry, finding.no_later_hour, finding.nothing_held, finding.release_the_task, finding.still_unmapped, finding.price_still_unknown, finding.still_differs, finding.nothing_to_claim, credit.too_late */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    confirmWriteOff: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description finding.second_person_needed */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description finding.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description finding.no_proposal, finding.already_settled, finding.window_open */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listPrices: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+                marketplace?: "azure" | "gcp" | "aws";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    recordPrice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPrice"];
+            };
+        };
+        responses: {
+            /** @description request.invalid, price.other_purchase */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listCredits: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+                subscriptionId?: unknown;
+                state?: "open" | "completed" | "failed";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    openCredit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewCredit"];
+            };
+        };
+        responses: {
+            /** @description request.invalid, credit.units, credit.invoice_missing, credit.case_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description usage_record.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description credit.too_late, credit.more_than_accepted */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    endCredit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreditOutcome"];
+            };
+        };
+        responses: {
+            /** @description request.invalid, credit.amount_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description credit.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description credit.ended */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listOperatorKeys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    createOperatorKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewOperatorKey"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    revokeOperatorKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description operator_key.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description operator_key.own */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

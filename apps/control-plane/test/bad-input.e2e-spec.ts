@@ -63,12 +63,34 @@ describe('forged, unknown, repeated and malformed notifications', () => {
   }, 100_000);
 
   it('gives a repeat the stored answer: a refused change stays refused [AZ-09]', async () => {
-    const id = randomUUID();
-    const body = { id, subscriptionId: externalId, action: 'ChangePlan', planId: 'no-such-plan', status: 'InProgress' };
-    const first = await deliver(body);
-    const again = await deliver(body);
-    expect(again.json['status']).toBe(first.json['status']);
-    expect((await house.api('GET', '/inbound-events?limit=200')).json.items!.filter((i) => i['naturalKey'] === id)).toHaveLength(1);
+    const { externalId: id, sessionId } = await house.buy('Refused twice');
+    await house.land(sessionId, 'Refusal Works');
+    // The seller published a plan of which our catalog knows nothing; the notification comes twice.
+    const { offers } = (await house.shop('GET', '/settings')).json['azure'] as { offers: { id: string; plans: { id: string }[] }[] };
+    for (const offer of offers) offer.plans.push({ ...offer.plans[0]!, id: 'uncharted' });
+    expect((await house.shop('PUT', '/settings', { azure: { offers } })).status).toBe(200);
+    await house.shop('POST', '/faults', { marketplace: 'azure', operation: 'ChangePlan', kind: 'duplicate_notification' });
+    const asked = await house.shop('POST', `/azure/subscriptions/${id}/change-plan`, { planId: 'uncharted' });
+    const operationId = asked.json['operationId'];
+    interface View {
+      planId: string;
+      operations: { id: string; status: string }[];
+      webhooks: { operationId: string; attempts: { status: number | null }[] }[];
+    }
+    const view = await until(
+      async () => (await house.shop('GET', `/azure/subscriptions/${id}`)).json as unknown as View,
+      (v) => v.webhooks.filter((w) => w.operationId === operationId).flatMap((w) => w.attempts).length >= 2,
+    );
+    expect(view.webhooks.filter((w) => w.operationId === operationId).flatMap((w) => w.attempts.map((a) => a.status))).toEqual([400, 400]);
+    expect(view.operations.find((o) => o.id === operationId)).toMatchObject({ status: 'Failed' });
+    expect(view.planId).toBe('standard');
+    const said = await until(
+      async () => (await house.shop('GET', '/calls?marketplace=azure&operation=answerOperation&limit=2000')).json.items!,
+      (calls) => calls.some((c) => JSON.stringify(c).includes(String(operationId))),
+    );
+    expect(JSON.stringify(said)).toContain('Failure');
+    expect((await house.subscriptionOf(id))['plan']).toEqual((await house.subscriptionOf(externalId))['plan']);
+    expect((await house.list('findings')).map((one) => one['kind'])).toContain('unmapped_plan');
   });
 
   it.each([

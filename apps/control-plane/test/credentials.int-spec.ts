@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { subscriptionIdOf } from '#entitlements';
+import { requestDriftRun } from '../src/processes/check-drift.js';
 import { SecretClock } from '../src/workers/secret-clock.js';
 import { Flows } from './support/flows.js';
 
@@ -27,6 +28,33 @@ describe('credentials at a marketplace', () => {
     ]);
     expect(JSON.stringify(await findings())).toContain('berth doctor azure');
     expect(await f.state(subscriptionIdOf('azure', externalSubscriptionId))).toBe('active');
+  });
+
+  it('that are refused to the comparison are told of, and so is that nothing was compared [AZ-28]', async () => {
+    const { externalId } = await f.serve();
+    const drift = async (): Promise<void> => {
+      f.clock.advance(2 * 3_600_000);
+      await f.db.ops((tx) => requestDriftRun(f.p, tx, 'azure', 'a test'));
+      await f.settle();
+    };
+    f.market.failNext('listAll', 'unauthorised', { times: 2 });
+    await drift();
+    await drift();
+    expect((await findings()).map((one) => one.kind).sort()).toEqual(['drift.failed', 'secret_expiring']);
+    f.clock.advance(24 * 3_600_000);
+    f.market.patch(externalId, { state: 'suspended' });
+    f.market.failNext('readTruth', 'unauthorised');
+    await drift();
+    expect((await findings()).map((one) => one.kind).sort()).toEqual(['drift.failed', 'secret_expiring', 'secret_expiring']);
+  });
+
+  it('that are refused in a decision ask the sender to come again [AZ-28]', async () => {
+    const { externalId } = await f.serve();
+    const { message } = f.market.requestChange(externalId, { externalPlanId: 'premium' });
+    f.market.failNext('normalise', 'unauthorised');
+    await expect(f.deliver(message)).rejects.toMatchObject({ code: 'webhook.undecided' });
+    expect((await findings()).map((one) => one.kind)).toEqual(['secret_expiring']);
+    expect(await f.deliver(message)).toMatchObject({ status: 200 });
   });
 
   it('that end on a known day are told of thirty days before, once [AZ-28]', async () => {

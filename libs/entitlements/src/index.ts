@@ -7,6 +7,7 @@ export type { TakeOver } from './application/succession.js';
 export { erasePurchase, pseudonymOf } from './application/deletions.js';
 export { holdService, releaseService } from './application/service-holds.js';
 export * from './application/changes.js';
+export { dropRequests } from './application/change-requests.js';
 export * from './application/landings.js';
 export * from './application/claims.js';
 export * from './domain/claim.js';

@@ -35,7 +35,8 @@ describe('the decision on a requested change', () => {
         rig.clock.now(),
       ]),
     );
-  const decide = (change: Partial<RequestedChange>): Promise<ChangeDecision> =>
+  const decide = async (change: Partial<RequestedChange>): Promise<ChangeDecision> => (await decideOrWait(change))!;
+  const decideOrWait = (change: Partial<RequestedChange>): Promise<ChangeDecision | null> =>
     rig.db.ops((tx) =>
       rig.changes.decide(tx, truth, {
         externalOperationId: randomUUID(),
@@ -71,9 +72,57 @@ describe('the decision on a requested change', () => {
     expect(new Set(both.map((d) => d.changeRequestId)).size).toBe(1);
   });
 
-  it('is no to a plan that is not offered', async () => {
+  it('is no to a plan that is not offered, where the marketplace would soon say yes by itself', async () => {
     await buy('standard');
-    expect(await decide({ toExternalPlanId: 'mystery' })).toMatchObject({ accept: false, reason: 'Plan mystery is not offered.' });
+    const answerBefore = new Date(rig.clock.now().getTime() + 10_000);
+    expect(await decide({ toExternalPlanId: 'mystery', answerBefore })).toMatchObject({
+      accept: false,
+      reason: 'Plan mystery is not offered.',
+      unmappedPlan: 'mystery',
+    });
+  });
+
+  it('waits for a plan that is not in the catalog yet, where the marketplace waits too', async () => {
+    await buy('standard');
+    const externalOperationId = randomUUID();
+    expect(await decideOrWait({ externalOperationId, toExternalPlanId: 'mystery' })).toBeNull();
+    expect(await decideOrWait({ externalOperationId, toExternalPlanId: 'premium' }), 'nothing was stored').toMatchObject({ accept: true });
+  });
+
+  it('keeps what was in force, for a refusal that has to be undone later', async () => {
+    await buy('seats', 5);
+    const { changeRequestId } = await decide({ kind: 'quantity', toQuantity: 0 });
+    expect(
+      await rig.db.ops((tx) =>
+        tx.query('select from_external_plan_id, from_quantity from change_requests where change_request_id = $1', [changeRequestId]),
+      ),
+    ).toEqual([{ from_external_plan_id: 'seats', from_quantity: 5 }]);
+  });
+
+  it('is dropped when it will not come: withdrawn there, or overtaken by a newer one of its kind', async () => {
+    await buy('seats', 5);
+    const states = (): Promise<{ to_quantity: number; state: string }[]> =>
+      rig.db.ops((tx) =>
+        tx.query('select to_quantity, state from change_requests where subscription_id = $1 order by created_at', [
+          subscriptionIdOf('azure', id),
+        ]),
+      );
+    const [first, second, third] = [randomUUID(), randomUUID(), randomUUID()];
+    await decide({ externalOperationId: first, toQuantity: 6 });
+    rig.at('10:01');
+    await decide({ externalOperationId: second, toQuantity: 7 });
+    rig.at('10:02');
+    await decide({ externalOperationId: third, toQuantity: 8 });
+    const change = { kind: 'quantity', toExternalPlanId: null, toQuantity: 8, answerBefore: null, requestedByUs: false } as const;
+    await rig.apply(eventOf(truth, { kind: 'change_dropped', change: { ...change, externalOperationId: third } }));
+    expect((await states()).map((s) => s.state)).toEqual(['accepted', 'accepted', 'dropped']);
+    truth = { ...truth, quantity: 7 };
+    await rig.apply(eventOf(truth));
+    expect(await states()).toEqual([
+      { to_quantity: 6, state: 'dropped' },
+      { to_quantity: 7, state: 'applied' },
+      { to_quantity: 8, state: 'dropped' },
+    ]);
   });
 
   it('is no to a plan that lacks a meter in use, by its name', async () => {

@@ -60,7 +60,11 @@ describe('events of one purchase in any order', () => {
   async function play(views: View[], order: number[], bindAfter: number, versioned: boolean): Promise<void> {
     const id = randomUUID();
     const truth = (i: number): SubscriptionTruth =>
-      truthOf({ ...views[i]!, externalSubscriptionId: id, version: versioned ? `v${String(i).padStart(3, '0')}` : null });
+      truthOf({
+        ...views[i]!,
+        externalSubscriptionId: id,
+        ...(versioned ? { version: `v${String(i).padStart(3, '0')}` } : { observedAt: new Date(BOUGHT + i * HOUR) }),
+      });
     rig.clock.set(new Date(BOUGHT + views.length * HOUR));
     for (const [n, i] of order.entries()) {
       await rig.apply(eventOf(truth(i), { occurredAt: new Date(BOUGHT + i * HOUR) }));
@@ -103,17 +107,11 @@ describe('events of one purchase in any order', () => {
     );
   }, 120_000);
 
-  it('end so without versions too, where each message is re-read and so shows a view no older than the one before', async () => {
+  it('end so without versions too, as each view knows when it was asked for [AZ-96]', async () => {
     await fc.assert(
       fc.asyncProperty(
         life.chain((views) => fc.tuple(fc.constant(views), deliveries(views.length), fc.nat({ max: 4 }))),
-        ([views, order, bindAfter]) =>
-          play(
-            views,
-            [...order].sort((a, b) => a - b),
-            bindAfter,
-            false,
-          ),
+        ([views, order, bindAfter]) => play(views, order, bindAfter, false),
       ),
       { numRuns: 40 },
     );

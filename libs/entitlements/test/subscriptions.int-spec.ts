@@ -259,7 +259,7 @@ describe('a purchase', () => {
     it('that the marketplace shows marks the accepted request as applied', async () => {
       await active();
       const truth = truthOf({ externalSubscriptionId: id, state: 'active', observedAt: rig.at('10:10') });
-      const { changeRequestId } = await rig.db.ops((tx) =>
+      const decision = await rig.db.ops((tx) =>
         rig.changes.decide(tx, truth, {
           externalOperationId: randomUUID(),
           kind: 'plan',
@@ -271,7 +271,7 @@ describe('a purchase', () => {
       );
       await see('10:20', { state: 'active', externalPlanId: 'premium' });
       const [row] = await rig.db.ops((tx) =>
-        tx.query('select state, effective_at from change_requests where change_request_id = $1', [changeRequestId]),
+        tx.query('select state, effective_at from change_requests where change_request_id = $1', [decision!.changeRequestId]),
       );
       expect(row).toEqual({ state: 'applied', effective_at: new Date('2030-05-01T10:20:00Z') });
     });

@@ -12,6 +12,7 @@ export {
   type FindingKind,
   type NewFinding,
   type SettlementKind,
+  type SettlementWords,
 } from './application/findings.js';
 export { checkSumLaw, type SumLawFilter, type SumLawResult, type SumLawSeries } from './application/sum-law.js';
 export {
@@ -30,3 +31,10 @@ export {
   type UsageRecordRow,
 } from './application/read-models.js';
 export { Metering, registerMeteringHandlers } from './application/metering.js';
+export { claimBy, settlementsOf } from './domain/finding-kinds.js';
+export type { EffectivePrice } from './domain/price.js';
+export { listPrices, PriceBook, type Money, type StoredPrice } from './infra/prices.sql.js';
+export { listCredits, type CreditRow, type NewCredit } from './application/credits.js';
+export type { SettlementWish } from './application/settle-by-person.js';
+export { readAtRisk } from './application/at-risk.js';
+export { LEFT_WITHIN, type AtRisk, type LeftWithin } from './domain/at-risk.js';

@@ -298,18 +298,10 @@ describe('submission', () => {
     expect(await states()).toEqual({ accepted: 1 });
     await expect(h.db.ops((tx) => h.metering.releaseHeld(tx, item!.item_id))).rejects.toThrow(/not_held/);
     const [finding] = await h.rows<{ finding_id: string }>('select finding_id from findings');
-    await h.db.ops((tx) =>
-      h.metering.settleFinding(tx, {
-        findingId: finding!.finding_id,
-        settlement: 'release',
-        actor: 'operator:a',
-        reason: 'a known import',
-      }),
-    );
+    const words = { kind: 'release' as const, actor: 'operator:a', reason: 'a known import' };
+    await h.db.ops((tx) => h.metering.settleFinding(tx, { findingId: finding!.finding_id, words }));
     await expect(
-      h.db.ops((tx) =>
-        h.metering.settleFinding(tx, { findingId: finding!.finding_id, settlement: 'release', actor: 'operator:a', reason: 'again' }),
-      ),
+      h.db.ops((tx) => h.metering.settleFinding(tx, { findingId: finding!.finding_id, words: { ...words, reason: 'again' } })),
     ).rejects.toThrow(/already_settled/);
   });
 

@@ -59,7 +59,10 @@ export type IdPrefix =
   | 'fev'
   | 'chg'
   | 'pch'
-  | 'ntc';
+  | 'ntc'
+  | 'crd'
+  | 'prc'
+  | 'rem';
 
 export const toPublicId = (prefix: IdPrefix, id: string): string => `${prefix}_${id}`;
 

@@ -66,27 +66,22 @@ const ACCEPT_ALL = `
   insert into tasks (task_id, lane, handler, payload_ref, next_run_at, created_at)
   select g.task_id, g.lane, g.handler, g.payload, g.received_at, g.received_at from given g join stored using (inbox_id) returning task_id`;
 
-const ACCEPT_COLUMNS = [
-  ...['inbox_id', 'source', 'natural_key', 'received_at', 'content_type', 'headers', 'body', 'principal', 'answer'],
-  ...['task_id', 'lane', 'handler', 'payload'],
-] as const;
-
-/** One message as the two statements take it; in the order of ACCEPT's parameters. */
-type AcceptRow = readonly [
-  inboxId: string,
-  source: string,
-  naturalKey: string,
-  at: Date,
-  contentType: string,
-  headers: Record<string, string>,
-  body: string,
-  principal: string,
-  answer: StoredAnswer,
-  taskId: string,
-  lane: string,
-  handler: string,
-  payload: PayloadRef,
-];
+/** One message with its task: a row of ACCEPT_ALL; its values in this order are ACCEPT's parameters. */
+interface AcceptRow {
+  inbox_id: string;
+  source: string;
+  natural_key: string;
+  received_at: Date;
+  content_type: string;
+  headers: Record<string, string>;
+  body: string;
+  principal: string;
+  answer: StoredAnswer;
+  task_id: string;
+  lane: string;
+  handler: string;
+  payload: PayloadRef;
+}
 
 /** Raw first (law 1): what was verified is stored before anything is done about it; what was not goes to a capped table. */
 export class Inbox {
@@ -103,8 +98,12 @@ export class Inbox {
   ) {}
 
   /** Stores the message. `fresh` is false for a repeat, which comes with the first answer (null while the first is in work). */
-  async receive(tx: Tx, message: InboundMessage): Promise<{ inboxId: string; fresh: boolean; answer: StoredAnswer | null }> {
+  async receive(
+    tx: Tx,
+    message: InboundMessage,
+  ): Promise<{ inboxId: string; fresh: boolean; answer: StoredAnswer | null; receivedAt: Date }> {
     const id = uuidv7();
+    const now = this.clock.now();
     const inserted = await tx.query<{ inbox_id: string }>(
       `insert into inbox (inbox_id, source, natural_key, received_at, content_type, headers, body, principal, state)
        values ($1, $2, $3, $4, $5, $6, $7, $8, 'received') on conflict (source, natural_key) do nothing returning inbox_id`,
@@ -112,19 +111,19 @@ export class Inbox {
         id,
         message.source,
         message.naturalKey,
-        this.clock.now(),
+        now,
         message.contentType,
         JSON.stringify(Inbox.publicHeaders(message.headers)),
         message.body,
         message.principal,
       ],
     );
-    if (inserted.length > 0) return { inboxId: id, fresh: true, answer: null };
-    const [row] = await tx.query<{ inbox_id: string; answer: StoredAnswer | null }>(
-      'select inbox_id, answer from inbox where source = $1 and natural_key = $2',
+    if (inserted.length > 0) return { inboxId: id, fresh: true, answer: null, receivedAt: now };
+    const [row] = await tx.query<{ inbox_id: string; answer: StoredAnswer | null; received_at: Date }>(
+      'select inbox_id, answer, received_at from inbox where source = $1 and natural_key = $2',
       [message.source, message.naturalKey],
     );
-    return { inboxId: row!.inbox_id, fresh: false, answer: row!.answer };
+    return { inboxId: row!.inbox_id, fresh: false, answer: row!.answer, receivedAt: row!.received_at };
   }
 
   /**
@@ -137,21 +136,21 @@ export class Inbox {
     answer: StoredAnswer,
   ): Promise<{ inboxId: string; taskId: string | null; answer: StoredAnswer | null }> {
     const [inboxId, taskId] = [uuidv7(), uuidv7()];
-    const fresh = await this.accepting.run([
-      inboxId,
-      message.source,
-      message.naturalKey,
-      this.clock.now(),
-      message.contentType,
-      Inbox.publicHeaders(message.headers),
-      message.body,
-      message.principal,
+    const fresh = await this.accepting.run({
+      inbox_id: inboxId,
+      source: message.source,
+      natural_key: message.naturalKey,
+      received_at: this.clock.now(),
+      content_type: message.contentType,
+      headers: Inbox.publicHeaders(message.headers),
+      body: message.body,
+      principal: message.principal,
       answer,
-      taskId,
-      task.lane ?? `inbox:${inboxId}`,
-      task.handler,
-      { ...task.payload, inboxId },
-    ]);
+      task_id: taskId,
+      lane: task.lane ?? `inbox:${inboxId}`,
+      handler: task.handler,
+      payload: { ...task.payload, inboxId },
+    });
     if (fresh) return { inboxId, taskId, answer };
     const [row] = await this.db.opsStatement<{ inbox_id: string; answer: StoredAnswer | null }>(
       'inbox_answer',
@@ -162,17 +161,16 @@ export class Inbox {
   }
 
   private async acceptOne(row: AcceptRow): Promise<boolean> {
-    const parameters = row.map((value) =>
+    const parameters = Object.values(row).map((value: unknown) =>
       typeof value === 'object' && value !== null && !(value instanceof Date) ? JSON.stringify(value) : value,
     );
     return (await this.db.opsStatement('inbox_accept', ACCEPT, parameters)).length > 0;
   }
 
   private async acceptAll(rows: readonly AcceptRow[]): Promise<boolean[]> {
-    const given = rows.map((row) => Object.fromEntries(ACCEPT_COLUMNS.map((column, i) => [column, row[i]])));
-    const stored = await this.db.opsStatement<{ task_id: string }>('inbox_accept_all', ACCEPT_ALL, [JSON.stringify(given)]);
+    const stored = await this.db.opsStatement<{ task_id: string }>('inbox_accept_all', ACCEPT_ALL, [JSON.stringify(rows)]);
     const fresh = new Set(stored.map((one) => one.task_id));
-    return rows.map((row) => fresh.has(row[9]));
+    return rows.map((row) => fresh.has(row.task_id));
   }
 
   async answer(tx: Tx, inboxId: string, answer: StoredAnswer): Promise<void> {
@@ -238,6 +236,8 @@ export class Inbox {
 
   /** Headers as they may be kept: no credentials. */
   static publicHeaders(headers: Record<string, string>): Record<string, string> {
-    return Object.fromEntries(Object.entries(headers).filter(([name]) => !HEADERS_DROPPED.has(name.toLowerCase())));
+    const kept: Record<string, string> = {};
+    for (const name of Object.keys(headers)) if (!HEADERS_DROPPED.has(name.toLowerCase())) kept[name] = headers[name]!;
+    return kept;
   }
 }

@@ -1,8 +1,11 @@
 import { ClaimsController } from './api/claims.controller.js';
 import { DriftController } from './api/drift.controller.js';
+import { FinanceController } from './api/finance.controller.js';
+import { FindingsController } from './api/findings.controller.js';
 import { HealthController } from './api/health.controller.js';
 import { InboundController } from './api/inbound.controller.js';
 import { MeteringController } from './api/metering.controller.js';
+import { OperatorsController } from './api/operators.controller.js';
 import { ProvisioningController } from './api/provisioning.controller.js';
 import { NoticesController } from './api/notices.controller.js';
 import { PublisherChangesController } from './api/publisher-changes.controller.js';
@@ -27,6 +30,9 @@ export const CONTROLLERS = [
   TenantsController,
   ProvisioningController,
   MeteringController,
+  FindingsController,
+  FinanceController,
+  OperatorsController,
   InboundController,
   DriftController,
   NoticesController,

@@ -1,3 +1,4 @@
+import type { SubscriptionRecord } from '#entitlements';
 import type { Tx } from '#platform';
 import type { ProcessContext } from './context.js';
 
@@ -8,8 +9,8 @@ export const FIRST_LOOK_MS = 60_000;
  * A purchase in force of which the marketplace still owes us something that it tells by no message (Google's usage reporting id,
  * contract gcp §2): it is read again, first after a minute, later once an hour. Nothing is owed where nothing is measured.
  */
-export async function awaitMissing(p: ProcessContext, tx: Tx, subscriptionId: string): Promise<void> {
-  const record = await p.subscriptions.get(tx, subscriptionId);
+export async function awaitMissing(p: ProcessContext, tx: Tx, record: SubscriptionRecord): Promise<void> {
+  const { subscriptionId } = record;
   if (!record.truth.incomplete || record.truth.state !== 'active' || !record.planVersionId) return;
   if ((await p.catalog.get(tx, record.planVersionId)).meters.length === 0) return;
   await p.tasks.enqueue(tx, {

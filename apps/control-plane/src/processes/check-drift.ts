@@ -16,6 +16,7 @@ import {
 } from '#entitlements';
 import type { ProcessContext } from './context.js';
 import { judgeReread } from './judge-drift.js';
+import { alarmIfAboutUs } from './refused-credentials.js';
 import { rereadTruth } from './normalise-inbound.js';
 import { sweepLostSteps } from './sweep-lost-steps.js';
 
@@ -48,8 +49,14 @@ export async function compareWithMarketplace(
     const retryAt = new Date(p.clock.now().getTime() + ((error as MarketplaceBusy).retryAfterMs ?? 30_000));
     if (error instanceof MarketplaceBusy && retryAt.getTime() - began.created_at.getTime() < DRIFT_PATIENCE_MS)
       throw new RunAgainAt(retryAt, error.message);
-    // Half a list would make the other half look lost.
-    await p.db.ops((tx) => closeDriftRun(tx, driftRunId, 'failed', errorText(error).slice(0, 1_000), p.clock.now()));
+    await alarmIfAboutUs(p, marketplace, error);
+    const why = errorText(error).slice(0, 1_000);
+    await p.db.ops(async (tx) => {
+      // Half a list would make the other half look lost.
+      await closeDriftRun(tx, driftRunId, 'failed', why, p.clock.now());
+      await noteFailed(p, tx, marketplace, driftRunId, why);
+      await task.completeIn(tx);
+    });
     return;
   }
   await p.db.ops(async (tx) => {
@@ -75,6 +82,14 @@ export async function compareWithMarketplace(
     await task.completeIn(tx);
   });
 }
+
+/** While no comparison succeeds, purchases and ends whose messages were lost stay unseen. One a marketplace and day. */
+const noteFailed = (p: ProcessContext, tx: Tx, marketplace: Marketplace, driftRunId: string, why: string): Promise<boolean> =>
+  p.metering.raiseFinding(tx, {
+    kind: 'drift.failed',
+    dedupeKey: `drift.failed:${marketplace}:${p.clock.now().toISOString().slice(0, 10)}`,
+    evidence: { marketplace, driftRunId, why, remedy: `berth doctor ${marketplace}` },
+  });
 
 interface Listed {
   truths: Map<string, SubscriptionTruth>;
@@ -113,6 +128,7 @@ export async function rereadDrifted(
     const retryAt = new Date(p.clock.now().getTime() + ((error as MarketplaceBusy).retryAfterMs ?? 30_000));
     if (error instanceof MarketplaceBusy && retryAt.getTime() - run.created_at.getTime() < DRIFT_PATIENCE_MS)
       throw new RunAgainAt(retryAt, error.message);
+    await alarmIfAboutUs(p, marketplace, error);
     await p.db.ops(async (tx) => {
       if (await lockDriftRun(tx, driftRunId))
         await judgeDriftLine(

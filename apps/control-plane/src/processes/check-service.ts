@@ -2,6 +2,7 @@ import { RunAgainAt, type TaskContext, type Tx } from '#platform';
 import { holdService, isOver, releaseService, SERVICE_CHECK } from '#entitlements';
 import { MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, type Marketplace, type ServiceVerdict } from '#marketplaces/core';
 import type { ProcessContext } from './context.js';
+import { alarmIfAboutUs } from './refused-credentials.js';
 
 /** How often a buyer is asked for who may not be served. */
 const ASK_AGAIN_MS = 5 * 60_000;
@@ -21,7 +22,10 @@ export async function checkService(p: ProcessContext, payload: { subscriptionId:
   const held = record.state === 'suspended' && record.suspendedSource === SERVICE_CHECK;
   if (!adapter.checkService || isOver(record.state) || (record.state !== 'active' && !held)) return p.db.ops((tx) => task.completeIn(tx));
   const { externalSubscriptionId, marketplaceRefs } = record;
-  const verdict = await adapter.checkService({ externalSubscriptionId, refs: marketplaceRefs }).catch(unsaid);
+  const verdict = await adapter.checkService({ externalSubscriptionId, refs: marketplaceRefs }).catch(async (error: unknown) => {
+    await alarmIfAboutUs(p, record.marketplace, error);
+    return unsaid(error);
+  });
   const again = (after: number, why: string): never => {
     throw new RunAgainAt(new Date(p.clock.now().getTime() + after), why);
   };

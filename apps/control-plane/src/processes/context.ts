@@ -48,7 +48,7 @@ export class ProcessContext {
 
   /** A parked lane is a finding: someone's purchase or bill stands still. */
   static async raiseParked(tx: Tx, metering: Metering, task: ParkedTask): Promise<void> {
-    const subscriptionId = /^subscription:([0-9a-f-]{36})$/.exec(task.lane)?.[1] ?? null;
+    const subscriptionId = /^(?:subscription|change):([0-9a-f-]{36})(?::|$)/.exec(task.lane)?.[1] ?? null;
     await metering.raiseFinding(tx, {
       kind: 'lane_parked',
       dedupeKey: `lane_parked:${task.taskId}:${task.fence}`,

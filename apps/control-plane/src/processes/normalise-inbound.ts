@@ -15,6 +15,7 @@ import { awaitStart } from './await-start.js';
 import type { ProcessContext } from './context.js';
 import { decideChange } from './decide-change.js';
 import { holdUsage } from './end-purchase.js';
+import { isAboutUs } from './refused-credentials.js';
 import { bookWord } from './tell-buyer.js';
 
 /** Task `inbound.normalise`: one stored message becomes facts, applied under the purchase's lane. No transaction is open across HTTP. */
@@ -30,15 +31,19 @@ export async function normaliseInbound(
   const events = await toldOfEach(p, adapter, await adapter.normalise(row, recall(p, payload.marketplace)));
   await p.db.ops(async (tx) => {
     let last: ApplyOutcome | null = null;
+    let waits: string | null = null;
     for (const event of events) {
       // The truth first: a change that the marketplace allows must not be refused because our state lags behind.
       last = await applyEvent(p, tx, event, payload.inboxId);
       await recordNotice(tx, event, p.clock.now());
-      await decideChange(p, tx, event, event.externalSubscriptionId ? laneOf(event) : task.lane);
+      const decision = await decideChange(p, tx, event, last);
+      if (decision === 'parked') waits = `waits for plan ${event.change!.toExternalPlanId} in the catalog`;
+      // Should the sender ask again, it hears what was decided here and not the 200 of a message that asks for nothing.
+      else if (decision && adapter.decisionAnswer) await p.inbox.answer(tx, payload.inboxId, adapter.decisionAnswer(decision));
     }
-    await p.inbox.mark(tx, payload.inboxId, last?.result === 'parked' ? 'parked' : 'processed', {
+    await p.inbox.mark(tx, payload.inboxId, waits || last?.result === 'parked' ? 'parked' : 'processed', {
       subscriptionId: last?.subscriptionId ?? undefined,
-      note: refused ?? (!last ? 'nothing to do' : last.result === 'applied' ? last.changes.join(', ') : last.why),
+      note: refused ?? waits ?? (!last ? 'nothing to do' : last.result === 'applied' ? last.changes.join(', ') : last.why),
     });
     await task.completeIn(tx);
   });
@@ -62,8 +67,6 @@ async function toldOfEach(p: ProcessContext, adapter: MarketplaceAdapter, events
   return told;
 }
 
-const laneOf = (event: FulfillmentEvent): string => subscriptionLane(subscriptionIdOf(event.marketplace, event.externalSubscriptionId));
-
 /** What we keep of a purchase, for an adapter whose read needs it. */
 export const recall =
   (p: ProcessContext, marketplace: Marketplace): RecallRefs =>
@@ -84,7 +87,7 @@ async function answerHandshake(
     await p.calls.around({ target: marketplace, operation, subject: `inbox:${row.inboxId}`, intent }, handshake.run);
     return null;
   } catch (error) {
-    if (error instanceof MarketplaceRefusal) return `${operation} refused: ${error.message}`.slice(0, 500);
+    if (error instanceof MarketplaceRefusal && !isAboutUs(error)) return `${operation} refused: ${error.message}`.slice(0, 500);
     throw error;
   }
 }
@@ -96,9 +99,10 @@ export async function applyEvent(p: ProcessContext, tx: Tx, told: FulfillmentEve
   const outcome = await p.subscriptions.apply(tx, event, inboxId);
   if (outcome.subscriptionId && event.truth) {
     await retryParked(p, tx, event);
-    await awaitStart(p, tx, outcome.subscriptionId);
-    await awaitMissing(p, tx, outcome.subscriptionId);
-    await bookWord(p, tx, outcome.subscriptionId, 'sign_up');
+    const record = await p.subscriptions.get(tx, outcome.subscriptionId);
+    await awaitStart(p, tx, record);
+    await awaitMissing(p, tx, record);
+    await bookWord(p, tx, record, 'sign_up');
     if (event.truth.successorExpected) await holdUsage(p, tx, outcome.subscriptionId);
   }
   if (outcome.result === 'parked' && outcome.code === 'unmapped_plan') {
@@ -109,6 +113,13 @@ export async function applyEvent(p: ProcessContext, tx: Tx, told: FulfillmentEve
       evidence: { marketplace: event.marketplace, externalSubscriptionId: event.externalSubscriptionId, why: outcome.why, inboxId },
     });
   }
+  if (event.doubt && outcome.subscriptionId)
+    await p.metering.raiseFinding(tx, {
+      kind: 'change_in_force',
+      dedupeKey: `change_in_force:${event.marketplace}:${event.externalSubscriptionId}:${event.doubt}`,
+      subscriptionId: outcome.subscriptionId,
+      evidence: { marketplace: event.marketplace, externalSubscriptionId: event.externalSubscriptionId, why: event.doubt, inboxId },
+    });
   return outcome;
 }
 

@@ -55,7 +55,7 @@ export async function requestPlacement(p: ProcessContext, payload: { subscriptio
     // A suspended purchase gets its placement when it is reinstated, not a serving endpoint now.
     const live = ['pending_fulfillment', 'active'].includes(subscription.state);
     if (live && subscription.tenantId) {
-      await bookWord(p, tx, payload.subscriptionId, 'setting_up');
+      await bookWord(p, tx, subscription, 'setting_up');
       const plan = await p.catalog.get(tx, subscription.planVersionId!);
       const tenant = await p.tenants.get(tx, subscription.tenantId);
       const storage = plan.quotas.find((q) => q.name === 'storage_bytes');

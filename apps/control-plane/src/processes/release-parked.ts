@@ -12,7 +12,10 @@ export async function releaseParked(p: ProcessContext, tx: Tx, taskId: string, b
     [taskId],
   );
   for (const { finding_id: findingId } of findings)
-    await p.metering.settleFinding(tx, { findingId, settlement: 'release', actor: by.keyId, reason: 'the task was released to run again' });
+    await p.metering.settleFinding(tx, {
+      findingId,
+      words: { kind: 'release', actor: by.keyId, reason: 'the task was released to run again' },
+    });
   await p.audit.record(tx, {
     tenantId: null,
     actor: `${by.kind}:${by.keyId}`,

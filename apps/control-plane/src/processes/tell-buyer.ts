@@ -1,6 +1,8 @@
+import type { SubscriptionRecord } from '#entitlements';
 import { RunAgainAt, type TaskContext, type Tx } from '#platform';
 import { MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown } from '#marketplaces/core';
 import type { ProcessContext } from './context.js';
+import { alarmIfAboutUs } from './refused-credentials.js';
 
 /** What a buyer reads at the marketplace while the order waits for us. */
 const WORDS = {
@@ -10,8 +12,8 @@ const WORDS = {
 export type WaitingFor = keyof typeof WORDS;
 
 /** Each text is shown once for a purchase; on a lane of its own, because nothing waits for it. */
-export async function bookWord(p: ProcessContext, tx: Tx, subscriptionId: string, waitingFor: WaitingFor): Promise<void> {
-  const record = await p.subscriptions.get(tx, subscriptionId);
+export async function bookWord(p: ProcessContext, tx: Tx, record: SubscriptionRecord, waitingFor: WaitingFor): Promise<void> {
+  const { subscriptionId } = record;
   if (record.state !== 'pending_fulfillment' || !p.marketplaces.get(record.marketplace).tellBuyer) return;
   if (waitingFor === 'sign_up' && (record.tenantId || record.truth.buyerReady)) return;
   await p.tasks.enqueue(tx, {
@@ -42,6 +44,7 @@ export async function tellBuyer(
     } catch (error) {
       if (error instanceof MarketplaceBusy)
         throw new RunAgainAt(new Date(p.clock.now().getTime() + (error.retryAfterMs ?? 60_000)), error.message);
+      await alarmIfAboutUs(p, marketplace, error);
       if (!(error instanceof MarketplaceRefusal) && !(error instanceof MarketplaceUnknown)) throw error;
     }
   }

@@ -1,8 +1,8 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { METRICS, TASKS, type BerthConfig, type Metrics, type PayloadRef, type TaskContext, type TaskRunner, type Tasks } from '#platform';
 import { ProvisioningEngine, registerProvisioningHandlers } from '#provisioning/engine';
-import { credentialsRefused, Metering, registerMeteringHandlers } from '#metering';
-import type { MarketplaceRefusal } from '#marketplaces/core';
+import { Metering, registerMeteringHandlers } from '#metering';
+import { MarketplaceRefusal, type Marketplace } from '#marketplaces/core';
 import { ProcessContext } from '../processes/context.js';
 import { normaliseInbound } from '../processes/normalise-inbound.js';
 import { compareWithMarketplace, rereadDrifted } from '../processes/check-drift.js';
@@ -19,10 +19,12 @@ import { signUpBuyer } from '../processes/sign-up-buyer.js';
 import { readPrivateOffers, wantPrivateOffers } from '../processes/read-private-offers.js';
 import { tellBuyer } from '../processes/tell-buyer.js';
 import { startPurchase } from '../processes/start-purchase.js';
+import { AtRiskClock } from './at-risk-clock.js';
 import { ClaimsClock } from './claims-clock.js';
 import { ActivationClock } from './activation-clock.js';
 import { DriftClock } from './drift-clock.js';
-import { isAboutUs, whenToRunAgain } from './patience.js';
+import { alarmIfAboutUs } from '../processes/refused-credentials.js';
+import { whenToRunAgain } from './patience.js';
 import { SecretClock } from './secret-clock.js';
 import { endAccess, finishPurchase, followSuspension, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
 
@@ -84,7 +86,7 @@ export function registerFlows(context: ProcessContext, runner: TaskRunner, tasks
       try {
         await flow(context, payload as never, task);
       } catch (error) {
-        if (isAboutUs(error)) await alarm(context, error);
+        await alarm(context, error);
         throw whenToRunAgain(error, task.attempt, context.clock);
       }
     });
@@ -93,8 +95,8 @@ export function registerFlows(context: ProcessContext, runner: TaskRunner, tasks
 }
 
 /** The code begins with the marketplace's name. */
-const alarm = (p: ProcessContext, error: MarketplaceRefusal): Promise<unknown> =>
-  p.db.ops((tx) => p.metering.raiseFinding(tx, credentialsRefused(error.code.split('.')[0]!, p.clock.now(), error.message)));
+const alarm = (p: ProcessContext, error: unknown): Promise<unknown> =>
+  error instanceof MarketplaceRefusal ? alarmIfAboutUs(p, error.code.split('.')[0] as Marketplace, error) : Promise.resolve();
 
 /** Every process subscribes (an api process publishes too); only a worker's runner claims. */
 export function registerWorkers(
@@ -118,4 +120,6 @@ export function registerWorkers(
   runner.addClock(() => activations.tick());
   const claims = new ClaimsClock(context, app.get<Metrics>(METRICS));
   runner.addClock(() => claims.tick());
+  const atRisk = new AtRiskClock(context, app.get<Metrics>(METRICS));
+  runner.addClock(() => atRisk.tick());
 }

@@ -14,7 +14,8 @@ export const purchaseBody = z.strictObject({
   order: z.enum(['landing_first', 'licence_first']).optional(),
   startsAt: instant.optional(),
   endsAt: instant.optional(),
-  cppo: z.boolean().optional(),
+  /** Resold by a channel partner: the first of the settings, or this account. */
+  cppo: z.union([z.boolean(), z.strictObject({ resellerAccountId: z.string().regex(/^\d{12}$/) })]).optional(),
   freeTrial: z.boolean().optional(),
 });
 const endBody = z.strictObject({ order: z.enum(['ended_first', 'deprovisioned_first']).default('ended_first') });

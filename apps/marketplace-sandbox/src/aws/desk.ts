@@ -16,7 +16,7 @@ export interface PurchaseRequest {
   order?: AwsAgreement['order'];
   startsAt?: string;
   endsAt?: string;
-  cppo?: boolean;
+  cppo?: boolean | { resellerAccountId: string };
   freeTrial?: boolean;
 }
 
@@ -61,13 +61,14 @@ export class AwsDesk {
     ) {
       throw new ControlError(400, 'term.invalid', 'The agreement would end before it starts.');
     }
+    const resellerAccountId = this.resellerOf(request.cppo);
     const agreement = this.lifecycle.purchase({
       product,
       buyerAccountId,
       order: request.order ?? 'licence_first',
       startsAt: isoText(request.startsAt),
       endsAt: isoText(request.endsAt),
-      cppo: request.cppo ?? false,
+      resellerAccountId,
       freeTrial: request.freeTrial ?? false,
     });
     return this.register(agreement.id);
@@ -196,6 +197,14 @@ export class AwsDesk {
     if (!found)
       throw new ControlError(404, 'billed.unknown', `Nothing was accepted for ${adjustment.externalId}, ${adjustment.dimension}, ${hour}.`);
     return usage.put(found[0], { ...found[1], quantity: sumDecimals([found[1].quantity, adjustment.by]) });
+  }
+
+  private resellerOf(cppo: PurchaseRequest['cppo']): string | null {
+    if (!cppo) return null;
+    const { resellers } = this.context.settings();
+    const named = cppo === true ? resellers[0] : resellers.find((one) => one.accountId === cppo.resellerAccountId);
+    if (!named) throw new ControlError(404, 'reseller.unknown', 'There is no such reseller in aws.resellers.');
+    return named.accountId;
   }
 
   private active(id: string): AwsAgreement {

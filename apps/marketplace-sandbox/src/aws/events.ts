@@ -73,6 +73,9 @@ function productTitle(context: AwsContext, agreement: AwsAgreement): { id: strin
   };
 }
 
+const nameOf = (settings: AwsSettings, accountId: string): string =>
+  settings.resellers.find((one) => one.accountId === accountId)?.name ?? settings.sellerName;
+
 /** No licence in any of them, and for NEW no product (contract aws §4.1). */
 export function createdDetail(context: AwsContext, agreement: AwsAgreement, namesPrevious: boolean): object {
   const { id, intent, previousAgreementId } = agreement;
@@ -84,7 +87,9 @@ export function createdDetail(context: AwsContext, agreement: AwsAgreement, name
     agreement: { ...base, ...(namesPrevious ? { previousAgreementId } : {}) },
     product: productTitle(context, agreement),
     acceptor,
-    proposer: { name: context.settings().sellerName, ...proposer },
+    // A partner's offer is his on a renewal, too.
+    ...(agreement.resaleAuthorizationId === null ? {} : resale(agreement)),
+    proposer: { name: nameOf(context.settings(), proposer.accountId), ...proposer },
     offer,
   };
 }

@@ -13,7 +13,8 @@ export interface PurchaseInput {
   order: AwsAgreement['order'];
   startsAt: string | undefined;
   endsAt: string | undefined;
-  cppo: boolean;
+  /** Null for a direct offer. */
+  resellerAccountId: string | null;
   freeTrial: boolean;
 }
 
@@ -40,8 +41,8 @@ export class Lifecycle {
       productId: input.product.id,
       offerId: awsId('offer', 13),
       buyerAccountId: input.buyerAccountId,
-      proposerAccountId: input.cppo ? '888800002222' : settings.sellerAccountId,
-      resaleAuthorizationId: input.cppo ? awsId('resaleauthz', 14) : null,
+      proposerAccountId: input.resellerAccountId ?? settings.sellerAccountId,
+      resaleAuthorizationId: input.resellerAccountId ? awsId('resaleauthz', 14) : null,
       intent: 'NEW',
       previousAgreementId: null,
       handover: null,

@@ -90,8 +90,17 @@ export const awsSettingsSchema = z
     roles: z.array(roleSchema).default([]),
     products: z.array(productSchema).default([]),
     buyers: z.array(z.object({ name: z.string(), accountId })).default([]),
+    /** Channel partners who may resell (CPPO, contract aws §7); the first one unless told. */
+    resellers: z
+      .array(z.object({ name: z.string(), accountId }))
+      .min(1)
+      .default([{ name: 'Fairlead Resale', accountId: '888800002222' }]),
   })
   .superRefine((settings, context) => {
+    for (const one of settings.resellers) {
+      if (one.accountId === settings.sellerAccountId)
+        context.addIssue({ code: 'custom', path: ['resellers', one.name], message: 'the seller itself is no reseller' });
+    }
     for (const key of ['code', 'id'] as const) {
       const all = settings.products.map((product) => product[key]);
       if (new Set(all).size !== all.length)

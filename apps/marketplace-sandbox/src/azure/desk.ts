@@ -65,6 +65,11 @@ export class AzureDesk {
     if (request.isFreeTrial && !plan.hasFreeTrials) throw new ControlError(400, 'plan.no_trial', `The plan ${plan.id} has no free trial.`);
     const fault = quantityFault(plan, request.quantity);
     if (fault) throw new ControlError(400, 'quantity.invalid', fault.message);
+    const csp = request.csp ?? false;
+    const purchaser = { ...(csp ? settings.reseller : beneficiary), ...request.purchaser };
+    // A reseller buys for a customer; the two are never one directory (contract azure §2, "Buyer != user").
+    if (csp && purchaser.tenantId === beneficiary.tenantId)
+      throw new ControlError(400, 'csp.own_purchase', 'A reseller buys for somebody else: name a purchaser of another tenantId.');
     this.landingBase(offer);
     const subscription = this.lifecycle.purchase({
       offer,
@@ -72,12 +77,12 @@ export class AzureDesk {
       quantity: request.quantity ?? null,
       name: request.subscriptionName ?? `${offer.displayName} ${plan.displayName}`,
       beneficiary,
-      purchaser: { ...beneficiary, ...request.purchaser },
+      purchaser,
       autoActivate: request.autoActivate ?? plan.autoActivate,
       autoRenew: request.autoRenew ?? true,
       isTest: request.isTest ?? false,
       isFreeTrial: request.isFreeTrial ?? false,
-      csp: request.csp ?? false,
+      csp,
     });
     return this.manage(subscription.id);
   }

@@ -55,6 +55,7 @@ export class Lifecycle {
       autoRenew: input.autoRenew,
       isTest: input.isTest,
       isFreeTrial: input.isFreeTrial,
+      isCsp: input.csp,
       // The customer of a reseller changes things at the reseller (contract azure §3, parsing traps).
       allowedCustomerOperations: input.csp ? ['Read'] : ['Delete', 'Update', 'Read'],
       createdAt: now.toISOString(),

@@ -89,7 +89,15 @@ export const azureSettingsSchema = z
     signIn: z.object({ clientId: guid, clientSecret: z.string().min(1), redirectUris: z.array(localUrl).default([]) }).optional(),
     /** Where notifications of managed applications go, and the secret the publisher gave with it (contract azure §7). */
     managedApps: z.object({ endpoint: localUrl.optional(), sig: z.string().min(1).default('sandbox-managed-app-sig') }).prefault({}),
+    /** A buyer with a purchaser buys through a reseller. */
     buyers: z.array(z.object({ name: z.string(), beneficiary: person, purchaser: person.optional() })).default([]),
+    /** Who buys in a reseller purchase that names nobody (contract azure §2: purchaser and beneficiary differ). */
+    reseller: person.prefault({
+      emailId: 'desk@fairlead-resale.example',
+      objectId: '6d8fce54-75b7-4fa2-a90a-4b5c6d7e8f95',
+      tenantId: '8d7c6b5a-4938-4726-b514-f2e1d0c9b8a4',
+      puid: '10032000F1E2D3C4',
+    }),
   })
   .superRefine((settings, context) => {
     for (const offer of settings.offers) {

@@ -33,6 +33,8 @@ export interface AzureSubscription {
   autoRenew: boolean;
   isTest: boolean;
   isFreeTrial: boolean;
+  /** Bought through a reseller (contract azure §3, enums); absent in rows of older versions. */
+  isCsp?: boolean;
   allowedCustomerOperations: string[];
   createdAt: string;
   lastModifiedAt: string | null;

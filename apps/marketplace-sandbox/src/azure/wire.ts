@@ -24,7 +24,7 @@ export function subscriptionWire(one: AzureSubscription, settings: AzureSettings
     isTest: one.isTest,
     isFreeTrial: one.isFreeTrial,
     allowedCustomerOperations: one.allowedCustomerOperations,
-    sandboxType: 'None',
+    sandboxType: one.isCsp ? 'Csp' : 'None',
     sessionMode: 'None',
     created: one.createdAt,
     lastModified: one.lastModifiedAt ?? NEVER,

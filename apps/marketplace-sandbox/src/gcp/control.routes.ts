@@ -2,9 +2,34 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { ControlError, parseBody } from '../shared/http.js';
 import type { GcpDesk } from './desk.js';
+import { AFTER_END } from './offers.js';
 import { pushForgeries } from './pubsub/push-token.js';
 import { forgeries } from './sign-up.js';
 import { CHECK_ERROR_CODES } from './types.js';
+
+const offerFields = {
+  /** Decimal text, per month; Google's own, no call shows it. */
+  price: z
+    .string()
+    .regex(/^\d+(\.\d+)?$/, 'must be a decimal text such as "19.50"')
+    .optional(),
+  durationMonths: z.number().int().positive().optional(),
+  endsAt: z.iso.datetime().optional(),
+  afterEnd: z.enum(AFTER_END).optional(),
+};
+const onlyOneEnd = { error: 'an offer has a duration or a fixed end, not both' };
+const hasOneEnd = (offer: { durationMonths?: number | undefined; endsAt?: string | undefined }): boolean =>
+  offer.durationMonths === undefined || offer.endsAt === undefined;
+export const offerBody = z.strictObject(offerFields).refine(hasOneEnd, onlyOneEnd);
+export const replacementBody = z
+  .strictObject({
+    ...offerFields,
+    planId: z.string().min(1).optional(),
+    startsAt: z.iso.datetime().optional(),
+    autoApprove: z.boolean().optional(),
+  })
+  .refine(hasOneEnd, onlyOneEnd);
+const portalBody = z.strictObject({ decision: z.enum(['approve', 'reject']).default('approve') });
 
 export const purchaseBody = z.strictObject({
   planId: z.string(),
@@ -14,6 +39,8 @@ export const purchaseBody = z.strictObject({
   landingFirst: z.boolean().optional(),
   autoApprove: z.boolean().optional(),
   startsAt: z.iso.datetime().optional(),
+  privateOffer: offerBody.optional(),
+  reseller: z.string().min(1).optional(),
 });
 export const accountBody = z.strictObject({ buyer: z.string().min(1) });
 export const adjustBody = z.strictObject({
@@ -93,6 +120,12 @@ export function act(desk: GcpDesk, id: string, action: string, body: unknown): v
       const { planId, atTermEnd } = parseBody(changeBody, body);
       return desk.changePlan(id, planId, atTermEnd);
     }
+    case 'replace-offer':
+      return desk.replaceOffer(id, parseBody(replacementBody, body));
+    case 'end-offer':
+      return desk.endOffer(id);
+    case 'portal':
+      return desk.decideInPortal(id, parseBody(portalBody, body).decision);
     case 'cancel-plan-change':
       return desk.cancelPlanChange(id);
     case 'cancel':

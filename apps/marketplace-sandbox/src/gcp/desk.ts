@@ -6,6 +6,7 @@ import type { GcpLifecycle } from './lifecycle.js';
 import type { Notifications } from './notifications.js';
 import type { PushForgery } from './pubsub/push-token.js';
 import type { PushAnswer, Pusher } from './pubsub/pusher.js';
+import { type OfferRequest, offerName, priceOf, type ReplacementRequest, termsOf } from './offers.js';
 import { planOf } from './settings.js';
 import type { Forgery, SignUp, SignUpForm } from './sign-up.js';
 import type { SignUpKeys } from './sign-up-keys.js';
@@ -24,6 +25,10 @@ export interface GcpPurchaseRequest {
   autoApprove?: boolean;
   /** Of an offer that begins later. */
   startsAt?: string;
+  /** Terms of its own. */
+  privateOffer?: OfferRequest;
+  /** The reseller's billing account; of a new account only. */
+  reseller?: string;
 }
 
 export interface GcpPurchase {
@@ -61,6 +66,7 @@ export class GcpDesk {
     const plan = planOf(settings(), request.planId);
     if (!plan) throw new ControlError(404, 'plan.unknown', `There is no plan ${request.planId}.`);
     const landingFirst = request.landingFirst ?? request.notificationFirst === false;
+    this.requireFuture(request.privateOffer?.endsAt, request.startsAt);
     const orderDelay = request.orderDelay ?? 0;
     const buyer = request.buyer ?? `Buyer ${state.next('buyer')}`;
     const bought = this.lifecycle.purchase(plan, buyer, {
@@ -68,6 +74,8 @@ export class GcpDesk {
       orderDelay,
       autoApprove: request.autoApprove,
       startsAt: request.startsAt,
+      privateOffer: request.privateOffer,
+      reseller: request.reseller,
     });
     const signUp = await this.signUp(bought.id);
     if (landingFirst) {
@@ -80,7 +88,7 @@ export class GcpDesk {
 
   /** A buyer whose account is there without an order of this product: he bought another one of the provider (contract gcp §1). */
   async openAccount(buyer: string): Promise<{ accountId: string; signUp: SignUpForm }> {
-    const account = this.lifecycle.openAccount(buyer);
+    const account = this.lifecycle.accounts.open(buyer);
     return { accountId: account.id, signUp: await this.signUps.form(account, []) };
   }
 
@@ -119,6 +127,37 @@ export class GcpDesk {
     if (!planOf(this.context.settings(), planId)) throw new ControlError(404, 'plan.unknown', `There is no plan ${planId}.`);
     if (planId === one.plan) throw new ControlError(409, 'change.refused', `The plan is ${planId} already.`);
     this.lifecycle.requestPlanChange(one, planId, atTermEnd);
+  }
+
+  /** The buyer takes another private offer in place of this one; on the same plan, too (contract gcp §5). */
+  replaceOffer(id: string, { planId, startsAt, autoApprove, ...offer }: ReplacementRequest): void {
+    const one = this.inState(id, ['ENTITLEMENT_ACTIVE']);
+    const plan = planOf(this.context.settings(), planId ?? one.plan);
+    if (!plan) throw new ControlError(404, 'plan.unknown', `There is no plan ${planId}.`);
+    this.requireFuture(offer.endsAt, startsAt);
+    this.lifecycle.requestPlanChange(one, plan.id, false, {
+      name: offerName(this.context.settings(), 'privateOffers'),
+      termMonths: offer.durationMonths ?? plan.termMonths,
+      startsAt: startsAt ?? null,
+      isApproved: autoApprove ?? false,
+      terms: termsOf(offer),
+    });
+  }
+
+  endOffer(id: string): void {
+    const one = this.inState(id, ['ENTITLEMENT_ACTIVE']);
+    if (!one.privateTerms || one.offerEndedAt) throw new ControlError(409, 'offer.none', 'No private offer is in force here.');
+    this.lifecycle.endOffer({ ...one, offerEndTime: this.context.clock.now().toISOString() });
+  }
+
+  /** A person decides in Google's portal: the state changes without a call of the publisher's (contract gcp §5). */
+  decideInPortal(id: string, decision: 'approve' | 'reject'): void {
+    const one = this.inState(id, ['ENTITLEMENT_ACTIVATION_REQUESTED', 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL']);
+    const isNew = one.state === 'ENTITLEMENT_ACTIVATION_REQUESTED';
+    if (isNew && one.approvedAt) throw new ControlError(409, 'entitlement.state', 'It is approved and waits for its start.');
+    if (decision === 'reject') return isNew ? this.lifecycle.cancel(one, 'unknown') : this.lifecycle.dropPlanChange(one);
+    if (isNew) this.lifecycle.approve(one);
+    else this.lifecycle.approvePlanChange(one);
   }
 
   cancelPlanChange(id: string): void {
@@ -174,7 +213,7 @@ export class GcpDesk {
 
   /** The sign-up waits again, and no message tells of it (contract gcp §1). */
   unapprove(id: string): void {
-    this.lifecycle.decideSignUp(this.account(id), 'PENDING', '');
+    this.lifecycle.accounts.decideSignUp(this.account(id), 'PENDING', '');
   }
 
   /** One push of any text with any token, beside the subscription's own messages. */
@@ -196,6 +235,10 @@ export class GcpDesk {
     return this.context.state.accounts.get(one.accountId)?.buyer ?? '';
   }
 
+  resellerOf(one: GcpEntitlement): string | null {
+    return this.context.state.accounts.get(one.accountId)?.resellerParentBillingAccount ?? null;
+  }
+
   /** Google's own view: what GET answers, what it keeps besides, and every message. */
   view(id: string): object {
     const { state, settings } = this.context;
@@ -204,6 +247,7 @@ export class GcpDesk {
     const account = state.accounts.get(one.accountId);
     return {
       ...one,
+      price: priceOf(one, settings()),
       deleted: !state.entitlements.has(id),
       account: account ?? null,
       wire: entitlementWire(one, settings()),
@@ -226,6 +270,12 @@ export class GcpDesk {
       throw new ControlError(404, 'billed.unknown', `Nothing was accepted for ${change.externalId}, ${change.dimension}, ${hour}.`);
     const [key, usage] = found;
     return this.context.state.usage.put(key, { ...usage, quantity: sumDecimals([usage.quantity, change.by]) });
+  }
+
+  private requireFuture(endsAt: string | undefined, startsAt: string | undefined): void {
+    const from = Math.max(this.context.clock.nowMs(), startsAt ? Date.parse(startsAt) : 0);
+    if (endsAt !== undefined && Date.parse(endsAt) <= from)
+      throw new ControlError(400, 'offer.ends', 'endsAt must be after the start of the offer and in the future.');
   }
 
   private inState(id: string, states: EntitlementState[]): GcpEntitlement {

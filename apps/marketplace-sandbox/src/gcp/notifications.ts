@@ -22,7 +22,7 @@ export class Notifications {
 
   account(
     account: GcpAccount,
-    eventType: 'ACCOUNT_ACTIVE' | 'ACCOUNT_DELETED',
+    eventType: 'ACCOUNT_CREATION_REQUESTED' | 'ACCOUNT_ACTIVE' | 'ACCOUNT_DELETED',
     entitlementId: string | null,
     options: NotifyOptions = {},
   ): void {

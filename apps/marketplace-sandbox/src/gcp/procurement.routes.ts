@@ -40,10 +40,15 @@ export function procurementRoutes(scope: FastifyInstance, context: GcpContext, l
     requireProvider(request);
     const all = state.accounts.values().sort((a, b) => (a.createTime < b.createTime ? -1 : 1));
     const { items, nextPageToken } = page(all, request.query, 25);
-    return { ...(items.length ? { accounts: items.map((one) => accountWire(one, settings())) } : {}), ...nextPageToken };
+    return {
+      ...(items.length ? { accounts: items.map((one) => accountWire(one, settings(), isFullView(request.query.view))) } : {}),
+      ...nextPageToken,
+    };
   });
 
-  scope.get<Named>(`${accounts}/${ID}`, { config: { operation: 'getAccount' } }, (request) => accountWire(account(request), settings()));
+  scope.get<Named & { Querystring: { view?: string } }>(`${accounts}/${ID}`, { config: { operation: 'getAccount' } }, (request) =>
+    accountWire(account(request as FastifyRequest<Named>), settings(), isFullView(request.query.view)),
+  );
 
   scope.post<Named>(`${accounts}/${ID}::approve`, { config: { operation: 'approveAccount' } }, (request) => {
     const found = account(request);
@@ -51,7 +56,7 @@ export function procurementRoutes(scope: FastifyInstance, context: GcpContext, l
     requireSignUp(body);
     // Nothing says that approvals are idempotent: the second one is refused.
     if (found.signUp === 'APPROVED') throw precondition();
-    lifecycle.decideSignUp(found, 'APPROVED', reason(body), properties(body));
+    lifecycle.accounts.decideSignUp(found, 'APPROVED', reason(body), properties(body));
     return {};
   });
 
@@ -60,7 +65,7 @@ export function procurementRoutes(scope: FastifyInstance, context: GcpContext, l
     const body = fields(request, ['approvalName', 'reason']);
     requireSignUp(body);
     if (found.signUp !== 'PENDING') throw precondition();
-    lifecycle.decideSignUp(found, 'REJECTED', reason(body));
+    lifecycle.accounts.decideSignUp(found, 'REJECTED', reason(body));
     return {};
   });
 
@@ -148,6 +153,13 @@ function fields(request: FastifyRequest, known: string[]): Fields {
     if (!known.includes(name)) throw invalid(`Invalid JSON payload received. Unknown name "${name}": Cannot find field.`);
   }
   return body as Fields;
+}
+
+/** A reseller is shown in the full view only (contract gcp §2, table). */
+function isFullView(view: string | undefined): boolean {
+  if (view !== undefined && !['ACCOUNT_VIEW_UNSPECIFIED', 'ACCOUNT_VIEW_BASIC', 'ACCOUNT_VIEW_FULL'].includes(view))
+    throw invalid(`Invalid value at 'view' (TYPE_ENUM), "${view}"`);
+  return view === 'ACCOUNT_VIEW_FULL';
 }
 
 function requireSignUp(body: Fields): void {

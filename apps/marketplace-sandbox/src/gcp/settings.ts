@@ -67,10 +67,15 @@ export const gcpSettingsSchema = z
     /** landingFirst: how long after the sign-up token the notifications go out. */
     landingFirstSeconds: z.number().nonnegative().default(5),
     sendCancelling: z.boolean().default(false),
+    /** The deprecated type, before ACCOUNT_ACTIVE (contract gcp §3, table). */
+    sendAccountCreation: z.boolean().default(false),
+    /** Documents have named it both ways (contract gcp §3, "Field renamed in docs"). */
+    offerDurationField: z.enum(['newPendingOfferDuration', 'newOfferDuration']).default('newPendingOfferDuration'),
     deleteAfterDays: z.number().positive().default(60),
     keysMaxAgeSeconds: z.number().int().nonnegative().default(3600),
     plans: z.array(planSchema).min(1).max(24),
-    buyers: z.array(z.object({ name: z.string().min(1) })).default([]),
+    /** A buyer with a `resellerBillingAccount` buys through that reseller. */
+    buyers: z.array(z.object({ name: z.string().min(1), resellerBillingAccount: z.string().min(1).optional() })).default([]),
   })
   .superRefine((settings, context) => {
     for (const plan of settings.plans) {

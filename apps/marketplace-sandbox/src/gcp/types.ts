@@ -1,3 +1,5 @@
+import type { PendingOffer, PrivateTerms } from './offers.js';
+
 export type ApprovalState = 'PENDING' | 'APPROVED' | 'REJECTED';
 
 /** Instants of the wire are texts with microseconds. */
@@ -11,6 +13,8 @@ export interface GcpAccount {
   createTime: string;
   updateTime: string;
   properties: Record<string, string>;
+  /** Of a buyer whom a reseller bills; only the full view shows it (contract gcp §5, Resale). */
+  resellerParentBillingAccount: string | null;
 }
 
 export type EntitlementState =
@@ -30,6 +34,11 @@ export interface GcpEntitlement {
   changeAtTermEnd: boolean;
   state: EntitlementState;
   offer: string;
+  /** Null for an offer at list price. */
+  privateTerms: PrivateTerms | null;
+  pendingOffer: PendingOffer | null;
+  /** Over, and the entitlement goes on at list price; `offerEndTime` stays in the past (contract gcp §2, §5). */
+  offerEndedAt: string | null;
   termMonths: number;
   offerEndTime: string | null;
   projectNumber: string;

@@ -1,3 +1,4 @@
+import { durationOf } from './offers.js';
 import type { GcpSettings } from './settings.js';
 import { consumerOf } from './state.js';
 import type { GcpAccount, GcpEntitlement } from './types.js';
@@ -11,7 +12,8 @@ export function accountName(settings: GcpSettings, id: string): string {
   return `providers/${settings.providerId}/accounts/${id}`;
 }
 
-export function accountWire(account: GcpAccount, settings: GcpSettings): object {
+/** `isFull`: asked for with ACCOUNT_VIEW_FULL (contract gcp §2). */
+export function accountWire(account: GcpAccount, settings: GcpSettings, isFull = false): object {
   return {
     name: accountName(settings, account.id),
     provider: settings.providerId,
@@ -19,11 +21,14 @@ export function accountWire(account: GcpAccount, settings: GcpSettings): object 
     approvals: [setOnly({ name: 'signup', state: account.signUp, reason: account.reason, updateTime: account.approvalUpdateTime })],
     createTime: account.createTime,
     updateTime: account.updateTime,
+    ...(isFull && account.resellerParentBillingAccount ? { resellerParentBillingAccount: account.resellerParentBillingAccount } : {}),
   };
 }
 
 export function entitlementWire(one: GcpEntitlement, settings: GcpSettings): Record<string, unknown> {
   const started = one.activatedAt !== null;
+  const next = one.pendingOffer;
+  const waits = started ? next?.isApproved : one.approvedAt;
   return setOnly({
     name: `providers/${settings.providerId}/entitlements/${one.id}`,
     account: accountName(settings, one.accountId),
@@ -34,8 +39,11 @@ export function entitlementWire(one: GcpEntitlement, settings: GcpSettings): Rec
     newPendingPlan: one.newPendingPlan,
     state: one.state,
     offer: one.offer,
-    offerDuration: `P${one.termMonths}M`,
-    newOfferStartTime: !started && one.approvedAt ? one.startsAt : undefined,
+    offerDuration: durationOf(one.termMonths, one.privateTerms),
+    newPendingOffer: next?.name,
+    newPendingOfferDuration: next && durationOf(next.termMonths, next.terms),
+    newOfferStartTime: waits ? (started ? next?.startsAt : one.startsAt) : undefined,
+    newOfferEndTime: next?.terms.endsAt,
     offerEndTime: one.offerEndTime,
     subscriptionEndTime: one.offerEndTime,
     orderId: one.id,
@@ -53,6 +61,7 @@ export function filterAttributes(one: GcpEntitlement, settings: GcpSettings): Re
     account: one.accountId,
     product_external_name: settings.productExternalName ?? settings.product,
     offer: one.offer,
+    new_pending_offer: one.pendingOffer?.name,
     plan: one.plan,
     new_pending_plan: one.newPendingPlan ?? undefined,
     state: one.state,

@@ -95,7 +95,7 @@ export const CONTROL_NOTES: Record<string, Note> = {
   'GET /sandbox/gcp/entitlements/{id}': { summary: "Google's view of one, with its messages" },
   'POST /sandbox/gcp/entitlements/{id}/{action}': {
     summary:
-      'change-plan, cancel-plan-change, cancel, cancel-now, revert-cancel, renew, billing-disable, billing-enable, delete, check-error, report-errors, sign-up, notify',
+      'change-plan, replace-offer, end-offer, portal, cancel-plan-change, cancel, cancel-now, revert-cancel, renew, billing-disable, billing-enable, delete, check-error, report-errors, sign-up, notify',
     body: action,
     status: 202,
   },

@@ -19,6 +19,11 @@ function buyForm(settings: AwsSettings, product: AwsSettings['products'][number]
     ><select id="${field('buyer')}" name="buyerAccountId">
       ${settings.buyers.map((buyer) => html`<option value="${buyer.accountId}">${buyer.name} (${buyer.accountId})</option>`)}
     </select>
+    <label for="${field('seller')}">Sold by</label
+    ><select id="${field('seller')}" name="resellerAccountId">
+      <option value="">${settings.sellerName}</option>
+      ${settings.resellers.map((one) => html`<option value="${one.accountId}">${one.name}, a reseller (${one.accountId})</option>`)}
+    </select>
     <label for="${field('order')}">Arrives first</label
     ><select id="${field('order')}" name="order">
       <option value="licence_first">the licence event</option>
@@ -63,7 +68,9 @@ function agreementsTable(agreements: AwsAgreement[]): Html {
           (one) =>
             html`<tr>
               <td><code>${one.id}</code><br /><code class="quiet">${one.licenseId}</code></td>
-              <td>${one.buyerAccountId}</td>
+              <td>
+                ${one.buyerAccountId}${one.resaleAuthorizationId === null ? '' : html`<br /><span class="quiet">resold by ${one.proposerAccountId}</span>`}
+              </td>
               <td class="state">
                 ${one.status}<br /><span class="quiet"
                   >${one.licensedAt === null ? 'not licensed yet' : `from ${one.startsAt.slice(0, 10)}`}</span

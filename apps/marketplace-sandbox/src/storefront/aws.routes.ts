@@ -15,6 +15,7 @@ export function awsStorefrontRoutes(scope: FastifyInstance, desk: AwsDesk): void
       buyerAccountId: form['buyerAccountId'],
       order: form['order'] === 'landing_first' ? 'landing_first' : 'licence_first',
       startsAt: desk.inHours(form['startsIn']),
+      cppo: form['resellerAccountId'] ? { resellerAccountId: form['resellerAccountId'] } : false,
     });
     return sendPage(reply, registrationPage(purchase.registration, purchase.agreementId));
   });

@@ -1,4 +1,5 @@
 import type { GcpDesk } from '../gcp/desk.js';
+import { priceOf } from '../gcp/offers.js';
 import type { GcpSettings } from '../gcp/settings.js';
 import type { SignUpForm } from '../gcp/sign-up.js';
 import type { GcpEntitlement } from '../gcp/types.js';
@@ -21,6 +22,19 @@ export function gcpSection(settings: GcpSettings | undefined, desk: GcpDesk): Ht
         ${settings.buyers.map((buyer) => html`<option value="${buyer.name}">${buyer.name}</option>`)}
         <option value="">a new buyer</option>
       </select>
+      <label for="gcp-price">Private offer</label
+      ><span
+        ><input
+          id="gcp-price"
+          name="price"
+          inputmode="decimal"
+          pattern="[0-9]+(\\.[0-9]+)?"
+          size="8"
+          placeholder="USD a month"
+          aria-describedby="gcp-price-help"
+        />
+        ${afterEnd('gcp-after')} <small id="gcp-price-help" class="quiet">Empty: the list price.</small></span
+      >
       <label for="gcp-order">Arrives first</label
       ><select id="gcp-order" name="order">
         <option value="notification_first">the notification</option>
@@ -46,8 +60,15 @@ function table(settings: GcpSettings, desk: GcpDesk, entitlements: GcpEntitlemen
         ${entitlements.map(
           (one) =>
             html`<tr>
-              <td>${desk.buyerOf(one)}<br /><code>${one.id}</code></td>
-              <td>${one.plan}${one.newPendingPlan === null ? '' : ` → ${one.newPendingPlan}`}</td>
+              <td>
+                ${desk.buyerOf(one)}<br /><code>${one.id}</code
+                >${desk.resellerOf(one) ? html`<br /><span class="quiet">through ${desk.resellerOf(one)}</span>` : ''}
+              </td>
+              <td>
+                ${one.plan}${one.newPendingPlan === null ? '' : ` → ${one.newPendingPlan}`}<br /><span class="quiet"
+                  >${priceText(settings, one)}</span
+                >
+              </td>
               <td>
                 ${one.state.replace('ENTITLEMENT_', '')}${one.messageToUser ? html`<br /><span class="quiet">${one.messageToUser}</span>` : ''}${
                   one.billingDisabledAt ? html`<br /><span class="quiet">billing disabled</span>` : ''
@@ -61,6 +82,20 @@ function table(settings: GcpSettings, desk: GcpDesk, entitlements: GcpEntitlemen
   </div>`;
 }
 
+/** What comes when a private offer is over (contract gcp §5). */
+const afterEnd = (id: string): Html =>
+  html`<select id="${id}" name="afterEnd" aria-label="After its end">
+    <option value="list_price">then list price</option>
+    <option value="renew">renewed</option>
+    <option value="cancel">then cancelled</option>
+  </select>`;
+
+function priceText(settings: GcpSettings, one: GcpEntitlement): string {
+  const { amount, of } = priceOf(one, settings);
+  const next = one.pendingOffer?.terms.price;
+  return `${amount} USD, ${of === 'list' ? 'list price' : 'private offer'}${next ? ` → ${next} USD` : ''}`;
+}
+
 function actions(settings: GcpSettings, one: GcpEntitlement): Html {
   const to = (action: string): string => `/storefront/gcp/entitlements/${one.id}/${action}`;
   const button = (action: string, label: string): Html =>
@@ -72,7 +107,20 @@ function actions(settings: GcpSettings, one: GcpEntitlement): Html {
       ${others.map((plan) => html`<option value="${plan.id}">${plan.displayName}</option>`)}</select
     ><button>change plan</button>
   </form> `;
-  return html`${state === 'CANCELLED' ? '' : button('sign-up', `Register with ${settings.displayName}`)}${state === 'ACTIVE' && others.length ? change : ''}${state === 'ACTIVE' ? [button('cancel', 'cancel at term end'), button('renew', 'renew')] : ''}${state === 'PENDING_CANCELLATION' ? button('revert-cancel', 'keep it') : ''}${state.startsWith('PENDING_PLAN') ? button('cancel-plan-change', 'keep the plan') : ''}${state === 'CANCELLED' ? button('delete', 'purge') : button('cancel-now', 'cancel now')}${state === 'CANCELLED' ? '' : one.billingDisabledAt ? button('billing-enable', 'enable billing') : button('billing-disable', 'disable billing')}`;
+  const replace = html`<form method="post" action="${to('replace-offer')}">
+    <input
+      name="price"
+      inputmode="decimal"
+      pattern="[0-9]+(\\.[0-9]+)?"
+      size="6"
+      required
+      placeholder="USD"
+      aria-label="Price of the new offer"
+    />${afterEnd(`gcp-after-${one.id}`)}<button>replace the offer</button>
+  </form> `;
+  const isAsked = state === 'ACTIVATION_REQUESTED' || state === 'PENDING_PLAN_CHANGE_APPROVAL';
+  const canEnd = state === 'ACTIVE' && one.privateTerms && !one.offerEndedAt;
+  return html`${state === 'ACTIVE' ? replace : ''}${canEnd ? button('end-offer', 'end the offer') : ''}${isAsked && !(state === 'ACTIVATION_REQUESTED' && one.approvedAt) ? button('portal', 'approve in the portal') : ''}${state === 'CANCELLED' ? '' : button('sign-up', `Register with ${settings.displayName}`)}${state === 'ACTIVE' && others.length ? change : ''}${state === 'ACTIVE' ? [button('cancel', 'cancel at term end'), button('renew', 'renew')] : ''}${state === 'PENDING_CANCELLATION' ? button('revert-cancel', 'keep it') : ''}${state.startsWith('PENDING_PLAN') ? button('cancel-plan-change', 'keep the plan') : ''}${state === 'CANCELLED' ? button('delete', 'purge') : button('cancel-now', 'cancel now')}${state === 'CANCELLED' ? '' : one.billingDisabledAt ? button('billing-enable', 'enable billing') : button('billing-disable', 'disable billing')}`;
 }
 
 /** A cross-site form POST, as the buyer's browser sends it (contract gcp §1). */

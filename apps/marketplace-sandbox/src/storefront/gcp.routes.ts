@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
-import { act } from '../gcp/control.routes.js';
+import { act, offerBody } from '../gcp/control.routes.js';
 import type { GcpDesk } from '../gcp/desk.js';
+import { parseBody } from '../shared/http.js';
 import { signUpPage } from './gcp.pages.js';
 import { sendPage } from './send-page.js';
 
@@ -14,6 +15,7 @@ export function gcpStorefrontRoutes(scope: FastifyInstance, desk: GcpDesk): void
       planId: form['planId'] ?? '',
       buyer: form['buyer'] || undefined,
       landingFirst: form['order'] === 'landing_first',
+      privateOffer: form['price'] ? parseBody(offerBody, { price: form['price'], afterEnd: form['afterEnd'] }) : undefined,
     });
     return sendPage(reply, signUpPage(desk.seller, bought.signUp, bought.entitlementId));
   });

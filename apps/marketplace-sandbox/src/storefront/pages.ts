@@ -114,7 +114,10 @@ function purchases(view: HomeView): Html {
         ${view.subscriptions.map(
           (one) =>
             html`<tr>
-              <td>${one.name}<br /><code>${one.id}</code></td>
+              <td>
+                ${one.name}<br /><code>${one.id}</code
+                >${one.isCsp ? html`<br /><span class="quiet">through ${one.purchaser.emailId}</span>` : ''}
+              </td>
               <td>${one.planId}${one.quantity === null ? '' : ` × ${one.quantity}`}</td>
               <td class="state">${one.status}<br /><span class="quiet">to ${one.term.endDate.slice(0, 10)}</span></td>
               <td>${actions(view.settings, one)}</td>

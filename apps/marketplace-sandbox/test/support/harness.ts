@@ -9,6 +9,7 @@ export const TENANT = '7b1d2c54-3a0e-4f6b-9c11-5f0e8a4d2b90';
 export const CLIENT = 'c2a5e0f3-64b7-4d19-8e2a-1b9f7c3d5a68';
 export const MARKETPLACE = '20e940b3-4c77-4b0b-9a53-9e16a1b010a7';
 export const HOUR = 3_600_000;
+export const DAY = 24 * HOUR;
 
 export interface Answer {
   status: number;

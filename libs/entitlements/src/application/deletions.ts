@@ -16,7 +16,7 @@ export function endOfDeleted(record: SubscriptionRecord, event: FulfillmentEvent
     endsAt: record.endsAt,
     refs: record.marketplaceRefs,
     version: record.truthVersion,
-    observedAt: event.occurredAt,
+    observedAt: new Date(Math.max(event.occurredAt.getTime(), new Date(record.truth.observedAt).getTime())),
   };
 }
 

@@ -246,3 +246,17 @@ export async function lastDriftRunAt(tx: Tx, marketplace: Marketplace): Promise<
   const [row] = await tx.query<{ at: Date | null }>('select max(created_at) as at from drift_runs where marketplace = $1', [marketplace]);
   return row?.at ?? null;
 }
+
+/** The newest completed run after an instant that found nothing wrong with a purchase; null where there is none. */
+export async function agreeingDriftRun(
+  tx: Tx,
+  q: { marketplace: string; subscriptionId: string; after: Date },
+): Promise<{ driftRunId: string } | null> {
+  const [run] = await tx.query<{ drift_run_id: string }>(
+    `select r.drift_run_id from drift_runs r where r.state = 'completed' and r.error is null and r.marketplace = $1 and r.created_at > $3
+        and not exists (select 1 from drift_lines l where l.drift_run_id = r.drift_run_id and l.subscription_id = $2 and l.verdict in ('missing_there', 'differs', 'unread', 'rereading'))
+      order by r.created_at desc limit 1`,
+    [q.marketplace, q.subscriptionId, q.after],
+  );
+  return run ? { driftRunId: run.drift_run_id } : null;
+}

@@ -65,6 +65,14 @@ export async function getSubscription(tx: Tx, subscriptionId: string): Promise<S
   return row ?? null;
 }
 
+/** Many purchases at once, by id; those the role cannot see are left out. */
+export async function readSubscriptions(tx: Tx, subscriptionIds: string[]): Promise<Map<string, SubscriptionRow>> {
+  const rows = await tx.query<SubscriptionRow>(`select ${SUBSCRIPTION} from subscriptions where subscription_id = any($1::uuid[])`, [
+    subscriptionIds,
+  ]);
+  return new Map(rows.map((r) => [r.subscription_id, r]));
+}
+
 export interface EntitlementRow extends Record<string, unknown> {
   entitlement_id: string;
   tenant_id: string;

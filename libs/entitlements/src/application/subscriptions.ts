@@ -8,6 +8,7 @@ import { recordEvent } from '../infra/fulfillment-events.sql.js';
 import { factChanges, notedOf, sameInstant } from '../domain/facts.js';
 import { currentSegment } from '../infra/segments.sql.js';
 import type { Catalog } from './catalog.js';
+import { closeRequests, dropRequests } from './change-requests.js';
 import { alignSegments, cutAt } from './cuts.js';
 import { callFor, endOfDeleted } from './deletions.js';
 import { endRights, grantRights } from './rights.js';
@@ -39,6 +40,12 @@ export class Subscriptions {
 
   async apply(tx: Tx, event: FulfillmentEvent, inboxId: string | null): Promise<ApplyOutcome> {
     const outcome = await this.fold(tx, event);
+    if (event.kind === 'change_dropped' && outcome.subscriptionId)
+      await dropRequests(tx, {
+        subscriptionId: outcome.subscriptionId,
+        externalOperationId: event.change?.externalOperationId ?? null,
+        now: this.clock.now(),
+      });
     const told = outcome.result === 'applied' ? `applied: ${outcome.changes.join(', ')}` : `${outcome.result}: ${outcome.why}`;
     await recordEvent(tx, event, { inboxId, subscriptionId: outcome.subscriptionId, outcome: told, now: this.clock.now() });
     return outcome;
@@ -75,7 +82,7 @@ export class Subscriptions {
       record = created.record;
       if (created.fresh) changes.push('created');
     }
-    if (record.truthVersion && truth.version && truth.version < record.truthVersion) {
+    if (isOlderView(record, truth)) {
       return { result: 'unchanged', subscriptionId: id, why: 'a newer view is applied already' };
     }
     const { successorExpected, supersedes: named } = record.truth;
@@ -131,7 +138,7 @@ export class Subscriptions {
     for (const type of moved) await this.tasks.publish(tx, this.event(type, record));
     if (followed.rights) {
       await this.tasks.publish(tx, this.event('subscription.changed', record));
-      await this.closeRequests(tx, record, at);
+      await closeRequests(tx, record, at, this.clock.now());
     }
     if (moved.length > 0 || cut) record.lastOccurredAt = event.occurredAt;
     return followed.unmapped;
@@ -187,14 +194,6 @@ export class Subscriptions {
     record.termEndsAt = truth.term.endsAt ?? record.termEndsAt;
     record.termUnit = truth.term.unit ?? record.termUnit;
     return { rights: changed.plan || changed.quantity, unmapped: false };
-  }
-
-  private async closeRequests(tx: Tx, record: SubscriptionRecord, at: Date): Promise<void> {
-    await tx.query(
-      `update change_requests set state = 'applied', effective_at = $2, updated_at = $3 where subscription_id = $1 and state = 'accepted'
-         and (to_external_plan_id = $4 or to_quantity = $5)`,
-      [record.subscriptionId, at, this.clock.now(), record.externalPlanId, record.quantity],
-    );
   }
 
   /** Binds the purchase to its tenant; if it is active already, counting starts here (nothing was served before). */
@@ -270,6 +269,12 @@ export class Subscriptions {
       payload: { subscriptionId: record.subscriptionId, tenantId: record.tenantId },
     };
   }
+}
+
+/** Where the marketplace gives no version (Azure's `lastModified` of year 1), the view that was asked for later is the newer one. */
+function isOlderView(record: SubscriptionRecord, truth: SubscriptionTruth): boolean {
+  if (record.truthVersion && truth.version) return truth.version < record.truthVersion;
+  return !record.truthVersion && !truth.version && truth.observedAt.getTime() < new Date(record.truth.observedAt).getTime();
 }
 
 const PAST: Record<SubscriptionAction, string> = {

@@ -83,10 +83,16 @@ describe('a webhook', () => {
         source: 'azure.webhook',
         naturalKey: operation.id,
         principal: `entra:${MARKETPLACE_APP_ID}`,
+        externalSubscriptionId: operation.subscriptionId,
         decisionWanted: true,
       });
     }
     expect(list.asked).toEqual([`https://login.microsoftonline.com/${TENANT}/discovery/v2.0/keys`]);
+  });
+
+  it('names the purchase, in one spelling: its messages share a lane [AZ-96]', async () => {
+    const told = { ...operation, subscriptionId: operation.subscriptionId.toUpperCase(), action: 'Suspend' };
+    expect(await verify(await token(), told)).toMatchObject({ ok: true, externalSubscriptionId: operation.subscriptionId });
   });
 
   it.each([

@@ -1,7 +1,5 @@
 import { createHash } from 'node:crypto';
-import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from 'jose';
-import type { InboundRequest, InboundVerdict } from '#marketplaces/core';
-import { realNow } from '#platform';
+import { type InboundRequest, type InboundVerdict, type TokenClaims, type TokenFault, verifySignedToken } from '#marketplaces/core';
 import { guidOf, isFields, textOf } from './liberal.js';
 import { isChange, knownAction, operationOf } from './operations.js';
 import type { AzureSettings } from './settings.js';
@@ -14,6 +12,15 @@ const SKEW_SECONDS = 60;
 
 type Refused = Extract<InboundVerdict, { ok: false }>;
 const refused = (status: Refused['status'], code: string, detail: string): Refused => ({ ok: false, status, code, detail });
+
+const FAULTS: Record<TokenFault, string> = {
+  no_jwt: 'the token is no JWT',
+  algorithm: 'only RS256 is taken',
+  unknown_key: 'the token is signed with a key that Entra does not list',
+  signature: 'the signature is wrong',
+  expired: 'the token has expired',
+  invalid: 'the token is not valid',
+};
 
 /**
  * Who sent it, and what it is at the least. A 4xx answer to a change is a refusal of the change (contract azure §4), so only
@@ -45,44 +52,25 @@ export async function verifyInbound(request: InboundRequest, settings: AzureSett
     source: WEBHOOK_SOURCE,
     naturalKey: guidOf(body['id']) ?? `sha256:${createHash('sha256').update(request.body).digest('hex')}`,
     principal: `entra:${settings.marketplaceAppId}`,
+    // One purchase's messages are applied one after another.
+    externalSubscriptionId: operation.externalSubscriptionId,
     decisionWanted:
       isChange(knownAction(operation.action)) && !operation.byUs && (operation.status === 'pending' || operation.status === 'unknown'),
   };
 }
 
-async function verifyToken(token: string, settings: AzureSettings, keys: SigningKeys): Promise<{ claims: JWTPayload } | Refused> {
-  const invalid = (detail: string): Refused => refused(401, 'azure.token_invalid', detail);
-  let keyId: string | undefined;
-  try {
-    const head = decodeProtectedHeader(token);
-    if (head.alg !== 'RS256') return invalid('only RS256 is taken');
-    keyId = head.kid;
-  } catch {
-    return invalid('the token is no JWT');
-  }
-  // Keys come from the configured authority only; `jku`, `x5u` and an embedded key are never looked at.
-  const key = typeof keyId === 'string' && keyId !== '' && keyId.length <= 200 ? await keys.find(keyId) : null;
-  if (!key) return invalid('the token is signed with a key that Entra does not list');
-
-  let claims: JWTPayload;
-  try {
-    ({ payload: claims } = await jwtVerify(token, key, {
-      algorithms: ['RS256'],
-      clockTolerance: SKEW_SECONDS,
-      currentDate: realNow(),
-      requiredClaims: ['exp', 'aud', 'iss'],
-    }));
-  } catch (error) {
-    if (error instanceof errors.JWTExpired) return refused(401, 'azure.token_expired', 'the token has expired');
-    return invalid(error instanceof errors.JWSSignatureVerificationFailed ? 'the signature is wrong' : 'the token is not valid');
-  }
+async function verifyToken(token: string, settings: AzureSettings, keys: SigningKeys): Promise<{ claims: TokenClaims } | Refused> {
+  // Keys come from the configured authority only.
+  const verdict = await verifySignedToken(token, (id) => keys.find(id), { skewSeconds: SKEW_SECONDS, required: ['exp', 'aud', 'iss'] });
+  if (!verdict.ok) return refused(401, verdict.fault === 'expired' ? 'azure.token_expired' : 'azure.token_invalid', FAULTS[verdict.fault]);
+  const { claims } = verdict;
   const is = (claim: string, wanted: string): boolean =>
     typeof claims[claim] === 'string' && (claims[claim] as string).toLowerCase() === wanted;
   const wrong = (detail: string): Refused => refused(403, 'azure.token_not_for_us', detail);
   if (!is('aud', settings.clientId)) return wrong('aud is not our application');
   if (!is('tid', settings.tenantId)) return wrong('tid is not our tenant');
   if (!is(claims['appid'] === undefined ? 'azp' : 'appid', settings.marketplaceAppId)) return wrong('the sender is not the marketplace');
-  if (!issuersOf(settings).includes(claims.iss ?? '')) return wrong('iss is not an issuer of our tenant');
+  if (!issuersOf(settings).includes(typeof claims.iss === 'string' ? claims.iss : '')) return wrong('iss is not an issuer of our tenant');
   return { claims };
 }
 

@@ -45,6 +45,7 @@ export function verifyManaged(request: InboundRequest, settings: Pick<AzureSetti
     naturalKey: `sha256:${createHash('sha256').update(request.body).digest('hex')}`,
     principal: 'azure:managed-application',
     decisionWanted: false,
+    externalSubscriptionId: guidOf(fieldsOf(body['billingDetails'])['resourceUsageId']),
   };
 }
 

@@ -8,7 +8,7 @@ import {
   type SubscriptionTruth,
 } from '#marketplaces/core';
 import type { Clock } from '#platform';
-import { isFields, sameWord } from './liberal.js';
+import { exclusiveEndOf, fieldsOf, isFields, sameWord } from './liberal.js';
 import { type AzureOperation, isChange, type KnownAction, knownAction, operationOf } from './operations.js';
 import type { AzureReader } from './reader.js';
 
@@ -61,18 +61,31 @@ export async function normalise(message: StoredInbound, reader: AzureReader, clo
   const mismatch = read && mismatchOf(told, read, id, action);
   if (mismatch) return noted(mismatch);
   if (isChange(action)) {
-    // A change is always an operation that can be asked for; without one nobody has asked for it.
-    if (!read) return noted('the marketplace knows no such operation');
+    // A change is always an operation that can be asked for; only, it may be told before it can be read.
+    if (!read) return unknownChange(event, told, clock.now().getTime() - message.receivedAt.getTime() < LAG_MS);
     if (!truth) return noted('the marketplace knows no such subscription');
     return [changeEvent(event, action, told, read, truth, message.receivedAt)];
   }
-  return noticeEvent(event, action, read, truth, clock, noted);
+  return noticeEvent(event, { action, told, read }, truth, clock, noted);
+}
+
+/** A 200 lets it come into force unheard: so long as it may only be early, its sender is asked to come again. */
+function unknownChange(event: FulfillmentEvent, told: AzureOperation, isFresh: boolean): FulfillmentEvent[] {
+  if (isFresh) throw new MarketplaceBusy(`${told.action} is told, but the operation cannot be read yet`, 2_000);
+  const to = told.planId ?? told.quantity ?? 'nothing';
+  return [
+    {
+      ...event,
+      kind: 'noted',
+      note: `${told.action}: the marketplace knows no such operation`,
+      doubt: `${told.action} to ${to} was told, and the marketplace knows no operation ${told.operationId ?? 'without an id'}: not decided`,
+    },
+  ];
 }
 
 function noticeEvent(
   event: FulfillmentEvent,
-  action: Notice,
-  read: AzureOperation | null,
+  { action, told, read }: { action: Notice; told: AzureOperation; read: AzureOperation | null },
   truth: SubscriptionTruth | null,
   clock: Clock,
   noted: (why: string) => FulfillmentEvent[],
@@ -81,16 +94,27 @@ function noticeEvent(
   const ending = kind === 'ended' ? { effectiveAt: event.occurredAt } : {};
   if (!truth) {
     // Rows of ended purchases may go; the operation alone still proves the end.
-    return kind === 'ended' && read ? [{ ...event, kind, ...ending }] : noted('the marketplace knows no such subscription');
+    return kind === 'ended' && read && read.status !== 'failed'
+      ? [{ ...event, kind, ...ending, deletedThere: true }]
+      : noted('the marketplace knows no such subscription');
   }
+  const isYoung = clock.now().getTime() - event.occurredAt.getTime() < LAG_MS;
+  if (action === 'renew' && isYoung && termIsOlder(truth, told))
+    throw new MarketplaceBusy(`${event.note} is told, but the subscription still shows the term before`, 5_000);
   if (states.includes(truth.state)) return [{ ...event, kind, ...ending }];
   if (read?.status === 'failed') return noted('the operation failed there');
   // Either a later event has overtaken this one, or Get Subscription lags; its own time of change tells which.
   const isOlder = !truth.version || Date.parse(truth.version) < event.occurredAt.getTime() - 1_000;
-  if (read && isOlder && clock.now().getTime() - event.occurredAt.getTime() < LAG_MS) {
+  if (isOlder && isYoung) {
     throw new MarketplaceBusy(`${event.note} is told, but the subscription still reads ${truth.state}`, 5_000);
   }
   return noted(`the subscription is ${truth.state}`);
+}
+
+/** A Renew tells the new term; included quantities are counted by it, so the one of before will not do (contract azure §4). */
+function termIsOlder(truth: SubscriptionTruth, told: AzureOperation): boolean {
+  const toldEnd = exclusiveEndOf(fieldsOf(fieldsOf(told.raw['subscription'])['term'])['endDate']);
+  return toldEnd !== null && truth.term.endsAt !== null && truth.term.endsAt < toldEnd;
 }
 
 function changeEvent(

@@ -1,8 +1,6 @@
 import { ConfidentialClientApplication, CryptoProvider } from '@azure/msal-node';
-import { jwtVerify } from 'jose';
 import { z } from 'zod';
-import { MarketplaceBusy, MarketplaceRefusal } from '#marketplaces/core';
-import { errorText, realNow } from '#platform';
+import { MarketplaceRefusal, type TokenFault, verifySignedToken } from '#marketplaces/core';
 import { AUTHORITY_HOST, GuardedNetwork, type Http, tokenFailure } from './access-token.js';
 import { SigningKeys } from './signing-keys.js';
 
@@ -41,6 +39,15 @@ const claimsSchema = z.object({
   name: z.string().nullish(),
   preferred_username: z.string().nullish(),
 });
+
+const FAULTS: Record<TokenFault, string> = {
+  no_jwt: 'there is no ID token in the answer',
+  algorithm: 'the ID token is not signed with RS256',
+  unknown_key: 'the ID token is signed with a key that Entra does not have',
+  signature: 'the signature of the ID token is wrong',
+  expired: 'the ID token has expired; check the clock of this machine',
+  invalid: 'the ID token is not valid',
+};
 
 /** People sign in on the landing page: authorization code with PKCE, an app of its own that takes every Microsoft account. */
 export class EntraSignIn {
@@ -115,28 +122,11 @@ export class EntraSignIn {
 
   /** MSAL reads an ID token and does not verify its signature, issuer or audience. */
   async verify(idToken: string, nonce: string): Promise<SignedInPerson> {
-    let payload: unknown;
-    try {
-      ({ payload } = await jwtVerify(
-        idToken,
-        async ({ kid }) => {
-          const key = await this.keys.find(kid ?? '');
-          if (!key) throw new Error('it is signed with a key that Entra does not have');
-          return key;
-        },
-        {
-          algorithms: ['RS256'],
-          audience: this.settings.clientId,
-          requiredClaims: ['exp', 'iat'],
-          clockTolerance: SKEW_SECONDS,
-          currentDate: realNow(),
-        },
-      ));
-    } catch (error) {
-      if (error instanceof MarketplaceBusy) throw error;
-      throw refused(errorText(error));
-    }
-    const claims = claimsSchema.safeParse(payload);
+    const verdict = await verifySignedToken(idToken, (id) => this.keys.find(id), { skewSeconds: SKEW_SECONDS, required: ['exp', 'iat'] });
+    if (!verdict.ok) throw refused(FAULTS[verdict.fault]);
+    const { aud } = verdict.claims;
+    if (aud !== this.settings.clientId) throw refused('the ID token is meant for another application');
+    const claims = claimsSchema.safeParse(verdict.claims);
     if (!claims.success) throw refused(`the ID token lacks ${claims.error.issues.map((i) => i.path.join('.')).join(', ')}`);
     const { oid, tid, iss, name, preferred_username: username } = claims.data;
     // The keys are everybody's: only the issuer tells whose directory speaks.

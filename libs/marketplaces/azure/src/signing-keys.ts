@@ -1,5 +1,5 @@
-import { importJWK, type CryptoKey, type JWK } from 'jose';
-import { MarketplaceBusy } from '#marketplaces/core';
+import type { KeyObject } from 'node:crypto';
+import { keyOfJwk, MarketplaceBusy } from '#marketplaces/core';
 import { errorText, realNow } from '#platform';
 import type { Http } from './access-token.js';
 import { fieldsOf, textOf } from './liberal.js';
@@ -18,7 +18,7 @@ const MOST_ABSENT = 100;
  * tokens must not become a flood of requests.
  */
 export class SigningKeys {
-  private keys = new Map<string, CryptoKey>();
+  private keys = new Map<string, KeyObject>();
   private fetchedAtMs = Number.NEGATIVE_INFINITY;
   private triedAtMs = Number.NEGATIVE_INFINITY;
   private pending: Promise<void> | null = null;
@@ -35,7 +35,7 @@ export class SigningKeys {
   }
 
   /** Null: Entra has no such key. Throws `MarketplaceBusy` where we cannot know: the sender must come again. */
-  async find(keyId: string): Promise<CryptoKey | null> {
+  async find(keyId: string): Promise<KeyObject | null> {
     const now = this.realMs();
     const known = this.keys.get(keyId);
     if (known && now - this.fetchedAtMs < FRESH_MS) return known;
@@ -79,13 +79,12 @@ export class SigningKeys {
     } catch (error) {
       throw new Error(`the key URL did not answer JSON: ${errorText(error)}`);
     }
-    const keys = new Map<string, CryptoKey>();
+    const keys = new Map<string, KeyObject>();
     for (const raw of Array.isArray(list) ? list : []) {
       const jwk = fieldsOf(raw);
       const id = textOf(jwk['kid']);
-      if (!id || jwk['kty'] !== 'RSA' || (jwk['use'] !== undefined && jwk['use'] !== 'sig')) continue;
-      const key = await importJWK(jwk as JWK, 'RS256').catch(() => null);
-      if (key && !(key instanceof Uint8Array)) keys.set(id, key);
+      const key = id ? keyOfJwk(jwk) : null;
+      if (id && key) keys.set(id, key);
     }
     if (keys.size === 0) throw new Error('the key URL answered no usable key');
     this.absent.clear();

@@ -27,6 +27,12 @@ describe('azure fulfillment against the sandbox', () => {
     expect(events).toHaveLength(1);
     return events[0]!;
   };
+  const soon = (): Date => new Date(sandbox.clock.now().getTime() + 5_000);
+  const longAgo = (): Date => new Date(sandbox.clock.now().getTime() - 120_000);
+  const aged = <T extends { stored: Parameters<typeof sandbox.adapter.normalise>[0] }>(captured: T): T => ({
+    ...captured,
+    stored: { ...captured.stored, receivedAt: longAgo() },
+  });
   const calls = async (operation: string): Promise<number> =>
     (await sandbox.control<{ items: unknown[] }>('GET', `/calls?marketplace=azure&operation=${operation}&limit=2000`)).items.length;
 
@@ -214,17 +220,13 @@ describe('azure fulfillment against the sandbox', () => {
 
     it('with a good token but without an operation are noted [AZ-08]', async () => {
       const id = await active();
-      const body = { id: randomUUID(), subscriptionId: id, planId: 'premium', timeStamp: new Date().toISOString() };
-      expect(await only(await sandbox.deliver({ ...body, action: 'ChangePlan', status: 'InProgress' }))).toMatchObject({ kind: 'noted' });
-      expect(await only(await sandbox.deliver({ ...body, action: 'Unsubscribe', status: 'Succeeded' }))).toMatchObject({ kind: 'noted' });
-      expect(await only(await sandbox.deliver({ ...body, subscriptionId: randomUUID(), action: 'Unsubscribe' }))).toMatchObject({
-        kind: 'noted',
-        truth: null,
-      });
-      expect(await only(await sandbox.deliver({ ...body, subscriptionId: '../../x', action: 'Unsubscribe' }))).toMatchObject({
-        kind: 'noted',
-        truth: null,
-      });
+      const body = { id: randomUUID(), subscriptionId: id, planId: 'premium', timeStamp: longAgo().toISOString() };
+      const told = async (more: Record<string, unknown>): Promise<FulfillmentEvent> =>
+        only(aged(await sandbox.deliver({ ...body, ...more })));
+      expect(await told({ action: 'ChangePlan', status: 'InProgress' })).toMatchObject({ kind: 'noted', doubt: expect.any(String) });
+      expect(await told({ action: 'Unsubscribe', status: 'Succeeded' })).toMatchObject({ kind: 'noted' });
+      expect(await told({ subscriptionId: randomUUID(), action: 'Unsubscribe' })).toMatchObject({ kind: 'noted', truth: null });
+      expect(await told({ subscriptionId: '../../x', action: 'Unsubscribe' })).toMatchObject({ kind: 'noted', truth: null });
       expect((await truthOf(id)).state).toBe('active');
     });
 
@@ -232,9 +234,41 @@ describe('azure fulfillment against the sandbox', () => {
       const [id, other] = [await active(), await active()];
       const { body } = await sandbox.act(id, 'change-plan', { planId: 'premium' });
       for (const change of [{ action: 'Unsubscribe' }, { planId: 'standard' }, { subscriptionId: other }]) {
-        expect(await only(await sandbox.deliver({ ...body, ...change })), JSON.stringify(change)).toMatchObject({ kind: 'noted' });
+        expect(
+          await only(aged(await sandbox.deliver({ ...body, ...change, timeStamp: longAgo().toISOString() }))),
+          JSON.stringify(change),
+        ).toMatchObject({ kind: 'noted' });
       }
       expect(await only(await sandbox.deliver(body))).toMatchObject({ kind: 'change_requested' });
+    });
+
+    it('may be told before they can be read: their sender is asked to come again, and then decides nothing unheard [AZ-94]', async () => {
+      const id = await active();
+      const captured = await sandbox.act(id, 'change-plan', { planId: 'premium' });
+      for (const status of [404, 400]) {
+        await sandbox.fault('getOperation', 'status', { status });
+        await expect(only(captured), String(status)).rejects.toBeInstanceOf(MarketplaceBusy);
+      }
+      expect(await only(captured)).toMatchObject({ kind: 'change_requested' });
+      // A notice without a trackable operation may be early too.
+      const early = await sandbox.deliver({ id: randomUUID(), subscriptionId: id, action: 'Suspend', timeStamp: soon().toISOString() });
+      await expect(only(early)).rejects.toBeInstanceOf(MarketplaceBusy);
+    });
+
+    it('of a renewal wait for the term they tell of [AZ-17]', async () => {
+      const id = await active();
+      const term = { startDate: '2098-12-02T00:00:00Z', endDate: '2099-01-01T00:00:00Z' };
+      const body = { id: randomUUID(), subscriptionId: id, action: 'Renew', subscription: { term } };
+      await expect(only(await sandbox.deliver({ ...body, timeStamp: soon().toISOString() }))).rejects.toBeInstanceOf(MarketplaceBusy);
+      const late = aged(await sandbox.deliver({ ...body, id: randomUUID(), timeStamp: longAgo().toISOString() }));
+      expect(await only(late)).toMatchObject({ kind: 'renewed' });
+    });
+
+    it('of an end are proved by their operation when the purchase is shown no more [AZ-95]', async () => {
+      const id = await active();
+      const captured = await sandbox.act(id, 'unsubscribe');
+      await sandbox.fault('get', 'status', { status: 404 });
+      expect(await only(captured)).toMatchObject({ kind: 'ended', truth: null, deletedThere: true });
     });
 
     it('of the old, minimal kind are enough [AZ-05]', async () => {

@@ -5,3 +5,4 @@ export * from './decimal.js';
 export * from './doctor.js';
 export * from './units.js';
 export * from './plan-terms.js';
+export * from './signed-token.js';

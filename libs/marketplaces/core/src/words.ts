@@ -133,4 +133,6 @@ export interface FulfillmentEvent {
   /** For people: the foreign action as received. */
   note: string;
   notice?: MarketplaceNotice;
+  /** For a person: why nothing follows from a verified message although it may be true. Raised as a finding. */
+  doubt?: string;
 }

@@ -1,5 +1,4 @@
-import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from 'jose';
-import type { InboundRequest, InboundVerdict } from '#marketplaces/core';
+import { type InboundRequest, type InboundVerdict, type TokenFault, verifySignedToken } from '#marketplaces/core';
 import { realNow } from '#platform';
 import { fieldsOf, isFields, jsonOf, textOf } from './liberal.js';
 import { bodyTextOf, naturalKeyOf, notificationOf } from './message.js';
@@ -20,6 +19,15 @@ export interface PushSettings {
 
 type Refused = Extract<InboundVerdict, { ok: false }>;
 const refused = (status: Refused['status'], code: string, detail: string): Refused => ({ ok: false, status, code, detail });
+
+const FAULTS: Record<TokenFault, string> = {
+  no_jwt: 'the token is no JWT',
+  algorithm: 'only RS256 is taken',
+  unknown_key: 'the token is signed with a key that Google does not list',
+  signature: 'the signature is wrong',
+  expired: 'the token has expired',
+  invalid: 'the token is not valid',
+};
 
 /**
  * A message that Pub/Sub pushes: who sent it, and which event it is. Whatever is not a 2xx makes Pub/Sub send it again, so a
@@ -56,28 +64,13 @@ export async function verifyPush(
 
 async function faultOf(token: string, push: PushSettings, keys: SigningKeys): Promise<Refused | null> {
   const invalid = (detail: string): Refused => refused(401, 'gcp.push_token_invalid', detail);
-  let keyId: string | null;
-  try {
-    const head = decodeProtectedHeader(token);
-    if (head.alg !== 'RS256') return invalid('only RS256 is taken');
-    keyId = textOf(head.kid);
-  } catch {
-    return invalid('the token is no JWT');
-  }
-  const key = keyId && keyId.length <= 200 ? await keys.find(keyId) : null;
-  if (!key) return invalid('the token is signed with a key that Google does not list');
-  let claims: JWTPayload;
-  try {
-    ({ payload: claims } = await jwtVerify(token, key, {
-      algorithms: ['RS256'],
-      clockTolerance: SKEW_SECONDS,
-      currentDate: realNow(),
-      requiredClaims: ['exp', 'iat', 'iss', 'aud', 'email'],
-    }));
-  } catch (error) {
-    if (error instanceof errors.JWTExpired) return refused(401, 'gcp.push_token_expired', 'the token has expired');
-    return invalid(error instanceof errors.JWSSignatureVerificationFailed ? 'the signature is wrong' : 'the token is not valid');
-  }
+  const verdict = await verifySignedToken(token, (id) => keys.find(id), {
+    skewSeconds: SKEW_SECONDS,
+    required: ['exp', 'iat', 'iss', 'aud', 'email'],
+  });
+  if (!verdict.ok)
+    return verdict.fault === 'expired' ? refused(401, 'gcp.push_token_expired', FAULTS.expired) : invalid(FAULTS[verdict.fault]);
+  const { claims } = verdict;
   if (claims.iss !== OIDC_ISSUER) return invalid('iss is not Google');
   const { iat, exp } = claims;
   if (typeof iat !== 'number' || typeof exp !== 'number' || exp - iat > MAX_LIFE_SECONDS)

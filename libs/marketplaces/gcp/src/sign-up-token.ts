@@ -1,4 +1,4 @@
-import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from 'jose';
+import { type TokenFault, verifySignedToken } from '#marketplaces/core';
 import { type Logger, realNow } from '#platform';
 import { fieldsOf, isFields, lastSegment, listOf, textOf } from './liberal.js';
 import { type GcpSettings, SIGN_UP_ISSUER } from './settings.js';
@@ -20,6 +20,15 @@ export type SignUpVerdict =
   | { ok: false; code: 'landing.token_invalid' | 'landing.token_expired' | 'landing.not_for_us'; detail: string };
 type Refused = Extract<SignUpVerdict, { ok: false }>;
 
+const FAULTS: Record<TokenFault, string> = {
+  no_jwt: 'this is not a token of the marketplace',
+  algorithm: 'the token is not signed as the marketplace signs',
+  unknown_key: 'the token is signed with a key the marketplace does not have',
+  signature: 'the token does not stand the check',
+  expired: 'the token holds for five minutes; open the product in the marketplace again',
+  invalid: 'the token does not stand the check',
+};
+
 /** The checks of contract gcp §1. Times are real. Neither token nor claims are logged, only a foreign audience. */
 export async function verifySignUp(
   token: string,
@@ -28,32 +37,15 @@ export async function verifySignUp(
   logger?: Logger,
 ): Promise<SignUpVerdict> {
   const invalid = (detail: string): Refused => ({ ok: false, code: 'landing.token_invalid', detail });
-  let keyId: string | null;
-  try {
-    const header = decodeProtectedHeader(token);
-    if (header.alg !== 'RS256') return invalid('the token is not signed as the marketplace signs');
-    keyId = textOf(header.kid);
-  } catch {
-    return invalid('this is not a token of the marketplace');
-  }
-  const key = keyId ? await keys.find(keyId) : null;
-  if (!key) return invalid('the token is signed with a key the marketplace does not have');
-  let claims: JWTPayload;
-  try {
-    ({ payload: claims } = await jwtVerify(token, key, {
-      algorithms: ['RS256'],
-      clockTolerance: SKEW_SECONDS,
-      requiredClaims: ['exp', 'iat', 'iss', 'aud', 'sub'],
-    }));
-  } catch (error) {
-    if (error instanceof errors.JWTExpired)
-      return {
-        ok: false,
-        code: 'landing.token_expired',
-        detail: 'the token holds for five minutes; open the product in the marketplace again',
-      };
-    return invalid('the token does not stand the check');
-  }
+  const verdict = await verifySignedToken(token, (id) => keys.find(id), {
+    skewSeconds: SKEW_SECONDS,
+    required: ['exp', 'iat', 'iss', 'aud', 'sub'],
+  });
+  if (!verdict.ok)
+    return verdict.fault === 'expired'
+      ? { ok: false, code: 'landing.token_expired', detail: FAULTS.expired }
+      : invalid(FAULTS[verdict.fault]);
+  const { claims } = verdict;
   if (claims.iss !== SIGN_UP_ISSUER && claims.iss !== settings.signUpKeysUrl) return invalid('the token names another issuer');
   const { iat, exp } = claims;
   if (typeof iat !== 'number' || typeof exp !== 'number' || exp - iat > MAX_LIFE_SECONDS)

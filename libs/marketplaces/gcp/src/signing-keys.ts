@@ -1,5 +1,5 @@
-import { type CryptoKey, importX509 } from 'jose';
-import { MarketplaceBusy } from '#marketplaces/core';
+import type { KeyObject } from 'node:crypto';
+import { keyOfCertificate, MarketplaceBusy } from '#marketplaces/core';
 import { realNow } from '#platform';
 import { fieldsOf, jsonOf, textOf } from './liberal.js';
 import { type Http, TIMEOUTS_MS } from './settings.js';
@@ -16,7 +16,7 @@ const MOST_ABSENT = 100;
  * is never fetched (contract gcp §1). An unknown key id leads to one new question, at most once a minute of real time.
  */
 export class SigningKeys {
-  private keys = new Map<string, CryptoKey>();
+  private keys = new Map<string, KeyObject>();
   private fetchedAtMs = Number.NEGATIVE_INFINITY;
   private triedAtMs = Number.NEGATIVE_INFINITY;
   private freshMs = FRESH_MS.usual;
@@ -31,7 +31,7 @@ export class SigningKeys {
   ) {}
 
   /** Null: Google has no such key. Throws `MarketplaceBusy` where we cannot know. */
-  async find(keyId: string): Promise<CryptoKey | null> {
+  async find(keyId: string): Promise<KeyObject | null> {
     const known = this.keys.get(keyId);
     if (known && this.realMs() - this.fetchedAtMs < this.freshMs) return known;
     const asks = this.pending !== null || this.realMs() - this.triedAtMs >= (this.keys.size === 0 ? RETRY_MS : MINUTE);
@@ -68,9 +68,9 @@ export class SigningKeys {
       maxBytes: 512 * 1024,
     });
     if (answer.status !== 200) throw new Error(`the key URL answered ${answer.status}`);
-    const keys = new Map<string, CryptoKey>();
+    const keys = new Map<string, KeyObject>();
     for (const [id, pem] of Object.entries(fieldsOf(jsonOf(answer.text)))) {
-      const key = await importX509(textOf(pem) ?? '', 'RS256').catch(() => null);
+      const key = keyOfCertificate(textOf(pem) ?? '');
       if (key) keys.set(id, key);
     }
     if (keys.size === 0) throw new Error('the key URL answered no usable certificate');

@@ -272,7 +272,8 @@ export const lossFindingOf = (
 
 export const unknownFinding = (item: OpenItem, code: string): NewFinding => ({
   kind: 'unknown_outcome',
-  dedupeKey: `unknown_outcome:${item.item_id}`,
+  // A resubmission that is lost again is a finding of its own.
+  dedupeKey: `unknown_outcome:${item.item_id}:${item.attempts}`,
   tenantId: item.tenant_id,
   subscriptionId: item.subscription_id,
   dimension: item.dimension,

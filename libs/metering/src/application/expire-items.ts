@@ -10,7 +10,7 @@ export function expireItems(deps: MeteringDeps): Promise<number> {
     const now = deps.clock.now();
     const items = await tx.query<OpenItem>(
       `${OPEN_ITEM} where i.settled_at is null and i.hard_at <= $1 and (i.lease_until is null or i.lease_until < $2)
-          and not (i.state = 'unknown' and exists (select 1 from findings f where f.dedupe_key = 'unknown_outcome:' || i.item_id))
+          and not (i.state = 'unknown' and exists (select 1 from findings f where f.dedupe_key = 'unknown_outcome:' || i.item_id || ':' || i.attempts))
         order by i.hard_at, i.item_id limit 500 for update of i skip locked`,
       [now, realNow()],
     );

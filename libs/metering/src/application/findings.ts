@@ -1,39 +1,7 @@
 import { ProblemError, uuidv7, type Clock, type Tx } from '#platform';
+import { SETTLEMENTS, type FindingKind, type SettlementKind } from '../domain/finding-kinds.js';
 
-/** The closed list of money.md "Findings". */
-export const FINDING_KINDS = [
-  'loss.residue',
-  'loss.suspended_unbillable',
-  'loss.missed_window',
-  'loss.expired',
-  'loss.event_too_old',
-  'loss.month_cut',
-  'loss.quarantined',
-  'over_reported',
-  'duplicate_conflict',
-  'unknown_outcome',
-  'held_implausible',
-  'gap_estimated',
-  'clock_skew',
-  'paid_not_serving',
-  'serving_not_paid',
-  'activate_by_near',
-  'drift.missing_there',
-  'drift.missing_here',
-  'drift.state',
-  'drift.plan',
-  'drift.quantity',
-  'unmapped_plan',
-  'int32_overflow',
-  'price_unknown',
-  'lane_parked',
-  'secret_expiring',
-  'succession',
-] as const;
-export type FindingKind = (typeof FINDING_KINDS)[number];
-
-export const SETTLEMENTS = ['resubmit', 'carry', 'release', 'write_off', 'claim_refund', 'invoice_outside', 'fix_mapping'] as const;
-export type SettlementKind = (typeof SETTLEMENTS)[number];
+export { FINDING_KINDS, SETTLEMENTS, type FindingKind, type SettlementKind } from '../domain/finding-kinds.js';
 
 export interface NewFinding {
   kind: FindingKind;
@@ -96,19 +64,32 @@ export async function raiseFindings(tx: Tx, clock: Clock, findings: NewFinding[]
   return rows.length;
 }
 
-/** Records how a person settled a finding. A second person for write-offs comes with the marketplaces' money (later issue). */
-export async function settleFinding(
-  tx: Tx,
-  clock: Clock,
-  input: { findingId: string; settlement: SettlementKind; actor: string; reason: string },
-): Promise<void> {
-  if (!SETTLEMENTS.includes(input.settlement))
+/** What a settlement says for good. */
+export interface SettlementWords {
+  kind: SettlementKind;
+  actor: string;
+  reason: string;
+  /** Invoice, claim or case outside this house. */
+  reference?: string;
+  /** Who else stands for it (write-offs). */
+  secondActor?: string;
+  /** What it moved, for people. */
+  effect?: string;
+}
+
+/**
+ * Writes down that a finding is settled, and nothing else: for flows that have done what they say themselves. A person's wish
+ * goes through `settleByPerson`, which does it.
+ */
+export async function settleFinding(tx: Tx, clock: Clock, input: { findingId: string; words: SettlementWords }): Promise<void> {
+  const { words } = input;
+  if (!SETTLEMENTS.includes(words.kind))
     throw new ProblemError('validation', 'finding.unknown_settlement', `settlement must be one of ${SETTLEMENTS.join(', ')}`);
-  if (input.reason.trim() === '') throw new ProblemError('validation', 'finding.reason_missing', 'a settlement needs a reason');
+  if (words.reason.trim() === '') throw new ProblemError('validation', 'finding.reason_missing', 'a settlement needs a reason');
   const now = clock.now();
   const rows = await tx.query(
-    `update findings set settlement = $2, settled_at = $3 where finding_id = $1 and settlement is null returning 1`,
-    [input.findingId, JSON.stringify({ kind: input.settlement, actor: input.actor, reason: input.reason, at: now }), now],
+    `update findings set settlement = $2, settled_at = $3, proposal = null where finding_id = $1 and settlement is null returning 1`,
+    [input.findingId, JSON.stringify({ ...words, at: now }), now],
   );
   if (rows.length > 0) return;
   const [found] = await tx.query('select 1 from findings where finding_id = $1', [input.findingId]);

@@ -1,4 +1,5 @@
 import { realNow, type TaskRunner, type Tx } from '#platform';
+import { insertPrice, type StoredPrice } from '../infra/prices.sql.js';
 import { UsageDays } from '../infra/usage-days.js';
 import {
   bindPlacement,
@@ -11,14 +12,16 @@ import {
   type EngineSample,
   type NewBinding,
 } from './bindings.js';
+import { endCredit, openCredit, type CreditRow, type NewCredit } from './credits.js';
 import { CloseDueHours } from './close-due-hours.js';
 import type { MeteringDeps } from './deps.js';
 import { releaseHeld } from './expire-items.js';
-import { raiseFindings, settleFinding, type NewFinding, type SettlementKind } from './findings.js';
+import { raiseFindings, settleFinding, type NewFinding, type SettlementWords } from './findings.js';
 import { IngestUsage } from './ingest-usage.js';
 import type { IngestResult, UsagePrincipal } from './intake-types.js';
 import { PruneUsage } from './prune-usage.js';
 import { RECONCILE_HANDLER, requestReconciliation, runReconciliation } from './reconcile.js';
+import { confirmWriteOff, settleByPerson, type SettlementWish } from './settle-by-person.js';
 import { isSettled } from './settle.js';
 import { SubmitDue } from './submit-due.js';
 import { checkSumLaw, type SumLawFilter, type SumLawResult } from './sum-law.js';
@@ -117,8 +120,30 @@ export class Metering {
     return (await raiseFindings(tx, this.deps.clock, [finding])) > 0;
   }
 
-  settleFinding(tx: Tx, input: { findingId: string; settlement: SettlementKind; actor: string; reason: string }): Promise<void> {
+  /** For flows that have done what they say; a person's wish is `settleByPerson`. */
+  settleFinding(tx: Tx, input: { findingId: string; words: SettlementWords }): Promise<void> {
     return settleFinding(tx, this.deps.clock, input);
+  }
+
+  settleByPerson(tx: Tx, wish: SettlementWish): Promise<'settled' | 'proposed'> {
+    return settleByPerson(tx, this.deps, wish);
+  }
+
+  confirmWriteOff(tx: Tx, input: Parameters<typeof confirmWriteOff>[2]): Promise<void> {
+    return confirmWriteOff(tx, this.deps, input);
+  }
+
+  /** A price as somebody read it, from an instant on; amounts of findings and months follow, quantities never do. */
+  recordPrice(tx: Tx, price: Omit<StoredPrice, 'priceId' | 'recordedAt'>): Promise<StoredPrice> {
+    return insertPrice(tx, { ...price, recordedAt: this.deps.clock.now() });
+  }
+
+  openCredit(tx: Tx, credit: NewCredit): ReturnType<typeof openCredit> {
+    return openCredit(tx, this.deps, credit);
+  }
+
+  endCredit(tx: Tx, input: Parameters<typeof endCredit>[2]): Promise<CreditRow> {
+    return endCredit(tx, this.deps, input);
   }
 
   releaseHeld(tx: Tx, itemId: string): Promise<void> {

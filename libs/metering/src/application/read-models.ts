@@ -133,7 +133,11 @@ export interface FindingRow extends Record<string, unknown> {
   currency: string | null;
   deadline: Date | null;
   evidence: unknown;
+  /** A write-off that waits for its second person. */
+  proposal: unknown;
   settlement: unknown;
+  /** Of the purchase, or as the evidence says it. */
+  marketplace: string | null;
   raised_at: Date;
   settled_at: Date | null;
 }
@@ -145,7 +149,8 @@ export function listFindings(
   const limit = bounded(q.limit);
   return page<FindingRow>(
     tx,
-    `select finding_id, kind, tenant_id, subscription_id, dimension, hour, units::text, amount::text, currency, deadline, evidence, settlement, raised_at, settled_at from findings
+    `select finding_id, kind, tenant_id, subscription_id, dimension, hour, units::text, amount::text, currency, deadline, evidence, proposal, settlement, raised_at, settled_at,
+            coalesce(evidence ->> 'marketplace', (select max(s.marketplace) from series s where s.subscription_id = findings.subscription_id)) as marketplace from findings
       where ($1::uuid is null or finding_id > $1) and ($3::uuid is null or subscription_id = $3) and ($4::text is null or kind = $4) and ($5::boolean is null or (settlement is null) = $5) and ($6::uuid is null or finding_id = $6)
       order by finding_id limit $2`,
     [after?.[0] ?? null, limit + 1, q.subscriptionId ?? null, q.kind ?? null, q.open ?? null, q.findingId ?? null],

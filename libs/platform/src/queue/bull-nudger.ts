@@ -1,9 +1,9 @@
 import Bull from 'bull';
+import { Gather } from '../tasks/gather.js';
 import type { Nudger } from '../tasks/nudger.js';
 import type { Logger } from '../logging.js';
 
 const UNSETTLED_KEPT = 1_000;
-const GATHER_MS = 10;
 
 /**
  * Bull's timing and fan-out over Redis. A job is a task's id and a delay; everything that must not be lost is in Postgres,
@@ -15,7 +15,7 @@ export class BullNudger implements Nudger {
   private readonly queue: Bull.Queue<{ taskId: string }>;
   private failures = 0;
   private unsettled = 0;
-  private gathering: NodeJS.Timeout | undefined;
+  private readonly gather = new Gather();
   private wake: () => void = () => {};
 
   constructor(
@@ -33,17 +33,10 @@ export class BullNudger implements Nudger {
   }
 
   nudge(taskId: string, delayMs: number): void {
-    if (delayMs <= 0) return this.soon(taskId);
-    this.add(taskId, delayMs);
-  }
-
-  /** Many tasks that are due at once need one look: the first tells for all of the next moment. */
-  private soon(taskId: string): void {
+    if (delayMs > 0) return this.add(taskId, delayMs);
+    // A task of this very process needs no round trip; other workers are told.
     this.wake();
-    this.gathering ??= setTimeout(() => {
-      this.gathering = undefined;
-      this.add(taskId, 0);
-    }, GATHER_MS);
+    this.gather.soon(() => this.add(taskId, 0));
   }
 
   private add(taskId: string, delayMs: number): void {
@@ -56,7 +49,6 @@ export class BullNudger implements Nudger {
   }
 
   async start(wake: () => void): Promise<void> {
-    // A task of this very process needs no round trip.
     this.wake = wake;
     void this.queue
       .process(4, async () => {
@@ -66,7 +58,7 @@ export class BullNudger implements Nudger {
   }
 
   async stop(): Promise<void> {
-    clearTimeout(this.gathering);
+    this.gather.stop();
     await Promise.race([this.queue.close(true).catch(() => undefined), new Promise((r) => setTimeout(r, 1_000).unref())]);
   }
 }

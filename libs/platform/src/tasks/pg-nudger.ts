@@ -1,10 +1,10 @@
 import pg from 'pg';
+import { Gather } from './gather.js';
 import type { Nudger } from './nudger.js';
 import type { Logger } from '../logging.js';
 
 const CHANNEL = 'berth_tasks';
 const RETRY_MS = 1_000;
-const GATHER_MS = 10;
 
 /**
  * LISTEN/NOTIFY on a connection of its own (a transaction pooler would break it), made at the start or, in a process that
@@ -15,7 +15,7 @@ export class PgNudger implements Nudger {
   private connection: Promise<pg.Client> | undefined;
   private retry: NodeJS.Timeout | undefined;
   private stopped = false;
-  private gathering: NodeJS.Timeout | undefined;
+  private readonly gather = new Gather();
   private wake: () => void = () => {};
 
   constructor(
@@ -27,13 +27,12 @@ export class PgNudger implements Nudger {
     if (delayMs > 0 || this.stopped) return; // the poller finds a task that becomes due later
     // A task of this very process needs no round trip; other workers are told.
     this.wake();
-    // Many tasks that are due at once need one look: one word for all of the next moment.
-    this.gathering ??= setTimeout(() => {
-      this.gathering = undefined;
-      void this.connect()
-        .then((client) => client.query('select pg_notify($1, $2)', [CHANNEL, '']))
-        .catch(() => undefined);
-    }, GATHER_MS);
+    this.gather.soon(
+      () =>
+        void this.connect()
+          .then((client) => client.query('select pg_notify($1, $2)', [CHANNEL, '']))
+          .catch(() => undefined),
+    );
   }
 
   async start(wake: () => void): Promise<void> {
@@ -44,7 +43,7 @@ export class PgNudger implements Nudger {
   async stop(): Promise<void> {
     this.stopped = true;
     clearTimeout(this.retry);
-    clearTimeout(this.gathering);
+    this.gather.stop();
     await this.connection?.then((client) => client.end()).catch(() => undefined);
   }
 

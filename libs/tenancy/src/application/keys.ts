@@ -57,6 +57,20 @@ export class Keys {
     return { kind: 'cell', ...base, clusterId: row.cluster_id! };
   }
 
+  /** When a key was made; null for none of ours. */
+  async issuedAt(tx: Tx, keyId: string): Promise<Date | null> {
+    const [row] = await tx.query<{ created_at: Date }>('select created_at from api_keys where key_id = $1', [keyId]);
+    return row?.created_at ?? null;
+  }
+
+  /** The keys of operators, oldest first: each is a named person's. */
+  async listOperators(tx: Tx): Promise<{ keyId: string; name: string; createdAt: Date; expiresAt: Date | null; revokedAt: Date | null }[]> {
+    const rows = await tx.query<{ key_id: string; name: string; created_at: Date; expires_at: Date | null; revoked_at: Date | null }>(
+      `select key_id, name, created_at, expires_at, revoked_at from api_keys where kind = 'operator' order by created_at, key_id limit 1000`,
+    );
+    return rows.map((r) => ({ keyId: r.key_id, name: r.name, createdAt: r.created_at, expiresAt: r.expires_at, revokedAt: r.revoked_at }));
+  }
+
   async revoke(tx: Tx, keyId: string): Promise<void> {
     await tx.query('update api_keys set revoked_at = $2 where key_id = $1 and revoked_at is null', [keyId, this.clock.now()]);
   }

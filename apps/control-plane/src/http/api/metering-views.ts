@@ -1,5 +1,5 @@
 import { toPublicId } from '#platform';
-import type { FindingRow, ReconciliationRow, SubmissionRow, SumLawRow, UsageRecordRow } from '#metering';
+import type { ReconciliationRow, SubmissionRow, SumLawRow, UsageRecordRow } from '#metering';
 
 const at = (d: Date | null): string | null => d?.toISOString() ?? null;
 
@@ -42,24 +42,6 @@ export const submissionView = (s: SubmissionRow): Record<string, unknown> => ({
   acceptedQuantity: s.accepted_quantity,
   settledAt: at(s.settled_at),
   attempts: s.attempts.map(({ attemptId, ...a }) => ({ id: toPublicId('att', attemptId), ...a })),
-});
-
-export const findingView = (f: FindingRow): Record<string, unknown> => ({
-  id: toPublicId('fin', f.finding_id),
-  kind: f.kind,
-  tenantId: f.tenant_id ? toPublicId('ten', f.tenant_id) : null,
-  subscriptionId: f.subscription_id ? toPublicId('sub', f.subscription_id) : null,
-  dimension: f.dimension,
-  hour: at(f.hour),
-  units: f.units,
-  amount: f.amount,
-  currency: f.currency,
-  deadline: at(f.deadline),
-  evidence: f.evidence,
-  settlement: f.settlement,
-  state: f.settlement ? 'settled' : 'open',
-  raisedAt: at(f.raised_at),
-  settledAt: at(f.settled_at),
 });
 
 export const sumLawView = (s: SumLawRow): Record<string, unknown> => {

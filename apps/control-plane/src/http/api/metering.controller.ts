@@ -1,21 +1,19 @@
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
-import { DATABASE, fromPublicId, ProblemError, toPublicId, type Database } from '#platform';
+import { CLOCK, DATABASE, fromPublicId, ProblemError, toPublicId, type Clock, type Database } from '#platform';
 import { MARKETPLACES } from '#marketplaces/core';
 import { getSubscription } from '#entitlements';
-import { getReconciliation, listFindings, listReconciliations, listSubmissions, listUsageRecords, Metering, sumLawTable } from '#metering';
-import { Audit, type Principal } from '#tenancy';
+import { getReconciliation, listReconciliations, listSubmissions, listUsageRecords, Metering, readAtRisk, sumLawTable } from '#metering';
+import type { Principal } from '#tenancy';
+import { Answers } from '../support/api-schemas.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller, scoped } from '../support/scope.js';
 import { parse, readForeignPage } from '../support/validate.js';
-import { findingView, reconciliationView, submissionView, sumLawView, usageRecordView } from './metering-views.js';
+import { atRiskPage, atRiskView } from './at-risk-view.js';
+import { reconciliationView, submissionView, sumLawView, usageRecordView } from './metering-views.js';
 
 const newReconciliation = z.strictObject({ marketplace: z.enum(MARKETPLACES), from: z.iso.datetime(), to: z.iso.datetime() });
-const settlement = z.strictObject({
-  settlement: z.enum(['resubmit', 'carry', 'release', 'write_off', 'claim_refund', 'invoice_outside', 'fix_mapping']),
-  reason: z.string().trim().min(3).max(500),
-});
 
 @ApiTags('metering')
 @ApiBearerAuth()
@@ -24,7 +22,7 @@ export class MeteringController {
   constructor(
     @Inject(DATABASE) private readonly db: Database,
     @Inject(Metering) private readonly metering: Metering,
-    @Inject(Audit) private readonly audit: Audit,
+    @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   @Get('usage-records')
@@ -65,42 +63,6 @@ export class MeteringController {
     return { items: page.items.map(submissionView), nextCursor: page.nextCursor };
   }
 
-  @Get('findings')
-  @Allow('operator')
-  @ApiOperation({ operationId: 'listFindings', summary: 'Named differences with amount, evidence and settlement' })
-  async listFindings(@Query() query: Record<string, string>): Promise<unknown> {
-    const page = await this.db.ops((tx) =>
-      listFindings(tx, {
-        ...readForeignPage(query),
-        ...ofSubscription(query),
-        ...(query['kind'] ? { kind: query['kind'] } : {}),
-        ...(query['open'] ? { open: query['open'] === 'true' } : {}),
-      }),
-    );
-    return { items: page.items.map(findingView), nextCursor: page.nextCursor };
-  }
-
-  @Post('findings/:id/settlement')
-  @HttpCode(200)
-  @Allow('operator')
-  @ApiOperation({ operationId: 'settleFinding', summary: 'Say how a difference was settled, and why' })
-  async settleFinding(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
-    const findingId = fromPublicId('fin', id);
-    const wanted = parse(settlement, body);
-    return this.db.ops(async (tx) => {
-      await this.metering.settleFinding(tx, { findingId, settlement: wanted.settlement, actor: caller.keyId, reason: wanted.reason });
-      await this.audit.record(tx, {
-        tenantId: null,
-        actor: `${caller.kind}:${caller.keyId}`,
-        action: 'finding.settled',
-        subject: `finding:${findingId}`,
-        detail: wanted,
-      });
-      const [row] = (await listFindings(tx, { limit: 1, findingId })).items;
-      return row ? findingView(row) : null;
-    });
-  }
-
   @Get('subscriptions/:id/sum-law')
   @Allow('operator', 'tenant')
   @ApiOperation({ operationId: 'getSumLaw', summary: 'Each term of the sum law per meter, in base units; the difference must be 0' })
@@ -129,6 +91,20 @@ export class MeteringController {
       })),
       nextCursor: null,
     };
+  }
+
+  @Get('at-risk')
+  @Allow('operator')
+  @ApiOperation({
+    operationId: 'readAtRisk',
+    summary: 'Usage that no marketplace has accepted yet, in units and money, by the time left to its hard deadline',
+    description:
+      '`alert` is `page` where something is lost within the hour or was missed, `warn` within four hours or past its target. Units without a known price stand under `unpriced` and are not 0. Amounts are never added up across currencies.',
+  })
+  @Answers(200, atRiskPage, 'Marketplaces with something waiting')
+  async readAtRisk(): Promise<unknown> {
+    const now = this.clock.now();
+    return atRiskView(now, await this.db.ops((tx) => readAtRisk(tx, now)));
   }
 
   @Get('reconciliations')

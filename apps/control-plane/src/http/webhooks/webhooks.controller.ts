@@ -48,7 +48,12 @@ export class WebhooksController {
   }
 }
 
-const flat = (values: Record<string, unknown>): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries(values).flatMap(([k, v]) => (v === undefined ? [] : [[k.toLowerCase(), Array.isArray(v) ? v.join(', ') : String(v)]])),
-  );
+/** One text for each name; Node gives names in lower case, a query as it was written. */
+function flat(values: Record<string, unknown>): Record<string, string> {
+  const texts: Record<string, string> = {};
+  for (const name of Object.keys(values)) {
+    const value = values[name];
+    if (value !== undefined) texts[name.toLowerCase()] = Array.isArray(value) ? value.join(', ') : String(value);
+  }
+  return texts;
+}
