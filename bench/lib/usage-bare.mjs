@@ -35,7 +35,7 @@ function store(events) {
   return pool.query({ name: 'store', text: STORE, values: columns.map((of) => events.map(of)) });
 }
 
-let waiting = [];
+const waiting = [];
 let underWay = 0;
 async function next() {
   while (waiting.length > 0 && underWay < 2) {
