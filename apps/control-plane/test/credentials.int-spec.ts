@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type MarketplaceAdapter, MarketplaceBusy, MarketplaceRefusal } from '#marketplaces/core';
 import { subscriptionIdOf } from '#entitlements';
 import { requestDriftRun } from '../src/processes/check-drift.js';
 import { SecretClock } from '../src/workers/secret-clock.js';
@@ -28,6 +29,51 @@ describe('credentials at a marketplace', () => {
     ]);
     expect(JSON.stringify(await findings())).toContain('berth doctor azure');
     expect(await f.state(subscriptionIdOf('azure', externalSubscriptionId))).toBe('active');
+  });
+
+  it('that are refused when a message wants to be confirmed make it wait, and it is confirmed when they are mended [AW-126]', async () => {
+    let asked = 0;
+    let refused = new MarketplaceRefusal('azure.denied', 'not allowed', 403);
+    (f.market as MarketplaceAdapter).handshake = () => ({
+      operation: 'confirmSubscription',
+      intent: {},
+      run: () => (++asked <= 3 ? Promise.reject(refused) : Promise.resolve({ confirmed: true })),
+    });
+    await f.deliver(f.market.purchase().message);
+    await f.settle(3_600_000);
+    expect(asked).toBe(4);
+    expect(await f.rows(`select state from calls where operation = 'confirmSubscription' order by call_id`)).toMatchObject([
+      { state: 'refused' },
+      { state: 'refused' },
+      { state: 'refused' },
+      { state: 'ok' },
+    ]);
+    expect(await findings()).toMatchObject([{ kind: 'secret_expiring', evidence: { remedy: 'berth doctor azure' } }]);
+    // A no to the message itself is one.
+    [asked, refused] = [0, new MarketplaceRefusal('azure.not_pending', 'a stranger’s', 400)];
+    await f.deliver(f.market.purchase().message);
+    await f.settle(3_600_000);
+    expect(asked).toBe(1);
+  });
+
+  it('are of no use to a channel that was closed: a person is told once [AW-127]', async () => {
+    const { message } = f.market.purchase();
+    const occurredAt = f.clock.now();
+    const base = { kind: 'noted', marketplace: 'azure', externalSubscriptionId: '', truth: null, occurredAt } as const;
+    f.market.normalise = () => Promise.resolve([{ ...base, channelLost: { channel: 'a topic' }, note: 'taken away' }]);
+    for (let times = 0; times < 2; times++) await f.deliver(message);
+    await f.settle();
+    expect(await findings()).toMatchObject([{ kind: 'channel_lost', evidence: { marketplace: 'azure', channel: 'a topic' } }]);
+  });
+
+  it('that a sender shows and nobody can check just now are not taken, and it is recorded [GC-59]', async () => {
+    const { message } = f.market.purchase();
+    f.market.verifyInbound = () => Promise.reject(new MarketplaceBusy('the token names a key that is not known yet'));
+    await expect(f.deliver(message)).rejects.toMatchObject({ code: 'webhook.sender_unverified' });
+    expect(await f.rows('select source, code, detail from refusals')).toEqual([
+      { source: 'azure.webhook', code: 'webhook.sender_unverified', detail: 'the token names a key that is not known yet' },
+    ]);
+    expect(await f.rows('select 1 from inbox')).toEqual([]);
   });
 
   it('that are refused to the comparison are told of, and so is that nothing was compared [AZ-28]', async () => {

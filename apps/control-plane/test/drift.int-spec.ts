@@ -49,6 +49,23 @@ describe('comparing purchases with the marketplace', () => {
     findings: await findings(),
   });
 
+  it('makes up for a cancellation at the end of the term, and for its reversal, of which no message came [GC-25]', async () => {
+    const { externalId, id } = await flows.serve();
+    const end = async (): Promise<Date | null> =>
+      (await flows.rows<{ ends_at: Date | null }>('select ends_at from subscriptions where subscription_id = $1', [id]))[0]!.ends_at;
+    const endsAt = new Date(flows.clock.now().getTime() + 20 * DAY);
+    for (const shown of [endsAt, null]) {
+      flows.market.patch(externalId, { endsAt: shown });
+      later();
+      expect((await drift()).verdicts).toEqual({ [externalId]: 'applied' });
+      expect(await end()).toEqual(shown);
+      expect(await flows.state(id)).toBe('active');
+      later(HOUR);
+      expect((await drift()).verdicts).toEqual({});
+    }
+    expect(await findings()).toEqual([]);
+  });
+
   it('does nothing at all, twice, against a quiet marketplace that omits, lags and lists foreign things', async () => {
     const kept = await flows.serve('Tide archive');
     const omitted = await flows.serve('Left out of the list');
@@ -121,6 +138,27 @@ describe('comparing purchases with the marketplace', () => {
     expect((await findings()).sort()).toEqual(['drift.plan', 'drift.quantity', 'drift.state', 'drift.state']);
     const [end] = await flows.rows<{ ended_at: Date }>('select ended_at from subscriptions where subscription_id = $1', [ended.id]);
     expect(end!.ended_at).toEqual(when);
+    expect((await drift()).verdicts).toEqual({});
+  });
+
+  it('sees an amendment that moved nothing but the end of the term, and a cancellation to come [AW-49]', async () => {
+    const amended = await flows.serve('Amended');
+    const leaving = await flows.serve('Leaving');
+    const kept = flows.market.purchase({ state: 'active' }).externalSubscriptionId;
+    await flows.deliver(flows.market.setState(kept, 'active'));
+    await flows.settle();
+    later();
+    const endsAt = new Date('2031-05-01T00:00:00Z');
+    flows.market.patch(amended.externalId, { term: { unit: null, startsAt: null, endsAt } });
+    flows.market.patch(leaving.externalId, { endsAt });
+    later(2 * HOUR);
+    expect((await drift()).verdicts).toEqual({ [amended.externalId]: 'applied', [leaving.externalId]: 'applied' });
+    const [row] = await flows.rows<object>('select term_ends_at, ends_at from subscriptions where subscription_id = $1', [amended.id]);
+    expect(row).toEqual({ term_ends_at: endsAt, ends_at: null });
+    expect(await flows.rows('select ends_at from subscriptions where subscription_id = $1', [leaving.id])).toEqual([{ ends_at: endsAt }]);
+    // The same term goes on: nothing was cut, and nobody has to be told.
+    expect(await flows.rows('select 1 from segments where subscription_id = $1', [amended.id])).toHaveLength(1);
+    expect(await findings()).toEqual([]);
     expect((await drift()).verdicts).toEqual({});
   });
 

@@ -1,5 +1,5 @@
 import { RunAgainAt, type TaskContext, type Tx } from '#platform';
-import { isOver, isTerminal, type SubscriptionRecord } from '#entitlements';
+import { isFollowed, isOver, isTerminal, type SubscriptionRecord } from '#entitlements';
 import type { ProcessContext } from './context.js';
 
 /** Data of an ended purchase is kept at least this long after access ended (Azure: 7 days). */
@@ -74,6 +74,27 @@ async function noteMissing(p: ProcessContext, tx: Tx, s: SubscriptionRecord): Pr
   });
   const why = 'it ended without a word that this was final, and no successor came';
   await raiseSuccession(p, tx, s, 'missing', { ...detail, why });
+}
+
+/** When the marketplace says that a purchase goes on as another one: that one is looked for after as long as an end would wait. */
+export const awaitSuccessor = (p: ProcessContext, tx: Tx, subscriptionId: string): Promise<string> =>
+  p.tasks.enqueue(tx, {
+    lane: waitingLane(subscriptionId),
+    handler: 'successor.look',
+    payload: { subscriptionId },
+    runAt: new Date(p.clock.now().getTime() + p.successorHoldMs),
+    dedupeKey: `successor.look:${subscriptionId}`,
+  });
+
+/** Task `successor.look`: its licence has not ended, so it is served on, and nobody pays for it: a person must see that. */
+export async function lookForSuccessor(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
+  await p.db.ops(async (tx) => {
+    const s = await p.subscriptions.get(tx, payload.subscriptionId);
+    const isAlone = s.tenantId !== null && !isOver(s.state) && !s.supersededBy && !(await isFollowed(tx, s.subscriptionId));
+    const why = 'the marketplace has renewed or replaced it, and no successor came; it is served on';
+    if (isAlone) await raiseSuccession(p, tx, s, 'missing', { waitedMs: p.successorHoldMs, why });
+    await task.completeIn(tx);
+  });
 }
 
 /**

@@ -67,7 +67,7 @@ export async function openLanding(
     } else await close(resolution.code);
     return { ok: false, code: resolution.code, detail: resolution.detail };
   }
-  const truth = resolution.truth;
+  const { truth, visitor } = resolution;
   return p.db.ops(async (tx): Promise<LandingOpened> => {
     const outcome = await applyEvent(
       p,
@@ -89,8 +89,8 @@ export async function openLanding(
     if (outcome.result === 'parked' && outcome.code === 'unmapped_plan' && !outcome.subscriptionId)
       return { ok: false, code: 'landing.plan_not_ready', detail: 'The seller has not set up this plan yet.' };
     if (!outcome.subscriptionId) return { ok: false, code: 'landing.not_for_us', detail: 'This purchase is not one we serve.' };
-    // The token of a purchase that was renewed meanwhile: the visit is the renewal's.
-    const subscriptionId = await p.subscriptions.successorOf(tx, outcome.subscriptionId);
-    return { ok: true, sessionId: await p.landings.open(tx, { marketplace, token, subscriptionId }) };
+    // The token of a purchase that was renewed meanwhile, or of a renewal that has not taken over yet.
+    const subscriptionId = await p.subscriptions.visitedAs(tx, outcome.subscriptionId);
+    return { ok: true, sessionId: await p.landings.open(tx, { marketplace, token, subscriptionId, visitor: visitor ?? null }) };
   });
 }

@@ -28,10 +28,11 @@ import { DriftClock } from './drift-clock.js';
 import { ReadBackClock } from './read-back-clock.js';
 import { alarmIfAboutUs } from '../processes/refused-credentials.js';
 import { whenToRunAgain } from './patience.js';
+import { PruneClock } from './prune-clock.js';
 import { SecretClock } from './secret-clock.js';
 import { ServingClock } from './serving-clock.js';
 import { SuspensionClock } from './suspension-clock.js';
-import { endAccess, finishPurchase, followSuspension, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
+import { endAccess, finishPurchase, followSuspension, lookForSuccessor, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
 
 type Flow = (p: ProcessContext, payload: never, task: TaskContext) => Promise<void>;
 
@@ -48,6 +49,7 @@ const HANDLERS: Record<string, Flow> = {
   'publisher_change.run': runPublisherChange,
   'succession.follow': followSuccession,
   'access.end': endAccess,
+  'successor.look': lookForSuccessor,
   'usage.unbind': unbindUsage,
   'purchase.finish': finishPurchase,
   'placement.purge': purgePlacement,
@@ -70,6 +72,7 @@ const HANDLERS: Record<string, Flow> = {
 const SUBSCRIBED: Record<string, string | readonly string[]> = {
   'subscription.needs_tenant': 'tenant.make',
   'subscription.tenant_bound': 'placement.request',
+  'subscription.confirmed': 'placement.request',
   'subscription.scheduled': 'start.hold',
   'subscription.started': 'placement.request',
   'subscription.succession_due': 'succession.follow',
@@ -136,4 +139,6 @@ export function registerWorkers(
   runner.addClock(() => claims.tick());
   const atRisk = new AtRiskClock(context, app.get<Metrics>(METRICS));
   runner.addClock(() => atRisk.tick());
+  const prune = new PruneClock(context);
+  runner.addClock(() => prune.tick());
 }

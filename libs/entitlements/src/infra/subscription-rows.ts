@@ -40,7 +40,8 @@ export async function createRecord(
 /** What a newer truth says of names and parties; state, plan and quantity follow by their own rules. */
 export function refreshRecord(record: SubscriptionRecord, truth: SubscriptionTruth): void {
   record.name = truth.name;
-  record.truth = truth;
+  const { reseller = record.truth.reseller } = truth;
+  record.truth = reseller === undefined ? truth : { ...truth, reseller };
   record.truthVersion = truth.version ?? record.truthVersion;
   record.marketplaceRefs = truth.refs;
   record.endsAt = truth.endsAt;

@@ -49,7 +49,8 @@ export type LandingResolution =
       ok: true;
       truth: SubscriptionTruth;
       /** Who the landing speaks for, where the marketplace says. */ buyerAccountId: string | null;
-      signUpRefs?: MarketplaceRefs;
+      /** Which of the buyer's people it is, by an id that is the marketplace's own and tells no name; null where it names none. */
+      visitor?: string | null;
     }
   | {
       ok: false;
@@ -76,7 +77,7 @@ export interface Handshake {
   operation: string;
   /** Facts of the request, without its token. */
   intent: unknown;
-  /** Throws the port's errors; a `MarketplaceRefusal` is final. */
+  /** Throws the port's errors; a `MarketplaceRefusal` is final, unless it is about our credentials (401, 403). */
   run(): Promise<unknown>;
 }
 
@@ -108,6 +109,20 @@ export class MarketplaceRefusal extends Error {
     readonly httpStatus?: number,
   ) {
     super(`${code}: ${message}`);
+  }
+}
+
+/**
+ * The marketplace shows a purchase in a way that we cannot read (an unknown state, no plan). Asking again does not help: the message
+ * is kept, and a person decides with `view`, what was shown as text.
+ */
+export class MarketplaceUnreadable extends MarketplaceRefusal {
+  constructor(
+    code: string,
+    message: string,
+    readonly view: string,
+  ) {
+    super(code, message);
   }
 }
 

@@ -27,9 +27,12 @@ export const FINDING_KINDS = [
   'lane_parked',
   'secret_expiring',
   'succession',
+  'channel_lost',
   'change_in_force',
   'drift.failed',
   'suspended_long',
+  'usage_unbuilt',
+  'marketplace_stuck',
 ] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
 
@@ -74,9 +77,12 @@ const MAY_SETTLE: Record<FindingKind, readonly SettlementKind[]> = {
   lane_parked: OURS_TO_MEND,
   secret_expiring: OURS_TO_MEND,
   succession: OURS_TO_MEND,
+  channel_lost: OURS_TO_MEND,
   change_in_force: OURS_TO_MEND,
   'drift.failed': OURS_TO_MEND,
   suspended_long: OURS_TO_MEND,
+  usage_unbuilt: OURS_TO_MEND,
+  marketplace_stuck: OURS_TO_MEND,
 };
 
 export const settlementsOf = (kind: FindingKind): readonly SettlementKind[] => MAY_SETTLE[kind];

@@ -1,4 +1,4 @@
-import { canonicalJson, sha256Hex, uuidv5, type Tx } from '#platform';
+import { canonicalJson, errorText, sha256Hex, uuidv5, type Tx } from '#platform';
 import type { MarketplaceAdapter, MarketplaceRefs, UsageWireItem } from '#marketplaces/core';
 import type { MeteredSubscription } from '#entitlements';
 import { chainedRoot, merkleRoot } from '../domain/merkle.js';
@@ -230,6 +230,7 @@ export function tryBuild(
   adapter: MarketplaceAdapter,
   subscription: { externalSubscriptionId: string; marketplaceRefs: MarketplaceRefs },
   r: { itemId: string; externalPlanId: string; dimension: string; hour: Date; startsAt: Date; endsAt: Date; quantity: string },
+  onFault: (why: string) => void = () => undefined,
 ): { wire: UsageWireItem; batchKey: string } | null {
   try {
     const wire = adapter.buildUsageItem({
@@ -244,7 +245,8 @@ export function tryBuild(
       refs: subscription.marketplaceRefs,
     });
     return { wire, batchKey: adapter.batchKey(wire) };
-  } catch {
+  } catch (error) {
+    onFault(errorText(error));
     return null;
   }
 }
