@@ -16,7 +16,7 @@ import { awaitStart } from './await-start.js';
 import type { ProcessContext } from './context.js';
 import { decideChange } from './decide-change.js';
 import { awaitSuccessor, holdUsage } from './end-purchase.js';
-import { followForeignChange } from './reread-purchase.js';
+import { followForeignChange } from './follow-foreign-change.js';
 import { isAboutUs } from './refused-credentials.js';
 import { bookWord } from './tell-buyer.js';
 
