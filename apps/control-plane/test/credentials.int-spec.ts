@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type MarketplaceAdapter, MarketplaceRefusal } from '#marketplaces/core';
+import { type MarketplaceAdapter, MarketplaceBusy, MarketplaceRefusal } from '#marketplaces/core';
 import { subscriptionIdOf } from '#entitlements';
 import { requestDriftRun } from '../src/processes/check-drift.js';
 import { SecretClock } from '../src/workers/secret-clock.js';
@@ -66,6 +66,16 @@ describe('credentials at a marketplace', () => {
     expect(await findings()).toMatchObject([{ kind: 'channel_lost', evidence: { marketplace: 'azure', channel: 'a topic' } }]);
   });
 
+  it('that a sender shows and nobody can check just now are not taken, and it is recorded [GC-59]', async () => {
+    const { message } = f.market.purchase();
+    f.market.verifyInbound = () => Promise.reject(new MarketplaceBusy('the token names a key that is not known yet'));
+    await expect(f.deliver(message)).rejects.toMatchObject({ code: 'webhook.sender_unverified' });
+    expect(await f.rows('select source, code, detail from refusals')).toEqual([
+      { source: 'azure.webhook', code: 'webhook.sender_unverified', detail: 'the token names a key that is not known yet' },
+    ]);
+    expect(await f.rows('select 1 from inbox')).toEqual([]);
+  });
+
   it('that are refused to the comparison are told of, and so is that nothing was compared [AZ-28]', async () => {
     const { externalId } = await f.serve();
     const drift = async (): Promise<void> => {
@@ -93,7 +103,7 @@ describe('credentials at a marketplace', () => {
     expect(await f.deliver(message)).toMatchObject({ status: 200 });
   });
 
-  it('that end on a known day are told of thirty days before, once [AZ-28]', async () => {
+  it('that end on a known day are told of thirty, seven and one days before, once each [AZ-28]', async () => {
     const clock = new SecretClock(f.p, '2030-06-15');
     expect(await clock.tick()).toBe(0);
     f.clock.set(new Date('2030-05-16T00:00:00Z'));
@@ -103,6 +113,16 @@ describe('credentials at a marketplace', () => {
     f.clock.set(new Date('2030-05-16T02:00:00Z'));
     expect(await clock.tick()).toBe(0);
     expect(await findings()).toMatchObject([{ kind: 'secret_expiring', deadline: new Date('2030-06-15T00:00:00Z') }]);
+    for (const [at, fresh] of [
+      ['2030-06-07T23:00:00Z', 0],
+      ['2030-06-08T00:00:00Z', 1],
+      ['2030-06-13T23:00:00Z', 0],
+      ['2030-06-14T00:00:00Z', 1],
+      ['2030-06-20T00:00:00Z', 0],
+    ] as const) {
+      f.clock.set(new Date(at));
+      expect(await clock.tick(), at).toBe(fresh);
+    }
     expect(await new SecretClock(f.p, null).tick()).toBe(0);
   });
 });

@@ -140,6 +140,30 @@ describe('a landing', () => {
     expect(visits.filter((visit) => visit.hasAccess)).toEqual(visits.slice(0, 2).filter((visit) => visit.completedAt));
   });
 
+  it('of a person whom the marketplace tells apart is his again later; another of the same buyer needs a claim [GC-07]', async () => {
+    const buyer = `account-${randomUUID()}`;
+    const party = { email: null, personId: null, directoryId: null, accountId: buyer };
+    const bought = async (): Promise<string> => {
+      const externalSubscriptionId = randomUUID();
+      await rig.apply(eventOf(truthOf({ externalSubscriptionId, purchaser: party, beneficiary: party })));
+      return subscriptionIdOf('azure', externalSubscriptionId);
+    };
+    const by = (visitor: string | null, subscriptionId: string): Promise<string> =>
+      rig.db.ops((tx) => rig.landings.open(tx, { marketplace: 'azure', token: `token-${randomUUID()}`, subscriptionId, visitor }));
+    const [one, other] = [await bought(), await bought()];
+    const early = await by('user-2', one);
+    expect(await find(early), 'nobody has signed up yet').toMatchObject({ needsAccess: false, hasAccess: false });
+    await complete(await by('user-1', one));
+    expect(await find(await by('user-1', one))).toMatchObject({ needsAccess: false, hasAccess: true, givenElsewhere: true });
+    for (const visit of [early, await by('user-2', one), await by('user-2', other)])
+      expect(await find(visit)).toMatchObject({ needsAccess: true, hasAccess: false });
+    await expect(complete(await by('user-2', other))).rejects.toMatchObject({ code: 'landing.access_needed' });
+    expect(await find(await by('user-1', other)), 'nothing was given for it').toMatchObject({ needsAccess: false, hasAccess: false });
+    expect(await find(await by(null, one)), 'whom nobody names is as before').toMatchObject({ needsAccess: false, hasAccess: false });
+    const kept = await rig.db.ops((tx) => tx.query('select * from landing_sessions'));
+    expect(JSON.stringify(kept)).not.toContain('user-1');
+  });
+
   it('on a bound purchase sets the display name and the contact, nothing else', async () => {
     const first = await complete(await open());
     const before = await rig.db.ops((tx) => rig.tenants.get(tx, first.tenantId));

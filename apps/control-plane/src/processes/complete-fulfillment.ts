@@ -1,8 +1,10 @@
-import { RunAgainAt, type TaskContext, type Tx } from '#platform';
+import { type TaskContext, type Tx } from '#platform';
 import { MarketplaceBusy } from '#marketplaces/core';
 import { isOver, quotaLimit, readSegments, subscriptionLane, type Segment, type SubscriptionRecord } from '#entitlements';
 import { applyEvent, rereadTruth } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';
+import { bookOtherOrders } from './sign-up-buyer.js';
+import { waitForMarketplace } from './wait-for-marketplace.js';
 
 /**
  * On `placement.active`: usage of the placement is bound to the purchase, and a marketplace that waits for us is told that
@@ -36,14 +38,16 @@ export async function completeFulfillment(
       from: placement.activatedAt ?? p.clock.now(),
     });
     await recordProvisioned(p, tx, record, placement.placementId, placement.activatedAt ?? p.clock.now());
-    return { subscription: record, predecessor: await p.subscriptions.predecessorOf(tx, record.subscriptionId) };
+    const since = placement.activatedAt && placement.activatedAt > record.updatedAt ? placement.activatedAt : record.updatedAt;
+    return { subscription: record, since, predecessor: await takenOverFrom(p, tx, record.subscriptionId) };
   });
   if (!found) return;
   const { subscription } = found;
-  // Only of whose place it has really taken: an id in a message alone proves nothing.
-  const predecessor = found.predecessor?.supersededBy === subscription.subscriptionId ? found.predecessor.marketplaceRefs : undefined;
+  const predecessor = found.predecessor?.marketplaceRefs;
   if (subscription.state !== 'pending_fulfillment') return;
   const adapter = p.marketplaces.get(subscription.marketplace);
+  const { marketplace, externalSubscriptionId, subscriptionId } = subscription;
+  const step = { name: 'acknowledge', marketplace, externalSubscriptionId, subscriptionId, since: found.since };
   let refs = subscription.marketplaceRefs;
   const truth = await adapter.readTruth(subscription.externalSubscriptionId, refs);
   if (truth?.state === 'pending_fulfillment') {
@@ -61,8 +65,7 @@ export async function completeFulfillment(
       );
       if (remembered) refs = remembered;
     } catch (error) {
-      if (error instanceof MarketplaceBusy)
-        throw new RunAgainAt(new Date(p.clock.now().getTime() + (error.retryAfterMs ?? 2_000)), error.message);
+      if (error instanceof MarketplaceBusy) await waitForMarketplace(p, { ...step, leastMs: error.retryAfterMs ?? 2_000 }, error.message);
       throw error;
     }
   }
@@ -75,14 +78,22 @@ export async function completeFulfillment(
   );
   // Where the truth is told by messages only, the missing half arrives as one: nothing to poll for.
   if (event.truth?.state === 'pending_fulfillment' && !adapter.mergeTruth)
-    throw new RunAgainAt(new Date(p.clock.now().getTime() + 2_000), 'the marketplace does not show the activation yet');
+    await waitForMarketplace(p, { ...step, leastMs: 2_000 }, 'the marketplace does not show the activation yet');
   await p.db.ops(async (tx) => {
     await applyEvent(p, tx, { ...event, kind: 'activated' }, null);
     // Counting begins here: a gauge of our own that was told in an earlier hour than this one's would not be known in it.
     const [first] = await segmentsNow(p, tx, subscription.subscriptionId);
     if (first) await recordProvisioned(p, tx, subscription, payload.placementId, first.startsAt);
+    await bookOtherOrders(p, tx, subscription);
     await task.completeIn(tx);
   });
+}
+
+/** Only whose place it has really taken, however many links are between: an id in a message alone proves nothing. */
+async function takenOverFrom(p: ProcessContext, tx: Tx, subscriptionId: string): Promise<SubscriptionRecord | null> {
+  const [giver] = await p.subscriptions.ancestorsOf(tx, subscriptionId);
+  const handedOn = giver !== undefined && (await p.subscriptions.successorOf(tx, giver)) === subscriptionId;
+  return handedOn ? p.subscriptions.get(tx, giver) : null;
 }
 
 /** What the purchase's plan and quantity allow: as granted, or as it will be while it is not active yet. */

@@ -3,18 +3,20 @@ import {
   type Marketplace,
   type MarketplaceAdapter,
   MarketplaceRefusal,
+  MarketplaceUnreadable,
   type MarketplaceRefs,
   type RecallRefs,
   type StoredInbound,
   type SubscriptionTruth,
 } from '#marketplaces/core';
-import { recordNotice, subscriptionIdOf, subscriptionLane, type ApplyOutcome } from '#entitlements';
+import { eraseBuyer, meetAt, pseudonymOf, recordNotice, subscriptionIdOf, subscriptionLane, type ApplyOutcome } from '#entitlements';
 import type { TaskContext, Tx } from '#platform';
 import { awaitMissing } from './await-missing.js';
 import { awaitStart } from './await-start.js';
 import type { ProcessContext } from './context.js';
 import { decideChange } from './decide-change.js';
-import { holdUsage } from './end-purchase.js';
+import { awaitSuccessor, holdUsage } from './end-purchase.js';
+import { followForeignChange } from './follow-foreign-change.js';
 import { isAboutUs } from './refused-credentials.js';
 import { bookWord } from './tell-buyer.js';
 
@@ -28,7 +30,12 @@ export async function normaliseInbound(
   if (row.state === 'processed') return;
   const adapter = p.marketplaces.get(payload.marketplace);
   const refused = await answerHandshake(p, adapter, row, payload.marketplace);
-  const events = await toldOfEach(p, adapter, await adapter.normalise(row, recall(p, payload.marketplace)));
+  const facts = await adapter.normalise(row, recall(p, payload.marketplace)).catch((error: unknown) => {
+    if (error instanceof MarketplaceUnreadable) return error;
+    throw error;
+  });
+  if (facts instanceof MarketplaceUnreadable) return parkUnreadable(p, payload, facts, task);
+  const events = await toldOfEach(p, adapter, facts);
   await p.db.ops(async (tx) => {
     let last: ApplyOutcome | null = null;
     let waits: string | null = null;
@@ -37,6 +44,7 @@ export async function normaliseInbound(
       last = await applyEvent(p, tx, event, payload.inboxId);
       await recordNotice(tx, event, p.clock.now());
       if (event.channelLost) await raiseLostChannel(p, tx, event, payload.inboxId);
+      await followForeignChange(p, tx, event);
       const decision = await decideChange(p, tx, event, last);
       if (decision === 'parked') waits = `waits for plan ${event.change!.toExternalPlanId} in the catalog`;
       // Should the sender ask again, it hears what was decided here and not the 200 of a message that asks for nothing.
@@ -46,8 +54,36 @@ export async function normaliseInbound(
       subscriptionId: last?.subscriptionId ?? undefined,
       note: refused ?? waits ?? (!last ? 'nothing to do' : last.result === 'applied' ? last.changes.join(', ') : last.why),
     });
+    await forgetBuyers(p, tx, facts, payload.inboxId);
     await task.completeIn(tx);
   });
+}
+
+/** Asking again shows the same: the message waits for a person, who has what was shown, and replays it once it can be read. */
+async function parkUnreadable(
+  p: ProcessContext,
+  { inboxId, marketplace }: { inboxId: string; marketplace: Marketplace },
+  fault: MarketplaceUnreadable,
+  task: TaskContext,
+): Promise<void> {
+  await p.db.ops(async (tx) => {
+    await p.inbox.mark(tx, inboxId, 'parked', { note: fault.message.slice(0, 500) });
+    await p.metering.raiseFinding(tx, {
+      kind: 'marketplace_stuck',
+      dedupeKey: `marketplace_stuck:unreadable:${inboxId}`,
+      evidence: { marketplace, inboxId, why: fault.message, view: fault.view, remedy: 'replay the message once what is shown can be read' },
+    });
+    await task.completeIn(tx);
+  });
+}
+
+/** A deleted account of which no purchase is kept: nothing else would ever take its sign-up and its messages away. */
+async function forgetBuyers(p: ProcessContext, tx: Tx, facts: FulfillmentEvent[], inboxId: string): Promise<void> {
+  for (const { kind, marketplace, buyerAccountId } of facts) {
+    if (kind !== 'data_deletion_due' || !buyerAccountId) continue;
+    if ((await p.subscriptions.ofBuyer(tx, marketplace, buyerAccountId)).length > 0) continue;
+    await eraseBuyer(tx, marketplace, [buyerAccountId], pseudonymOf(inboxId));
+  }
 }
 
 /** A message of a buyer's account is told of each purchase of his, as the marketplace shows it now. */
@@ -114,6 +150,7 @@ export async function applyEvent(p: ProcessContext, tx: Tx, told: FulfillmentEve
     await awaitStart(p, tx, record);
     await awaitMissing(p, tx, record);
     await bookWord(p, tx, record, 'sign_up');
+    if (event.kind === 'superseded') await awaitSuccessor(p, tx, outcome.subscriptionId);
     if (event.truth.successorExpected) await holdUsage(p, tx, outcome.subscriptionId);
   }
   if (outcome.result === 'parked' && outcome.code === 'unmapped_plan') {
@@ -141,13 +178,9 @@ const aliasNote = (event: Pick<FulfillmentEvent, 'alias'>): string =>
 async function complete(p: ProcessContext, tx: Tx, event: FulfillmentEvent): Promise<FulfillmentEvent | null> {
   let { externalSubscriptionId } = event;
   if (!externalSubscriptionId && event.alias) {
-    const [known] = await tx.query<{ external_subscription_id: string }>(
-      `select s.external_subscription_id from subscription_aliases a join subscriptions s on s.subscription_id = a.subscription_id
-        where a.marketplace = $1 and a.kind = $2 and a.external_id = $3`,
-      [event.marketplace, event.alias.kind, event.alias.externalId],
-    );
+    const known = await namedBy(tx, event.marketplace, event.alias);
     if (!known) return null;
-    externalSubscriptionId = known.external_subscription_id;
+    externalSubscriptionId = known;
   }
   const named = { ...event, externalSubscriptionId };
   const { mergeTruth } = p.marketplaces.get(event.marketplace);
@@ -156,6 +189,25 @@ async function complete(p: ProcessContext, tx: Tx, event: FulfillmentEvent): Pro
   await oneMergerAtATime(tx, subscriptionId);
   const record = await p.subscriptions.find(tx, subscriptionId);
   return mergeTruth(record ? reviveTruth(record.truth) : null, named);
+}
+
+/**
+ * The purchase with this alias; null where none is known. Who finds none parks its message under the lock of the alias, where whoever
+ * brings the alias looks for what is parked: of two at once, the second sees what the first has done.
+ */
+async function namedBy(tx: Tx, marketplace: Marketplace, alias: { kind: string; externalId: string }): Promise<string | null> {
+  const look = async (): Promise<string | null> => {
+    const [known] = await tx.query<{ external_subscription_id: string }>(
+      `select s.external_subscription_id from subscription_aliases a join subscriptions s on s.subscription_id = a.subscription_id
+        where a.marketplace = $1 and a.kind = $2 and a.external_id = $3`,
+      [marketplace, alias.kind, alias.externalId],
+    );
+    return known?.external_subscription_id ?? null;
+  };
+  const known = await look();
+  if (known) return known;
+  await meetAt(tx, { marketplace, ...alias });
+  return look();
 }
 
 /** A landing that races a message would otherwise lose the half that the other has just learned. Taken before any row of the purchase. */

@@ -25,14 +25,16 @@ export async function receiveWebhook(
   const adapter = p.marketplaces.has(marketplace) ? p.marketplaces.get(marketplace) : null;
   if (!adapter?.verifyInbound)
     throw new ProblemError('not_found', 'webhook.not_configured', `This installation does not take ${marketplace} notifications.`);
-  const verdict = await adapter.verifyInbound(request).catch((error: unknown) => {
-    // Keys cannot be fetched: anything but a 5xx would refuse a change that may be genuine.
-    if (error instanceof MarketplaceBusy)
+  const verdict = await adapter.verifyInbound(request).catch(async (error: unknown) => {
+    // Keys cannot be fetched: anything but a 5xx would refuse a change that may be genuine. A forger is answered so too.
+    if (error instanceof MarketplaceBusy) {
+      await p.inbox.refuse(`${marketplace}.webhook`, 'webhook.sender_unverified', error.message, request.headers, request.body);
       throw new ProblemError(
         'unavailable',
         'webhook.sender_unverified',
         'The sender could not be verified just now. Send the notification again.',
       );
+    }
     throw error;
   });
   if (!verdict.ok) {

@@ -3,11 +3,11 @@ import { MarketplaceBusy, type Marketplace } from '#marketplaces/core';
 import { subscriptionLane } from '#entitlements';
 import { bookServiceChecks } from './check-service.js';
 import type { ProcessContext } from './context.js';
-import { bookLostSignUps } from './sign-up-buyer.js';
+import { bookLostOrders, bookLostSignUps, bookOtherOrders } from './sign-up-buyer.js';
 
 /**
  * Steps of ours that the marketplace still waits for although they were due: purchases that serve and were never acknowledged,
- * buyers who signed up and were never approved, and purchases whose time to be activated runs out.
+ * buyers who signed up and were never approved, and what they ordered before that.
  */
 export async function sweepLostSteps(
   p: ProcessContext,
@@ -17,6 +17,7 @@ export async function sweepLostSteps(
   await bookLostAcknowledgements(p, tx, input.marketplace, input.before);
   await bookLostApprovals(p, tx, input.marketplace, input.waitingBuyers);
   await bookLostSignUps(p, tx, input.marketplace, input.waitingBuyers);
+  await bookLostOrders(p, tx, input);
   await bookServiceChecks(p, tx, input.marketplace);
 }
 
@@ -81,5 +82,8 @@ export async function approveBuyer(p: ProcessContext, payload: { subscriptionId:
       throw error;
     }
   }
-  await p.db.ops((tx) => task.completeIn(tx));
+  await p.db.ops(async (tx) => {
+    if (truth?.state === 'active') await bookOtherOrders(p, tx, subscription);
+    await task.completeIn(tx);
+  });
 }

@@ -87,6 +87,7 @@ export class GcpAnswers {
         oidcKeysUrl: 'http://keys.invalid',
         push: null,
         safeResend: true,
+        unreadMetricType: null,
         pubsubEndpoint: null,
         anonymous: true,
       },
@@ -108,6 +109,29 @@ export class GcpAnswers {
     );
   }
 
+  /** What a GET of this name answers from now on; null: 404. */
+  show(name: string, body: Json | null): void {
+    if (body) this.answers.set(name, body);
+    else this.answers.delete(name);
+  }
+
+  /** An entitlement of an account, updated now. */
+  entitle(id: string, account: string, facts: Json): void {
+    this.show(`entitlements/${id}`, {
+      name: `providers/harbor-storage-public/entitlements/${id}`,
+      account: `providers/harbor-storage-public/accounts/${account}`,
+      provider: 'harbor-storage-public',
+      productExternalName: SERVICE,
+      plan: 'standard',
+      offerDuration: 'P1Y',
+      offerEndTime: '2031-01-01T08:00:00Z',
+      usageReportingId: 'project_number:1',
+      createTime: '2030-01-01T00:00:00Z',
+      updateTime: this.clock.now().toISOString().replace('Z', '001Z'),
+      ...facts,
+    });
+  }
+
   purchase(name: string): EventCase & { externalId: string } {
     const told = GCP_TOLD[name]!;
     const [id, account] = [randomUUID(), randomUUID()];
@@ -117,25 +141,12 @@ export class GcpAnswers {
       message: () => {
         const at = this.clock.now().toISOString().replace('Z', '001Z');
         if (told.signUp !== null)
-          this.answers.set(`accounts/${account}`, {
+          this.show(`accounts/${account}`, {
             name: `providers/harbor-storage-public/accounts/${account}`,
             state: 'ACCOUNT_ACTIVE',
             approvals: [{ name: 'signup', state: told.signUp ?? 'PENDING' }],
           });
-        if (told.shows)
-          this.answers.set(`entitlements/${id}`, {
-            name: `providers/harbor-storage-public/entitlements/${id}`,
-            account: `providers/harbor-storage-public/accounts/${account}`,
-            provider: 'harbor-storage-public',
-            productExternalName: SERVICE,
-            plan: 'standard',
-            offerDuration: 'P1Y',
-            offerEndTime: '2031-01-01T08:00:00Z',
-            usageReportingId: 'project_number:1',
-            createTime: '2030-01-01T00:00:00Z',
-            updateTime: at,
-            ...told.shows,
-          });
+        if (told.shows) this.entitle(id, account, told.shows);
         const body = {
           eventId: randomUUID(),
           ...(told.eventType ? { eventType: told.eventType } : {}),

@@ -1,5 +1,6 @@
 import { sha256Hex, type Tx } from '#platform';
-import type { FulfillmentEvent, SubscriptionTruth } from '#marketplaces/core';
+import type { FulfillmentEvent, Marketplace, SubscriptionTruth } from '#marketplaces/core';
+import { inBase64 } from '../domain/in-base64.js';
 import { isOver, isTerminal } from '../domain/subscription-states.js';
 import { SubscriptionRecord } from '../infra/subscription.record.js';
 import { lockRecord } from '../infra/subscription-rows.js';
@@ -64,22 +65,21 @@ export async function erasePurchase(tx: Tx, subscriptionId: string, now: Date): 
   record.updatedAt = now;
   await tx.manager.save(SubscriptionRecord, record);
   await tx.query(
-    `update landing_sessions set details = null, signed_in = null, token_hash = $2, expires_at = $3 where subscription_id = $1`,
+    `update landing_sessions set details = null, signed_in = null, visitor_hash = null, token_hash = $2, expires_at = $3 where subscription_id = $1`,
     [subscriptionId, pseudonym, now],
   );
   await tx.query(
     'update claims set claimant = null where subscription_id = $1 or session_hash in (select session_hash from landing_sessions where subscription_id = $1)',
     [subscriptionId],
   );
-  await tx.query('delete from buyer_sign_ups where marketplace = $1 and buyer_account_id = any($2::text[])', [
-    record.truth.marketplace,
-    personal,
-  ]);
+  // What is kept of another purchase of his, which the marketplace still has, is not this one's to take away.
+  const [kept] = await tx.query(
+    'select 1 from subscriptions where marketplace = $1 and buyer_account_id = any($2::text[]) and subscription_id <> $3 and erased_at is null limit 1',
+    [record.marketplace, personal, subscriptionId],
+  );
+  if (kept) await eraseFromInbox(tx, personal, pseudonym, subscriptionId);
+  else await eraseBuyer(tx, record.marketplace, personal, pseudonym);
   for (const text of personal) {
-    await tx.query(
-      `update inbox set body = replace(body, $1, $2), natural_key = replace(natural_key, $1, $2) where position($1 in body) > 0`,
-      [text, pseudonym],
-    );
     await tx.query(
       `update calls set intent = replace(intent::text, $2, $3)::jsonb, outcome = replace(outcome::text, $2, $3)::jsonb
         where subscription_id = $1 and (position($2 in intent::text) > 0 or position($2 in coalesce(outcome::text, '')) > 0)`,
@@ -92,6 +92,32 @@ export async function erasePurchase(tx: Tx, subscriptionId: string, now: Date): 
     [record.tenantId, subscriptionId],
   );
   return { erased: true, tenantId: other ? null : record.tenantId };
+}
+
+/**
+ * Takes a buyer of whom no purchase is kept out of the sign-ups and the stored messages. `names`: the texts by which the marketplace
+ * names him.
+ */
+export async function eraseBuyer(tx: Tx, marketplace: Marketplace, names: readonly string[], pseudonym: string): Promise<void> {
+  await tx.query('delete from buyer_sign_ups where marketplace = $1 and buyer_account_id = any($2::text[])', [marketplace, names]);
+  await eraseFromInbox(tx, names, pseudonym, null);
+}
+
+/** Of one purchase's messages only, or of all. A message that holds a name in Base64 (a pushed envelope) is emptied as a whole. */
+async function eraseFromInbox(tx: Tx, names: readonly string[], pseudonym: string, subscriptionId: string | null): Promise<void> {
+  const emptied = JSON.stringify({ erased: pseudonym });
+  for (const text of names) {
+    await tx.query(
+      `update inbox set body = replace(body, $1, $2), natural_key = replace(natural_key, $1, $2)
+        where position($1 in body) > 0 and ($3::uuid is null or subscription_id = $3)`,
+      [text, pseudonym, subscriptionId],
+    );
+    await tx.query(
+      `update inbox set body = $1 where ($2::uuid is null or subscription_id = $2)
+          and exists (select 1 from unnest($3::text[]) as hidden where position(hidden in body) > 0)`,
+      [emptied, subscriptionId, inBase64(text)],
+    );
+  }
 }
 
 /** The texts by which a marketplace names the buyer of this purchase; short ones would hit what is not his. */

@@ -33,6 +33,9 @@ interface SessionRow {
   claim_asked_at: Date | null;
   claim_reason: string | null;
   signed_in: string | null;
+  visitor_hash: string | null;
+  /** Who of the same buyer's people gave details first, for this purchase or for another of his. */
+  first_visitor_hash: string | null;
 }
 
 /**
@@ -69,12 +72,21 @@ export class Landings {
     private readonly access: LandingAccess = 'first_visit',
   ) {}
 
-  async open(tx: Tx, input: { marketplace: Marketplace; token: string; subscriptionId: string }): Promise<string> {
+  /** `visitor`: who of the buyer's people the marketplace says it is; kept as a hash. */
+  async open(tx: Tx, input: { marketplace: Marketplace; token: string; subscriptionId: string; visitor?: string | null }): Promise<string> {
     const sessionId = randomBytes(32).toString('base64url');
     const now = this.clock.now();
     await tx.query(
-      `insert into landing_sessions (session_hash, marketplace, token_hash, subscription_id, created_at, expires_at) values ($1, $2, $3, $4, $5, $6)`,
-      [sha256Hex(sessionId), input.marketplace, sha256Hex(input.token), input.subscriptionId, now, new Date(now.getTime() + SESSION_MS)],
+      `insert into landing_sessions (session_hash, marketplace, token_hash, subscription_id, created_at, expires_at, visitor_hash) values ($1, $2, $3, $4, $5, $6, $7)`,
+      [
+        sha256Hex(sessionId),
+        input.marketplace,
+        sha256Hex(input.token),
+        input.subscriptionId,
+        now,
+        new Date(now.getTime() + SESSION_MS),
+        input.visitor ? sha256Hex(`${input.marketplace}:${input.visitor}`) : null,
+      ],
     );
     return sessionId;
   }
@@ -85,6 +97,10 @@ export class Landings {
                 select 1 from landing_sessions o where o.subscription_id = s.subscription_id
                    and (o.completed_at, o.session_hash) < (s.completed_at, s.session_hash)) as gave_first_details,
               exists (select 1 from landing_sessions o where o.subscription_id = s.subscription_id and o.completed_at is not null) as given,
+              (select o.visitor_hash from landing_sessions o join subscriptions b on b.subscription_id = o.subscription_id
+                  join subscriptions m on m.marketplace = b.marketplace and m.buyer_account_id = b.buyer_account_id
+                where m.subscription_id = s.subscription_id and o.completed_at is not null and o.visitor_hash is not null
+                order by o.completed_at, o.session_hash limit 1) as first_visitor_hash,
               c.state as claim_state, c.created_at as claim_asked_at, c.reason as claim_reason
          from landing_sessions s left join claims c using (session_hash) where s.session_hash = $1`,
       [sha256Hex(sessionId)],
@@ -93,13 +109,17 @@ export class Landings {
     if (row.expires_at <= this.clock.now())
       throw new ProblemError('gone', 'landing.session_expired', 'This page has expired. Open it again from the marketplace.');
     const approved = row.claim_state === 'approved';
-    const asked = this.access === 'approval' || (this.access === 'signed_in' && row.marketplace === 'azure');
+    const { visitor_hash: visitor, first_visitor_hash: first } = row;
+    // Another person of the buyer's than the one who signed up: the account is his too, the keys are not (contract gcp §1).
+    const isAnother = visitor !== null && first !== null && visitor !== first;
+    const asked = isAnother || this.access === 'approval' || (this.access === 'signed_in' && row.marketplace === 'azure');
+    const isFirstAgain = visitor !== null && visitor === first && row.given;
     return {
       sessionHash: row.session_hash,
       marketplace: row.marketplace,
       subscriptionId: row.subscription_id,
       completedAt: row.completed_at,
-      hasAccess: approved || (!asked && row.gave_first_details),
+      hasAccess: approved || (!asked && (row.gave_first_details || isFirstAgain)),
       needsAccess: asked && !approved,
       givenElsewhere: row.given && row.completed_at === null,
       claim: row.claim_state ? { state: row.claim_state, askedAt: row.claim_asked_at!, reason: row.claim_reason } : null,

@@ -5,7 +5,7 @@ import type { PlanVersion } from '../domain/plan-version.js';
 import { SubscriptionRecord } from '../infra/subscription.record.js';
 import { createRecord, lockRecord, refreshRecord } from '../infra/subscription-rows.js';
 import { recordEvent } from '../infra/fulfillment-events.sql.js';
-import { factChanges, notedOf, sameInstant } from '../domain/facts.js';
+import { factChanges, notedOf, sameInstant, termDiffers } from '../domain/facts.js';
 import { currentSegment } from '../infra/segments.sql.js';
 import type { Catalog } from './catalog.js';
 import { closeRequests, dropRequests } from './change-requests.js';
@@ -13,7 +13,7 @@ import { alignSegments, cutAt } from './cuts.js';
 import { callFor, endOfDeleted } from './deletions.js';
 import { endRights, grantRights } from './rights.js';
 import { announceSuccession, linkAliases } from './aliases.js';
-import { predecessorOf, successorOf, takeOver, type TakeOver } from './succession.js';
+import { ancestorsOf, predecessorOf, successorOf, takeOver, type TakeOver, visitedAs } from './succession.js';
 
 /** The lane of everything that concerns one purchase: fetch order is apply order. */
 export const subscriptionLane = (subscriptionId: string): string => `subscription:${subscriptionId}`;
@@ -139,6 +139,7 @@ export class Subscriptions {
     }
     moved.push(...callFor(event, truth, record, changes, this.clock.now()));
     for (const type of moved) await this.tasks.publish(tx, this.event(type, record));
+    if (followed.renewed) await this.tasks.publish(tx, this.event('subscription.renewed', record));
     if (followed.rights) {
       await this.tasks.publish(tx, this.event('subscription.changed', record));
       await closeRequests(tx, record, at, this.clock.now());
@@ -158,6 +159,7 @@ export class Subscriptions {
       changes.push(`${from} → ${to}`);
       record.state = to;
       record.suspendedSource = to === 'suspended' ? 'marketplace' : null;
+      record.suspendedAt = to === 'suspended' ? at : null;
       if (action === 'activate') record.acknowledgedAt ??= this.clock.now();
       // What waited for the day begins, also where the news of the start is that it serves already.
       if (action === 'activate' && from === 'scheduled' && record.tenantId) events.push(PAST.start);
@@ -179,7 +181,7 @@ export class Subscriptions {
     truth: SubscriptionTruth,
     plan: PlanVersion | null,
     changes: string[],
-  ): { rights: boolean; unmapped: boolean } {
+  ): { rights: boolean; unmapped: boolean; renewed?: boolean } {
     if (isOver(record.state) || truth.state === 'ended' || truth.state === 'voided') return { rights: false, unmapped: false };
     const changed = factChanges(record, truth);
     if (changed.plan && !plan) return { rights: false, unmapped: true };
@@ -192,11 +194,13 @@ export class Subscriptions {
       record.quantity = truth.quantity;
       changes.push(`quantity ${String(truth.quantity)}`);
     }
-    if (truth.term.startsAt && !sameInstant(record.termStartsAt, truth.term.startsAt)) changes.push('term');
+    const isNewTerm = truth.term.startsAt !== null && !sameInstant(record.termStartsAt, truth.term.startsAt);
+    const renewed = isNewTerm && record.termStartsAt !== null;
+    if (termDiffers(record, truth)) changes.push('term');
     record.termStartsAt = truth.term.startsAt ?? record.termStartsAt;
     record.termEndsAt = truth.term.endsAt ?? record.termEndsAt;
     record.termUnit = truth.term.unit ?? record.termUnit;
-    return { rights: changed.plan || changed.quantity, unmapped: false };
+    return { rights: changed.plan || changed.quantity, unmapped: false, renewed };
   }
 
   /** Binds the purchase to its tenant; if it is active already, counting starts here (nothing was served before). */
@@ -226,9 +230,19 @@ export class Subscriptions {
     return predecessorOf(tx, subscriptionId);
   }
 
+  /** The chain of purchases whose place this one takes or took, the one that has it first; empty where none is known. */
+  ancestorsOf(tx: Tx, subscriptionId: string): Promise<string[]> {
+    return ancestorsOf(tx, subscriptionId);
+  }
+
   /** The purchase that stands in this one's place now; itself where none does. */
   successorOf(tx: Tx, subscriptionId: string): Promise<string> {
     return successorOf(tx, subscriptionId);
+  }
+
+  /** Whose a visit of this purchase is: its own, its successor's, or that of the one which a renewal will take the place of. */
+  visitedAs(tx: Tx, subscriptionId: string): Promise<string> {
+    return visitedAs(tx, subscriptionId);
   }
 
   /** Ends the settling: every hour is closed and every item has its final outcome. */

@@ -56,6 +56,8 @@ export function createAwsAdapter(given: AwsSettingsInput, { clock, http, logger 
   const entitlements = new EntitlementReader(settings, clients, logger);
   const agreementReader = settings.agreements && new AgreementReader(settings, clients, logger);
   const agreements = agreementReader && new AgreementTruth(settings, agreementReader, clock, logger);
+  const hasty = { ...settings, timeoutsMs: { ...settings.timeoutsMs, read: settings.timeoutsMs.help } };
+  const help = settings.agreements && new AgreementTruth(settings, new AgreementReader(hasty, clients, logger), clock, logger);
   const certificates = settings.sns && new SnsCertificates(http, settings.sns.endpoint);
   const readTruth = async (externalSubscriptionId: string, raw?: MarketplaceRefs): Promise<SubscriptionTruth | null> => {
     const truth = toldTruth(externalSubscriptionId, raw, clock.now());
@@ -84,7 +86,7 @@ export function createAwsAdapter(given: AwsSettingsInput, { clock, http, logger 
       : {}),
     mergeTruth,
     resolveLanding: (fields: Record<string, string>, recall?: RecallRefs): Promise<LandingResolution> =>
-      resolveLanding(fields, { settings, api, entitlements, clock, recall }),
+      resolveLanding(fields, { settings, api, entitlements, clock, recall, agreements: help }),
     // AWS is told nothing: the registration is complete when the tenant serves, and that is remembered (contract aws §11.2).
     acknowledge: (truth: SubscriptionTruth, { predecessor }: { predecessor?: MarketplaceRefs }): Promise<MarketplaceRefs> => {
       const refs = readRefs(truth.refs);

@@ -8,6 +8,7 @@ import { legacyTruth, newLegacyRefs } from './legacy/legacy-refs.js';
 import { isLegacyAt } from './legacy/keys.js';
 import { NOTHING_KNOWN, truthOfRefs } from './refs.js';
 import type { AwsSettings } from './settings.js';
+import type { AgreementTruth } from './agreements/agreement-truth.js';
 
 export const TOKEN_FIELD = 'x-amzn-marketplace-token';
 const MAX_TOKEN = 8_192;
@@ -17,6 +18,8 @@ interface LandingDeps {
   entitlements: EntitlementReader;
   clock: Clock;
   recall?: RecallRefs | undefined;
+  /** Null: the Agreement API is not asked. */
+  agreements: AgreementTruth | null;
 }
 type Failed = Extract<LandingResolution, { ok: false }>;
 
@@ -26,7 +29,7 @@ type Failed = Extract<LandingResolution, { ok: false }>;
  */
 export async function resolveLanding(
   fields: Record<string, string>,
-  { settings, api, entitlements, clock, recall }: LandingDeps,
+  { settings, api, entitlements, clock, recall, agreements }: LandingDeps,
 ): Promise<LandingResolution> {
   const failed = (code: Failed['code'], detail: string): Failed => ({ ok: false, code, detail });
   const token = (fields[TOKEN_FIELD] ?? '').trim();
@@ -80,6 +83,9 @@ export async function resolveLanding(
   // A listing of the old contract has no licence; its purchases cannot be told apart (contract aws §0.2).
   if (!licenseArn || !licenseId)
     return failed('landing.not_for_us', 'the purchase has no licence: the listing is not sold with concurrent agreements');
-  const refs = { ...NOTHING_KNOWN, licenseId, licenseArn, accountId, productCode, ...(await granted({ licenseArn })) };
+  // A renewal may be landed on before anything was told of it: whom it follows keeps its tenant (contract aws §7, §11.1).
+  const learnt = accountId && agreements ? await agreements.learnOfLicence(licenseId, licenseArn, accountId) : null;
+  const told = { licenseId, licenseArn, accountId, productCode, ...(await granted({ licenseArn })) };
+  const refs = { ...NOTHING_KNOWN, ...learnt, ...told };
   return { ok: true, truth: truthOfRefs(refs, now), buyerAccountId: accountId };
 }

@@ -82,8 +82,8 @@ export const awsSettingsSchema = z.object({
     })
     .nullable()
     .default(null),
-  /** Real milliseconds. Connecting has the guarded client's own limit. */
-  timeoutsMs: z.object({ resolve: ms(8_000), usage: ms(30_000), read: ms(10_000) }).prefault({}),
+  /** Real milliseconds; `help` is a read that a buyer waits for and that he is served without. Connecting has the guarded client's own limit. */
+  timeoutsMs: z.object({ resolve: ms(8_000), usage: ms(30_000), read: ms(10_000), help: ms(2_000) }).prefault({}),
 });
 
 export type AwsSettings = z.output<typeof awsSettingsSchema>;

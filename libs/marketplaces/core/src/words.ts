@@ -18,6 +18,14 @@ export interface Party {
   accountId: string | null;
 }
 
+/** A partner who sold a purchase of ours: Azure's CSP, AWS's channel partner (CPPO). Shown only; the purchase is served like any. */
+export interface Reseller {
+  /** The marketplace's own id of the partner: Azure directory, AWS account. Null where it tells only that there is one. */
+  accountId: string | null;
+  /** By which authorisation of ours (AWS); null elsewhere. */
+  authorizationId: string | null;
+}
+
 /** One purchase as its marketplace describes it at `observedAt`. */
 export interface SubscriptionTruth {
   marketplace: Marketplace;
@@ -36,6 +44,15 @@ export interface SubscriptionTruth {
   endsAt: Date | null;
   purchaser: Party | null;
   beneficiary: Party | null;
+  /** The partner who sold it in our stead; null: nobody did. Absent where this read does not tell: then it is as it was told before. */
+  reseller?: Reseller | null;
+  /**
+   * Whose purchase it is, where that is not the purchaser's account: Azure's purchaser may be a reseller of many buyers. Null: nobody
+   * knows, so nothing is inherited. Absent: the purchaser's account.
+   */
+  buyerAccountId?: string | null;
+  /** When it was bought there, where the marketplace tells. */
+  createdAt?: Date | null;
   /** The marketplace lets us neither change nor cancel (CSP). */
   readOnly: boolean;
   isTest: boolean;
@@ -45,6 +62,11 @@ export interface SubscriptionTruth {
    * (AWS: kind `agreement`, the previous one). Set from the moment it may take over, null before and where there is none.
    */
   supersedes: { kind: string; externalId: string } | null;
+  /**
+   * The purchases before it in its chain of renewals, nearest first, told already before it may take over: until it does, its
+   * buyer's visits are of the one that serves him.
+   */
+  follows?: { kind: string; externalId: string }[];
   /** The marketplace knows its buyer already, from an earlier sign-up: it is served without another one (contract gcp §1). */
   buyerReady?: boolean;
   /**

@@ -71,7 +71,8 @@ export class ApiClient {
     } catch (error) {
       if (!(error instanceof HttpTransportError)) throw error;
       this.logger?.debug({ operation: call.operation, code: error.code, sent: error.sent }, 'google did not answer');
-      if (error.code === 'http.not_allowed') throw new MarketplaceRefusal('gcp.endpoint_not_allowed', error.message);
+      // Our own set-up forbids the address: told as a refused key is, so that what was to be sent waits and a person hears of it.
+      if (error.code === 'http.not_allowed') throw new MarketplaceRefusal('gcp.endpoint_not_allowed', error.message, NOT_ABOUT_CONTENT);
       if (error.sent && call.changes) throw new MarketplaceUnknown(`${call.operation}: ${error.code}`, { cause: error });
       throw new MarketplaceBusy(`${call.operation}: ${error.code}`);
     }
@@ -103,5 +104,11 @@ export function failureOf(operation: string, answer: ApiAnswer, changes: boolean
   }
   return changes ? new MarketplaceUnknown(text) : new MarketplaceBusy(text);
 }
+
+/**
+ * Of a refusal that says nothing about what was sent: an address or a service that we name wrongly. Whoever sends usage waits and
+ * tells a person, as after a refused key, where another 4xx would be the end of an item.
+ */
+export const NOT_ABOUT_CONTENT = 403;
 
 export const isOk = (answer: ApiAnswer): boolean => answer.status >= 200 && answer.status < 300;

@@ -41,7 +41,8 @@ export async function listingChecks(
         ...base,
         result: 'unknown',
         detail: errorText(error),
-        remedy: 'Give the service account servicemanagement.services.get; until then every metric is reported as INT64.',
+        remedy:
+          'Give the service account servicemanagement.services.get, or name the type of all metrics in GCP_UNREAD_METRIC_TYPE; until then usage waits.',
       };
     }
   }

@@ -38,10 +38,10 @@ export async function resolveLanding(
       return {
         ok: false,
         code: 'landing.awaiting_order',
-        detail: 'the marketplace shows no purchase of this account yet',
+        detail: 'the marketplace does not show the order yet',
         signedUp: { buyerAccountId: accountId },
       };
-    return { ok: true, truth: found.truth, buyerAccountId: accountId, signUpRefs: { accountId, userIdentity } };
+    return { ok: true, truth: found.truth, buyerAccountId: accountId, visitor: userIdentity };
   } catch (error) {
     if (error instanceof MarketplaceBusy) return unavailable('the marketplace does not answer; try again in a minute');
     if (error instanceof MarketplaceRefusal) return unavailable('the marketplace does not take our credentials');
@@ -49,13 +49,17 @@ export async function resolveLanding(
   }
 }
 
-/** The one the token names; else the newest live one, of this service before others. */
+/**
+ * The one the token names; where it names none, the newest live one, of this service before others. An order that is named and not
+ * shown yet is waited for: another purchase of the account is not what the buyer came for.
+ */
 export function purchaseOf(entitlements: readonly Entitlement[], orders: readonly string[], serviceName: string): Entitlement | null {
   const newestFirst = [...entitlements].sort(
     (a, b) => (b.createdAt?.getTime() ?? 0) - (a.createdAt?.getTime() ?? 0) || (a.id < b.id ? 1 : -1),
   );
   const isLive = (e: Entitlement): boolean => e.truth.state !== 'ended';
   const named = newestFirst.filter((e) => orders.includes(e.id) || (e.orderId !== null && orders.includes(e.orderId)));
+  if (orders.length > 0) return named.find(isLive) ?? named[0] ?? null;
   const live = newestFirst.filter(isLive);
-  return named.find(isLive) ?? named[0] ?? live.find((e) => e.truth.externalOfferId === serviceName) ?? live[0] ?? null;
+  return live.find((e) => e.truth.externalOfferId === serviceName) ?? live[0] ?? null;
 }

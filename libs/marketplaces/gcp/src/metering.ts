@@ -9,7 +9,7 @@ import {
 } from '#marketplaces/core';
 import { uuidv5 } from '#platform';
 import type { components } from '../../../../openapi/generated/gcp-servicecontrol.js';
-import { type ApiAnswer, type ApiClient, failureOf, isOk } from './api-client.js';
+import { type ApiAnswer, type ApiClient, failureOf, isOk, NOT_ABOUT_CONTENT } from './api-client.js';
 import { jsonOf, textOf } from './liberal.js';
 import type { Procurement } from './procurement.js';
 import { type GcpSettings, TIMEOUTS_MS, withoutSlash } from './settings.js';
@@ -20,6 +20,7 @@ type Schemas = components['schemas'];
 
 const BATCH_SIZE = 100;
 const CHECKS_AT_ONCE = 8;
+const REFUSED_CHECK_MS = 15 * 60_000;
 
 /**
  * Service Control: `check` once for each consumer of a batch, then one `report` for those that pass. A clean check would hold
@@ -71,8 +72,8 @@ export class GcpMetering {
     // A failed request does not tell which operations were counted (contract gcp §4).
     if (failure instanceof MarketplaceUnknown) return lost(failure.message);
     // Refused as a whole: which operation is at fault is found by halving, which is the submitter's.
-    if (failure instanceof MarketplaceRefusal) throw new MarketplaceRefusal('gcp.batch_refused', failure.message, answer.status);
-    throw failure;
+    if (answer.status === 400 || answer.status === 413) throw new MarketplaceRefusal('gcp.batch_refused', failure.message, answer.status);
+    throw notAboutContent(failure);
   }
 
   private async checkAll(items: readonly UsageWireItem[]): Promise<Map<string, Blocked>> {
@@ -107,10 +108,17 @@ export class GcpMetering {
   }
 
   private async check(item: UsageWireItem): Promise<Blocked | null> {
-    const why = await this.ask(jsonOf(item.body) as Schemas['Operation'], item.route);
-    // After a cancellation the check says no, but usage from before it is still taken (contract gcp §4, deadlines).
-    if (why?.maybeEnded && (await this.hasEnded(item.route))) return null;
-    return why;
+    try {
+      const why = await this.ask(jsonOf(item.body) as Schemas['Operation'], item.route);
+      // After a cancellation the check says no, but usage from before it is still taken (contract gcp §4, deadlines).
+      if (why?.maybeEnded && (await this.hasEnded(item.route))) return null;
+      return why;
+    } catch (error) {
+      // Nothing was reported yet: a refused question is no answer about usage, and holds up this buyer only.
+      if (error instanceof MarketplaceRefusal && error.httpStatus === 400)
+        return { code: 'gcp.check_refused', detail: error.message, retryAfterMs: REFUSED_CHECK_MS, stopsService: false, maybeEnded: false };
+      throw error;
+    }
   }
 
   private async ask(
@@ -119,14 +127,16 @@ export class GcpMetering {
   ): Promise<Blocked | null> {
     const request: Schemas['CheckRequest'] = { operation: { operationId, operationName: OPERATION_NAME, consumerId, startTime } };
     const answer = await this.call('check', route, JSON.stringify(request), false);
-    if (!isOk(answer)) throw failureOf('check', answer, false);
+    if (!isOk(answer)) throw notAboutContent(failureOf('check', answer, false));
     const why = readCheckAnswer(answer.text);
     if (why === undefined) throw new MarketplaceBusy('check: the answer is not one of Service Control');
     return why;
   }
 
   private async hasEnded(route: Record<string, string>): Promise<boolean> {
-    const entitlement = await this.procurement.entitlement(route['entitlementId'] ?? '');
+    const entitlement = await this.procurement.entitlement(route['entitlementId'] ?? '').catch((error: unknown) => {
+      throw notAboutContent(error);
+    });
     return entitlement === null || entitlement.truth.state === 'ended';
   }
 
@@ -141,6 +151,15 @@ export class GcpMetering {
       operation: method,
     });
   }
+}
+
+/**
+ * A refusal that blames no operation: 404 is a service name or an address of ours, a refused read is no word about usage. Only a 400
+ * may mean what was sent.
+ */
+function notAboutContent(error: unknown): unknown {
+  if (!(error instanceof MarketplaceRefusal) || [400, 401, NOT_ABOUT_CONTENT].includes(error.httpStatus ?? 0)) return error;
+  return new MarketplaceRefusal(error.code === 'gcp.not_found' ? 'gcp.service_unknown' : error.code, error.message, NOT_ABOUT_CONTENT);
 }
 
 const purchaseKey = (item: UsageWireItem): string => `${item.route['consumerId'] ?? ''}|${item.route['entitlementId'] ?? ''}`;

@@ -7,28 +7,36 @@ import { type GcpSettings, TIMEOUTS_MS, withoutSlash } from './settings.js';
 const FRESH_MS = 3_600_000;
 const RETRY_MS = 60_000;
 
-/** `valueType` of a metric; null: the configuration has not been read yet. */
+/** `valueType` of a metric; null: not known, so that no value of it can be built. */
 export type TypeOf = (metric: string) => string | null;
 
 /**
  * The live configuration of the service: a value of the wrong type refuses the whole request, and one dimension may have another
- * type in each plan (contract gcp §4). Where Google does not let us read it, every metric is taken for INT64, as its platform says.
+ * type in each plan (contract gcp §4). Never guessed, because the bytes of an operation are stored once: what is not known waits.
+ * Where Google does not let us read it, an operator may name the type of all metrics (`unreadMetricType`).
  */
 export class MetricTypes {
   private types: Map<string, string> | null = null;
-  private readable = true;
+  private refused = false;
+  /** A metric was asked for that the newest configuration lacks: it may have been added since. */
+  private lacking = false;
   private triedAtMs = Number.NEGATIVE_INFINITY;
   private nextMs = 0;
   private pending: Promise<void> | null = null;
 
   constructor(
-    private readonly settings: Pick<GcpSettings, 'serviceName' | 'serviceManagementUrl'>,
+    private readonly settings: Pick<GcpSettings, 'serviceName' | 'serviceManagementUrl' | 'unreadMetricType'>,
     private readonly api: ApiClient,
     private readonly logger?: Logger,
     private readonly realMs: () => number = () => realNow().getTime(),
   ) {}
 
-  readonly typeOf: TypeOf = (metric) => (this.types ? (this.types.get(metric) ?? 'INT64') : this.readable ? null : 'INT64');
+  readonly typeOf: TypeOf = (metric) => {
+    if (!this.types) return this.refused ? this.settings.unreadMetricType : null;
+    const type = this.types.get(metric) ?? null;
+    if (type === null) this.lacking = true;
+    return type;
+  };
 
   /** The metrics with their types; throws where they cannot be read. For the doctor, always asked anew. */
   async read(): Promise<Map<string, string>> {
@@ -53,9 +61,12 @@ export class MetricTypes {
     return found;
   }
 
-  /** Reads it where what is known is older than an hour; many askers share one question. */
+  /**
+   * Reads it where what is known is older than an hour, or than a minute where something is lacking; many askers share one question.
+   * Throws where it cannot be read.
+   */
   async load(): Promise<void> {
-    if (this.realMs() - this.triedAtMs < this.nextMs) return;
+    if (this.realMs() - this.triedAtMs < (this.lacking ? RETRY_MS : this.nextMs)) return;
     this.pending ??= this.fetch().finally(() => {
       this.pending = null;
     });
@@ -67,11 +78,17 @@ export class MetricTypes {
     this.nextMs = RETRY_MS;
     try {
       this.types = await this.read();
+      this.lacking = false;
       this.nextMs = FRESH_MS;
     } catch (error) {
       if (!(error instanceof MarketplaceRefusal)) throw error;
-      this.readable = false;
-      this.logger?.warn({ err: error.message }, 'the types of the metrics cannot be read; each is taken for INT64');
+      this.refused = true;
+      const { unreadMetricType } = this.settings;
+      if (this.types || unreadMetricType === null) throw error;
+      this.logger?.warn(
+        { err: error.message, unreadMetricType },
+        'the types of the metrics cannot be read; the one that is configured holds for all',
+      );
     }
   }
 }

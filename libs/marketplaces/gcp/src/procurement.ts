@@ -1,4 +1,4 @@
-import { MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown } from '#marketplaces/core';
+import { MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, MarketplaceUnreadable } from '#marketplaces/core';
 import type { Clock } from '#platform';
 import { type ApiAnswer, type ApiClient, failureOf, isOk } from './api-client.js';
 import { fieldsOf, jsonOf, lastSegment, listOf, textOf } from './liberal.js';
@@ -7,6 +7,7 @@ import { type Account, accountOf, type Entitlement, entitlementOf, signUpOf } fr
 
 const MAX_PAGES = 10_000;
 const PAGE_SIZE = '200';
+const MAX_VIEW = 8_000;
 
 /** Partner Procurement API (contract gcp §2): the reads on which everything is decided, and the one way to change something. */
 export class Procurement {
@@ -28,8 +29,14 @@ export class Procurement {
     const raw = await this.get('getEntitlement', `/entitlements/${encodeURIComponent(id)}`);
     if (raw === null) return null;
     const entitlement = entitlementOf(raw, this.clock.now());
-    if (!entitlement || entitlement.id !== id) throw new MarketplaceBusy('getEntitlement: the answer is no entitlement we can read');
-    return entitlement;
+    if (entitlement?.id === id) return entitlement;
+    // Its own answer for another purchase, or none at all, is a fault that passes; an entitlement that we do not understand stays one.
+    if (lastSegment(fieldsOf(raw)['name']) !== id) throw new MarketplaceBusy('getEntitlement: the answer is not the entitlement');
+    throw new MarketplaceUnreadable(
+      'gcp.entitlement_unreadable',
+      'the entitlement has no product or plan, or a state that is not known',
+      JSON.stringify(raw).slice(0, MAX_VIEW),
+    );
   }
 
   /**

@@ -128,7 +128,9 @@ describe('an entitlement', () => {
     expect(purchaseOf(all, [], SERVICE)?.id).toBe('fresh');
     expect(purchaseOf(all, ['order-7'], SERVICE)?.id).toBe('old');
     expect(purchaseOf(all, ['dead'], SERVICE)?.id).toBe('dead');
-    expect(purchaseOf([other, dead], ['unheard-of'], SERVICE)?.id).toBe('other');
+    expect(purchaseOf([other, dead], [], SERVICE)?.id).toBe('other');
+    expect(purchaseOf(all, ['unheard-of'], SERVICE), 'an order that is not shown yet is no other one').toBeNull();
+    expect(purchaseOf(all, ['unheard-of', 'old'], SERVICE)?.id).toBe('old');
     expect(purchaseOf([dead], [], SERVICE)).toBeNull();
   });
 });

@@ -59,7 +59,8 @@ export function buildUsageItem(input: UsageItemInput, serviceName: string, typeO
     return wrong('gcp.usage_reporting_id_missing', 'the marketplace has not given the usage reporting id of the purchase yet');
 
   const type = typeOf(input.dimension);
-  if (type === null) return wrong('gcp.metric_types_unread', 'the types of the metrics have not been read yet');
+  if (type === null)
+    return wrong('gcp.metric_types_unread', `the live configuration of ${serviceName} was not read, or has no metric ${input.dimension}`);
   if (type !== 'INT64' && type !== 'DOUBLE') return wrong('gcp.metric_type_unsupported', `the metric is of the type ${type}`);
   if (type === 'DOUBLE' && BigInt(input.quantity) > MAX_DOUBLE)
     return wrong('gcp.quantity_invalid', 'the quantity is larger than a double holds exactly');

@@ -79,7 +79,7 @@ describe('a purchase on Google Cloud', () => {
       ok: true,
       buyerAccountId: accountId,
       truth: { externalSubscriptionId: entitlementId },
-      signUpRefs: { accountId, userIdentity: expect.stringMatching(/^\d+$/) },
+      visitor: expect.stringMatching(/^\d+$/),
     });
   });
 

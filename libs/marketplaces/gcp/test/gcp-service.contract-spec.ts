@@ -51,12 +51,18 @@ describe('the live configuration and the state of the service', () => {
     expect((await sandbox.billed(id)).map((b) => b.dimension).sort()).toEqual([DOUBLE, INT64].sort());
   });
 
-  it('that cannot be read leaves every metric INT64, and the doctor says what is missing [GC-45]', async () => {
+  it('that cannot be read lets usage wait unless the type is configured, and the doctor says what is missing [GC-45]', async () => {
     await sandbox.control('PUT', '/settings', { gcp: { configReadable: false } });
     try {
+      const id = await active();
       const adapter = sandbox.adapterWith({});
-      await adapter.prepareUsage();
-      expect((await item(adapter, await active(), INT64, 1)).body).toContain('"int64Value":"7"');
+      await expect(adapter.prepareUsage()).rejects.toMatchObject({ code: 'gcp.unauthorised', httpStatus: 403 });
+      await expect(item(adapter, id, INT64, 1), 'a guess would be stored for good').rejects.toThrow(/metric_types_unread/);
+      for (const unreadMetricType of ['INT64', 'DOUBLE'] as const) {
+        const told = sandbox.adapterWith({ unreadMetricType });
+        await told.prepareUsage();
+        expect((await item(told, id, INT64, 1)).body).toContain(unreadMetricType === 'INT64' ? '"int64Value":"7"' : '"doubleValue":7');
+      }
       const listings = [
         { externalOfferId: SERVICE, plans: [{ externalPlanId: 'standard', meters: [{ dimension: INT64 }] }] },
       ] as unknown as NonNullable<NonNullable<Parameters<GcpAdapter['doctor']>[0]>['listings']>;

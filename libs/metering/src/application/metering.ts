@@ -13,13 +13,18 @@ import {
   type NewBinding,
 } from './bindings.js';
 import { endCredit, openCredit, type CreditRow, type NewCredit } from './credits.js';
+import { closeMonth, type ClosedMonth } from './close-month.js';
 import { CloseDueHours } from './close-due-hours.js';
 import type { MeteringDeps } from './deps.js';
+import { explainAny, type Explained, type ExplainQuery } from './explain-any.js';
+import { explainRecord, type Explanation } from './explain.js';
 import { releaseHeld } from './expire-items.js';
 import { raiseFindings, settleFinding, type NewFinding, type SettlementWords } from './findings.js';
 import { IngestUsage } from './ingest-usage.js';
 import type { IngestResult, UsagePrincipal } from './intake-types.js';
+import { PruneUsage } from './prune-usage.js';
 import { RECONCILE_HANDLER, requestReconciliation, runReconciliation } from './reconcile.js';
+import { allocateRemittance, importRemittances, voidRemittance, type ImportResult } from './remittances.js';
 import { confirmWriteOff, settleByPerson, type SettlementWish } from './settle-by-person.js';
 import { isSettled } from './settle.js';
 import { SubmitDue } from './submit-due.js';
@@ -31,12 +36,14 @@ export class Metering {
   private readonly intake: IngestUsage;
   private readonly closer: CloseDueHours;
   private readonly submitter: SubmitDue;
+  private readonly pruner: PruneUsage;
 
   constructor(private readonly deps: MeteringDeps) {
     this.days = new UsageDays(deps.db);
     this.intake = new IngestUsage(deps, this.days);
     this.closer = new CloseDueHours(deps, this.days);
     this.submitter = new SubmitDue(deps);
+    this.pruner = new PruneUsage(deps, this.days);
   }
 
   /** Answers after commit; one result per event, by index. */
@@ -76,6 +83,7 @@ export class Metering {
     return [
       { tick: () => this.closer.run() },
       { tick: () => this.submitter.sweep() },
+      { tick: () => this.pruner.tick(), loop: 'usage:prune' },
       ...this.deps.marketplaces.all().map(({ marketplace }) => ({
         tick: () => this.submitter.pass(marketplace),
         loop: `submission:${marketplace}`,
@@ -100,6 +108,11 @@ export class Metering {
   async takeOver(): Promise<void> {
     const now = realNow();
     await this.deps.db.ops((tx) => tx.query('update submission_items set lease_until = $1 where lease_until > $1', [now]));
+  }
+
+  /** Forgets ids of events that are too old to come again, and days of samples past their retention in which all is settled. */
+  pruneUsage(): Promise<{ ids: number; days: string[] }> {
+    return this.pruner.run();
   }
 
   isSettled(tx: Tx, subscriptionId: string): Promise<boolean> {
@@ -127,6 +140,31 @@ export class Metering {
   /** A price as somebody read it, from an instant on; amounts of findings and months follow, quantities never do. */
   recordPrice(tx: Tx, price: Omit<StoredPrice, 'priceId' | 'recordedAt'>): Promise<StoredPrice> {
     return insertPrice(tx, { ...price, recordedAt: this.deps.clock.now() });
+  }
+
+  explainRecord(tx: Tx, recordId: string): Promise<Explanation> {
+    return explainRecord(tx, this.deps, recordId);
+  }
+
+  explainAny(tx: Tx, query: ExplainQuery): Promise<Explained> {
+    return explainAny(tx, this.deps, query);
+  }
+
+  importRemittances(tx: Tx, input: Parameters<typeof importRemittances>[2]): Promise<ImportResult> {
+    return importRemittances(tx, this.deps, input);
+  }
+
+  allocateRemittance(tx: Tx, input: Parameters<typeof allocateRemittance>[2]): Promise<void> {
+    return allocateRemittance(tx, this.deps, input);
+  }
+
+  voidRemittance(tx: Tx, input: Parameters<typeof voidRemittance>[2]): Promise<void> {
+    return voidRemittance(tx, this.deps, input);
+  }
+
+  /** A month from sample to payout; reads only. Throws `month.open` where it must be final and is not. */
+  closeMonth(tx: Tx, query: Parameters<typeof closeMonth>[2]): Promise<ClosedMonth> {
+    return closeMonth(tx, this.deps, query);
   }
 
   openCredit(tx: Tx, credit: NewCredit): ReturnType<typeof openCredit> {

@@ -7,7 +7,7 @@ import { tryBuild } from '../infra/write-closings.js';
 import { applyOutcomes, OPEN_ITEM, unknownFinding, type AttemptOutcome, type OpenItem } from './apply-outcomes.js';
 import type { MeteringDeps } from './deps.js';
 import { expireItems } from './expire-items.js';
-import { credentialsRefused, raiseFindings } from './findings.js';
+import { credentialsRefused, raiseFindings, type NewFinding } from './findings.js';
 import { settleClosing } from './settle.js';
 
 const DEFAULT_LEASE_MS = 60_000;
@@ -48,11 +48,7 @@ export class SubmitDue {
 
   private async sendAll(marketplace: Marketplace): Promise<number> {
     let done = 0;
-    // Without it items wait unbuilt, which loses nothing.
-    await this.deps.marketplaces
-      .get(marketplace)
-      .prepareUsage?.()
-      .catch((error: unknown) => this.deps.logger.warn({ marketplace, err: errorText(error) }, 'what usage items need could not be read'));
+    await this.prepare(marketplace);
     for (let n = 0; n < BATCHES_PER_PASS; n++) {
       const batch = await this.deps.db.ops((tx) => this.claim(tx, marketplace));
       if (batch === null) break;
@@ -61,6 +57,19 @@ export class SubmitDue {
     }
     if (done > 0) done += await settleClosing(this.deps);
     return done;
+  }
+
+  /** Without it items wait unbuilt, which loses nothing until their deadline; a definite no needs a person before that. */
+  private async prepare(marketplace: Marketplace): Promise<void> {
+    try {
+      await this.deps.marketplaces.get(marketplace).prepareUsage?.();
+    } catch (error) {
+      this.deps.logger.warn({ marketplace, err: errorText(error) }, 'what usage items need could not be read');
+      if (error instanceof MarketplaceRefusal)
+        await this.deps.db.ops((tx) =>
+          raiseFindings(tx, this.deps.clock, [credentialsRefused(marketplace, this.deps.clock.now(), error.message)]),
+        );
+    }
   }
 
   /** The next batch with its intent; empty where the head could not go and was put back; null where nothing is due. */
@@ -72,18 +81,25 @@ export class SubmitDue {
     let { wire, batch_key: batchKey } = head;
     if (!wire || !batchKey) {
       const [subscription] = await readMeteredSubscriptions(tx, { subscriptionIds: [head.subscription_id] });
+      let why = 'the purchase is not known';
       const built = subscription
-        ? tryBuild(adapter, subscription, {
-            itemId: head.item_id,
-            externalPlanId: head.external_plan_id,
-            dimension: head.dimension,
-            hour: head.hour,
-            startsAt: head.starts_at,
-            endsAt: head.ends_at,
-            quantity: exactQuantity(head),
-          })
+        ? tryBuild(
+            adapter,
+            subscription,
+            {
+              itemId: head.item_id,
+              externalPlanId: head.external_plan_id,
+              dimension: head.dimension,
+              hour: head.hour,
+              startsAt: head.starts_at,
+              endsAt: head.ends_at,
+              quantity: exactQuantity(head),
+            },
+            (fault) => (why = fault),
+          )
         : null;
       if (!built) {
+        if (head.target_at <= now) await raiseFindings(tx, this.deps.clock, [unbuiltFinding(head, why)]);
         await tx.query(
           `update submission_items set state = 'deferred', last_code = 'references_missing', next_attempt_at = $2 where item_id = $1`,
           [head.item_id, new Date(now.getTime() + 60_000)],
@@ -237,6 +253,18 @@ export class SubmitDue {
     }
   }
 }
+
+/** Past its target it is late already, and at its hard deadline it will be a loss: once a purchase and dimension, while there is time. */
+const unbuiltFinding = (item: ItemRow, why: string): NewFinding => ({
+  kind: 'usage_unbuilt',
+  dedupeKey: `usage_unbuilt:${item.subscription_id}:${item.dimension}`,
+  tenantId: item.tenant_id,
+  subscriptionId: item.subscription_id,
+  dimension: item.dimension,
+  hour: item.hour,
+  deadline: item.hard_at,
+  evidence: { itemId: item.item_id, marketplace: item.marketplace, why: why.slice(0, 500), remedy: `berth doctor ${item.marketplace}` },
+});
 
 const failure = (itemId: string, error: unknown): AttemptOutcome =>
   error instanceof MarketplaceBusy

@@ -31,6 +31,8 @@ export const FINDING_KINDS = [
   'change_in_force',
   'drift.failed',
   'suspended_long',
+  'usage_unbuilt',
+  'marketplace_stuck',
 ] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
 
@@ -79,6 +81,8 @@ const MAY_SETTLE: Record<FindingKind, readonly SettlementKind[]> = {
   change_in_force: OURS_TO_MEND,
   'drift.failed': OURS_TO_MEND,
   suspended_long: OURS_TO_MEND,
+  usage_unbuilt: OURS_TO_MEND,
+  marketplace_stuck: OURS_TO_MEND,
 };
 
 export const settlementsOf = (kind: FindingKind): readonly SettlementKind[] => MAY_SETTLE[kind];

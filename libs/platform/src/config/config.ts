@@ -27,7 +27,7 @@ const schema = z.object({
   /** Whose page gets keys (ADR 0015). Unset: `signed_in` where people can sign in, else `first_visit`. */
   BERTH_LANDING_ACCESS: z.enum(['first_visit', 'signed_in', 'approval']).optional(),
   /** How often each marketplace's list is compared with ours; 0 never. The adapter's own floor holds besides. */
-  BERTH_DRIFT_MINUTES: z.coerce.number().int().min(0).max(10_080).default(360),
+  BERTH_DRIFT_MINUTES: z.coerce.number().int().min(0).max(10_080).default(60),
   /** Development only: one sandbox plays every marketplace and owns the clock. */
   BERTH_SANDBOX_URL: url.optional(),
   AZURE_MARKETPLACE_URL: url.default('https://marketplaceapi.microsoft.com/api'),
@@ -58,6 +58,7 @@ const schema = z.object({
   GCP_PUSH_AUDIENCE: z.string().optional(),
   GCP_PUSH_SERVICE_ACCOUNT: z.email().optional(),
   GCP_SAFE_RESEND: flag.default(true),
+  GCP_UNREAD_METRIC_TYPE: z.enum(['INT64', 'DOUBLE']).optional(),
   /** `host:port` of a Pub/Sub that needs no credentials (the sandbox's). */
   GCP_PUBSUB_ENDPOINT: z.string().optional(),
   ...awsVariables,
@@ -116,6 +117,8 @@ export interface BerthConfig {
     oidcKeysUrl: string;
     /** Whether Google is trusted to count an operation that is sent again with the same id and bytes once (ADR 0012). */
     safeResend: boolean;
+    /** The type of every metric where the live service configuration may not be read; null: usage waits. */
+    unreadMetricType: 'INT64' | 'DOUBLE' | null;
     /** The sandbox takes calls without Google credentials. */
     anonymous: boolean;
   } | null;
@@ -213,6 +216,7 @@ function gcpOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['
         : null,
     oidcKeysUrl: at('GCP_OIDC_KEYS_URL', e.GCP_OIDC_KEYS_URL, '/oauth2/v1/certs'),
     safeResend: e.GCP_SAFE_RESEND,
+    unreadMetricType: e.GCP_UNREAD_METRIC_TYPE ?? null,
     anonymous: sandbox !== null,
   };
 }

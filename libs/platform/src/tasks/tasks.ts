@@ -55,6 +55,20 @@ export async function listTasks(
   return { items, nextCursor: rows.length > q.limit ? items.at(-1)!.task_id : null };
 }
 
+/**
+ * Deletes what is done since before `before` (business time), at most `most` at once, oldest first; answers how many. A task with a
+ * dedupe key stays: it is what keeps its like from being done twice.
+ */
+export async function pruneTasks(tx: Tx, before: Date, most: number): Promise<number> {
+  const rows = await tx.query(
+    `delete from tasks where task_id in (
+       select task_id from tasks where state = 'done' and finished_at < $1 and dedupe_key is null order by finished_at limit $2
+          for update skip locked) returning 1`,
+    [before, most],
+  );
+  return rows.length;
+}
+
 /** Injection token of `Tasks`. */
 export const TASKS = Symbol('berth.tasks');
 

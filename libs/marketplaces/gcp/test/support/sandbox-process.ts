@@ -81,6 +81,7 @@ export class GcpSandbox {
         push: null,
         oidcKeysUrl: `${this.url}/gcp/oauth2/v1/certs`,
         safeResend: true,
+        unreadMetricType: null,
         anonymous: true,
         ...settings,
       },

@@ -1,0 +1,24 @@
+import { pruneTasks } from '#platform';
+import type { ProcessContext } from '../processes/context.js';
+
+/** Long enough to see what was done about a purchase lately; its timeline does not need them. */
+const KEEP_DONE_MS = 30 * 86_400_000;
+const LOOK_EVERY_MS = 10 * 60_000;
+const AT_ONCE = 1_000;
+
+/** Takes finished tasks away, a bounded number a pass, so that the queue of years is no larger than that of a month. */
+export class PruneClock {
+  private lookAt = 0;
+
+  constructor(private readonly p: ProcessContext) {}
+
+  /** Answers how many went. */
+  async tick(): Promise<number> {
+    const now = this.p.clock.now().getTime();
+    if (now < this.lookAt) return 0;
+    const gone = await this.p.db.ops((tx) => pruneTasks(tx, new Date(now - KEEP_DONE_MS), AT_ONCE));
+    // A full batch: the rest is left to the next pass.
+    this.lookAt = gone === AT_ONCE ? 0 : now + LOOK_EVERY_MS;
+    return gone;
+  }
+}
