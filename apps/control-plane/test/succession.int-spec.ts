@@ -116,7 +116,6 @@ describe('an AWS renewal', () => {
         const s = new Story();
         await f.register(s[1].licence, s.accountId);
         await f.until(at('12:01'));
-        const { placementId } = (await placementOf(s[1].licence))!;
         const messages = [
           s.created(1, at('12:00')),
           s.licensed(1, at('12:00')),
@@ -125,13 +124,16 @@ describe('an AWS renewal', () => {
           s.ended(1, 'RENEWED', at('12:22')),
           s.deprovisioned(1, at('12:22:30')),
         ];
-        await f.report(placementId, at('12:05'), at('12:25'), at('12:00'));
-        f.clock.set(at('12:26'));
+        await f.until(at('12:26'));
+        // A landing alone sets up nothing; whichever licence comes first does, and there is one place in the end.
+        expect(await placementOf(s[1].licence)).toBeNull();
         for (const [i, n] of order.entries()) {
           await f.event(messages[n]!);
           await f.until(at(`12:${27 + i}`));
         }
-        await f.report(placementId, at('12:30'), at('14:00'), at('12:00'));
+        await f.until(at('12:34'));
+        const { placementId } = (await placementOf(s[2].licence))!;
+        await f.report(placementId, at('12:35'), at('14:00'), at('12:35'));
         await f.until(at('14:05'));
         await expectTakenOver(s, placementId);
         expect(['cancelled', 'voided']).toContain((await f.get(s[1].licence)).state);
