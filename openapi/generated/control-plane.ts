@@ -587,6 +587,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/usage-records/{id}/explanation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** From a record to its samples and its receipt, calculated again, in words and numbers that add up; format=html is a page to print */
+        get: operations["explainUsageRecord"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/explanations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Both ways: from a record, a submission or a receipt to its samples, from a raw event to its record and receipt */
+        get: operations["explain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/findings": {
         parameters: {
             query?: never;
@@ -702,6 +736,159 @@ export interface paths {
         put?: never;
         /** What the marketplace decided about it; said once */
         post: operations["endCredit"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/remittances/imports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Payouts from a file that finance downloaded; a preview unless dryRun is false. Idempotent by marketplace and reference */
+        post: operations["importRemittances"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/remittances": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Payouts as they were imported, with what is not allocated */
+        get: operations["listRemittances"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/remittances/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One payout and what its gross was for */
+        get: operations["getRemittance"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/remittances/{id}/allocations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** What its gross was for, anew and whole; what is left becomes the unallocated row */
+        put: operations["allocateRemittance"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/remittances/{id}/void": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A wrong import counts nowhere any more; its reference may be imported again */
+        post: operations["voidRemittance"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/months/{month}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A month from sample to payout, each marketplace at its true grain, with every variance named; provisional while hours or submissions are open */
+        get: operations["closeMonth"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/exports/usage-records.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Frozen hours, oldest first */
+        get: operations["exportUsageRecords"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/exports/submissions.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Wire items with their outcome and the number of their attempts */
+        get: operations["exportSubmissions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/exports/findings.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Named differences with units, money, and how they were settled */
+        get: operations["exportFindings"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1097,6 +1284,49 @@ export interface components {
         NewOperatorKey: {
             /** @description The person who will hold it; what needs two persons counts names, too. */
             name: string;
+        };
+        RemittanceImport: {
+            /** @enum {string} */
+            marketplace: "azure" | "gcp" | "aws";
+            /** @description The file as text (UTF-8); its first line names the columns. */
+            csv: string;
+            /** @description Field to column name. Needed: reference, month, currency, gross, here or in `constants`. */
+            mapping: {
+                [key: string]: string;
+            };
+            /**
+             * @description What the file does not say and is one for all lines.
+             * @default {}
+             */
+            constants: {
+                [key: string]: string;
+            };
+            /** @enum {string} */
+            delimiter?: "," | ";" | "\t" | "|";
+            /**
+             * @description Needed only where the file leaves it unclear.
+             * @enum {string}
+             */
+            decimal?: "point" | "comma";
+            /**
+             * @description A preview: everything is read and said, nothing is stored.
+             * @default true
+             */
+            dryRun: boolean;
+        };
+        RemittanceAllocations: {
+            reason: string;
+            allocations: {
+                month: string;
+                /** @description The marketplace's own name: the purchase (Azure), the agreement (AWS) or the account (Google). */
+                externalId: string;
+                dimension?: string;
+                invoice?: string;
+                amount: string;
+            }[];
+        };
+        RemittanceVoid: {
+            reason: string;
         };
         PublisherChange: {
             /** @enum {string} */
@@ -2057,6 +2287,54 @@ export interface operations {
             };
         };
     };
+    explainUsageRecord: {
+        parameters: {
+            query?: {
+                format?: "json" | "html";
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description usage_record.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    explain: {
+        parameters: {
+            query: {
+                format?: "json" | "html";
+                /** @description of a raw event that an import posted, for example 2026-03-10 (UTC) */
+                day?: unknown;
+                /** @description of a raw event */
+                source?: unknown;
+                /** @description rec_…, itm_…, a marketplace's receipt, or the id of a raw event */
+                of: unknown;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description usage_record.not_found, submission.not_found, explain.nothing_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
     listFindings: {
         parameters: {
             query?: {
@@ -2304,6 +2582,248 @@ export interface operations {
             };
             /** @description credit.ended */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    importRemittances: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RemittanceImport"];
+            };
+        };
+        responses: {
+            /** @description request.invalid, csv.unreadable, csv.empty, remittance.mapping, remittance.faults, remittance.decimal_unclear */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description remittance.conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listRemittances: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+                marketplace?: "azure" | "gcp" | "aws";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    getRemittance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description remittance.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    allocateRemittance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RemittanceAllocations"];
+            };
+        };
+        responses: {
+            /** @description request.invalid, remittance.unknown_target */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description remittance.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description remittance.over_allocated, remittance.voided */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    voidRemittance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RemittanceVoid"];
+            };
+        };
+        responses: {
+            /** @description remittance.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description remittance.voided */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    closeMonth: {
+        parameters: {
+            query?: {
+                /** @description true: refused with month.open unless it is final */
+                final?: "true" | "false";
+                format?: "json" | "csv";
+                marketplace?: "azure" | "gcp" | "aws";
+            };
+            header?: never;
+            path: {
+                month: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description request.invalid, month.malformed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description month.open */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    exportUsageRecords: {
+        parameters: {
+            query?: {
+                subscriptionId?: unknown;
+                marketplace?: "azure" | "gcp" | "aws";
+                /** @description hours before this instant */
+                to?: unknown;
+                /** @description hours from this instant on */
+                from?: unknown;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    exportSubmissions: {
+        parameters: {
+            query?: {
+                state?: unknown;
+                subscriptionId?: unknown;
+                marketplace?: "azure" | "gcp" | "aws";
+                to?: unknown;
+                from?: unknown;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    exportFindings: {
+        parameters: {
+            query?: {
+                open?: "true" | "false";
+                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "change_in_force" | "drift.failed" | "suspended_long";
+                subscriptionId?: unknown;
+                marketplace?: "azure" | "gcp" | "aws";
+                to?: unknown;
+                from?: unknown;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };

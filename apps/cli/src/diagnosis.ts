@@ -1,3 +1,5 @@
+import { oneLine } from './text.js';
+
 export interface Check {
   check: string;
   result: 'pass' | 'warn' | 'fail' | 'unknown';
@@ -39,7 +41,3 @@ export function printed({ reports, skipped }: Diagnosis): string {
     '',
   ].join('\n');
 }
-
-/** Details come from outside: no control character reaches the terminal. */
-
-const oneLine = (text: string): string => text.replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, ' ').trim();

@@ -1,6 +1,10 @@
 #!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Refused } from './api.js';
+import { close, type CloseArguments } from './close.js';
 import { doctor, type DoctorArguments } from './doctor.js';
+import { explain, type ExplainArguments } from './explain.js';
+import { oneLine } from './text.js';
 
 const seconds = (text: string): number => {
   const value = Number(text);
@@ -24,10 +28,38 @@ program
     process.exitCode = await doctor(marketplace, options);
   });
 
+program
+  .command('explain')
+  .description('shows where an amount comes from, down to its samples, or where a sample went, up to its receipt')
+  .argument('<what>', "a record (rec_…), a submission (itm_…), a marketplace's receipt, or the id of a raw event")
+  .option('--source <source>', 'of a raw event')
+  .option('--day <date>', 'of a raw event that an import posted, for example 2026-03-10 (UTC)')
+  .option('--json', 'for programs', false)
+  .option('--html', 'a page to read and print', false)
+  .action(async (what: string, options: ExplainArguments) => {
+    process.exitCode = await explain(what, options);
+  });
+
+program
+  .command('close')
+  .description('a month from sample to payout, each marketplace at its true grain, with every variance named')
+  .argument('<month>', 'for example 2026-03')
+  .option('--marketplace <marketplace>', 'azure, gcp or aws alone')
+  .option('--final', 'refuse while anything may still change it', false)
+  .option('--json', 'for programs', false)
+  .option('--csv', 'one line a figure', false)
+  .action(async (month: string, options: CloseArguments) => {
+    process.exitCode = await close(month, options);
+  });
+
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof CommanderError)) throw error;
-  // Help is an answer; anything else was a wrong question.
-  process.exitCode = error.exitCode === 0 ? 0 : 2;
+  if (error instanceof Refused) {
+    process.stderr.write(`berth: ${oneLine(error.message)}\n`);
+    process.exitCode = error.exitCode;
+  } else if (error instanceof CommanderError) {
+    // Help is an answer; anything else was a wrong question.
+    process.exitCode = error.exitCode === 0 ? 0 : 2;
+  } else throw error;
 }

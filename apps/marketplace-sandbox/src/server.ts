@@ -125,7 +125,7 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
       { prefix: '/sandbox/gcp' },
     );
   }
-  storefrontRoutes(app, { desk: azure.desk, aws: aws.desk, gcp: gcp?.desk, settings, billed, clock, advancer });
+  storefrontRoutes(app, { desk: azure.desk, aws: aws.desk, gcp: gcp?.desk, settings, billed, faults, clock, advancer });
   azure.register(app);
   aws.register(app);
   gcp?.register(app);

@@ -1,11 +1,15 @@
 import { ClaimsController } from './api/claims.controller.js';
 import { DriftController } from './api/drift.controller.js';
+import { ExplanationsController } from './api/explanations.controller.js';
+import { ExportsController } from './api/exports.controller.js';
 import { FinanceController } from './api/finance.controller.js';
 import { FindingsController } from './api/findings.controller.js';
 import { HealthController } from './api/health.controller.js';
 import { InboundController } from './api/inbound.controller.js';
 import { MeteringController } from './api/metering.controller.js';
 import { OperatorsController } from './api/operators.controller.js';
+import { MonthsController } from './api/months.controller.js';
+import { RemittancesController } from './api/remittances.controller.js';
 import { ProvisioningController } from './api/provisioning.controller.js';
 import { NoticesController } from './api/notices.controller.js';
 import { PublisherChangesController } from './api/publisher-changes.controller.js';
@@ -30,8 +34,12 @@ export const CONTROLLERS = [
   TenantsController,
   ProvisioningController,
   MeteringController,
+  ExplanationsController,
   FindingsController,
   FinanceController,
+  RemittancesController,
+  MonthsController,
+  ExportsController,
   OperatorsController,
   InboundController,
   DriftController,

@@ -6,7 +6,7 @@ const MAX_TAGS = 5;
 const TAG_TEXT = /^[a-zA-Z0-9+ \-=._:\\/@]+$/;
 
 /** Vendor-metered tagging, contract aws §5.1. Undefined = nothing wrong. */
-export function allocationsFault(allocations: unknown, quantity: bigint): AwsError | undefined {
+export function allocationsFault(allocations: unknown, quantity: bigint, tooManyTags: string): AwsError | undefined {
   if (!Array.isArray(allocations)) return new AwsError('SerializationException', 'UsageAllocations is not a list');
   if (allocations.length < 1 || allocations.length > MAX_ALLOCATIONS)
     return allocationsError(`A record has 1 to ${MAX_ALLOCATIONS} usage allocations.`);
@@ -19,6 +19,7 @@ export function allocationsFault(allocations: unknown, quantity: bigint): AwsErr
     sum += BigInt(readQuantity(allocation['AllocatedUsageQuantity'], 'allocatedUsageQuantity'));
     const tags = allocation['Tags'];
     if (tags !== undefined && tags !== null) {
+      if (Array.isArray(tags) && tags.length > MAX_TAGS) return new AwsError(tooManyTags, `A usage allocation has 1 to ${MAX_TAGS} tags.`);
       const fault = tagsFault(tags);
       if (fault) return new AwsError('InvalidTagException', fault);
     }
@@ -31,7 +32,7 @@ export function allocationsFault(allocations: unknown, quantity: bigint): AwsErr
 }
 
 function tagsFault(tags: unknown): string | undefined {
-  if (!Array.isArray(tags) || tags.length < 1 || tags.length > MAX_TAGS) return `A usage allocation has 1 to ${MAX_TAGS} tags.`;
+  if (!Array.isArray(tags) || tags.length < 1) return `A usage allocation has 1 to ${MAX_TAGS} tags.`;
   const keys = new Set<string>();
   for (const tag of tags as unknown[]) {
     if (!isObject(tag)) return 'A tag has a Key and a Value.';

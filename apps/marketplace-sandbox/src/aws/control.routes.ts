@@ -16,7 +16,8 @@ export const purchaseBody = z.strictObject({
   endsAt: instant.optional(),
   /** Resold by a channel partner: the first of the settings, or this account. */
   cppo: z.union([z.boolean(), z.strictObject({ resellerAccountId: z.string().regex(/^\d{12}$/) })]).optional(),
-  freeTrial: z.boolean().optional(),
+  /** True: 14 days. */
+  freeTrial: z.union([z.boolean(), z.strictObject({ days: z.number().int().positive() })]).optional(),
 });
 const endBody = z.strictObject({ order: z.enum(['ended_first', 'deprovisioned_first']).default('ended_first') });
 const successorBody = z.strictObject({

@@ -1,5 +1,6 @@
 import { DAY, SECOND } from '../shared/clock.js';
-import { strikeNotification } from '../shared/notification-faults.js';
+import { strikeAttempt, strikeNotification } from '../shared/notification-faults.js';
+import type { BrokenWay } from '../shared/post-notification.js';
 import type { AwsContext } from './context.js';
 import { envelope } from './events.js';
 import { postEvent, postSns, type TargetAnswer } from './target-client.js';
@@ -115,18 +116,22 @@ export class Deliveries {
     this.releaseHeld(delivery);
   }
 
-  private send({ body, subscriptionArn }: AwsDelivery): Promise<TargetAnswer> {
+  private send({ body, subscriptionArn, detailType }: AwsDelivery): Promise<TargetAnswer> {
     const { webhookUrl, webhookSecret, targetTimeoutSeconds, eventTarget, eventQueue } = this.context.settings();
     const windowMs = targetTimeoutSeconds * SECOND;
     const queued = (queue: string): Promise<TargetAnswer> => {
       this.toQueue(queue, body);
       return Promise.resolve({ status: 200, body: `queue ${queue}`, error: null, tookMs: 0 });
     };
+    // Of what goes over HTTP only: what is put into a queue is whole. The role is no part of the name.
+    const way = (): BrokenWay | undefined =>
+      strikeAttempt(this.context.faults, 'aws', detailType.replace(/ - (Proposer|Manufacturer)$/, '')).way;
     if (subscriptionArn === undefined)
-      return eventTarget === 'sqs' ? queued(eventQueue) : postEvent(webhookUrl, body, webhookSecret, windowMs);
+      return eventTarget === 'sqs' ? queued(eventQueue) : postEvent(webhookUrl, body, webhookSecret, windowMs, way());
     const to = this.context.state.subscriptions.get(subscriptionArn);
     if (!to) return Promise.resolve({ status: 410, body: null, error: 'no longer subscribed', tookMs: 0 });
-    return to.protocol === 'sqs' ? queued(to.endpoint) : postSns(to.endpoint, body, JSON.parse(body) as Record<string, string>, windowMs);
+    if (to.protocol === 'sqs') return queued(to.endpoint);
+    return postSns(to.endpoint, body, JSON.parse(body) as Record<string, string>, windowMs, way());
   }
 
   private settle(delivery: AwsDelivery, answer: TargetAnswer, sentAtMs: number): void {

@@ -17,7 +17,7 @@ export interface PurchaseRequest {
   startsAt?: string;
   endsAt?: string;
   cppo?: boolean | { resellerAccountId: string };
-  freeTrial?: boolean;
+  freeTrial?: boolean | { days: number };
 }
 
 export interface Purchase {
@@ -69,7 +69,7 @@ export class AwsDesk {
       startsAt: isoText(request.startsAt),
       endsAt: isoText(request.endsAt),
       resellerAccountId,
-      freeTrial: request.freeTrial ?? false,
+      trialDays: this.trialDaysOf(request.freeTrial),
     });
     return this.register(agreement.id);
   }
@@ -197,6 +197,16 @@ export class AwsDesk {
     if (!found)
       throw new ControlError(404, 'billed.unknown', `Nothing was accepted for ${adjustment.externalId}, ${adjustment.dimension}, ${hour}.`);
     return usage.put(found[0], { ...found[1], quantity: sumDecimals([found[1].quantity, adjustment.by]) });
+  }
+
+  private trialDaysOf(freeTrial: PurchaseRequest['freeTrial']): number | null {
+    if (!freeTrial) return null;
+    const days = freeTrial === true ? 14 : freeTrial.days;
+    const reading = this.context.settings().trialDays;
+    const [least, most] = reading.split('-').map(Number) as [number, number];
+    if (days < least || days > most)
+      throw new ControlError(400, 'trial.length', `A free trial lasts ${least} to ${most} days; set aws.trialDays for the other reading.`);
+    return days;
   }
 
   private resellerOf(cppo: PurchaseRequest['cppo']): string | null {

@@ -13,6 +13,9 @@ export function errorText(type: string, message: string): string {
   return JSON.stringify({ __type: type, message });
 }
 
+/** Of a session whose keys have run out: the same name as for a registration token, in a service's own protocol. */
+export const expiredToken = (): AwsError => new AwsError('ExpiredTokenException', 'The security token included in the request is expired');
+
 /** The service's words for an injected failure. A 503 comes from the front door, as a page (contract aws §6). */
 export function failureText(status: number): string {
   if (status === 503) return '<html><body><b>Http/1.1 Service Unavailable</b></body></html>';
@@ -22,6 +25,7 @@ export function failureText(status: number): string {
 }
 
 const QUERY_NAMES: Record<string, string> = {
+  ExpiredTokenException: 'ExpiredToken',
   InvalidSignatureException: 'SignatureDoesNotMatch',
   UnrecognizedClientException: 'InvalidClientTokenId',
   MissingAuthenticationTokenException: 'MissingAuthenticationToken',
@@ -32,6 +36,7 @@ const QUERY_NAMES: Record<string, string> = {
   ValidationException: 'ValidationError',
 };
 const FORBIDDEN = new Set([
+  'ExpiredToken',
   'SignatureDoesNotMatch',
   'InvalidClientTokenId',
   'MissingAuthenticationToken',

@@ -10,7 +10,7 @@ import { AwsChannels } from './channels/index.js';
 import type { AwsContext } from './context.js';
 import { Deliveries } from './deliveries.js';
 import { AwsDesk } from './desk.js';
-import { AwsError, errorText, failureText } from './errors.js';
+import { AwsError, errorText, expiredToken, failureText } from './errors.js';
 import { Lifecycle } from './lifecycle.js';
 import { CONTENT_TYPE, meteringRoutes, operationOf } from './metering.routes.js';
 import type { AwsSettings } from './settings.js';
@@ -78,7 +78,7 @@ export class AwsMarketplace {
           reply.header('x-amzn-requestid', randomUUID()).type(CONTENT_TYPE);
           next();
         });
-        recordCalls(scope, { marketplace: 'aws', calls, faults, failureBody: failureText, operationOf, throttleStatus: 400 });
+        recordCalls(scope, { marketplace: 'aws', calls, faults, failureBody: failureText, operationOf, throttleStatus: 400, expiredToken });
         scope.addHook('onSend', (_request, reply, payload, next) => {
           const type = reply.statusCode >= 400 && typeof payload === 'string' ? /^\{"__type":"([A-Za-z]+)"/.exec(payload)?.[1] : undefined;
           if (type) reply.header('x-amzn-errortype', type);

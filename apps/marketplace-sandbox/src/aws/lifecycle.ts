@@ -15,7 +15,8 @@ export interface PurchaseInput {
   endsAt: string | undefined;
   /** Null for a direct offer. */
   resellerAccountId: string | null;
-  freeTrial: boolean;
+  /** Days; null for none. */
+  trialDays: number | null;
 }
 
 const VERSIONS_KEPT = 20;
@@ -50,7 +51,8 @@ export class Lifecycle {
       status: 'ACTIVE',
       licenseId: newLicenseId(),
       order: input.order,
-      isFreeTrial: input.freeTrial,
+      isFreeTrial: input.trialDays !== null,
+      ...(input.trialDays === null ? {} : { trialDays: input.trialDays }),
       acceptedAt: now,
       startsAt: input.startsAt ?? now,
       endsAt: input.endsAt ?? null,

@@ -17,7 +17,7 @@ interface Placed {
 
 /** Contract aws §5. One bad record refuses the whole request, and its place is not told. */
 export function batchMeterUsage(context: AwsContext, caller: AwsCaller, input: Record<string, unknown>): object {
-  const records = readUsageRecords(input);
+  const records = readUsageRecords(input, context.settings().tooManyTags);
   const legacy = typeof input['ProductCode'] === 'string' ? productOf(context.settings(), input['ProductCode']) : undefined;
   if (legacy?.contract === 'legacy' && caller.accountId === context.settings().sellerAccountId)
     return legacyBatch(context, caller, legacy, records);
@@ -93,7 +93,7 @@ function refuseLicenceWindow(context: AwsContext, { record, agreement }: Placed,
   if (!agreement || !isSubscribed(context, agreement, nowMs)) return;
   const startMs = Date.parse(agreement.startsAt);
   const fromMs = context.settings().licenceWindow === 'hour' ? Math.floor(startMs / HOUR) * HOUR : startMs;
-  const endMs = firstEndMs(agreement) ?? (agreement.endsAt === null ? undefined : Date.parse(agreement.endsAt));
+  const endMs = endMsOf(context, agreement) ?? (agreement.endsAt === null ? undefined : Date.parse(agreement.endsAt));
   if (record.timestampMs < fromMs || (endMs !== undefined && record.timestampMs > endMs)) {
     throw new AwsError('InvalidLicenseException', 'The timestamp lies outside the activation of the license.');
   }
@@ -148,12 +148,16 @@ export function isSubscribed(context: AwsContext, agreement: AwsAgreement, nowMs
 }
 
 export function finalWindowClosesMs(context: AwsContext, agreement: AwsAgreement): number | undefined {
-  const endMs = firstEndMs(agreement);
+  const endMs = endMsOf(context, agreement);
   return endMs === undefined ? undefined : endMs + context.settings().finalWindowSeconds * SECOND;
 }
 
-function firstEndMs(agreement: AwsAgreement): number | undefined {
-  const ends = [agreement.endedAt, agreement.deprovisionedAt].flatMap((instant) => (instant === null ? [] : [Date.parse(instant)]));
+/** The event that opens the final hour; AWS contradicts itself about which (contract aws §4.3). */
+function endMsOf(context: AwsContext, agreement: AwsAgreement): number | undefined {
+  const { endedAt, deprovisionedAt } = agreement;
+  const reading = context.settings().finalHourOpens;
+  const opens = reading === 'ended' ? [endedAt] : reading === 'deprovisioned' ? [deprovisionedAt] : [endedAt, deprovisionedAt];
+  const ends = opens.flatMap((instant) => (instant === null ? [] : [Date.parse(instant)]));
   return ends.length ? Math.min(...ends) : undefined;
 }
 

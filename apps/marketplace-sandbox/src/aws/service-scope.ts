@@ -4,7 +4,7 @@ import type { CallsLog } from '../shared/calls-log.js';
 import type { Faults } from '../shared/faults.js';
 import { recordCalls } from '../shared/recorded-scope.js';
 import type { AwsContext } from './context.js';
-import { AwsError, errorText, failureText, queryError } from './errors.js';
+import { AwsError, errorText, expiredToken, failureText, queryError } from './errors.js';
 import { type AwsCaller, type Sessions, verifySignature } from './sigv4.js';
 
 const PARSER_LIMIT = 16_000_000;
@@ -76,6 +76,7 @@ export function serviceScope(app: FastifyInstance, { context, calls, faults, ses
         // The query protocol names its operation in the body, which is not there when the call begins.
         operationOf: (request) => request.routeOptions.config.operation ?? (json ? lower(nameOf(request)) : service.name),
         throttleStatus: 400,
+        expiredToken,
       });
       scope.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) => {
         if (error instanceof AwsError) return failure(reply, error.type, error.message, error.statusCode);

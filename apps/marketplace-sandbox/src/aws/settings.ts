@@ -56,6 +56,12 @@ export const awsSettingsSchema = z
     tokenReusable: z.boolean().default(true),
     /** An identical record again: idempotent Success, or DuplicateRecord (contract aws §12). */
     identicalResend: z.enum(['success', 'duplicate']).default('success'),
+    /** What more than five tags are called: by the API's model, or by AWS's own skill (contract aws §12). */
+    tooManyTags: z.enum(['InvalidTagException', 'TooManyTagsException']).default('InvalidTagException'),
+    /** Trials that can be sold: by the seller guide, or by the API's term (contract aws §12). */
+    trialDays: z.enum(['7-90', '5-31']).default('7-90'),
+    /** Which event opens the final hour (contract aws §4.3): whichever comes first, or only the one of one of AWS's two accounts. */
+    finalHourOpens: z.enum(['first', 'deprovisioned', 'ended']).default('first'),
     /** `hour`: the hour in which a licence starts may be metered as HH:00; `instant` refuses it. */
     licenceWindow: z.enum(['hour', 'instant']).default('hour'),
     /** 24 by the API's text since 2026-07; 6 by older copies of the SDK (contract aws §12). */

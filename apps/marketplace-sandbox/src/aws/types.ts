@@ -32,6 +32,8 @@ export interface AwsAgreement {
   licenseId: string;
   order: 'landing_first' | 'licence_first';
   isFreeTrial: boolean;
+  /** Absent in rows of older versions: 14. */
+  trialDays?: number;
   acceptedAt: string;
   startsAt: string;
   /** Null: pay as you go, no end. */

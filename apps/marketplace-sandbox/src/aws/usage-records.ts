@@ -17,18 +17,18 @@ export interface UsageRecord {
 const MAX_RECORDS = 25;
 
 /** What the service's model demands before any rule of business is looked at (contract aws §5.1). */
-export function readUsageRecords(input: Record<string, unknown>): UsageRecord[] {
+export function readUsageRecords(input: Record<string, unknown>, tooManyTags: string): UsageRecord[] {
   const records = input['UsageRecords'];
   if (records === undefined || records === null) throw validation('usageRecords', 'Member must not be null');
   if (!Array.isArray(records)) throw serialization('UsageRecords is not a list');
   if (records.length > MAX_RECORDS) throw validation('usageRecords', `Member must have length less than or equal to ${MAX_RECORDS}`);
   return records.map((record: unknown) => {
     if (!isObject(record)) throw serialization('A usage record is not a structure');
-    return readRecord(record);
+    return readRecord(record, tooManyTags);
   });
 }
 
-function readRecord(raw: Record<string, unknown>): UsageRecord {
+function readRecord(raw: Record<string, unknown>, tooManyTags: string): UsageRecord {
   const timestamp = raw['Timestamp'];
   if (timestamp === undefined || timestamp === null) throw validation('usageRecords.member.timestamp', 'Member must not be null');
   // Epoch seconds; ISO text is refused on the wire (contract aws §6).
@@ -48,7 +48,7 @@ function readRecord(raw: Record<string, unknown>): UsageRecord {
   const quantity = readQuantity(raw['Quantity'], 'usageRecords.member.quantity');
   const allocations = raw['UsageAllocations'];
   if (allocations !== undefined && allocations !== null) {
-    const fault = allocationsFault(allocations, BigInt(quantity));
+    const fault = allocationsFault(allocations, BigInt(quantity), tooManyTags);
     if (fault) throw fault;
   }
   return {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { HOUR, SECOND } from '../shared/clock.js';
-import { strikeNotification } from '../shared/notification-faults.js';
+import { strikeAttempt, strikeNotification } from '../shared/notification-faults.js';
 import type { AzureContext } from './context.js';
 import { postWebhook, type WebhookAnswer } from './webhook-client.js';
 import { offerOf } from './settings.js';
@@ -99,8 +99,10 @@ export class Deliveries {
     if (!before || !offer) return;
     const sentAtMs = clock.nowMs();
     const url = offer.webhookUrl ?? settings().webhookUrl;
+    const { way, token } = strikeAttempt(this.context.faults, 'azure', before.action);
+    const bearer = await this.tokens.mint(offer, token.isExpired ? 'expired' : 'none', token.skewMs);
     const answer: WebhookAnswer = url
-      ? await postWebhook(url, before.body, await this.tokens.mint(offer), settings().answerWindowSeconds * SECOND)
+      ? await postWebhook(url, before.body, bearer, settings().answerWindowSeconds * SECOND, {}, way)
       : { kind: 'unreachable', status: null, body: null, error: 'no webhookUrl is set', tookMs: 0 };
     const delivery = state.deliveries.get(id);
     if (!delivery) return;

@@ -12,7 +12,7 @@ import { AzureDesk } from './desk.js';
 import { Deliveries } from './deliveries.js';
 import { EntraKeys } from './entra-keys.js';
 import { entraRoutes } from './entra.routes.js';
-import { AzureError, failureBody } from './errors.js';
+import { AzureError, failureBody, unauthorized } from './errors.js';
 import { fulfillmentRoutes } from './fulfillment.routes.js';
 import { Lifecycle } from './lifecycle.js';
 import { ManagedApps } from './managed-apps.js';
@@ -153,7 +153,8 @@ export class AzureMarketplace {
       for (const name of ['x-ms-requestid', 'x-ms-correlationid']) reply.header(name, request.headers[name] ?? randomUUID());
       done();
     });
-    recordCalls(scope, { marketplace: 'azure', calls, faults, failureBody });
+    const expiredToken = (): Error => unauthorized('The access token is expired.');
+    recordCalls(scope, { marketplace: 'azure', calls, faults, failureBody, expiredToken });
     scope.addHook('preHandler', async (request) => {
       requireApiVersion(request);
       request.azureCaller = await authenticate(request, this.keys, settings());

@@ -55,7 +55,7 @@ export function takeUsage(context: AzureContext, caller: AzureCaller, item: Usag
   }
 
   const hour = new Date(hourMs).toISOString();
-  const key = `${resourceId}|${dimension}|${hour}`;
+  const key = `${resourceId}|${settings.usageKey === 'resource' ? '*' : dimension}|${hour}`;
   const first = state.usage.get(key);
   // The first of the hour wins; a later one is dropped, never added (contract azure §6, rules).
   if (first) return { kind: 'duplicate', first };

@@ -69,6 +69,7 @@ export class Operations implements DeliveryOutcomes {
       throw conflict(requestId);
     }
     if (status === 'Success') this.succeed(operation, 'patch');
+    else if (this.context.settings().patchFailure === 'ignored' && needsAnswer(operation.action)) return;
     else this.fail(operation, 'patch', '400', 'The publisher refused the change.');
   }
 
@@ -125,7 +126,7 @@ export class Operations implements DeliveryOutcomes {
 
   /** Silence after the webhook's 200 (or no answer in time) accepts the change. */
   acceptSilent(): boolean {
-    const { state, clock } = this.context;
+    const { state, clock, settings } = this.context;
     const now = clock.nowMs();
     const due = state.operations
       .values()
@@ -133,7 +134,10 @@ export class Operations implements DeliveryOutcomes {
       .sort((a, b) => a.sequence - b.sequence);
     for (const { id } of due) {
       const current = state.operations.get(id);
-      if (current && this.pending(current)) this.succeed(current, needsAnswer(current.action) ? 'silence' : 'marketplace');
+      if (!current || !this.pending(current)) continue;
+      const isQuestion = needsAnswer(current.action);
+      if (isQuestion && settings().silence === 'fails') this.fail(current, 'silence', '408', 'The publisher did not decide in time.');
+      else this.succeed(current, isQuestion ? 'silence' : 'marketplace');
     }
     return due.length > 0;
   }

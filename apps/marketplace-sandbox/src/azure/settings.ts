@@ -75,6 +75,12 @@ export const azureSettingsSchema = z
     revertAfterRefusal: z.boolean().default(false),
     /** Contract azure §0.5: a notice of what is done (newer documents), or a question that waits for a PATCH (older ones). */
     reinstate: z.enum(['notice', 'patch']).default('notice'),
+    /** A PATCH with Failure refuses a change, or is taken with 200 and counts for nothing, as in 2022 (contract azure §4, "Rejecting"). */
+    patchFailure: z.enum(['refuses', 'ignored']).default('refuses'),
+    /** A change that nobody decides within the window: accepted, or failed, as was seen in 2021 (contract azure §4). */
+    silence: z.enum(['accepts', 'fails']).default('accepts'),
+    /** One event per resource, dimension and hour, or per resource and hour, as the text of 2022 had it (contract azure §6, rules). */
+    usageKey: z.enum(['dimension', 'resource']).default('dimension'),
     publishers: z
       .array(
         z.object({

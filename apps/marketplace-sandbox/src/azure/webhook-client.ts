@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { type BrokenWay, postNotification } from '../shared/post-notification.js';
 
 export interface WebhookAnswer {
   kind: 'answered' | 'timed_out' | 'unreachable';
@@ -8,8 +9,6 @@ export interface WebhookAnswer {
   tookMs: number;
 }
 
-const SHOWN_CHARACTERS = 2000;
-
 /** One POST to the publisher's connection webhook; the answer window is real time. */
 export async function postWebhook(
   url: string,
@@ -17,34 +16,15 @@ export async function postWebhook(
   token: string | undefined,
   windowMs: number,
   headers: Record<string, string> = {},
+  way?: BrokenWay,
 ): Promise<WebhookAnswer> {
-  const started = performance.now();
-  const took = (): number => Math.round(performance.now() - started);
-  try {
-    const response = await fetch(url, {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json; charset=utf-8',
-        'x-ms-requestid': randomUUID(),
-        'x-ms-correlationid': randomUUID(),
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-        ...headers,
-      },
-      body,
-      redirect: 'manual',
-      signal: AbortSignal.timeout(windowMs),
-    });
-    const text = await response.text();
-    return { kind: 'answered', status: response.status, body: text.slice(0, SHOWN_CHARACTERS), error: null, tookMs: took() };
-  } catch (error) {
-    const timedOut = (error as Error).name === 'TimeoutError';
-    const cause = (error as { cause?: { code?: string } }).cause?.code;
-    return {
-      kind: timedOut ? 'timed_out' : 'unreachable',
-      status: null,
-      body: null,
-      error: timedOut ? `no answer within ${windowMs} ms` : (cause ?? (error as Error).message),
-      tookMs: took(),
-    };
-  }
+  const all = {
+    'content-type': 'application/json; charset=utf-8',
+    'x-ms-requestid': randomUUID(),
+    'x-ms-correlationid': randomUUID(),
+    ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    ...headers,
+  };
+  const { timedOut, ...answer } = await postNotification(url, all, body, windowMs, way);
+  return { kind: answer.status !== null ? 'answered' : timedOut ? 'timed_out' : 'unreachable', ...answer };
 }

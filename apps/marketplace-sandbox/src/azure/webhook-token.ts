@@ -17,13 +17,13 @@ export class WebhookTokens {
     private readonly settings: () => AzureSettings,
   ) {}
 
-  async mint(offer: AzureOffer, forge: Forgery = 'none'): Promise<string | undefined> {
+  async mint(offer: AzureOffer, forge: Forgery = 'none', skewMs = 0): Promise<string | undefined> {
     if (forge === 'no_token') return undefined;
     const settings = this.settings();
     const version = settings.webhookTokenVersion === 'alternate' ? (this.minted++ % 2 === 0 ? 'v1' : 'v2') : settings.webhookTokenVersion;
     const tid = forge === 'wrong_tenant' ? STRANGER : tenantOfOffer(settings, offer);
     const appId = forge === 'wrong_appid' ? STRANGER : MARKETPLACE_APP_ID;
-    const now = realSeconds();
+    const now = realSeconds() + Math.round(skewMs / 1000);
     const issuedAt = forge === 'expired' ? now - 7200 : now;
     const common = {
       aud: forge === 'wrong_audience' ? STRANGER : offer.clientId,

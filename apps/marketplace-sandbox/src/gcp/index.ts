@@ -168,7 +168,9 @@ export class GcpMarketplace {
 
   private apiScope(scope: FastifyInstance): void {
     const { calls, faults } = this.parts;
-    recordCalls(scope, { marketplace: 'gcp', calls, faults, failureBody });
+    const expiredToken = (): Error =>
+      new GcpError('UNAUTHENTICATED', 'Request had invalid authentication credentials. Expected OAuth 2 access token.');
+    recordCalls(scope, { marketplace: 'gcp', calls, faults, failureBody, expiredToken });
     scope.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) => {
       if (error instanceof GcpError) return reply.code(error.statusCode).send(error.body);
       const status = error.statusCode ?? 500;

@@ -13,6 +13,9 @@ export function garbled(payload: unknown, fault: Fault, reply: FastifyReply): un
     case 'html':
       reply.type('text/html; charset=utf-8').header('content-length', Buffer.byteLength(HTML));
       return HTML;
+    case 'wrong_type':
+      reply.type('text/html; charset=utf-8');
+      return payload;
     case 'empty':
       reply.header('content-length', 0);
       return '';

@@ -29,7 +29,7 @@ export function controlRoutes(
   scope.get('/sandbox/calls', (request) => ({ items: calls.list(parseBody(callsQuery, request.query)) }));
 
   scope.post('/sandbox/faults', (request, reply) => reply.code(201).send(faults.add(parseBody(faultBody, request.body))));
-  scope.get('/sandbox/faults', () => ({ seed: faults.seed, items: faults.list() }));
+  scope.get('/sandbox/faults', () => ({ seed: faults.seed, items: faults.list(), spent: faults.spent() }));
   scope.delete<{ Params: { id: string } }>('/sandbox/faults/:id', (request, reply) => {
     if (!faults.remove(request.params.id))
       throw new ControlError(404, 'fault.unknown', 'There is no such fault; it may have struck for the last time.');

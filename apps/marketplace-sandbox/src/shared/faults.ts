@@ -14,9 +14,10 @@ export const callFaultKinds = [
   'malformed_after',
   'slow_after',
   'skew',
+  'expired_token',
 ] as const;
-/** What `malformed_after` makes of the answer: half of it, a proxy's page, nothing, or half of it and then the line is cut. */
-export const malformedShapes = ['truncated', 'html', 'empty', 'cut'] as const;
+/** What `malformed_after` makes of the answer: half of it, a proxy's page, nothing, half of it and then the line is cut, or all of it under a wrong content type. */
+export const malformedShapes = ['truncated', 'html', 'empty', 'cut', 'wrong_type'] as const;
 /** For a marketplace's own notifications (webhook, event, topic message); `operation` is their name. The same at all three. */
 export const notificationFaultKinds = [
   'duplicate_notification',
@@ -24,6 +25,10 @@ export const notificationFaultKinds = [
   'delay_notification',
   'lose_notification',
 ] as const;
+/** Of one attempt to deliver over HTTP, whose repetition is whole again; repetitions count as calls of their own. */
+export const attemptFaultKinds = ['slow_notification', 'malformed_notification'] as const;
+/** Of the token that an attempt carries: Azure's webhooks and Google's pushes. */
+export const tokenFaultKinds = ['expired_token_notification', 'skew_notification'] as const;
 /** What they were called while each marketplace had its own. */
 const FORMER_NAMES = {
   duplicate_webhook: 'duplicate_notification',
@@ -38,13 +43,21 @@ export const recordFaultKinds = ['unprocessed'] as const;
 /** Google: the message waits for `notify`. */
 export const heldFaultKinds = ['hold_event'] as const;
 
-export type FaultKind = (typeof callFaultKinds | typeof notificationFaultKinds | typeof recordFaultKinds | typeof heldFaultKinds)[number];
+export const allFaultKinds = [
+  ...callFaultKinds,
+  ...notificationFaultKinds,
+  ...attemptFaultKinds,
+  ...tokenFaultKinds,
+  ...recordFaultKinds,
+  ...heldFaultKinds,
+] as const;
+export type FaultKind = (typeof allFaultKinds)[number];
 
 /** `operation` is an operation of the calls log, for notifications their name (ChangePlan …), or `*`. */
-export const faultBody = z.object({
-  marketplace: z.string().min(1),
+const fields = z.object({
+  marketplace: z.enum(['azure', 'aws', 'gcp']),
   operation: z.string().min(1).default('*'),
-  kind: z.enum([...callFaultKinds, ...notificationFaultKinds, ...recordFaultKinds, ...heldFaultKinds, ...formerNames]),
+  kind: z.enum([...allFaultKinds, ...formerNames]),
   /** How often it strikes at most; 1, and with `rate` without end. */
   times: z.number().int().positive().optional(),
   /** The share of calls that are struck; which ones follows from `seed` alone. Without it each call is struck. */
@@ -55,11 +68,24 @@ export const faultBody = z.object({
   delayMs: z.number().int().nonnegative().optional(),
   /** How many records `unprocessed` leaves; all of them unless told. */
   records: z.number().int().positive().optional(),
-  /** For `malformed_after`. */
+  /** For `malformed_after` and `malformed_notification`. */
   shape: z.enum(malformedShapes).default('truncated'),
-  /** For `skew`: how far the `Date` of the answer is from real time; negative is behind. */
+  /** How far the `Date` of the answer (`skew`) or the times of the token (`skew_notification`) are from real time; negative is behind. */
   skewMs: z.number().int().default(-600_000),
   retryAfter: z.union([z.number().int().nonnegative(), z.string()]).optional(),
+});
+
+/** Where a kind can strike at all; a rule for elsewhere would wait for ever. */
+export const ONLY_AT: Partial<Record<FaultKind, readonly string[]>> = {
+  unprocessed: ['aws'],
+  hold_event: ['gcp'],
+  expired_token_notification: ['azure', 'gcp'],
+  skew_notification: ['azure', 'gcp'],
+};
+export const faultBody = fields.superRefine(({ marketplace, kind }, context) => {
+  const places = ONLY_AT[kindOf({ kind })];
+  if (places && !places.includes(marketplace))
+    context.addIssue({ code: 'custom', path: ['kind'], message: `${kind} strikes at ${places.join(' and ')} only` });
 });
 
 export interface Fault extends Omit<z.output<typeof faultBody>, 'seed' | 'times'> {
@@ -76,10 +102,12 @@ export interface Fault extends Omit<z.output<typeof faultBody>, 'seed' | 'times'
 }
 
 const KEPT_STRIKES = 100;
+const KEPT_SPENT = 50;
 
 /** Scripted faults. They are durable, and so is what they have seen: a restart repeats no strike. */
 export class Faults {
   private readonly table: Table<Fault>;
+  private readonly used: Table<Fault>;
 
   constructor(
     store: Store,
@@ -87,6 +115,7 @@ export class Faults {
     readonly seed: string,
   ) {
     this.table = store.table<Fault>('faults');
+    this.used = store.table<Fault>('faults.spent');
   }
 
   add({ seed, times, ...input }: z.output<typeof faultBody>): Fault {
@@ -107,12 +136,18 @@ export class Faults {
     return this.table.values();
   }
 
+  /** The newest that have struck for the last time. */
+  spent(): Fault[] {
+    return this.used.values();
+  }
+
   remove(id: string): boolean {
     return this.table.delete(id);
   }
 
   clear(): void {
     this.table.clear();
+    this.used.clear();
   }
 
   /** The oldest rule that matches and strikes takes the call; the rules after it have not seen it. */
@@ -130,11 +165,18 @@ export class Faults {
       next.struck += 1;
       next.strikes = [...fault.strikes, { operation, call }].slice(-KEPT_STRIKES);
       if (next.remaining !== null) next.remaining -= 1;
-      if (next.remaining === 0) this.table.delete(fault.id);
+      if (next.remaining === 0) this.spend(next);
       else this.table.put(fault.id, next);
       return next;
     }
     return undefined;
+  }
+
+  private spend(fault: Fault): void {
+    this.table.delete(fault.id);
+    this.used.put(fault.id, fault);
+    const over = this.used.values().slice(0, -KEPT_SPENT);
+    for (const { id } of over) this.used.delete(id);
   }
 }
 

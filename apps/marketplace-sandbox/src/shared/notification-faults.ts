@@ -1,4 +1,5 @@
-import type { Faults } from './faults.js';
+import { attemptFaultKinds, type Faults, tokenFaultKinds } from './faults.js';
+import type { BrokenWay } from './post-notification.js';
 
 /** What happens to one notification on its way. */
 export interface Struck {
@@ -10,6 +11,27 @@ export interface Struck {
   isReordered: boolean;
   /** Late by this much business time. */
   delayMs: number;
+}
+
+/** What happens to one attempt: how its body comes, and how its token was minted. */
+export interface StruckAttempt {
+  way: BrokenWay | undefined;
+  token: TokenFault;
+}
+
+export interface TokenFault {
+  isExpired: boolean;
+  /** By how much its times are off; the marketplace's clock is not ours. */
+  skewMs: number;
+}
+
+export function strikeAttempt(faults: Faults, marketplace: string, name: string): StruckAttempt {
+  const way = faults.take(marketplace, name, attemptFaultKinds);
+  const token = faults.take(marketplace, name, tokenFaultKinds);
+  return {
+    way,
+    token: { isExpired: token?.kind === 'expired_token_notification', skewMs: token?.kind === 'skew_notification' ? token.skewMs : 0 },
+  };
 }
 
 const DELAY_MS = 60_000;

@@ -25,6 +25,8 @@ export interface RecordedScope {
   operationOf?(request: FastifyRequest): string;
   /** What a throttled call is answered with; 429 unless the marketplace has its own way. */
   throttleStatus?: number;
+  /** How the marketplace refuses a credential that has run out; 401 with its failure body unless it has words of its own. */
+  expiredToken?: () => Error;
 }
 
 const HELD_MS = 120_000;
@@ -33,7 +35,7 @@ const SHOWN_CHARACTERS = 20_000;
 /** Every call in this scope is logged from the moment it arrives, and scripted faults strike here. */
 export function recordCalls(
   scope: FastifyInstance,
-  { marketplace, calls, faults, failureBody, operationOf, throttleStatus = 429 }: RecordedScope,
+  { marketplace, calls, faults, failureBody, operationOf, throttleStatus = 429, expiredToken }: RecordedScope,
 ): void {
   const nameOf = (request: FastifyRequest): string => operationOf?.(request) ?? request.routeOptions.config.operation ?? 'unknown';
   scope.addHook('onRequest', (request, reply, done) => {
@@ -59,6 +61,7 @@ export function recordCalls(
     if (!fault) return;
     request.fault = fault;
     calls.update(sequence, { fault: fault.kind });
+    if (fault.kind === 'expired_token' && expiredToken) throw expiredToken();
     await strikeBefore(fault, request, reply, failureBody, throttleStatus);
   });
 
@@ -100,6 +103,9 @@ async function strikeBefore(
       await reply.code(status).send(failureBody(status));
       return;
     }
+    case 'expired_token':
+      await reply.code(401).send(failureBody(401));
+      return;
     case 'throttle':
       await reply
         .code(fault.status ?? throttleStatus)

@@ -8,7 +8,7 @@ const CSS = `
 :root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 18%,transparent);--soft:color-mix(in srgb,currentColor 6%,transparent);--accent:#0b62c4}
 body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:68rem;padding:1.5rem}
 header{display:flex;flex-wrap:wrap;gap:.75rem 2rem;align-items:baseline;justify-content:space-between;border-bottom:1px solid var(--line);padding-bottom:.75rem}
-h1{font-size:1.3rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .6rem}
+h1{font-size:1.3rem;margin:0}h2{font-size:1.05rem;margin:2rem 0 .6rem}h3{font-size:1rem;margin:1rem 0 .4rem}
 form{display:inline-flex;flex-wrap:wrap;gap:.4rem;align-items:center;margin:0}
 form.sheet{display:grid;grid-template-columns:9rem minmax(0,24rem);gap:.5rem;margin-bottom:1.25rem}
 td form,td button{margin-block:.15rem}.state{white-space:nowrap}td code{overflow-wrap:anywhere}
@@ -16,8 +16,8 @@ button,.button,select,input{font:inherit;padding:.3rem .65rem;border:1px solid v
 button,.button{cursor:pointer;text-decoration:none}.main{background:var(--accent);border-color:var(--accent);color:#fff}
 table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid var(--line);padding:.4rem .5rem;text-align:left;vertical-align:top}th{font-weight:600}
 td.number{text-align:right;font-variant-numeric:tabular-nums}.wide{overflow-x:auto}code{font-size:.85em}
-.note{background:var(--soft);border-left:3px solid var(--accent);padding:.7rem 1rem;margin:1rem 0}.quiet{opacity:.7}
-@media(max-width:46rem){form.sheet{grid-template-columns:minmax(0,1fr)}form.sheet label{margin-top:.3rem}form.sheet>span:empty{display:none}
+.note{background:var(--soft);border-left:3px solid var(--accent);padding:.7rem 1rem;margin:1rem 0}.quiet{opacity:.7}form.sheet small{grid-column:2}:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
+@media(max-width:46rem){form.sheet{grid-template-columns:minmax(0,1fr)}form.sheet label{margin-top:.3rem}form.sheet>span:empty{display:none}form.sheet small{grid-column:1}
 table.rows,table.rows tbody,table.rows tr,table.rows td{display:block}table.rows thead{display:none}
 table.rows tr{border:1px solid var(--line);border-radius:.4rem;padding:.4rem .6rem;margin-bottom:.75rem}table.rows td{border:0;padding:.2rem 0}}`;
 
@@ -45,6 +45,7 @@ export interface HomeView {
   billed: BilledItem[];
   now: Date;
   advancing: boolean;
+  armedFaults: number;
   /** What the other marketplaces add to the page. */
   others: (Html | undefined)[];
 }
@@ -72,6 +73,7 @@ function clockHeader(view: HomeView): Html {
   ];
   return html`<header>
     <h1>Marketplace sandbox</h1>
+    <a href="/faults">faults${view.armedFaults ? ` (${view.armedFaults} armed)` : ''}</a>
     <div>
       <time datetime="${view.now.toISOString()}">${view.now.toISOString().slice(0, 19).replace('T', ' ')} UTC</time>
       ${view.advancing ? html`<strong>moving on …</strong>` : steps.map(([label, seconds]) => html` <form method="post" action="/storefront/clock"><input type="hidden" name="seconds" value="${seconds}" /><button>advance ${label}</button></form>`)}

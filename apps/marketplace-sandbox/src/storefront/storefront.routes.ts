@@ -6,10 +6,12 @@ import type { GcpDesk } from '../gcp/desk.js';
 import type { BilledList } from '../shared/billed.js';
 import type { VirtualClock } from '../shared/clock.js';
 import { type ClockAdvancer, ClockBusyError, ClockNotSettledError } from '../shared/clock-advance.js';
+import type { Faults } from '../shared/faults.js';
 import { ControlError } from '../shared/http.js';
 import type { Settings } from '../shared/settings.js';
 import { awsSection } from './aws.pages.js';
 import { awsStorefrontRoutes } from './aws.routes.js';
+import { faultStorefrontRoutes } from './faults.routes.js';
 import { gcpSection } from './gcp.pages.js';
 import { gcpStorefrontRoutes } from './gcp.routes.js';
 import { homePage, landingPage, messagePage } from './pages.js';
@@ -30,11 +32,12 @@ export function storefrontRoutes(
     gcp: GcpDesk | undefined;
     settings: Settings;
     billed: BilledList;
+    faults: Faults;
     clock: VirtualClock;
     advancer: ClockAdvancer;
   },
 ): void {
-  const { desk, aws, gcp, settings, billed, clock, advancer } = parts;
+  const { desk, aws, gcp, settings, billed, faults, clock, advancer } = parts;
   let lastFault: string | undefined;
 
   void app.register((scope, _options, done) => {
@@ -58,6 +61,7 @@ export function storefrontRoutes(
           billed: billed.list({}),
           now: clock.now(),
           advancing: advancer.advancing,
+          armedFaults: faults.list().length,
           others: [awsSection(settings.current.aws, agreements), gcp && gcpSection(settings.current.gcp, gcp)],
         }),
       );
@@ -98,6 +102,7 @@ export function storefrontRoutes(
       await Promise.race([moving, new Promise((resolve) => setTimeout(resolve, ANSWER_WITHIN_MS).unref())]);
       return reply.redirect('/', 303);
     });
+    faultStorefrontRoutes(scope, faults);
     awsStorefrontRoutes(scope, aws);
     if (gcp) gcpStorefrontRoutes(scope, gcp);
     done();

@@ -5,8 +5,12 @@ export interface Received {
   path: string;
   headers: IncomingHttpHeaders;
   text: string;
-  // Wire bodies are read as they come.
+  // Wire bodies are read as they come; undefined where they are no JSON.
   body: any;
+  /** The line broke before the end; nothing was answered. */
+  isCut: boolean;
+  /** From the first line to the last byte. */
+  tookMs: number;
 }
 
 /** What to answer; `undefined` status = never answer. */
@@ -25,11 +29,17 @@ export class Receiver {
   async start(): Promise<string> {
     this.server = createServer((request, response) => {
       const chunks: Buffer[] = [];
+      const started = performance.now();
+      const received = (isCut: boolean): Received => {
+        const text = Buffer.concat(chunks).toString();
+        const { url, headers } = request;
+        return { path: url ?? '', headers, text, body: parsed(text), isCut, tookMs: performance.now() - started };
+      };
+      request.on('error', () => this.received.push(received(true)));
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
       request.on('end', () => {
         void (async () => {
-          const text = Buffer.concat(chunks).toString();
-          const one: Received = { path: request.url ?? '', headers: request.headers, text, body: text ? JSON.parse(text) : undefined };
+          const one = received(false);
           this.received.push(one);
           const { status, body } = await this.answering(one, this.received.length);
           if (status === undefined) return;
@@ -49,5 +59,13 @@ export class Receiver {
 
   of(action: string): Received[] {
     return this.received.filter((one) => one.body?.action === action);
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }

@@ -73,6 +73,42 @@ export async function readSubscriptions(tx: Tx, subscriptionIds: string[]): Prom
   return new Map(rows.map((r) => [r.subscription_id, r]));
 }
 
+/**
+ * Which purchases a marketplace's money reports mean by their own names: the purchase itself, an agreement, or a buyer's account
+ * (which may have several). Names nobody here knows are left out.
+ */
+export async function purchasesByForeignName(
+  tx: Tx,
+  q: { marketplace: string; grain: 'purchase' | 'agreement' | 'account'; names: string[] },
+): Promise<Map<string, string[]>> {
+  const rows = await tx.query<{ name: string; subscription_id: string }>(
+    q.grain === 'purchase'
+      ? 'select external_subscription_id as name, subscription_id from subscriptions where marketplace = $1 and external_subscription_id = any($2::text[]) order by 2'
+      : q.grain === 'account'
+        ? 'select buyer_account_id as name, subscription_id from subscriptions where marketplace = $1 and buyer_account_id = any($2::text[]) order by 2'
+        : `select external_id as name, subscription_id from subscription_aliases where marketplace = $1 and kind = 'agreement' and external_id = any($2::text[]) order by 2`,
+    [q.marketplace, q.names],
+  );
+  const out = new Map<string, string[]>();
+  for (const r of rows) out.set(r.name, [...(out.get(r.name) ?? []), r.subscription_id]);
+  return out;
+}
+
+/** The other way: the name under which a marketplace's money reports speak of each purchase; null where none is known. */
+export async function foreignNamesOf(
+  tx: Tx,
+  q: { grain: 'purchase' | 'agreement' | 'account'; subscriptionIds: string[] },
+): Promise<Map<string, string | null>> {
+  const rows = await tx.query<{ subscription_id: string; name: string | null }>(
+    q.grain === 'agreement'
+      ? `select s.subscription_id, (select max(a.external_id) from subscription_aliases a where a.subscription_id = s.subscription_id and a.kind = 'agreement') as name
+           from subscriptions s where s.subscription_id = any($1::uuid[])`
+      : `select subscription_id, ${q.grain === 'account' ? 'buyer_account_id' : 'external_subscription_id'} as name from subscriptions where subscription_id = any($1::uuid[])`,
+    [q.subscriptionIds],
+  );
+  return new Map(rows.map((r) => [r.subscription_id, r.name]));
+}
+
 export interface EntitlementRow extends Record<string, unknown> {
   entitlement_id: string;
   tenant_id: string;

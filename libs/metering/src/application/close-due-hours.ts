@@ -15,7 +15,7 @@ import { raiseFindings, type NewFinding } from './findings.js';
 import { settleClosing } from './settle.js';
 import { syncSeries } from './sync-series.js';
 
-const DEFAULT_LINE_RATE = 12_500_000_000n;
+export const DEFAULT_LINE_RATE = 12_500_000_000n;
 const BLOCKED_FOR_MS = 10 * 60_000;
 /** One tick closes at most so many (hour, shard) claims; what is left is due at the next. */
 const CLAIMS_PER_TICK = 2_000;

@@ -119,12 +119,12 @@ async function withinAccepted(tx: Tx, recordId: string, units: string): Promise<
 
 export async function listCredits(
   tx: Tx,
-  q: { limit: number; after: string | null; subscriptionId?: string; state?: string; creditId?: string },
+  q: { limit: number; after: string | null; subscriptionId?: string; state?: string; creditId?: string; hour?: Date },
 ): Promise<{ items: CreditRow[]; nextCursor: string | null }> {
   const rows = await tx.query<CreditRow>(
-    `select ${COLUMNS} from credits where ($1::uuid is null or credit_id > $1) and ($3::uuid is null or subscription_id = $3) and ($4::text is null or state = $4) and ($5::uuid is null or credit_id = $5)
+    `select ${COLUMNS} from credits where ($1::uuid is null or credit_id > $1) and ($3::uuid is null or subscription_id = $3) and ($4::text is null or state = $4) and ($5::uuid is null or credit_id = $5) and ($6::timestamptz is null or hour = $6)
       order by credit_id limit $2`,
-    [q.after, q.limit + 1, q.subscriptionId ?? null, q.state ?? null, q.creditId ?? null],
+    [q.after, q.limit + 1, q.subscriptionId ?? null, q.state ?? null, q.creditId ?? null, q.hour ?? null],
   );
   const items = rows.slice(0, q.limit);
   return { items, nextCursor: rows.length > q.limit ? items.at(-1)!.credit_id : null };

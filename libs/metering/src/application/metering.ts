@@ -13,13 +13,17 @@ import {
   type NewBinding,
 } from './bindings.js';
 import { endCredit, openCredit, type CreditRow, type NewCredit } from './credits.js';
+import { closeMonth, type ClosedMonth } from './close-month.js';
 import { CloseDueHours } from './close-due-hours.js';
 import type { MeteringDeps } from './deps.js';
+import { explainAny, type Explained, type ExplainQuery } from './explain-any.js';
+import { explainRecord, type Explanation } from './explain.js';
 import { releaseHeld } from './expire-items.js';
 import { raiseFindings, settleFinding, type NewFinding, type SettlementWords } from './findings.js';
 import { IngestUsage } from './ingest-usage.js';
 import type { IngestResult, UsagePrincipal } from './intake-types.js';
 import { RECONCILE_HANDLER, requestReconciliation, runReconciliation } from './reconcile.js';
+import { allocateRemittance, importRemittances, voidRemittance, type ImportResult } from './remittances.js';
 import { confirmWriteOff, settleByPerson, type SettlementWish } from './settle-by-person.js';
 import { isSettled } from './settle.js';
 import { SubmitDue } from './submit-due.js';
@@ -127,6 +131,31 @@ export class Metering {
   /** A price as somebody read it, from an instant on; amounts of findings and months follow, quantities never do. */
   recordPrice(tx: Tx, price: Omit<StoredPrice, 'priceId' | 'recordedAt'>): Promise<StoredPrice> {
     return insertPrice(tx, { ...price, recordedAt: this.deps.clock.now() });
+  }
+
+  explainRecord(tx: Tx, recordId: string): Promise<Explanation> {
+    return explainRecord(tx, this.deps, recordId);
+  }
+
+  explainAny(tx: Tx, query: ExplainQuery): Promise<Explained> {
+    return explainAny(tx, this.deps, query);
+  }
+
+  importRemittances(tx: Tx, input: Parameters<typeof importRemittances>[2]): Promise<ImportResult> {
+    return importRemittances(tx, this.deps, input);
+  }
+
+  allocateRemittance(tx: Tx, input: Parameters<typeof allocateRemittance>[2]): Promise<void> {
+    return allocateRemittance(tx, this.deps, input);
+  }
+
+  voidRemittance(tx: Tx, input: Parameters<typeof voidRemittance>[2]): Promise<void> {
+    return voidRemittance(tx, this.deps, input);
+  }
+
+  /** A month from sample to payout; reads only. Throws `month.open` where it must be final and is not. */
+  closeMonth(tx: Tx, query: Parameters<typeof closeMonth>[2]): Promise<ClosedMonth> {
+    return closeMonth(tx, this.deps, query);
   }
 
   openCredit(tx: Tx, credit: NewCredit): ReturnType<typeof openCredit> {

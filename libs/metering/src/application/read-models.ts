@@ -23,6 +23,7 @@ function decode(cursor: string | null | undefined, parts: number): string[] | nu
   }
   throw new ProblemError('validation', 'cursor.malformed', 'the cursor was not made by this list');
 }
+const hours = (q: HourFilter): unknown[] => [q.from ?? null, q.to ?? null, q.marketplace ?? null];
 const bounded = (limit: number): number => Math.max(1, Math.min(500, Math.trunc(limit) || 50));
 async function page<T extends Record<string, unknown>>(
   tx: Tx,
@@ -56,8 +57,17 @@ export interface UsageRecordRow extends Record<string, unknown> {
   closed_at: Date;
   submission_state: string | null;
 }
+/** Whole hours from `from` on and before `to`. */
+export interface HourFilter {
+  from?: Date;
+  to?: Date;
+  marketplace?: string;
+}
 /** All lists obey the role they run under; oldest hour first. Quantities are decimal text. */
-export function listUsageRecords(tx: Tx, q: PageQuery & { subscriptionId?: string; recordId?: string }): Promise<Page<UsageRecordRow>> {
+export function listUsageRecords(
+  tx: Tx,
+  q: PageQuery & HourFilter & { subscriptionId?: string; recordId?: string },
+): Promise<Page<UsageRecordRow>> {
   const after = decode(q.after, 2);
   const limit = bounded(q.limit);
   return page<UsageRecordRow>(
@@ -65,8 +75,9 @@ export function listUsageRecords(tx: Tx, q: PageQuery & { subscriptionId?: strin
     `select r.record_id, r.tenant_id, r.subscription_id, r.marketplace, r.meter, r.segment_id, r.dimension, r.hour, r.base_quantity::text, r.quantity::text, r.listed_unit, r.plan_version_id, r.external_plan_id,
             r.starts_at, r.ends_at, r.quality, r.closed_at, i.state as submission_state
        from usage_records r left join submission_items i on i.record_id = r.record_id
-      where ($1::timestamptz is null or (r.hour, r.record_id) > ($1::timestamptz, $2::uuid)) and ($4::uuid is null or r.subscription_id = $4) and ($5::uuid is null or r.record_id = $5) order by r.hour, r.record_id limit $3`,
-    [after?.[0] ?? null, after?.[1] ?? null, limit + 1, q.subscriptionId ?? null, q.recordId ?? null],
+      where ($1::timestamptz is null or (r.hour, r.record_id) > ($1::timestamptz, $2::uuid)) and ($4::uuid is null or r.subscription_id = $4) and ($5::uuid is null or r.record_id = $5)
+        and ($6::timestamptz is null or r.hour >= $6) and ($7::timestamptz is null or r.hour < $7) and ($8::text is null or r.marketplace = $8) order by r.hour, r.record_id limit $3`,
+    [after?.[0] ?? null, after?.[1] ?? null, limit + 1, q.subscriptionId ?? null, q.recordId ?? null, ...hours(q)],
     limit,
     (r) => encode(r.hour.toISOString(), r.record_id),
   );
@@ -102,7 +113,7 @@ export interface SubmissionRow extends Record<string, unknown> {
 }
 export function listSubmissions(
   tx: Tx,
-  q: PageQuery & { subscriptionId?: string; itemId?: string; state?: string },
+  q: PageQuery & HourFilter & { subscriptionId?: string; itemId?: string; state?: string },
 ): Promise<Page<SubmissionRow>> {
   const after = decode(q.after, 2);
   const limit = bounded(q.limit);
@@ -114,8 +125,9 @@ export function listSubmissions(
                         from submission_attempts a where a.item_id = i.item_id), '[]') as attempts
        from submission_items i join usage_records r on r.record_id = i.record_id
       where ($1::timestamptz is null or (i.hour, i.item_id) > ($1::timestamptz, $2::uuid)) and ($4::uuid is null or i.subscription_id = $4) and ($5::uuid is null or i.item_id = $5) and ($6::text is null or i.state = $6)
+        and ($7::timestamptz is null or i.hour >= $7) and ($8::timestamptz is null or i.hour < $8) and ($9::text is null or i.marketplace = $9)
       order by i.hour, i.item_id limit $3`,
-    [after?.[0] ?? null, after?.[1] ?? null, limit + 1, q.subscriptionId ?? null, q.itemId ?? null, q.state ?? null],
+    [after?.[0] ?? null, after?.[1] ?? null, limit + 1, q.subscriptionId ?? null, q.itemId ?? null, q.state ?? null, ...hours(q)],
     limit,
     (r) => encode(r.hour.toISOString(), r.item_id),
   );
@@ -143,7 +155,7 @@ export interface FindingRow extends Record<string, unknown> {
 }
 export function listFindings(
   tx: Tx,
-  q: PageQuery & { subscriptionId?: string; kind?: string; open?: boolean; findingId?: string },
+  q: PageQuery & HourFilter & { subscriptionId?: string; kind?: string; open?: boolean; findingId?: string; hour?: Date },
 ): Promise<Page<FindingRow>> {
   const after = decode(q.after, 1);
   const limit = bounded(q.limit);
@@ -151,9 +163,20 @@ export function listFindings(
     tx,
     `select finding_id, kind, tenant_id, subscription_id, dimension, hour, units::text, amount::text, currency, deadline, evidence, proposal, settlement, raised_at, settled_at,
             coalesce(evidence ->> 'marketplace', (select max(s.marketplace) from series s where s.subscription_id = findings.subscription_id)) as marketplace from findings
-      where ($1::uuid is null or finding_id > $1) and ($3::uuid is null or subscription_id = $3) and ($4::text is null or kind = $4) and ($5::boolean is null or (settlement is null) = $5) and ($6::uuid is null or finding_id = $6)
+      where ($1::uuid is null or finding_id > $1) and ($3::uuid is null or subscription_id = $3) and ($4::text is null or kind = $4) and ($5::boolean is null or (settlement is null) = $5) and ($6::uuid is null or finding_id = $6) and ($7::timestamptz is null or hour = $7)
+        and ($8::timestamptz is null or hour >= $8) and ($9::timestamptz is null or hour < $9)
+        and ($10::text is null or coalesce(evidence ->> 'marketplace', (select max(s.marketplace) from series s where s.subscription_id = findings.subscription_id)) = $10)
       order by finding_id limit $2`,
-    [after?.[0] ?? null, limit + 1, q.subscriptionId ?? null, q.kind ?? null, q.open ?? null, q.findingId ?? null],
+    [
+      after?.[0] ?? null,
+      limit + 1,
+      q.subscriptionId ?? null,
+      q.kind ?? null,
+      q.open ?? null,
+      q.findingId ?? null,
+      q.hour ?? null,
+      ...hours(q),
+    ],
     limit,
     (r) => encode(r.finding_id),
   );

@@ -22,12 +22,27 @@ export interface HourMeasure {
 
 type MeterSpan = Pick<MeterHour, 'kind' | 'source' | 'hourStart' | 'endedAt' | 'watermark'>;
 
-/** The raw part of an hour: what the samples say, attributed to segments; no price rule in it. */
+/** One addition of a measurement, as it was made: all of them together are the measure. */
+export interface MeasureLine {
+  stream: string;
+  /** '' is time outside every segment. */
+  segmentId: string;
+  from: bigint;
+  to: bigint;
+  /** Gauge: the value that held. Counter: what was counted between the two samples, before it was split at cuts. */
+  value: bigint;
+  amount: bigint;
+  kind: 'measured' | 'estimated' | 'gap';
+}
+type Trace = (line: Omit<MeasureLine, 'stream'>) => void;
+
+/** The raw part of an hour: what the samples say, attributed to segments; no price rule in it. `trace` hears every addition. */
 export function measureHour(
   meter: MeterSpan,
   segments: HourSegment[],
   opening: Record<string, StreamState>,
   samples: StreamSamples[],
+  trace?: (line: MeasureLine) => void,
 ): HourMeasure {
   const hourEnd = meter.hourStart + US_PER_HOUR;
   const end = meter.endedAt === null ? hourEnd : minOf(hourEnd, meter.endedAt);
@@ -41,10 +56,12 @@ export function measureHour(
   for (const s of segments) if (s.startsAt < end && (s.endsAt ?? end) > meter.hourStart) slot(s.segmentId);
   for (const stream of samples) {
     const state = opening[stream.stream] ?? null;
+    // Without a listener nothing is made for it: this runs for every sample of the house.
+    const tell: Trace | undefined = trace && ((line) => trace({ stream: stream.stream, ...line }));
     const last =
       meter.kind === 'counter'
-        ? counterStream(stream, state, segments, meter, end, slot)
-        : gaugeStream(stream, state, segments, meter, end, slot, (us) => (result.gapUs += us));
+        ? counterStream(stream, state, segments, meter, end, slot, tell)
+        : gaugeStream(stream, state, segments, meter, end, slot, tell, (us) => (result.gapUs += us));
     if (last) result.streams[stream.stream] = last;
     // A stream that has left the subscription hands nothing to later hours.
     if (stream.until !== null && stream.until <= end) delete result.streams[stream.stream];
@@ -68,6 +85,7 @@ function gaugeStream(
   meter: MeterSpan,
   end: bigint,
   slot: (id: string) => Measured,
+  tell: Trace | undefined,
   onGap: (us: bigint) => void,
 ): StreamState | null {
   const low = maxOf(meter.hourStart, stream.from);
@@ -79,8 +97,18 @@ function gaugeStream(
   ];
   for (const s of inOrder(stream.samples))
     if (s.at >= meter.hourStart && s.at < high && s.at >= stream.from) points.push({ ...s, known: true });
-  const piece = (from: bigint, to: bigint, visit: (s: Measured, us: bigint) => void): void => {
-    for (const part of bySegment(maxOf(from, low), minOf(to, high), segments)) visit(slot(part.segmentId), part.us);
+  const piece = (from: bigint, to: bigint, value: bigint, kind: MeasureLine['kind'], visit: (s: Measured, us: bigint) => void): void => {
+    for (const part of bySegment(maxOf(from, low), minOf(to, high), segments)) {
+      visit(slot(part.segmentId), part.us);
+      tell?.({
+        segmentId: part.segmentId,
+        from: part.from,
+        to: part.from + part.us,
+        value,
+        amount: kind === 'gap' ? 0n : value * part.us,
+        kind,
+      });
+    }
   };
   points.forEach((point, i) => {
     const next = i + 1 < points.length ? points[i + 1]!.at : high;
@@ -88,15 +116,15 @@ function gaugeStream(
     const hole = meter.source === 'cell' && next - point.at > CARRY_LIMIT;
     const carried = hole ? point.at + SAMPLE_EVERY : next;
     if (point.known) {
-      piece(point.at, carried, (s, us) => (s.measured += point.value * us));
+      piece(point.at, carried, point.value, 'measured', (s, us) => (s.measured += point.value * us));
       if (hole)
-        piece(carried, point.at + CARRY_LIMIT, (s, us) => {
+        piece(carried, point.at + CARRY_LIMIT, point.value, 'estimated', (s, us) => {
           s.estimated += point.value * us;
           s.quality = 'estimated';
         });
     }
     if (hole)
-      piece(point.at + CARRY_LIMIT, next, (s, us) => {
+      piece(point.at + CARRY_LIMIT, next, point.value, 'gap', (s, us) => {
         s.quality = 'estimated';
         onGap(us);
       });
@@ -119,6 +147,7 @@ function counterStream(
   meter: MeterSpan,
   end: bigint,
   slot: (id: string) => Measured,
+  tell: Trace | undefined,
 ): StreamState | null {
   let last = opening ?? stream.baseline;
   const isCut = (at: bigint): boolean => segments.some((s) => s.endsAt === at && s.startsAt < at && at > meter.hourStart);
@@ -138,6 +167,7 @@ function counterStream(
         last && s.epoch === last.epoch ? s.value - last.value : s.value,
         segments,
         slot,
+        tell,
       );
     last = { at: s.at, value: s.value, epoch: s.epoch, sequence: s.sequence };
     final = ends && s.at >= end;
@@ -146,17 +176,25 @@ function counterStream(
 }
 
 /** Splits an amount over a stretch of time at the cuts; floors, the last part takes the rest. */
-function share(from: bigint, to: bigint, amount: bigint, segments: HourSegment[], slot: (id: string) => Measured): void {
+function share(
+  from: bigint,
+  to: bigint,
+  amount: bigint,
+  segments: HourSegment[],
+  slot: (id: string) => Measured,
+  tell: Trace | undefined,
+): void {
   // Credentials are handed out when the purchase serves: time before the first segment can have used nothing.
   const begins = segments.reduce<bigint | null>((first, x) => (first === null || x.startsAt < first ? x.startsAt : first), null);
   const parts = bySegment(begins !== null && begins < to ? maxOf(from, begins) : from, to, segments);
-  if (parts.length === 0) parts.push({ segmentId: segmentAt(to, segments), us: 1n });
+  if (parts.length === 0) parts.push({ segmentId: segmentAt(to, segments), from, us: 1n });
   const whole = parts.reduce((sum, p) => sum + p.us, 0n);
   let rest = amount;
   parts.forEach((p, i) => {
     const part = i === parts.length - 1 ? rest : (amount * p.us) / whole;
     rest -= part;
     slot(p.segmentId).measured += part;
+    tell?.({ segmentId: p.segmentId, from: p.from, to: p.from === to ? to : p.from + p.us, value: amount, amount: part, kind: 'measured' });
   });
 }
 
@@ -164,16 +202,19 @@ const segmentAt = (at: bigint, segments: HourSegment[]): string =>
   segments.find((s) => s.startsAt <= at && (s.endsAt === null || at < s.endsAt))?.segmentId ?? NO_SEGMENT;
 
 /** Splits a stretch of time at the cuts; time outside all segments comes under ''. */
-export function bySegment(from: bigint, to: bigint, segments: HourSegment[]): { segmentId: string; us: bigint }[] {
+export function bySegment(from: bigint, to: bigint, segments: HourSegment[]): { segmentId: string; from: bigint; us: bigint }[] {
   if (to <= from) return [];
-  const parts: { segmentId: string; us: bigint }[] = [];
+  const parts: { segmentId: string; from: bigint; us: bigint }[] = [];
   let inside = 0n;
   for (const s of segments) {
     const us = minOf(to, s.endsAt ?? to) - maxOf(from, s.startsAt);
     if (us <= 0n) continue;
-    parts.push({ segmentId: s.segmentId, us });
+    parts.push({ segmentId: s.segmentId, from: maxOf(from, s.startsAt), us });
     inside += us;
   }
-  if (inside < to - from) parts.push({ segmentId: NO_SEGMENT, us: to - from - inside });
+  if (inside < to - from) {
+    const [first, last] = [parts[0], parts.at(-1)];
+    parts.push({ segmentId: NO_SEGMENT, from: !first || !last || first.from > from ? from : last.from + last.us, us: to - from - inside });
+  }
   return parts;
 }

@@ -127,6 +127,14 @@ export async function lateSeries(tx: Tx, now: bigint, shard: number): Promise<{ 
   return rows.map((r) => ({ series: toRow(r), from: BigInt(r.from_us) }));
 }
 
+export async function findSeries(tx: Tx, subscriptionId: string, meter: string): Promise<SeriesRow | null> {
+  const [row] = await tx.query<Raw>(`select ${COLUMNS} from series s where s.subscription_id = $1 and s.meter = $2`, [
+    subscriptionId,
+    meter,
+  ]);
+  return row ? toRow(row) : null;
+}
+
 const seriesKey = (subscriptionId: string, meter: string): string => `${subscriptionId}/${meter}`;
 
 interface SampleRow {
@@ -147,6 +155,8 @@ export async function gatherSamples(
   tx: Tx,
   series: Pick<SeriesRow, 'subscriptionId' | 'meter' | 'metric' | 'source' | 'endedAt'>[],
   hour: bigint,
+  /** What was known then: later samples are left out. For looking back; a closing takes what is there. */
+  receivedBy: Date | null = null,
 ): Promise<Map<string, StreamSamples[]>> {
   const hourEnd = hour + US_PER_HOUR;
   // The last sample of an ended subscription comes a little after its end: it closes the final delta.
@@ -159,9 +169,9 @@ export async function gatherSamples(
     `select k.sub as subscription_id, k.meter, e.placement_id, ${ARRAYS}
        from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $6::timestamptz[]) as k(sub, meter, metric, source, up_to)
        join usage_events e on e.subscription_id = k.sub and e.metric = k.metric and e.source = '${ENGINE_SOURCE}'
-        and e.occurred_at >= $5::timestamptz and e.occurred_at <= k.up_to
+        and e.occurred_at >= $5::timestamptz and e.occurred_at <= k.up_to and ($7::timestamptz is null or e.received_at <= $7)
       where k.source = 'engine' group by k.sub, k.meter, e.placement_id order by e.placement_id`,
-    [...keys, span[0], upTos],
+    [...keys, span[0], upTos, receivedBy],
   );
   // What a cell reported is of the purchase that its placement was bound to at that time, whoever it was stored for: a renewal
   // that is told late takes the samples since its start with it.
@@ -182,13 +192,14 @@ export async function gatherSamples(
             ${us('p.occurred_at')} as base_at, p.value::text as base_value, p.epoch as base_epoch, p.sequence::text as base_sequence, e.*
        from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $7::timestamptz[]) as k(sub, meter, metric, source, up_to)
        join usage_bindings b on b.subscription_id = k.sub and b.valid_from < $6::timestamptz and coalesce(b.valid_until, 'infinity') >= $5::timestamptz
-       left join lateral (select * from usage_events e where e.placement_id = b.placement_id and e.metric = k.metric and e.occurred_at <= b.valid_from
+       left join lateral (select * from usage_events e where e.placement_id = b.placement_id and e.metric = k.metric and e.occurred_at <= b.valid_from and ($8::timestamptz is null or e.received_at <= $8)
                            and e.occurred_at > b.valid_from - case e.kind when 'counter' then interval '35 days' else ${CARRY_TEXT} end
                          order by e.occurred_at desc, e.sequence desc limit 1) p on true
        left join lateral (select ${ARRAYS} from usage_events e where e.placement_id = b.placement_id and e.metric = k.metric and e.source = b.source
-                           and e.occurred_at >= greatest($5::timestamptz, b.valid_from) and e.occurred_at <= least(k.up_to, coalesce(b.valid_until, 'infinity'))) e on true
+                           and e.occurred_at >= greatest($5::timestamptz, b.valid_from) and e.occurred_at <= least(k.up_to, coalesce(b.valid_until, 'infinity'))
+                           and ($8::timestamptz is null or e.received_at <= $8)) e on true
       where k.source = 'cell' order by b.placement_id, b.valid_from`,
-    [...keys, ...span, upTos],
+    [...keys, ...span, upTos, receivedBy],
   );
   const out = new Map<string, StreamSamples[]>();
   const push = (k: string, s: StreamSamples): void => void out.set(k, [...(out.get(k) ?? []), s]);

@@ -110,13 +110,18 @@ export async function writeClosings(
   );
 }
 
-function leafOf(c: ClosedHour, hour: bigint): { hash: string; digest: string; inputs: number; terms: Record<string, string> } {
+/** What a closing read, as it is hashed: whoever looks back can tell whether it holds the same samples. */
+export function digestOf(streams: StreamSamples[], hour: bigint): { digest: string; count: number } {
   const end = hour + US_PER_HOUR;
-  const inputs = c.streams.map((s) => ({
+  const inputs = streams.map((s) => ({
     stream: s.stream,
     samples: s.samples.filter((x) => x.at < end).map((x) => [instantText(x.at), x.value, x.epoch, x.sequence]),
   }));
-  const digest = sha256Hex(canonicalJson(inputs));
+  return { digest: sha256Hex(canonicalJson(inputs)), count: inputs.reduce((n, i) => n + i.samples.length, 0) };
+}
+
+function leafOf(c: ClosedHour, hour: bigint): { hash: string; digest: string; inputs: number; terms: Record<string, string> } {
+  const { digest, count } = digestOf(c.streams, hour);
   const terms = Object.fromEntries(Object.entries(sumTerms(c.close.entries)).map(([t, q]) => [t, q.toString()]));
   // Natural keys and quantities only, never surrogate ids (law 12).
   const hash = sha256Hex(
@@ -132,7 +137,7 @@ function leafOf(c: ClosedHour, hour: bigint): { hash: string; digest: string; in
       carryIns: c.close.carryIns,
     }),
   );
-  return { hash, digest, inputs: inputs.reduce((n, i) => n + i.samples.length, 0), terms };
+  return { hash, digest, inputs: count, terms };
 }
 
 async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], now: Date): Promise<void> {

@@ -1,7 +1,5 @@
 import type { ProblemError } from '#platform';
-
-const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-const safe = (text: string): string => text.replace(/[&<>"']/g, (c) => ENTITIES[c]!);
+import { safe } from '../support/html.js';
 
 const CSS = `:root{color-scheme:light dark}body{font:16px/1.6 system-ui,sans-serif;margin:0 auto;max-width:40rem;padding:2rem 1rem}
 h1{font-size:1.4rem}h2{font-size:1rem;margin-bottom:0}p{margin-top:.3rem}small{opacity:.75;overflow-wrap:anywhere}`;

@@ -111,7 +111,7 @@ export class Agreements {
             {
               freeTrialPricingTerm: {
                 type: 'FreeTrialPricingTerm',
-                duration: 'P14D',
+                duration: `P${one.trialDays ?? 14}D`,
                 grants: dimensions.slice(0, 1).map((dimensionKey) => ({ dimensionKey, maxQuantity: 3 })),
               },
             },

@@ -22,10 +22,10 @@ export type PushForgery = (typeof pushForgeries)[number];
 const HOUR_SECONDS = 3_600;
 
 /** Makes the OIDC token a push carries (contract gcp §3, "Pull vs push"), or a named forgery of it. Times are real. */
-export async function pushToken(settings: GcpSettings, keys: SignUpKeys, forge: PushForgery): Promise<string | undefined> {
+export async function pushToken(settings: GcpSettings, keys: SignUpKeys, forge: PushForgery, skewMs = 0): Promise<string | undefined> {
   if (forge === 'no_token') return undefined;
   const push = pushOf(settings);
-  const now = Math.floor(Date.now() / 1000);
+  const now = Math.floor((Date.now() + skewMs) / 1000);
   const iat = forge === 'expired' ? now - 3 * HOUR_SECONDS : forge === 'future' ? now + HOUR_SECONDS : now;
   const subject = `1${String(randomInt(10_000_000_000))}`;
   const claims = {

@@ -1,3 +1,5 @@
+import { strikeAttempt, type StruckAttempt } from '../../shared/notification-faults.js';
+import { postNotification } from '../../shared/post-notification.js';
 import type { GcpContext } from '../context.js';
 import { pushOf, subscriptionOf } from '../settings.js';
 import type { SignUpKeys } from '../sign-up-keys.js';
@@ -66,7 +68,13 @@ export class Pusher {
   private async deliver({ ackId, message }: Delivery): Promise<void> {
     const taker = this.taker;
     this.inWork += 1;
-    const answer = await this.post(envelopeOf(message), 'none', (taker?.ackDeadlineSeconds ?? 10) * 1000);
+    const struck = strikeAttempt(this.context.faults, 'gcp', eventTypeOf(message));
+    const answer = await this.post(
+      envelopeOf(message),
+      struck.token.isExpired ? 'expired' : 'none',
+      (taker?.ackDeadlineSeconds ?? 10) * 1000,
+      struck,
+    );
     this.inWork -= 1;
     if (answer.status !== null && ACKS.has(answer.status)) {
       this.tries.delete(message.id);
@@ -85,23 +93,24 @@ export class Pusher {
     this.timers.add(timer);
   }
 
-  private async post(body: object, forge: PushForgery, timeoutMs: number): Promise<PushAnswer> {
+  private async post(body: object, forge: PushForgery, timeoutMs: number, struck?: StruckAttempt): Promise<PushAnswer> {
     const settings = this.context.settings();
     const { endpoint } = pushOf(settings);
     if (endpoint === undefined) return { status: null, body: '', error: 'no pushEndpoint is set' };
-    try {
-      const token = await pushToken(settings, this.keys(), forge);
-      const answer = await fetch(endpoint, {
-        method: 'POST',
-        redirect: 'manual',
-        headers: { 'content-type': 'application/json', ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) },
-        body: JSON.stringify(body),
-        signal: AbortSignal.timeout(timeoutMs),
-      });
-      return { status: answer.status, body: await answer.text(), error: null };
-    } catch (error) {
-      return { status: null, body: '', error: (error as Error).message };
-    }
+    const token = await pushToken(settings, this.keys(), forge, struck?.token.skewMs);
+    const headers = { 'content-type': 'application/json', ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) };
+    const { status, body: text, error } = await postNotification(endpoint, headers, JSON.stringify(body), timeoutMs, struck?.way);
+    return { status, body: text ?? '', error };
+  }
+}
+
+/** Faults name a message by its type; one that is not Google's has none. */
+function eventTypeOf(message: StoredMessage): string {
+  try {
+    const { eventType } = JSON.parse(Buffer.from(message.data, 'base64').toString()) as { eventType?: unknown };
+    return typeof eventType === 'string' ? eventType : 'unknown';
+  } catch {
+    return 'unknown';
   }
 }
 

@@ -1,0 +1,87 @@
+import type { MeterTerms } from '#entitlements';
+import type { Step } from './explain-hour.js';
+import { instantText, parseDecimal, quantaText, Unit } from './units.js';
+
+/** Listed units for people; `≈` where nine decimals do not say it exactly (a GiB-hour is no round number of base units). */
+export function unitsForPeople(base: bigint, basePerUnit: bigint): string {
+  const decimals = Math.min(9, basePerUnit.toString().length - 1);
+  const unit = new Unit(basePerUnit, decimals);
+  const size = base < 0n ? -base : base;
+  const quanta = unit.quanta(size);
+  const text = quantaText(quanta, decimals)
+    .replace(/(\.\d*?)0+$/, '$1')
+    .replace(/\.$/, '');
+  const exact = quanta * basePerUnit === size * 10n ** BigInt(decimals);
+  return `${exact ? '' : '≈'}${base < 0n ? '-' : ''}${text}`;
+}
+
+export const baseUnitOf = (kind: MeterTerms['kind']): string => (kind === 'counter' ? 'bytes' : 'byte-microseconds');
+
+export const minuteText = (us: bigint): string => `${instantText(us).slice(0, 16).replace('T', ' ')} UTC`;
+
+export interface Told {
+  hour: bigint;
+  kind: MeterTerms['kind'];
+  meter: string;
+  plan: string;
+  listedUnit: string;
+  basePerUnit: bigint;
+  samples: number;
+  streams: number;
+  steps: Step[];
+  quantity: string | null;
+  attempts: { number: number; outcome: string | null; code: string | null; receipt: string | null; at: string }[];
+  marketplace: string;
+  money: { amount: string; currency: string; unitPrice: string; source: string } | 'price_unknown' | null;
+  sameInputs: boolean;
+  differs: string[];
+  corrections: number;
+}
+
+/** The hour as sentences, for people who read numbers and not rows. */
+export function sentences(t: Told): string[] {
+  const units = (base: bigint): string => `${unitsForPeople(base, t.basePerUnit)} ${t.listedUnit}`;
+  const find = (step: string): bigint => t.steps.filter((s) => s.step === step).reduce((sum, s) => sum + s.base, 0n);
+  const how = t.kind === 'counter' ? 'differences of a counter' : 'each value times the time it held';
+  const out = [
+    `In the hour from ${minuteText(t.hour)}, ${t.samples} ${t.samples === 1 ? 'sample' : 'samples'} of ${t.streams} ${t.streams === 1 ? 'source' : 'sources'} count for ${t.meter} under plan ${t.plan}.`,
+    `They measure ${units(find('measured'))} (${how}; exactly ${find('measured')} ${baseUnitOf(t.kind)}).`,
+  ];
+  for (const s of t.steps)
+    if (!['measured', 'sent', 'remainder_out'].includes(s.step))
+      out.push(`${s.base < 0n ? 'Taken off' : 'Added'}: ${units(s.base < 0n ? -s.base : s.base)}, ${s.words}.`);
+  const rest = -find('remainder_out');
+  out.push(
+    t.quantity === null
+      ? `Nothing is sent for this hour; ${units(rest)} go into the next one.`
+      : `Sent to ${t.marketplace}: ${t.quantity} ${t.listedUnit}. ${rest === 0n ? 'Nothing is left over.' : `${units(rest)} are left over and go into the next hour.`}`,
+  );
+  for (const a of t.attempts)
+    out.push(
+      `Attempt ${a.number} at ${a.at}: ${a.outcome ?? 'no answer yet'}${a.code ? ` (${a.code})` : ''}${a.receipt ? `, receipt ${a.receipt}` : ''}.`,
+    );
+  if (t.money === 'price_unknown') out.push('The price of this dimension in that hour is not known, so no amount is said.');
+  else if (t.money)
+    out.push(
+      `${t.quantity ?? '0'} times ${t.money.unitPrice} ${t.money.currency} (${t.money.source}) is ${t.money.amount} ${t.money.currency}, before the marketplace rounds.`,
+    );
+  if (t.corrections > 0)
+    out.push(
+      `After the hour was closed, ${t.corrections} ${t.corrections === 1 ? 'entry was' : 'entries were'} added to it: corrections and outcomes, listed below. The record did not change.`,
+    );
+  out.push(
+    !t.sameInputs
+      ? 'Calculated again just now, but not from the same samples: those at hand are not the ones this hour was closed with.'
+      : t.differs.length === 0
+        ? 'Calculated again just now from the same samples: every stored number is the same.'
+        : `Calculated again just now from the same samples, it differs: ${t.differs.join('; ')}.`,
+  );
+  return out;
+}
+
+/** Decimal text without trailing zeros. */
+export function plainDecimal(text: string): string {
+  const { digits, scale } = parseDecimal(text);
+  const whole = quantaText(digits, scale);
+  return whole.includes('.') ? whole.replace(/\.?0+$/, '') : whole;
+}
