@@ -166,7 +166,7 @@ export interface paths {
         put?: never;
         /**
          * Post usage events
-         * @description Each item is answered: accepted, duplicate, conflict or rejected with a code. Repeating a batch is safe.
+         * @description Each item is answered: accepted, duplicate, conflict or rejected with a code. Repeating a batch is safe. At most 5,000 events and 5 MiB (unpacked); the body may be gzip. 429 and 503 come with Retry-After: nothing was stored.
          */
         post: operations["post"];
         delete?: never;

@@ -29,7 +29,7 @@ import {
 import { EntraSignIn } from '#marketplaces/azure';
 import { awsHosts, awsSettingsSchema } from '#marketplaces/aws';
 import { MARKETPLACE_REGISTRY, MarketplaceRegistry } from '#marketplaces/core';
-import { Audit, Keys, Tenants } from '#tenancy';
+import { Audit, KeyChecks, Keys, Tenants } from '#tenancy';
 import { Catalog, Changes, Claims, Landings, SubscriptionRecord, Subscriptions } from '#entitlements';
 import { ProvisioningEngine } from '#provisioning/engine';
 import { Metering } from '#metering';
@@ -116,6 +116,7 @@ function providers(o: AppOptions): Provider[] {
       inject: [GuardedHttp],
     },
     { provide: Keys, useFactory: () => new Keys(clock) },
+    { provide: KeyChecks, useFactory: (keys: Keys, db: Database) => new KeyChecks(keys, db), inject: [Keys, DATABASE] },
     { provide: Tenants, useFactory: (sealer: Sealer) => new Tenants(clock, sealer), inject: [Sealer] },
     { provide: Audit, useFactory: () => new Audit(clock) },
     { provide: Catalog, useFactory: () => new Catalog(clock) },

@@ -99,6 +99,54 @@ describe('a renewal', () => {
       expect((await placementsOf(before['tenantId'])).map((one) => one['subscriptionId'])).toEqual([after['id']]);
     }
   });
+
+  it('of a renewal, both unheard of, is made up for by one comparison: the link between them too [AW-48]', async () => {
+    const { bought } = await served('Unheard Twice');
+    const before = await house.subscriptionOf(bought.licenseId);
+    const placed = await placementsOf(before['tenantId']);
+    const [second, third] = await unheard(async () => {
+      await advance(60);
+      const next = await act(bought.agreementId, 'renew', { deprovision: true });
+      await advance(60);
+      const last = await act(next.agreementId, 'renew', { deprovision: true });
+      await advance(86_400 + 1_200);
+      return [next, last];
+    });
+    const run = await drift();
+    expect([second, third].map((one) => verdictOf(run, one.licenseId))).toEqual(['applied', 'applied']);
+    const after = await amazon.subscription(third.licenseId, 'active');
+    expect(after['tenantId']).toBe(before['tenantId']);
+    for (const old of [bought, second])
+      expect(['closing', 'cancelled', 'voided']).toContain((await house.subscriptionOf(old.licenseId))['state']);
+    // Endpoint and keys are the placement's, which is the same one.
+    const now = await placementsOf(before['tenantId']);
+    expect(now.map((one) => [one['id'], one['endpoint'], one['subscriptionId']])).toEqual([
+      [placed[0]!['id'], placed[0]!['endpoint'], after['id']],
+    ]);
+  });
+});
+
+describe('a renewal that its buyer lands on before anything is told of it', () => {
+  it('keeps tenant, endpoint and keys: the visit is of what serves, until the renewal takes its place [AW-50]', async () => {
+    const { bought, session, endpoint, keys } = await served('Early Lodge');
+    const before = await house.subscriptionOf(bought.licenseId);
+    await advance(60);
+    const [next, visit] = await unheard(async () => {
+      const made = await act(bought.agreementId, 'renew', { deprovision: true });
+      return [made, sessionOf(await amazon.land(tokenOf(made)))];
+    });
+    expect(await house.subscriptionOf(next.licenseId)).toMatchObject({ state: 'pending_fulfillment', tenantId: null });
+    const details = { organisation: 'Early Lodge', region: 'local', contactName: 'A', contactEmail: 'a@early.example' };
+    await house.call('POST', `${house.controlPlane.url}/landing/api/sessions/${visit}/details`, details);
+    expect(await house.subscriptionOf(next.licenseId)).toMatchObject({ state: 'pending_fulfillment', tenantId: null });
+    await act(next.agreementId, 'license');
+    const after = await amazon.subscription(next.licenseId, 'active');
+    expect(after['tenantId']).toBe(before['tenantId']);
+    expect((await placementsOf(before['tenantId'])).map((one) => one['subscriptionId'])).toEqual([after['id']]);
+    expect((await house.session(session)).json).toMatchObject({ state: 'ready', endpoint: { ...endpoint, keys } });
+    expect(JSON.stringify((await house.session(visit)).json)).not.toContain(String(keys[0]!['secret']));
+    expect(await findings('succession')).toEqual([]);
+  });
 });
 
 describe('lost events', () => {
@@ -134,8 +182,23 @@ describe('lost events', () => {
   });
 });
 
+describe('a lost amendment', () => {
+  it('of the end of a term, and of its renewal, is made up for [AW-49]', async () => {
+    const { bought } = await served('Amended Lodge', { endsAt: '2040-01-01T00:00:00Z' });
+    await unheard(async () => {
+      await act(bought.agreementId, 'amend', { endsAt: '2041-01-01T00:00:00Z' });
+      await act(bought.agreementId, 'amend', { autoRenewalEnabled: true });
+      await advance(86_400 + 1_200);
+    });
+    expect(verdictOf(await drift(), bought.licenseId)).toBe('applied');
+    const after = await house.subscriptionOf(bought.licenseId);
+    expect([(after['term'] as Item)['endsAt'], after['endsAt']]).toEqual(['2041-01-01T00:00:00.000Z', null]);
+    expect(verdictOf(await drift(), bought.licenseId)).toBeUndefined();
+  });
+});
+
 describe('a quiet marketplace', () => {
-  it('that leaves out, lags, resells and lists what is foreign: nothing made, ended or sent, twice [AW-42] [AW-45]', async () => {
+  it('that leaves out, lags, resells and lists what is foreign: nothing made, ended or sent, twice [AW-42] [AW-45] [AW-51]', async () => {
     const hidden = (await served('Left Out')).bought;
     const resold = (await served('Through A Partner', { cppo: true })).bought;
     const ended = await served('Ended Lately');
@@ -164,6 +227,9 @@ describe('a quiet marketplace', () => {
     expect(second.counts).toEqual(first.counts);
     expect({ picture: await house.picture(), sent: (await sent()).length }).toEqual(before);
     expect(await findings('drift.missing')).toEqual([]);
+    const reseller = { accountId: '888800002222', authorizationId: expect.stringContaining('resaleauthz-') as string };
+    expect(await house.subscriptionOf(resold.licenseId)).toMatchObject({ reseller });
+    expect(await house.subscriptionOf(quiet.licenseId)).toMatchObject({ reseller: null });
     for (const one of [hidden, resold, quiet]) expect(await house.subscriptionOf(one.licenseId)).toMatchObject({ state: 'active' });
   });
 });

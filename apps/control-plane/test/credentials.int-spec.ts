@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { MarketplaceBusy } from '#marketplaces/core';
+import { type MarketplaceAdapter, MarketplaceBusy, MarketplaceRefusal } from '#marketplaces/core';
 import { subscriptionIdOf } from '#entitlements';
 import { requestDriftRun } from '../src/processes/check-drift.js';
 import { SecretClock } from '../src/workers/secret-clock.js';
@@ -29,6 +29,41 @@ describe('credentials at a marketplace', () => {
     ]);
     expect(JSON.stringify(await findings())).toContain('berth doctor azure');
     expect(await f.state(subscriptionIdOf('azure', externalSubscriptionId))).toBe('active');
+  });
+
+  it('that are refused when a message wants to be confirmed make it wait, and it is confirmed when they are mended [AW-126]', async () => {
+    let asked = 0;
+    let refused = new MarketplaceRefusal('azure.denied', 'not allowed', 403);
+    (f.market as MarketplaceAdapter).handshake = () => ({
+      operation: 'confirmSubscription',
+      intent: {},
+      run: () => (++asked <= 3 ? Promise.reject(refused) : Promise.resolve({ confirmed: true })),
+    });
+    await f.deliver(f.market.purchase().message);
+    await f.settle(3_600_000);
+    expect(asked).toBe(4);
+    expect(await f.rows(`select state from calls where operation = 'confirmSubscription' order by call_id`)).toMatchObject([
+      { state: 'refused' },
+      { state: 'refused' },
+      { state: 'refused' },
+      { state: 'ok' },
+    ]);
+    expect(await findings()).toMatchObject([{ kind: 'secret_expiring', evidence: { remedy: 'berth doctor azure' } }]);
+    // A no to the message itself is one.
+    [asked, refused] = [0, new MarketplaceRefusal('azure.not_pending', 'a stranger’s', 400)];
+    await f.deliver(f.market.purchase().message);
+    await f.settle(3_600_000);
+    expect(asked).toBe(1);
+  });
+
+  it('are of no use to a channel that was closed: a person is told once [AW-127]', async () => {
+    const { message } = f.market.purchase();
+    const occurredAt = f.clock.now();
+    const base = { kind: 'noted', marketplace: 'azure', externalSubscriptionId: '', truth: null, occurredAt } as const;
+    f.market.normalise = () => Promise.resolve([{ ...base, channelLost: { channel: 'a topic' }, note: 'taken away' }]);
+    for (let times = 0; times < 2; times++) await f.deliver(message);
+    await f.settle();
+    expect(await findings()).toMatchObject([{ kind: 'channel_lost', evidence: { marketplace: 'azure', channel: 'a topic' } }]);
   });
 
   it('that a sender shows and nobody can check just now are not taken, and it is recorded [GC-59]', async () => {
@@ -68,7 +103,7 @@ describe('credentials at a marketplace', () => {
     expect(await f.deliver(message)).toMatchObject({ status: 200 });
   });
 
-  it('that end on a known day are told of thirty days before, once [AZ-28]', async () => {
+  it('that end on a known day are told of thirty, seven and one days before, once each [AZ-28]', async () => {
     const clock = new SecretClock(f.p, '2030-06-15');
     expect(await clock.tick()).toBe(0);
     f.clock.set(new Date('2030-05-16T00:00:00Z'));
@@ -78,6 +113,16 @@ describe('credentials at a marketplace', () => {
     f.clock.set(new Date('2030-05-16T02:00:00Z'));
     expect(await clock.tick()).toBe(0);
     expect(await findings()).toMatchObject([{ kind: 'secret_expiring', deadline: new Date('2030-06-15T00:00:00Z') }]);
+    for (const [at, fresh] of [
+      ['2030-06-07T23:00:00Z', 0],
+      ['2030-06-08T00:00:00Z', 1],
+      ['2030-06-13T23:00:00Z', 0],
+      ['2030-06-14T00:00:00Z', 1],
+      ['2030-06-20T00:00:00Z', 0],
+    ] as const) {
+      f.clock.set(new Date(at));
+      expect(await clock.tick(), at).toBe(fresh);
+    }
     expect(await new SecretClock(f.p, null).tick()).toBe(0);
   });
 });

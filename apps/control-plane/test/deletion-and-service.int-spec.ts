@@ -235,7 +235,7 @@ describe('what a marketplace tells beside the purchase itself', () => {
     flows.market.readTruth = async (id: string) => {
       const truth = await read(id);
       reads += 1;
-      return truth && { ...truth, incomplete: missing, refs: { ...truth.refs, late: !missing } };
+      return truth && { ...truth, ...(missing ? { incomplete: 'usage' as const } : {}), refs: { ...truth.refs, late: !missing } };
     };
     await tell(externalId, { truth: await flows.market.readTruth(externalId) });
     await flows.settle(10 * MINUTE);

@@ -4,6 +4,8 @@ import { subscriptionIdOf } from '#entitlements';
 import { requestDriftRun } from '../src/processes/check-drift.js';
 import { DriftClock } from '../src/workers/drift-clock.js';
 import { ActivationClock } from '../src/workers/activation-clock.js';
+import { ServingClock } from '../src/workers/serving-clock.js';
+import { SuspensionClock } from '../src/workers/suspension-clock.js';
 import { Flows } from './support/flows.js';
 
 const HOUR = 3_600_000;
@@ -139,6 +141,27 @@ describe('comparing purchases with the marketplace', () => {
     expect((await drift()).verdicts).toEqual({});
   });
 
+  it('sees an amendment that moved nothing but the end of the term, and a cancellation to come [AW-49]', async () => {
+    const amended = await flows.serve('Amended');
+    const leaving = await flows.serve('Leaving');
+    const kept = flows.market.purchase({ state: 'active' }).externalSubscriptionId;
+    await flows.deliver(flows.market.setState(kept, 'active'));
+    await flows.settle();
+    later();
+    const endsAt = new Date('2031-05-01T00:00:00Z');
+    flows.market.patch(amended.externalId, { term: { unit: null, startsAt: null, endsAt } });
+    flows.market.patch(leaving.externalId, { endsAt });
+    later(2 * HOUR);
+    expect((await drift()).verdicts).toEqual({ [amended.externalId]: 'applied', [leaving.externalId]: 'applied' });
+    const [row] = await flows.rows<object>('select term_ends_at, ends_at from subscriptions where subscription_id = $1', [amended.id]);
+    expect(row).toEqual({ term_ends_at: endsAt, ends_at: null });
+    expect(await flows.rows('select ends_at from subscriptions where subscription_id = $1', [leaving.id])).toEqual([{ ends_at: endsAt }]);
+    // The same term goes on: nothing was cut, and nobody has to be told.
+    expect(await flows.rows('select 1 from segments where subscription_id = $1', [amended.id])).toHaveLength(1);
+    expect(await findings()).toEqual([]);
+    expect((await drift()).verdicts).toEqual({});
+  });
+
   it('takes in a purchase that nobody told of: made, provisioned, and a finding', async () => {
     const { externalSubscriptionId } = flows.market.purchase({ state: 'active', name: 'Never told' });
     later();
@@ -204,7 +227,7 @@ describe('comparing purchases with the marketplace', () => {
     expect(await drift()).toMatchObject({ state: 'failed', verdicts: {} });
     flows.market.failNext('listAll', 'busy', { retryAfterMs: 5_000 });
     expect(await drift(), 'a busy one is asked again').toMatchObject({ state: 'completed', verdicts: {} });
-    expect(await findings()).toEqual([]);
+    expect(await findings()).toEqual(['drift.failed']);
   });
 
   it('does not park a lane over a purchase that cannot be read again', async () => {
@@ -232,6 +255,105 @@ describe('comparing purchases with the marketplace', () => {
     const second = await request();
     expect(second).not.toBe(first);
     expect(await flows.rows('select verdict from drift_lines where drift_run_id = $1', [first])).toEqual([{ verdict: 'unread' }]);
+  });
+
+  it('answers a change whose message was lost, once, and reads one again of which nothing came [AZ-97]', async () => {
+    const { externalId, id } = await flows.serve();
+    later();
+    const { changeId } = flows.market.requestChange(externalId, { externalPlanId: 'premium' });
+    await drift();
+    await flows.settle();
+    expect(flows.market.changes.get(changeId)!.status).toBe('succeeded');
+    const planOf = async (): Promise<unknown> =>
+      (await flows.rows<{ plan: string }>('select external_plan_id as plan from subscriptions where subscription_id = $1', [id]))[0]!.plan;
+    expect(await planOf()).toBe('premium');
+
+    const early = flows.market.requestChange(externalId, { externalPlanId: 'standard' });
+    const told = flows.market.changes.get(early.changeId)!;
+    flows.market.changes.delete(early.changeId);
+    // Told before it could be read: noted, and nothing came of it.
+    await flows.deliver(early.message);
+    await flows.settle();
+    flows.market.changes.set(early.changeId, told);
+    later();
+    await drift();
+    await flows.settle();
+    expect([told.status, await planOf()]).toEqual(['succeeded', 'standard']);
+    later();
+    const answers = flows.market.calls.filter((c) => c.operation === 'answerChange').length;
+    await drift();
+    await flows.settle();
+    expect(flows.market.calls.filter((c) => c.operation === 'answerChange')).toHaveLength(answers);
+  });
+
+  it('sweeps all purchases, a few at a time, and waits for a marketplace that throttles [AZ-97]', async () => {
+    const bought = Array.from({ length: 30 }, (_, i) => flows.market.purchase({ name: `Buyer ${i}`, state: 'active' }));
+    for (const { message } of bought) await flows.deliver(message);
+    await flows.settle();
+    const changes = bought.map((b) => flows.market.requestChange(b.externalSubscriptionId, { externalPlanId: 'premium' }).changeId);
+    later();
+    flows.market.failNext('pendingMessages', 'busy', { retryAfterMs: 5_000 });
+    await drift();
+    await flows.settle();
+    expect(changes.map((id) => flows.market.changes.get(id)!.status)).toEqual(changes.map(() => 'succeeded'));
+  });
+
+  it('tells of a purchase that is paid and not served, and of one that is served and not paid', async () => {
+    const paid = await flows.serve('Paid');
+    const served = await flows.serve('Served');
+    const clock = new ServingClock(flows.p);
+    const tick = async (): Promise<number> => {
+      later(2 * HOUR);
+      return clock.tick();
+    };
+    expect(await tick()).toBe(0);
+    await flows.rows(`update placements set phase = 'failed', updated_at = $2 where subscription_id = $1`, [paid.id, flows.clock.now()]);
+    flows.broken.add('access.end');
+    await flows.deliver(flows.market.setState(served.externalId, 'ended'));
+    await flows.runner.drain();
+    expect(await clock.tick(), 'no longer than it takes').toBe(0);
+    expect(await tick()).toBe(2);
+    expect(await tick(), 'once').toBe(0);
+    const found = await flows.rows<{ kind: string; subscription_id: string }>(
+      `select kind, subscription_id from findings where kind like '%paid%' order by kind`,
+    );
+    expect(found).toEqual([
+      { kind: 'paid_not_serving', subscription_id: paid.id },
+      { kind: 'serving_not_paid', subscription_id: served.id },
+    ]);
+  });
+
+  it('tells of a suspension a week before it becomes an end, once each [AZ-98]', async () => {
+    const { externalId, id } = await flows.serve();
+    const clock = new SuspensionClock(flows.p);
+    await flows.deliver(flows.market.setState(externalId, 'suspended'));
+    await flows.settle();
+    const since = flows.clock.now();
+    later(22 * DAY);
+    expect(await clock.tick()).toBe(0);
+    later(DAY + HOUR);
+    expect(await clock.tick()).toBe(1);
+    later(HOUR);
+    expect(await new SuspensionClock(flows.p).tick()).toBe(0);
+    const [{ deadline } = {}] = await flows.rows<{ deadline: Date }>(`select deadline from findings where kind = 'suspended_long'`);
+    expect(Math.abs(deadline!.getTime() - since.getTime() - 30 * DAY)).toBeLessThan(HOUR);
+    await flows.deliver(flows.market.setState(externalId, 'active'));
+    await flows.settle();
+    expect(await flows.rows('select suspended_at from subscriptions where subscription_id = $1', [id])).toEqual([{ suspended_at: null }]);
+    await flows.deliver(flows.market.setState(externalId, 'suspended'));
+    await flows.settle();
+    later(24 * DAY);
+    expect(await new SuspensionClock(flows.p).tick(), 'another suspension').toBe(1);
+  });
+
+  it('counts the days to activate from the purchase, not from when we first saw it', async () => {
+    const { externalSubscriptionId } = flows.market.purchase({ name: 'Found late' });
+    const createdAt = flows.clock.now();
+    flows.market.patch(externalSubscriptionId, { createdAt });
+    later(10 * DAY);
+    await drift();
+    const [row] = await flows.rows<{ activate_by: Date }>('select activate_by from subscriptions');
+    expect(row!.activate_by).toEqual(new Date(createdAt.getTime() + 30 * DAY));
   });
 
   it('is booked by the clock as often as configured, but not more often than the list may be asked for', async () => {

@@ -23,6 +23,23 @@ describe('the private offers of a purchase [AZ-83]', () => {
     expect(await kept(id)).toEqual(['offer-1', 'offer-2']);
   });
 
+  it('are read again with a new term, and two days after either: a price may show up so late', async () => {
+    const { externalId, id } = await f.serve();
+    f.market.privateOffers.set(externalId, ['late']);
+    f.clock.advance(47 * 3_600_000);
+    await f.settle();
+    expect(await kept(id)).toEqual([]);
+    f.clock.advance(3_600_000);
+    await f.settle();
+    expect(await kept(id)).toEqual(['late']);
+    f.market.privateOffers.set(externalId, ['of the next term']);
+    const startsAt = f.clock.now();
+    f.market.patch(externalId, { term: { unit: 'P1M', startsAt, endsAt: new Date(startsAt.getTime() + 30 * 86_400_000) } });
+    await f.deliver(f.market.message(externalId, 'renewed'));
+    await f.settle();
+    expect(await kept(id)).toEqual(['of the next term']);
+  });
+
   it('keep nothing of the purchase waiting: where they cannot be read it serves, and they are read later', async () => {
     f.broken.add('private_offers.read');
     const { id } = await f.serve();

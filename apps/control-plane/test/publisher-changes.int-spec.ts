@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { getPublisherChange, type PublisherChangeRow } from '#entitlements';
-import type { PublisherChange } from '#marketplaces/core';
+import { MarketplaceRefusal, type PublisherChange } from '#marketplaces/core';
 import { requestPublisherChange } from '../src/processes/publisher-change.js';
 import { Flows } from './support/flows.js';
 
@@ -55,6 +55,49 @@ describe('a change that partner operations ask for', () => {
     await f.settle(10_000);
     expect((await read(row)).state).toBe('succeeded');
     expect(f.market.publisherChanges.pending()).toEqual([]);
+  });
+
+  it('whose answer was lost is looked for during a minute before it may be asked for again', async () => {
+    f.market.failNext('startPublisherChange', 'unknown');
+    const row = await ask(toPremium);
+    await f.settle(40_000);
+    expect([asked(), (await read(row)).error_code]).toEqual([0, 'change.answer_lost']);
+    await f.settle(40_000);
+    expect([asked(), (await read(row)).state, (await read(row)).error_code]).toEqual([1, 'sent', null]);
+  });
+
+  it('is given up for a person after a day in which every answer was lost', async () => {
+    f.market.failNext('startPublisherChange', 'unknown', { times: 2_000 });
+    const row = await ask(toPremium);
+    await f.settle(10_000);
+    f.clock.set(new Date(f.clock.now().getTime() + 25 * 3_600_000));
+    await f.settle(10_000);
+    expect(await read(row)).toMatchObject({ state: 'unknown', error_code: 'change.never_answered' });
+  });
+
+  it('is not refused by credentials that are refused: it goes on once they are mended', async () => {
+    const row = await ask(toPremium);
+    await f.settle(1_000);
+    const poll = f.market.readPublisherChange.bind(f.market);
+    f.market.readPublisherChange = () => Promise.reject(new MarketplaceRefusal('azure.unauthorised', 'no', 401));
+    await f.settle(60_000);
+    expect((await read(row)).state).toBe('sent');
+    expect(await f.rows('select kind from findings')).toEqual([{ kind: 'secret_expiring' }]);
+    f.market.readPublisherChange = poll;
+    f.market.publisherChanges.settle(f.market.publisherChanges.pending()[0]!, 'succeeded');
+    await f.settle(600_000);
+    expect((await read(row)).state).toBe('succeeded');
+  });
+
+  it('that somebody asked for past this house is followed to its end', async () => {
+    const { message, changeId } = f.market.requestChange(externalId, { externalPlanId: 'premium', requestedByUs: true });
+    await f.deliver(message);
+    await f.settle(20_000);
+    expect(await planOf()).toBe('standard');
+    f.market.settleChange(changeId, true);
+    await f.settle(60_000);
+    expect(await planOf()).toBe('premium');
+    expect(f.market.calls.filter((c) => c.operation === 'answerChange')).toEqual([]);
   });
 
   it('that the marketplace refuses, or that fails there, says so and leaves the purchase as it was', async () => {

@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { subscriptionIdOf } from '#entitlements';
 import { AwsFlows, PRODUCT } from './support/aws-flows.js';
+import { Flows } from './support/flows.js';
 
 const START = new Date('2026-03-10T10:00:00Z');
 const after = (hours: number): Date => new Date(START.getTime() + hours * 3_600_000);
@@ -46,5 +47,35 @@ describe('the data of a purchase that has ended', () => {
     await f.until(after(7 * 24 + 3));
     expect((await placement())?.phase).toBe('purged');
     expect(await f.rows(`select handler, last_error from tasks where state = 'parked'`)).toEqual([]);
+  });
+});
+
+describe('the data of a purchase that was set up and never came into force', () => {
+  it('is purged seven days after it was voided: nothing is left to settle that would do it [AZ-44]', async () => {
+    const f = await Flows.open();
+    try {
+      f.broken.add('fulfillment.complete');
+      const bought = f.market.purchase({ name: 'Never activated' });
+      const id = subscriptionIdOf('azure', bought.externalSubscriptionId);
+      await f.deliver(bought.message);
+      await f.settle();
+      await f.land(id, bought.token, 'Never activated');
+      await f.settle();
+      await f.rows(`update tasks set state = 'done' where handler = 'fulfillment.complete'`);
+      const phase = async (): Promise<string> =>
+        (await f.rows<{ phase: string }>('select phase from placements where subscription_id = $1', [id]))[0]!.phase;
+      expect(await phase()).toBe('active');
+      await f.deliver(f.market.setState(bought.externalSubscriptionId, 'voided'));
+      await f.settle();
+      expect([await f.state(id), await phase()]).toEqual(['voided', 'ended']);
+      f.clock.advance(6 * 86_400_000);
+      await f.settle();
+      expect(await phase()).toBe('ended');
+      f.clock.advance(86_400_000);
+      await f.settle();
+      expect(await phase()).toBe('purged');
+    } finally {
+      await f.close();
+    }
   });
 });

@@ -192,6 +192,26 @@ describe('an AWS renewal', () => {
     await expectWhole(s);
   });
 
+  it('that never comes while the old licence goes on: it is served on, and a person is told [AW-47]', async () => {
+    const s = new Story();
+    const placementId = await serving(s);
+    await f.until(at('12:22'));
+    await f.event(s.ended(1, 'RENEWED', at('12:22')));
+    await f.until(at('13:21'));
+    expect(await found()).toEqual([]);
+    await f.until(at('13:23'));
+    expect(await found()).toMatchObject([{ what: 'missing', externalSubscriptionId: s[1].licence }]);
+    expect((await placementOf(s[1].licence))!).toMatchObject({ placementId, phase: 'active' });
+    // One that is named and starts later is no finding.
+    const later = new Story();
+    await serving(later);
+    await f.event(later.created(2, at('16:00'), at('13:30')));
+    await f.event(later.licensed(2, at('13:30')));
+    await f.event(later.ended(1, 'RENEWED', at('13:30')));
+    await f.until(at('15:00'));
+    expect(await found()).toHaveLength(1);
+  });
+
   it('is not waited for once the agreement is known to have been cancelled, also where the licence went first [AW-18]', async () => {
     const s = new Story();
     await serving(s);

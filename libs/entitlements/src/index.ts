@@ -3,7 +3,7 @@ export * from './domain/segment.js';
 export * from './domain/subscription-states.js';
 export * from './application/catalog.js';
 export * from './application/subscriptions.js';
-export { meetAt, type TakeOver } from './application/succession.js';
+export { isFollowed, meetAt, type TakeOver } from './application/succession.js';
 export { eraseBuyer, erasePurchase, pseudonymOf } from './application/deletions.js';
 export { holdService, releaseService } from './application/service-holds.js';
 export * from './application/changes.js';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { FulfillmentEvent, SubscriptionTruth } from '#marketplaces/core';
-import { subscriptionIdOf } from '../src/index.js';
+import { getSubscription, subscriptionIdOf } from '../src/index.js';
 import { eventOf, truthOf } from '../src/testing/index.js';
 import { expectUnbroken, Rig, told } from './rig.js';
 
@@ -46,6 +46,19 @@ describe('a purchase', () => {
           tx.query('select kind, external_id from subscription_aliases where subscription_id = $1', [record.subscriptionId]),
         ),
       ).toEqual([{ kind: 'agreement', external_id: `agr-${id}` }]);
+    });
+
+    it('keeps who sold it where a later read does not tell, and forgets where it tells of nobody [AZ-150]', async () => {
+      const reseller = { accountId: 'a partner', authorizationId: null };
+      const shown = async (): Promise<unknown> => (await rig.db.ops((tx) => getSubscription(tx, subscriptionIdOf('azure', id))))!.reseller;
+      await see('10:00', {});
+      expect(await shown()).toBeNull();
+      await see('10:01', { reseller });
+      expect(await shown()).toEqual(reseller);
+      await see('10:02', {});
+      expect(await shown()).toEqual(reseller);
+      await see('10:03', { reseller: null });
+      expect(await shown()).toBeNull();
     });
 
     it('of an offer that is not in the catalog is journalled and left alone', async () => {

@@ -172,6 +172,60 @@ describe('a renewal', () => {
     ]);
   });
 
+  it('is visited as the purchase that serves its buyer meanwhile, also over a link that nobody knows; then as itself [AW-50]', async () => {
+    const p = pair();
+    await serving(p);
+    const ids = (...names: string[]) => names.map((externalId) => ({ kind: 'agreement', externalId }));
+    const first = p.oldTruth().aliases[0]!.externalId;
+    const landed = { supersedes: null, follows: ids('agmt-unheard-of', first) };
+    await rig.apply(eventOf(p.nextTruth(landed)));
+    const [oldId, nextId] = [p.old, p.next].map((id) => subscriptionIdOf('azure', id));
+    const visited = (id: string): Promise<string> => rig.db.ops((tx) => rig.subscriptions.visitedAs(tx, id));
+    expect(await visited(nextId!)).toBe(oldId);
+    // Never by what another buyer bought, and not where nothing links the two.
+    const other = { ...BUYER, accountId: '444455556666' };
+    for (const [over, why] of [
+      [{ ...landed, purchaser: other }, 'another buyer'],
+      [{ supersedes: null }, 'the same buyer alone'],
+    ] as const) {
+      const externalSubscriptionId = randomUUID();
+      await rig.apply(eventOf(p.nextTruth({ ...over, externalSubscriptionId })));
+      const id = subscriptionIdOf('azure', externalSubscriptionId);
+      expect(await visited(id), why).toBe(id);
+    }
+    await rig.apply(eventOf(p.nextTruth({ follows: landed.follows })));
+    expect(await takeOver(p.next)).toMatchObject({ result: 'taken' });
+    for (const id of [oldId!, nextId!]) expect(await visited(id)).toBe(nextId);
+  });
+
+  it('of a renewal that takes over at the same moment gets the place from that one, which has it [AW-48]', async () => {
+    const p = pair();
+    await serving(p);
+    rig.at('10:10');
+    const second = `agmt-${randomUUID()}`;
+    await rig.apply(eventOf(p.nextTruth({ aliases: [{ kind: 'agreement', externalId: second }] })));
+    const third = randomUUID();
+    await rig.apply(eventOf(p.nextTruth({ externalSubscriptionId: third, supersedes: { kind: 'agreement', externalId: second } })));
+    let commit = (): void => undefined;
+    const mayCommit = new Promise<void>((resolve) => (commit = resolve));
+    let taken = (): void => undefined;
+    const isTaken = new Promise<void>((resolve) => (taken = resolve));
+    const first = rig.db.ops(async (tx) => {
+      await rig.subscriptions.takeOver(tx, subscriptionIdOf('azure', p.next), null);
+      taken();
+      await mayCommit;
+    });
+    await isTaken;
+    const last = takeOver(third);
+    const waits = async (): Promise<boolean> =>
+      (await rig.db.ops((tx) => tx.query(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)))
+        .length > 0;
+    for (let i = 0; !(await waits()); i++) if (i > 200) throw new Error('nobody waits for the lock');
+    commit();
+    await first;
+    expect(await last).toMatchObject({ result: 'taken', predecessorId: subscriptionIdOf('azure', p.next) });
+  });
+
   it('that is no longer expected is told, so that access ends', async () => {
     const p = pair();
     await serving(p);

@@ -89,4 +89,56 @@ describe('a shared commit', () => {
     gates[1]!();
     expect(await settled([...first, later[0]!, later[1]!])).toEqual(['10', '20', '30', '40']);
   });
+
+  it('weighs: a group holds so much, what is heavier goes alone, and so much may wait', async () => {
+    const groups: number[][] = [];
+    const gates: (() => void)[] = [];
+    const grouped = new Grouped<number, number>(
+      async (items) => {
+        groups.push([...items]);
+        await new Promise<void>((open) => gates.push(open));
+        return [...items];
+      },
+      async (item) => {
+        groups.push([item]);
+        return item;
+      },
+      { groups: 1, perGroup: 10, waiting: 30, weigh: (i) => i },
+    );
+    const turn = (): Promise<void> => new Promise((done) => setImmediate(done));
+    const all = [4, 4, 4, 15].map((i) => grouped.run(i));
+    expect(await settled([grouped.run(8)])).toEqual(['request.overloaded']);
+    all.push(grouped.run(3));
+    await turn();
+    gates[0]!();
+    expect(await settled(all)).toEqual(['4', '4', '4', '15', '3']);
+    expect(groups).toEqual([[4, 4], [4], [15], [3]]);
+    // Larger than all that may wait, but nobody waits.
+    expect(await settled([grouped.run(40)])).toEqual(['40']);
+  });
+
+  it('takes from each in turn, and refuses the one that fills the queue while others still get in', async () => {
+    const groups: string[][] = [];
+    const gates: (() => void)[] = [];
+    const grouped = new Grouped<string, string>(
+      async (items) => {
+        groups.push([...items]);
+        await new Promise<void>((open) => gates.push(open));
+        return [...items];
+      },
+      async (item) => item,
+      { groups: 1, perGroup: 3, waiting: 8, of: (i) => i[0]!, each: 5 },
+    );
+    const turn = (): Promise<void> => new Promise((done) => setImmediate(done));
+    const all = ['a1', 'a2', 'a3', 'a4', 'a5', 'b1', 'c1'].map((i) => grouped.run(i));
+    expect(await settled([grouped.run('a6')])).toEqual(['request.too_many_waiting']);
+    await turn();
+    expect(groups).toEqual([['a1', 'b1', 'c1']]);
+    gates[0]!();
+    await turn();
+    await turn();
+    expect(groups[1]).toEqual(['a2', 'a3', 'a4']);
+    gates[1]!();
+    expect(await settled(all)).toEqual(['a1', 'a2', 'a3', 'a4', 'a5', 'b1', 'c1']);
+  });
 });

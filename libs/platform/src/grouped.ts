@@ -2,8 +2,23 @@ import { ProblemError } from './problem.js';
 
 interface Waiting<I, O> {
   item: I;
+  weight: number;
   resolve(result: O): void;
   reject(error: unknown): void;
+}
+
+export interface GroupBounds<I> {
+  /** Groups under way at the same time. */
+  groups: number;
+  /** The weight of a group at most; a heavier item goes alone. */
+  perGroup: number;
+  /** The weight that may wait at most. */
+  waiting: number;
+  /** What an item counts for; 1 if left out. */
+  weigh?: (item: I) => number;
+  /** Whose it is: groups take from each in turn, and one may fill no more than `each` of what may wait. */
+  of?: (item: I) => string;
+  each?: number;
 }
 
 /**
@@ -12,35 +27,76 @@ interface Waiting<I, O> {
  * nothing behind, so each of it is tried alone: one bad item refuses no other.
  */
 export class Grouped<I, O> {
-  private readonly waiting: Waiting<I, O>[] = [];
+  /** By whose they are; who has been served last stands last. */
+  private readonly queues = new Map<string, { items: Waiting<I, O>[]; weight: number }>();
+  private waitingWeight = 0;
   private underWay = 0;
+  private called = false;
 
   constructor(
     private readonly together: (items: readonly I[]) => Promise<O[]>,
     private readonly alone: (item: I) => Promise<O>,
-    private readonly bounds: { groups: number; perGroup: number; waiting: number },
+    private readonly bounds: GroupBounds<I>,
   ) {}
 
-  /** Throws what `alone` throws, or `request.overloaded` (503) when too many wait: nothing was stored, and may be sent again. */
+  /**
+   * Throws what `alone` throws, `request.overloaded` (503) when too many wait, or `request.too_many_waiting` (429) when this
+   * one's own wait already: nothing was stored, and may be sent again.
+   */
   run(item: I): Promise<O> {
-    if (this.waiting.length >= this.bounds.waiting)
+    const weight = this.bounds.weigh?.(item) ?? 1;
+    const whose = this.bounds.of?.(item) ?? '';
+    const queue = this.queues.get(whose) ?? { items: [], weight: 0 };
+    if (queue.items.length > 0 && queue.weight + weight > (this.bounds.each ?? Infinity))
+      return Promise.reject(
+        new ProblemError('too_many', 'request.too_many_waiting', 'Too much that this key has sent is waiting. Send it again in a moment.'),
+      );
+    if (this.waitingWeight > 0 && this.waitingWeight + weight > this.bounds.waiting)
       return Promise.reject(new ProblemError('unavailable', 'request.overloaded', 'Too much comes in at once. Send it again in a moment.'));
     return new Promise<O>((resolve, reject) => {
-      this.waiting.push({ item, resolve, reject });
+      queue.items.push({ item, weight, resolve, reject });
+      queue.weight += weight;
+      this.queues.set(whose, queue);
+      this.waitingWeight += weight;
       // After this turn of the event loop: who arrives in the same one joins.
-      if (this.waiting.length === 1) setImmediate(() => this.next());
+      if (this.called) return;
+      this.called = true;
+      setImmediate(() => {
+        this.called = false;
+        this.next();
+      });
     });
   }
 
   private next(): void {
-    while (this.waiting.length > 0 && this.underWay < this.bounds.groups) {
-      const group = this.waiting.splice(0, this.bounds.perGroup);
+    while (this.queues.size > 0 && this.underWay < this.bounds.groups) {
+      const group = this.take();
       this.underWay += 1;
       void this.settle(group).finally(() => {
         this.underWay -= 1;
         this.next();
       });
     }
+  }
+
+  /** One of each in turn, until the group is full. */
+  private take(): Waiting<I, O>[] {
+    const group: Waiting<I, O>[] = [];
+    let room = this.bounds.perGroup;
+    for (const [whose, queue] of this.queues) {
+      const one = queue.items[0]!;
+      if (group.length > 0 && one.weight > room) break;
+      queue.items.shift();
+      queue.weight -= one.weight;
+      this.waitingWeight -= one.weight;
+      room -= one.weight;
+      group.push(one);
+      // A key that is set again moves to the end, and this loop meets it there.
+      this.queues.delete(whose);
+      if (queue.items.length > 0) this.queues.set(whose, queue);
+      if (room <= 0) break;
+    }
+    return group;
   }
 
   private async settle(group: Waiting<I, O>[]): Promise<void> {

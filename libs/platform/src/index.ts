@@ -5,6 +5,7 @@ export * from './project-root.js';
 export * from './crypto.js';
 export * from './logging.js';
 export * from './metrics.js';
+export * from './grouped.js';
 export * from './inbox.js';
 export * from './calls.js';
 export * from './config/config.js';

@@ -7,6 +7,7 @@ export type ProblemKind =
   | 'conflict'
   | 'gone'
   | 'too_large'
+  | 'unsupported_media'
   | 'unprocessable'
   | 'too_many'
   | 'unavailable'
@@ -20,6 +21,7 @@ export const PROBLEM_STATUS: Record<ProblemKind, number> = {
   conflict: 409,
   gone: 410,
   too_large: 413,
+  unsupported_media: 415,
   unprocessable: 422,
   too_many: 429,
   unavailable: 503,

@@ -15,6 +15,14 @@ const GLOBAL_GRANTS = [
   'berth_intake may insert usage_sources', // watermarks of the cells themselves
   'berth_intake may select usage_sources',
   'berth_intake may update usage_sources',
+  'berth_intake may insert usage_watermarks', // those that wait for a missing batch of their source
+  'berth_intake may select usage_watermarks',
+  'berth_intake may delete usage_watermarks',
+  'berth_intake may insert usage_numbers', // numbers of a source's events, without the events
+  'berth_intake may select usage_numbers',
+  'berth_intake may delete usage_numbers',
+  'berth_intake may insert usage_uplinks', // who reports an hour of a source
+  'berth_intake may select usage_uplinks',
 ];
 
 describe('isolation by the database', () => {

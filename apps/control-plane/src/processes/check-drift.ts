@@ -19,6 +19,7 @@ import { judgeReread } from './judge-drift.js';
 import { alarmIfAboutUs } from './refused-credentials.js';
 import { rereadTruth } from './normalise-inbound.js';
 import { sweepLostSteps } from './sweep-lost-steps.js';
+import { bookOperationSweep } from './sweep-operations.js';
 
 const DEFAULT_LAG_MS = 600_000;
 
@@ -78,6 +79,7 @@ export async function compareWithMarketplace(
       }
       await sweepLostSteps(p, tx, { marketplace, waitingBuyers: listed.waitingBuyers, before: new Date(now.getTime() - lagMs) });
       await closeIfThrough(tx, driftRunId, now);
+      await bookOperationSweep(p, tx, marketplace);
     }
     await task.completeIn(tx);
   });

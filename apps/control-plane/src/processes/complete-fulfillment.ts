@@ -39,12 +39,11 @@ export async function completeFulfillment(
     });
     await recordProvisioned(p, tx, record, placement.placementId, placement.activatedAt ?? p.clock.now());
     const since = placement.activatedAt && placement.activatedAt > record.updatedAt ? placement.activatedAt : record.updatedAt;
-    return { subscription: record, since, predecessor: await p.subscriptions.predecessorOf(tx, record.subscriptionId) };
+    return { subscription: record, since, predecessor: await takenOverFrom(p, tx, record.subscriptionId) };
   });
   if (!found) return;
   const { subscription } = found;
-  // Only of whose place it has really taken: an id in a message alone proves nothing.
-  const predecessor = found.predecessor?.supersededBy === subscription.subscriptionId ? found.predecessor.marketplaceRefs : undefined;
+  const predecessor = found.predecessor?.marketplaceRefs;
   if (subscription.state !== 'pending_fulfillment') return;
   const adapter = p.marketplaces.get(subscription.marketplace);
   const { marketplace, externalSubscriptionId, subscriptionId } = subscription;
@@ -88,6 +87,13 @@ export async function completeFulfillment(
     await bookOtherOrders(p, tx, subscription);
     await task.completeIn(tx);
   });
+}
+
+/** Only whose place it has really taken, however many links are between: an id in a message alone proves nothing. */
+async function takenOverFrom(p: ProcessContext, tx: Tx, subscriptionId: string): Promise<SubscriptionRecord | null> {
+  const [giver] = await p.subscriptions.ancestorsOf(tx, subscriptionId);
+  const handedOn = giver !== undefined && (await p.subscriptions.successorOf(tx, giver)) === subscriptionId;
+  return handedOn ? p.subscriptions.get(tx, giver) : null;
 }
 
 /** What the purchase's plan and quantity allow: as granted, or as it will be while it is not active yet. */

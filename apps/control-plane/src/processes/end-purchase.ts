@@ -1,5 +1,5 @@
 import { RunAgainAt, type TaskContext, type Tx } from '#platform';
-import { isOver, type SubscriptionRecord } from '#entitlements';
+import { isFollowed, isOver, isTerminal, type SubscriptionRecord } from '#entitlements';
 import type { ProcessContext } from './context.js';
 
 /** Data of an ended purchase is kept at least this long after access ended (Azure: 7 days). */
@@ -42,6 +42,8 @@ export async function endAccess(p: ProcessContext, payload: { subscriptionId: st
         await p.metering.releaseFromHold(tx, { placementId: placement.placementId, subscriptionId: payload.subscriptionId });
         await p.engine.endAccess(tx, placement.placementId, { at: end });
         if (expected) await noteMissing(p, tx, subscription);
+        // Nothing was ever counted, so nothing will be settled: no later step would delete it.
+        if (isTerminal(subscription.state)) await bookPurge(p, tx, placement.placementId, end);
       }
     }
     await task.completeIn(tx);
@@ -72,6 +74,27 @@ async function noteMissing(p: ProcessContext, tx: Tx, s: SubscriptionRecord): Pr
   });
   const why = 'it ended without a word that this was final, and no successor came';
   await raiseSuccession(p, tx, s, 'missing', { ...detail, why });
+}
+
+/** When the marketplace says that a purchase goes on as another one: that one is looked for after as long as an end would wait. */
+export const awaitSuccessor = (p: ProcessContext, tx: Tx, subscriptionId: string): Promise<string> =>
+  p.tasks.enqueue(tx, {
+    lane: waitingLane(subscriptionId),
+    handler: 'successor.look',
+    payload: { subscriptionId },
+    runAt: new Date(p.clock.now().getTime() + p.successorHoldMs),
+    dedupeKey: `successor.look:${subscriptionId}`,
+  });
+
+/** Task `successor.look`: its licence has not ended, so it is served on, and nobody pays for it: a person must see that. */
+export async function lookForSuccessor(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
+  await p.db.ops(async (tx) => {
+    const s = await p.subscriptions.get(tx, payload.subscriptionId);
+    const isAlone = s.tenantId !== null && !isOver(s.state) && !s.supersededBy && !(await isFollowed(tx, s.subscriptionId));
+    const why = 'the marketplace has renewed or replaced it, and no successor came; it is served on';
+    if (isAlone) await raiseSuccession(p, tx, s, 'missing', { waitedMs: p.successorHoldMs, why });
+    await task.completeIn(tx);
+  });
 }
 
 /**
@@ -133,18 +156,19 @@ export async function finishPurchase(p: ProcessContext, payload: { subscriptionI
     if (!(await p.metering.isSettled(tx, payload.subscriptionId)))
       throw new RunAgainAt(new Date(p.clock.now().getTime() + 1_000), 'usage is not settled yet');
     await p.subscriptions.settle(tx, payload.subscriptionId);
-    if (placement) {
-      await p.tasks.enqueue(tx, {
-        lane: `retention:${placement.placementId}`,
-        handler: 'placement.purge',
-        payload: { placementId: placement.placementId },
-        runAt: new Date((placement.accessEndedAt ?? p.clock.now()).getTime() + RETENTION_MS),
-        dedupeKey: `placement.purge:${placement.placementId}`,
-      });
-    }
+    if (placement) await bookPurge(p, tx, placement.placementId, placement.accessEndedAt ?? p.clock.now());
     await task.completeIn(tx);
   });
 }
+
+const bookPurge = (p: ProcessContext, tx: Tx, placementId: string, accessEndedAt: Date): Promise<string> =>
+  p.tasks.enqueue(tx, {
+    lane: `retention:${placementId}`,
+    handler: 'placement.purge',
+    payload: { placementId },
+    runAt: new Date(accessEndedAt.getTime() + RETENTION_MS),
+    dedupeKey: `placement.purge:${placementId}`,
+  });
 
 /** Task `placement.purge`, due after the retention. */
 export async function purgePlacement(p: ProcessContext, payload: { placementId: string }, task: TaskContext): Promise<void> {

@@ -21,8 +21,11 @@ export async function followSuccession(p: ProcessContext, payload: { subscriptio
     await oneMergerAtATime(tx, subscriptionId);
     const named = await p.subscriptions.predecessorOf(tx, subscriptionId);
     // What is reported already stays reported: the cut is not put into hours that are closed.
-    const closed = named ? await p.metering.holdClosing(tx, [named.subscriptionId, subscriptionId]) : new Map<string, Date>();
-    const taken = await p.subscriptions.takeOver(tx, subscriptionId, named ? (closed.get(named.subscriptionId) ?? null) : null);
+    // All links: the place is with any of them when it is taken.
+    const chain = await p.subscriptions.ancestorsOf(tx, subscriptionId);
+    const closed = chain.length > 0 ? await p.metering.holdClosing(tx, [...chain, subscriptionId]) : new Map<string, Date>();
+    const notBefore = chain.flatMap((id) => closed.get(id) ?? []).sort((a, b) => b.getTime() - a.getTime())[0] ?? null;
+    const taken = await p.subscriptions.takeOver(tx, subscriptionId, notBefore);
     if (taken.result === 'waits') {
       // Not on the purchase's own lane: its messages go on meanwhile.
       await p.tasks.enqueue(tx, {
@@ -45,7 +48,8 @@ async function registrationToInherit(
   subscriptionId: string,
 ): Promise<{ successor: SubscriptionRecord; predecessor: SubscriptionRecord } | null> {
   const successor = await p.subscriptions.find(tx, subscriptionId);
-  const predecessor = successor && !successor.tenantId ? await p.subscriptions.predecessorOf(tx, subscriptionId) : null;
+  const [giver] = successor && !successor.tenantId ? await p.subscriptions.ancestorsOf(tx, subscriptionId) : [];
+  const predecessor = giver === undefined ? null : await p.subscriptions.find(tx, giver);
   if (!successor || !predecessor) return null;
   const placement = await p.engine.placementOfSubscription(tx, predecessor.subscriptionId);
   return placement?.activatedAt && !ENDS.includes(placement.phase) ? { successor, predecessor } : null;

@@ -15,7 +15,8 @@ import { awaitMissing } from './await-missing.js';
 import { awaitStart } from './await-start.js';
 import type { ProcessContext } from './context.js';
 import { decideChange } from './decide-change.js';
-import { holdUsage } from './end-purchase.js';
+import { awaitSuccessor, holdUsage } from './end-purchase.js';
+import { followForeignChange } from './reread-purchase.js';
 import { isAboutUs } from './refused-credentials.js';
 import { bookWord } from './tell-buyer.js';
 
@@ -42,6 +43,8 @@ export async function normaliseInbound(
       // The truth first: a change that the marketplace allows must not be refused because our state lags behind.
       last = await applyEvent(p, tx, event, payload.inboxId);
       await recordNotice(tx, event, p.clock.now());
+      if (event.channelLost) await raiseLostChannel(p, tx, event, payload.inboxId);
+      await followForeignChange(p, tx, event);
       const decision = await decideChange(p, tx, event, last);
       if (decision === 'parked') waits = `waits for plan ${event.change!.toExternalPlanId} in the catalog`;
       // Should the sender ask again, it hears what was decided here and not the 200 of a message that asks for nothing.
@@ -101,13 +104,23 @@ async function toldOfEach(p: ProcessContext, adapter: MarketplaceAdapter, events
   return told;
 }
 
+const raiseLostChannel = (p: ProcessContext, tx: Tx, { marketplace, channelLost, note }: FulfillmentEvent, inboxId: string) =>
+  p.metering.raiseFinding(tx, {
+    kind: 'channel_lost',
+    dedupeKey: `channel_lost:${inboxId}`,
+    evidence: { marketplace, channel: channelLost!.channel, note, remedy: `berth doctor ${marketplace}` },
+  });
+
 /** What we keep of a purchase, for an adapter whose read needs it. */
 export const recall =
   (p: ProcessContext, marketplace: Marketplace): RecallRefs =>
   (externalSubscriptionId) =>
     p.db.ops(async (tx) => (await p.subscriptions.find(tx, subscriptionIdOf(marketplace, externalSubscriptionId)))?.truth.refs ?? null);
 
-/** Between intent and outcome (law 3). Answers why it was refused; a definite no is not asked for again. */
+/**
+ * Between intent and outcome (law 3). Answers why it was refused; a definite no is not asked for again. Our own credentials are no
+ * answer to it: it waits until they are mended, of which a person is told.
+ */
 async function answerHandshake(
   p: ProcessContext,
   adapter: MarketplaceAdapter,
@@ -137,6 +150,7 @@ export async function applyEvent(p: ProcessContext, tx: Tx, told: FulfillmentEve
     await awaitStart(p, tx, record);
     await awaitMissing(p, tx, record);
     await bookWord(p, tx, record, 'sign_up');
+    if (event.kind === 'superseded') await awaitSuccessor(p, tx, outcome.subscriptionId);
     if (event.truth.successorExpected) await holdUsage(p, tx, outcome.subscriptionId);
   }
   if (outcome.result === 'parked' && outcome.code === 'unmapped_plan') {

@@ -2,9 +2,13 @@ import { sha256Hex, ProblemError, type Sealer } from '#platform';
 import { MarketplaceBusy, type LandingResolution, type Marketplace } from '#marketplaces/core';
 import { applyEvent, recall } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';
+import { alarmIfAboutUs } from './refused-credentials.js';
 import { rememberSignUp } from './sign-up-buyer.js';
 
 const MAX_TOKEN = 8_192;
+
+/** What the marketplace does not know, or not as ours. */
+const NOT_A_TOKEN = new Set(['landing.token_invalid', 'landing.token_expired', 'landing.not_for_us']);
 
 export type LandingOpened = { ok: true; sessionId: string } | { ok: false; code: string; detail: string };
 
@@ -55,7 +59,12 @@ export async function openLanding(
   if (!resolution.ok) {
     const { signedUp } = resolution;
     if (signedUp) await p.db.ops((tx) => rememberSignUp(p, tx, { marketplace, buyerAccountId: signedUp.buyerAccountId }));
-    await close(resolution.code);
+    if (resolution.refusal) await alarmIfAboutUs(p, marketplace, resolution.refusal);
+    if (NOT_A_TOKEN.has(resolution.code)) {
+      // Whoever made it up leaves a line in the capped table and no row for ever.
+      await p.db.ops((tx) => tx.query(`delete from inbox where inbox_id = $1 and subscription_id is null`, [inboxId]));
+      await p.inbox.refuse(`${marketplace}.landing`, resolution.code, resolution.detail, {}, '');
+    } else await close(resolution.code);
     return { ok: false, code: resolution.code, detail: resolution.detail };
   }
   const { truth, visitor } = resolution;
@@ -77,9 +86,11 @@ export async function openLanding(
       `update inbox set body = '', state = 'processed', subscription_id = $2, note = 'resolved; token erased' where inbox_id = $1`,
       [inboxId, outcome.subscriptionId],
     );
+    if (outcome.result === 'parked' && outcome.code === 'unmapped_plan' && !outcome.subscriptionId)
+      return { ok: false, code: 'landing.plan_not_ready', detail: 'The seller has not set up this plan yet.' };
     if (!outcome.subscriptionId) return { ok: false, code: 'landing.not_for_us', detail: 'This purchase is not one we serve.' };
-    // The token of a purchase that was renewed meanwhile: the visit is the renewal's.
-    const subscriptionId = await p.subscriptions.successorOf(tx, outcome.subscriptionId);
+    // The token of a purchase that was renewed meanwhile, or of a renewal that has not taken over yet.
+    const subscriptionId = await p.subscriptions.visitedAs(tx, outcome.subscriptionId);
     return { ok: true, sessionId: await p.landings.open(tx, { marketplace, token, subscriptionId, visitor: visitor ?? null }) };
   });
 }

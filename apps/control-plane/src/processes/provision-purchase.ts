@@ -48,12 +48,15 @@ async function earlierTenant(p: ProcessContext, tx: Tx, subscription: Subscripti
   return newest ? p.tenants.get(tx, newest.tenantId!) : null;
 }
 
-/** On `subscription.tenant_bound`, and on `subscription.started` where the tenant came before the day: desired state for the placement; the engine reconciles. */
+/**
+ * On `subscription.tenant_bound`, and where the tenant came before that on `subscription.started` (the day) and
+ * `subscription.confirmed` (the marketplace says that it is in force; until then nothing is set up, contract aws §11.2): desired state for the placement; the engine reconciles.
+ */
 export async function requestPlacement(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
   await p.db.ops(async (tx) => {
     const subscription = await p.subscriptions.get(tx, payload.subscriptionId);
     // A suspended purchase gets its placement when it is reinstated, not a serving endpoint now.
-    const live = ['pending_fulfillment', 'active'].includes(subscription.state);
+    const live = ['pending_fulfillment', 'active'].includes(subscription.state) && !subscription.truth.unconfirmed;
     if (live && subscription.tenantId) {
       await bookWord(p, tx, subscription, 'setting_up');
       const plan = await p.catalog.get(tx, subscription.planVersionId!);

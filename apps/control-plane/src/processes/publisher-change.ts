@@ -11,11 +11,15 @@ import {
 } from '#entitlements';
 import { applyEvent, rereadTruth } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';
+import { isAboutUs } from './refused-credentials.js';
 
 /** "Every several seconds", and it may take minutes (contract azure §3). Business milliseconds. */
 const POLL_MS = 5_000;
 /** After this nobody believes in it any more; a person looks. */
 const PATIENCE_MS = 24 * 3_600_000;
+/** After a lost answer: so long what was asked for may not be listed yet, and asking again could ask twice. */
+const LOOK_ONLY_MS = 60_000;
+const ANSWER_LOST = 'change.answer_lost';
 
 /** Checks by the rules of a buyer's change, stores the wish and books its task: one transaction. Throws the problem of the API. */
 export async function requestPublisherChange(
@@ -85,39 +89,49 @@ export async function runPublisherChange(p: ProcessContext, payload: { publisher
   const adapter = p.marketplaces.get(marketplace);
   const change = changeOfRow(row);
   const again = (why: string, ms = POLL_MS): RunAgainAt => new RunAgainAt(new Date(p.clock.now().getTime() + ms), why);
+  const now = p.clock.now().getTime();
+  const isLost = now - row.created_at.getTime() > PATIENCE_MS;
+  const looksOnly = row.state === 'sent' || (row.error_code === ANSWER_LOST && now - row.updated_at.getTime() < LOOK_ONLY_MS);
   let progress;
   try {
-    progress =
-      row.state === 'sent'
-        ? await adapter.readPublisherChange!(externalSubscriptionId, change, row.external_operation_id)
-        : await p.calls.around(
-            {
-              target: marketplace,
-              operation: change.kind === 'cancel' ? 'cancelSubscription' : 'changeSubscription',
-              subject: `publisher_change:${row.publisher_change_id}`,
-              subscriptionId: row.subscription_id,
-              intent: { externalSubscriptionId, ...change, reason: row.reason, requestedBy: row.requested_by },
-            },
-            () => adapter.startPublisherChange!(subscription.truth, change),
-          );
+    progress = looksOnly
+      ? await adapter.readPublisherChange!(externalSubscriptionId, change, row.external_operation_id)
+      : await p.calls.around(
+          {
+            target: marketplace,
+            operation: change.kind === 'cancel' ? 'cancelSubscription' : 'changeSubscription',
+            subject: `publisher_change:${row.publisher_change_id}`,
+            subscriptionId: row.subscription_id,
+            intent: { externalSubscriptionId, ...change, reason: row.reason, requestedBy: row.requested_by },
+          },
+          () => adapter.startPublisherChange!(subscription.truth, change),
+        );
   } catch (error) {
+    const isPassing = error instanceof MarketplaceBusy || error instanceof MarketplaceUnknown || isAboutUs(error);
+    if (isPassing && isLost) return finish(p, row, task, NEVER_ANSWERED);
     if (error instanceof MarketplaceBusy) throw again(error.message, error.retryAfterMs ?? POLL_MS);
-    // It may have been taken: the next run looks before it asks.
-    if (error instanceof MarketplaceUnknown) throw again(error.message);
-    if (!(error instanceof MarketplaceRefusal)) throw error;
+    if (error instanceof MarketplaceUnknown) {
+      // It may have been taken: for a minute nothing but looking.
+      if (row.state === 'requested')
+        await p.db.ops((tx) =>
+          movePublisherChange(tx, row.publisher_change_id, {
+            state: 'requested',
+            errorCode: ANSWER_LOST,
+            errorDetail: error.message,
+            now: p.clock.now(),
+          }),
+        );
+      throw again(error.message);
+    }
+    // Refused credentials say nothing of this change: it goes on when they are mended.
+    if (!(error instanceof MarketplaceRefusal) || isAboutUs(error)) throw error;
     await finish(p, row, task, { state: 'refused', errorCode: error.code, errorDetail: error.message });
     return;
   }
   const { state, externalOperationId } = progress;
   if (state === 'pending') {
-    const isLost = p.clock.now().getTime() - row.created_at.getTime() > PATIENCE_MS;
-    if (isLost)
-      return finish(p, row, task, {
-        state: 'unknown',
-        errorCode: 'change.never_answered',
-        errorDetail: 'the marketplace has not said for a day how it ended',
-      });
-    if (row.state === 'requested')
+    if (isLost) return finish(p, row, task, NEVER_ANSWERED);
+    if (row.state === 'requested' && (!looksOnly || externalOperationId))
       await p.db.ops((tx) => movePublisherChange(tx, row.publisher_change_id, { state: 'sent', externalOperationId, now: p.clock.now() }));
     throw again('the marketplace works on it');
   }
@@ -134,6 +148,12 @@ export async function runPublisherChange(p: ProcessContext, payload: { publisher
     await task.completeIn(tx);
   });
 }
+
+const NEVER_ANSWERED = {
+  state: 'unknown',
+  errorCode: 'change.never_answered',
+  errorDetail: 'the marketplace has not said for a day how it ended',
+} as const;
 
 const finish = (
   p: ProcessContext,

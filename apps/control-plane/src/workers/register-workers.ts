@@ -7,6 +7,8 @@ import { ProcessContext } from '../processes/context.js';
 import { normaliseInbound } from '../processes/normalise-inbound.js';
 import { compareWithMarketplace, rereadDrifted } from '../processes/check-drift.js';
 import { approveBuyer } from '../processes/sweep-lost-steps.js';
+import { rereadPurchase } from '../processes/reread-purchase.js';
+import { sweepOperations } from '../processes/sweep-operations.js';
 import { answerChange } from '../processes/answer-change.js';
 import { holdUntilStart, makeTenantForActivation, requestPlacement } from '../processes/provision-purchase.js';
 import { applyChangedRights, completeFulfillment } from '../processes/complete-fulfillment.js';
@@ -23,11 +25,14 @@ import { AtRiskClock } from './at-risk-clock.js';
 import { ClaimsClock } from './claims-clock.js';
 import { ActivationClock } from './activation-clock.js';
 import { DriftClock } from './drift-clock.js';
+import { ReadBackClock } from './read-back-clock.js';
 import { alarmIfAboutUs } from '../processes/refused-credentials.js';
 import { whenToRunAgain } from './patience.js';
 import { PruneClock } from './prune-clock.js';
 import { SecretClock } from './secret-clock.js';
-import { endAccess, finishPurchase, followSuspension, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
+import { ServingClock } from './serving-clock.js';
+import { SuspensionClock } from './suspension-clock.js';
+import { endAccess, finishPurchase, followSuspension, lookForSuccessor, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
 
 type Flow = (p: ProcessContext, payload: never, task: TaskContext) => Promise<void>;
 
@@ -44,11 +49,14 @@ const HANDLERS: Record<string, Flow> = {
   'publisher_change.run': runPublisherChange,
   'succession.follow': followSuccession,
   'access.end': endAccess,
+  'successor.look': lookForSuccessor,
   'usage.unbind': unbindUsage,
   'purchase.finish': finishPurchase,
   'placement.purge': purgePlacement,
   'drift.compare': compareWithMarketplace,
   'drift.reread': rereadDrifted,
+  'drift.operations': sweepOperations,
+  'purchase.reread': rereadPurchase,
   'buyer.approve': approveBuyer,
   'service.check': checkService,
   'buyer.tell': tellBuyer,
@@ -64,11 +72,13 @@ const HANDLERS: Record<string, Flow> = {
 const SUBSCRIBED: Record<string, string | readonly string[]> = {
   'subscription.needs_tenant': 'tenant.make',
   'subscription.tenant_bound': 'placement.request',
+  'subscription.confirmed': 'placement.request',
   'subscription.scheduled': 'start.hold',
   'subscription.started': 'placement.request',
   'subscription.succession_due': 'succession.follow',
   'placement.active': 'fulfillment.complete',
   'subscription.activated': 'private_offers.want',
+  'subscription.renewed': 'private_offers.want',
   'subscription.changed': ['rights.apply', 'private_offers.want'],
   'subscription.suspended': 'suspension.follow',
   'subscription.reinstated': 'suspension.follow',
@@ -115,10 +125,16 @@ export function registerWorkers(
   registerMeteringHandlers(runner, metering);
   const drift = new DriftClock(context, config.driftMinutes * 60_000);
   runner.addClock(() => drift.tick());
+  const readBack = new ReadBackClock(context);
+  runner.addClock(() => readBack.tick());
   const secrets = new SecretClock(context, config.azure?.clientSecretExpires ?? null);
   runner.addClock(() => secrets.tick());
   const activations = new ActivationClock(context);
   runner.addClock(() => activations.tick());
+  const serving = new ServingClock(context);
+  runner.addClock(() => serving.tick());
+  const suspensions = new SuspensionClock(context);
+  runner.addClock(() => suspensions.tick());
   const claims = new ClaimsClock(context, app.get<Metrics>(METRICS));
   runner.addClock(() => claims.tick());
   const atRisk = new AtRiskClock(context, app.get<Metrics>(METRICS));

@@ -27,7 +27,6 @@ const AZURE_ACTIONS: Record<Action, string> = {
 export const azureCounter: Counter = {
   marketplace: 'azure',
   environment: {},
-  loses: true,
   restSeconds: 1_500,
   settings: (url) => ({ azure: { webhookUrl: `${url}/azure` } }),
   async buy(world, planId, auto) {
@@ -77,7 +76,6 @@ const GCP_ACTIONS: Record<Action, string> = {
 export const gcpCounter: Counter = {
   marketplace: 'gcp',
   environment: { GCP_PUSH_AUDIENCE: AUDIENCE, GCP_PUSH_SERVICE_ACCOUNT: ACCOUNT },
-  loses: true,
   restSeconds: 1_500,
   settings: (url) => ({ gcp: { pushEndpoint: `${url}/gcp`, pushAudience: AUDIENCE, pushServiceAccount: ACCOUNT } }),
   async buy(world, planId) {
@@ -109,6 +107,7 @@ interface AwsView {
   id: string;
   licenseId: string;
   status: string;
+  endsAt: string | null;
   licensedAt: string | null;
   resolvedAt: string | null;
   deprovisionedAt: string | null;
@@ -116,7 +115,7 @@ interface AwsView {
 }
 const TOKEN = 'x-amzn-marketplace-token';
 
-/** AWS suspends nothing and has one plan; what stands for the two here is a new date of its end. */
+/** AWS suspends nothing and has one plan; an advisory and a new date of the end stand for the two here. */
 const AWS_ACTIONS: Record<Action, string> = {
   change: 'amend',
   suspend: 'advisory',
@@ -128,7 +127,6 @@ const AWS_ACTIONS: Record<Action, string> = {
 export const awsCounter: Counter = {
   marketplace: 'aws',
   environment: {},
-  loses: false,
   // Longer than the hold for a successor.
   restSeconds: 4_500,
   settings: (url) => ({ aws: { webhookUrl: `${url}/aws` } }),
@@ -137,6 +135,14 @@ export const awsCounter: Counter = {
       order: planId === 'premium' && auto ? 'landing_first' : 'licence_first',
     });
     return { externalId: bought.licenseId, landing: { field: TOKEN, fields: bought.registration.fields } };
+  },
+  async visit(world, id) {
+    const newest = newestOf(await awsViews(world), id)!;
+    const { registration } = await world.shop<{ registration?: { fields: Record<string, string> } }>(
+      'POST',
+      `/aws/agreements/${newest.id}/register`,
+    );
+    return registration ? { field: TOKEN, fields: registration.fields } : null;
   },
   async act(world, id, action) {
     const newest = newestOf(await awsViews(world), id);
@@ -156,7 +162,7 @@ export const awsCounter: Counter = {
       if (!one.licensedAt && !isOver) return [];
       const landed = chainOf(all, one).some((each) => each.resolvedAt !== null);
       const state = isOver ? 'ended' : landed ? 'active' : 'pending_fulfillment';
-      return [{ externalId: one.licenseId, state, planId: 'standard', isSuperseded }];
+      return [{ externalId: one.licenseId, state, planId: 'standard', isSuperseded, termEndsAt: one.endsAt?.slice(0, 19) ?? null }];
     });
   },
 };

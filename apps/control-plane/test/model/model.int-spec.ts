@@ -38,6 +38,26 @@ const FOUND: [Step[], number[]][] = [
     ],
     [0, 0, 0, 0],
   ],
+  // AWS: two renewals one after the other, of which nothing was told.
+  [
+    [
+      { do: 'act', which: 0, action: 'renew', fate: 'lose' },
+      { do: 'act', which: 0, action: 'renew', fate: 'lose' },
+    ],
+    [0, 0, 0, 0],
+  ],
+  // AWS: the buyer lands on a renewal that nobody has told of.
+  [
+    [
+      { do: 'act', which: 0, action: 'renew', fate: 'lose' },
+      { do: 'land', which: 0, fate: 'deliver' },
+      { do: 'act', which: 0, action: 'reinstate', fate: 'lose' },
+      { do: 'land', which: 0, fate: 'deliver' },
+    ],
+    [0, 0, 0, 0],
+  ],
+  // AWS: nobody told that the term's end was moved.
+  [[{ do: 'act', which: 0, action: 'change', fate: 'lose' }], [0, 0, 0, 0]],
 ];
 
 async function live(counter: Counter, steps: Step[], order: number[]): Promise<void> {
@@ -78,8 +98,9 @@ async function expectAgreement(world: World, { marketplace }: Counter): Promise<
     tenant_id: string | null;
     live: number;
     phases: string[] | null;
+    term_ends_at: Date | null;
   }>(
-    `select s.external_subscription_id as id, s.subscription_id, s.superseded_by, s.state, s.external_plan_id as plan, s.tenant_id,
+    `select s.external_subscription_id as id, s.subscription_id, s.superseded_by, s.state, s.external_plan_id as plan, s.tenant_id, s.term_ends_at,
             (select count(*)::int from placements p where p.subscription_id = s.subscription_id and p.phase in ('provisioning', 'active', 'updating', 'suspending', 'suspended', 'resuming')) as live,
             (select array_agg(p.phase::text) from placements p where p.subscription_id = s.subscription_id) as phases
        from subscriptions s`,
@@ -95,6 +116,7 @@ async function expectAgreement(world: World, { marketplace }: Counter): Promise<
       continue;
     }
     expect(here, about).toMatchObject({ state: there.state, plan: there.planId });
+    if (there.termEndsAt !== undefined) expect(here!.term_ends_at?.toISOString().slice(0, 19) ?? null, about).toBe(there.termEndsAt);
     if (there.state !== 'active') continue;
     expect(here!.tenant_id, about).not.toBeNull();
     expect(here!.live, about).toBe(1);

@@ -20,6 +20,8 @@ export interface There {
   externalId: string;
   state: 'pending_fulfillment' | 'active' | 'suspended' | 'ended';
   planId: string;
+  /** Where the model moves it: the end of the term, to the second. */
+  termEndsAt?: string | null;
   /** Its place has been taken by another purchase, with its tenant. */
   isSuperseded?: boolean;
 }
@@ -34,11 +36,11 @@ export interface Counter {
   marketplace: Marketplace;
   settings(url: string): Record<string, unknown>;
   environment: Record<string, string>;
-  /** Without a list a lost message cannot be made up for: then none is lost. */
-  loses: boolean;
   /** How long all may take to come to rest after the last message, in seconds. */
   restSeconds: number;
   buy(world: World, planId: string, auto: boolean): Promise<{ externalId: string; landing: Landing }>;
+  /** What the buyer brings where it is not what he brought the first time: he comes for the newest renewal. */
+  visit?(world: World, externalId: string): Promise<Landing | null>;
   act(world: World, externalId: string, action: Action): Promise<void>;
   list(world: World): Promise<There[]>;
 }
@@ -108,8 +110,9 @@ export class World {
 
   /** The buyer of the nth purchase comes and gives the details; a second time it is a visit. */
   async land(n: number): Promise<void> {
-    const { landing } = this.bought[n % this.bought.length]!;
     const { marketplace } = this.counter;
+    const bought = this.bought[n % this.bought.length]!;
+    const landing = (await this.counter.visit?.(this, bought.externalId)) ?? bought.landing;
     const opened = await openLanding(this.flows.p, this.sealer, marketplace, landing.field, landing.fields);
     if (!opened.ok) return;
     const details = { organisation: `Buyer ${n}`, region: 'here', contactName: 'Ada Winter', contactEmail: 'ada@winter.example' };
@@ -156,7 +159,7 @@ export class World {
     let body = '';
     for await (const chunk of request) body += String(chunk);
     const headers = Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
-    const fate = this.fate === 'lose' && !this.counter.loses ? 'deliver' : this.fate;
+    const { fate } = this;
     const message: InboundRequest = { headers, query: {}, body };
     let status = 200;
     if (fate === 'late') this.late.push(message);

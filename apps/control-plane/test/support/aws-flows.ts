@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import {
@@ -45,16 +45,23 @@ interface UsageRecord {
   Quantity: number;
 }
 
-/** The two calls of AWS's metering service: a token is the licence it stands for; first write wins (contract aws §2, §5.3). */
+/**
+ * The calls of AWS's metering service: a token is the licence it stands for; first write wins (contract aws §2, §5.3). And of the
+ * entitlement service (§3).
+ */
 class Metered {
   readonly accepted = new Map<string, UsageRecord>();
   readonly conflicts: UsageRecord[] = [];
+  /** Units of `nodes` by the licence's ARN; a licence that is not here has none. */
+  readonly granted = new Map<string, number>();
+  entitlementsAreDown = false;
   private readonly server: Server = createServer((request, response) => {
     let body = '';
     request.on('data', (chunk: Buffer) => (body += chunk.toString()));
     request.on('end', () => {
-      const asked = JSON.parse(body) as { RegistrationToken?: string; UsageRecords?: UsageRecord[] };
+      const asked = JSON.parse(body) as { RegistrationToken?: string; UsageRecords?: UsageRecord[]; Filter?: { LICENSE_ARN: string[] } };
       response.setHeader('content-type', 'application/x-amz-json-1.1');
+      if (asked.Filter) return this.grant(asked.Filter.LICENSE_ARN[0]!, response);
       response.end(JSON.stringify(asked.UsageRecords ? this.meter(asked.UsageRecords) : resolve(asked.RegistrationToken!)));
     });
   });
@@ -66,6 +73,16 @@ class Metered {
   stop(): void {
     this.server.closeAllConnections();
     this.server.close();
+  }
+
+  private grant(licenseArn: string, response: ServerResponse): void {
+    if (this.entitlementsAreDown) {
+      response.statusCode = 500;
+      response.end('{"__type":"InternalServiceErrorException"}');
+      return;
+    }
+    const units = this.granted.get(licenseArn);
+    response.end(JSON.stringify({ Entitlements: units === undefined ? [] : [{ Dimension: 'nodes', Value: { IntegerValue: units } }] }));
   }
 
   private meter(records: UsageRecord[]): object {
@@ -106,6 +123,7 @@ export class AwsFlows {
     readonly metered: Metered,
     readonly fake: FakeMarketplace,
     endpoint: string,
+    isContract: boolean,
   ) {
     const logger = createLogger('test', 'silent');
     this.tasks = new Tasks(clock, new SilentNudger());
@@ -116,6 +134,7 @@ export class AwsFlows {
         endpoint,
         webhookSecret: SECRET,
         credentials: { accessKeyId: 'AKIATEST', secretAccessKey: 'an invented key' },
+        ...(isContract ? { contractProducts: { [PRODUCT]: { quantityDimension: 'nodes' } }, entitlementEndpoint: endpoint } : {}),
       },
       { clock, http: new GuardedHttp({ allow: hostsOf([endpoint]) }) },
     );
@@ -164,16 +183,18 @@ export class AwsFlows {
     registerWorkers({ get: (token: unknown) => provided.get(token) } as never, this.runner, { driftMinutes: 0, azure: null });
   }
 
-  static async open(start: Date): Promise<AwsFlows> {
+  /** `contract`: the product is sold by units of `nodes`, and so is what may be stored. */
+  static async open(start: Date, { contract = false } = {}): Promise<AwsFlows> {
     const base = await createTestDatabase();
     const db = await openDatabase({ adminUrl: base.url(), secret: base.secret, entities: [SubscriptionRecord] });
     const clock = new ManualClock(start);
     const metered = new Metered();
-    const flows = new AwsFlows(base, db, clock, metered, new FakeMarketplace(clock), await metered.start());
+    const flows = new AwsFlows(base, db, clock, metered, new FakeMarketplace(clock), await metered.start(), contract);
     // What the driver in memory offers.
     const files = flows.p.catalog
       .readFolder(CATALOG)
-      .map((plan) => ({ ...plan, regions: [{ id: 'here', name: 'Here' }], shape: 'small', defaultRegion: 'here' }));
+      .map((plan) => ({ ...plan, regions: [{ id: 'here', name: 'Here' }], shape: 'small', defaultRegion: 'here' }))
+      .map((plan) => (contract ? { ...plan, quotas: plan.quotas.map((quota) => ({ ...quota, per: 'unit' as const })) } : plan));
     await db.ops((tx) => flows.p.catalog.load(tx, files));
     return flows;
   }

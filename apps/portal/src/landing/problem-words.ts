@@ -35,6 +35,13 @@ export function problemWords(code: string | null, marketplace: string | null | u
           'Check that you open the right subscription. If it is the right one, ask the seller: the offer’s page in the marketplace names their support.',
         steps: reopen,
       };
+    case 'landing.plan_not_ready':
+      return {
+        title: 'This plan is not ready yet',
+        happened: `Your purchase is known and valid, but the seller has not finished setting up its plan.`,
+        remedy: `The seller has been told. Open the page again from ${name} tomorrow. ${UNAFFECTED}`,
+        steps: reopen,
+      };
     case 'landing.sign_in_lost':
       return {
         title: 'We lost track of your sign-in',

@@ -1,6 +1,6 @@
 import { uuidv7, type Tx } from '#platform';
 import type { Marketplace, SubscriptionTruth } from '#marketplaces/core';
-import { changedThereAt, differencesOf, isExpectedThere, isYoung, type DriftDifference } from '../domain/drift.js';
+import { changedThereAt, differencesOf, isExpectedThere, isYoung, missingLinks, nameOf, type DriftDifference } from '../domain/drift.js';
 import { SubscriptionRecord } from '../infra/subscription.record.js';
 import type { Catalog } from './catalog.js';
 import type { Page, PageQuery } from './read-models.js';
@@ -120,13 +120,14 @@ export async function compareWithList(
         theirs ? changedThereAt(theirs) : null,
       ]);
   }
+  const links = missingLinks(listed, (id) => known.has(id), await namesOfOurs(tx, marketplace, listed));
   for (const [externalSubscriptionId, theirs] of listed) {
     if (known.has(externalSubscriptionId)) continue;
     const line = { externalSubscriptionId, subscriptionId: null, differences: [], note: `${theirs.externalOfferId}, ${theirs.state}` };
     if (!(await catalog.knowsOffer(tx, marketplace, theirs.externalOfferId))) {
       counts.foreign += 1;
       lines.push({ ...line, verdict: 'foreign' });
-    } else if (theirs.state === 'ended' || theirs.state === 'voided') {
+    } else if ((theirs.state === 'ended' || theirs.state === 'voided') && !links.has(externalSubscriptionId)) {
       // It came and went without us: nothing was served, nothing can be.
       counts.endedThere += 1;
       lines.push({ ...line, verdict: 'ended_there' });
@@ -137,6 +138,17 @@ export async function compareWithList(
     }
   }
   return { lines, counts };
+}
+
+/** Of the predecessors that the list names: those that are purchases of ours. */
+async function namesOfOurs(tx: Tx, marketplace: Marketplace, listed: Map<string, SubscriptionTruth>): Promise<Set<string>> {
+  const named = [...listed.values()].flatMap(({ supersedes }) => supersedes?.externalId ?? []);
+  if (named.length === 0) return new Set();
+  const rows = await tx.query<{ kind: string; external_id: string }>(
+    'select kind, external_id from subscription_aliases where marketplace = $1 and external_id = any($2::text[])',
+    [marketplace, named],
+  );
+  return new Set(rows.map((row) => nameOf({ kind: row.kind, externalId: row.external_id })));
 }
 
 /** What is left alone is journalled the first time only: a publisher's foreign offers are listed for ever. */

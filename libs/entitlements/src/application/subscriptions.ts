@@ -5,7 +5,7 @@ import type { PlanVersion } from '../domain/plan-version.js';
 import { SubscriptionRecord } from '../infra/subscription.record.js';
 import { createRecord, lockRecord, refreshRecord } from '../infra/subscription-rows.js';
 import { recordEvent } from '../infra/fulfillment-events.sql.js';
-import { factChanges, notedOf, sameInstant } from '../domain/facts.js';
+import { factChanges, notedOf, sameInstant, termDiffers } from '../domain/facts.js';
 import { currentSegment } from '../infra/segments.sql.js';
 import type { Catalog } from './catalog.js';
 import { closeRequests, dropRequests } from './change-requests.js';
@@ -13,7 +13,7 @@ import { alignSegments, cutAt } from './cuts.js';
 import { callFor, endOfDeleted } from './deletions.js';
 import { endRights, grantRights } from './rights.js';
 import { announceSuccession, linkAliases } from './aliases.js';
-import { predecessorOf, successorOf, takeOver, type TakeOver } from './succession.js';
+import { ancestorsOf, predecessorOf, successorOf, takeOver, type TakeOver, visitedAs } from './succession.js';
 
 /** The lane of everything that concerns one purchase: fetch order is apply order. */
 export const subscriptionLane = (subscriptionId: string): string => `subscription:${subscriptionId}`;
@@ -85,7 +85,7 @@ export class Subscriptions {
     if (isOlderView(record, truth)) {
       return { result: 'unchanged', subscriptionId: id, why: 'a newer view is applied already' };
     }
-    const { successorExpected, supersedes: named } = record.truth;
+    const { successorExpected, supersedes: named, unconfirmed } = record.truth;
     const expected = successorExpected === true;
     const linked = await linkAliases(tx, record, truth);
     refreshRecord(record, truth);
@@ -95,6 +95,9 @@ export class Subscriptions {
     // It was over and access waited for a successor: now it is known that none comes.
     if (expected && !truth.successorExpected && record.state === 'closing' && !record.supersededBy)
       await this.tasks.publish(tx, this.event('subscription.ended', record));
+    // The landing came first; what it booked was held until the marketplace said that the purchase is in force.
+    if (unconfirmed && !truth.unconfirmed && record.tenantId && !isOver(record.state))
+      await this.tasks.publish(tx, this.event('subscription.confirmed', record));
     await announceSuccession(tx, this.tasks, record, linked, named?.externalId !== truth.supersedes?.externalId);
     if (unmapped) {
       // Rights stay as they were; a person maps the plan. Guessing a default would bill or serve wrongly.
@@ -136,6 +139,7 @@ export class Subscriptions {
     }
     moved.push(...callFor(event, truth, record, changes, this.clock.now()));
     for (const type of moved) await this.tasks.publish(tx, this.event(type, record));
+    if (followed.renewed) await this.tasks.publish(tx, this.event('subscription.renewed', record));
     if (followed.rights) {
       await this.tasks.publish(tx, this.event('subscription.changed', record));
       await closeRequests(tx, record, at, this.clock.now());
@@ -155,6 +159,7 @@ export class Subscriptions {
       changes.push(`${from} → ${to}`);
       record.state = to;
       record.suspendedSource = to === 'suspended' ? 'marketplace' : null;
+      record.suspendedAt = to === 'suspended' ? at : null;
       if (action === 'activate') record.acknowledgedAt ??= this.clock.now();
       // What waited for the day begins, also where the news of the start is that it serves already.
       if (action === 'activate' && from === 'scheduled' && record.tenantId) events.push(PAST.start);
@@ -176,7 +181,7 @@ export class Subscriptions {
     truth: SubscriptionTruth,
     plan: PlanVersion | null,
     changes: string[],
-  ): { rights: boolean; unmapped: boolean } {
+  ): { rights: boolean; unmapped: boolean; renewed?: boolean } {
     if (isOver(record.state) || truth.state === 'ended' || truth.state === 'voided') return { rights: false, unmapped: false };
     const changed = factChanges(record, truth);
     if (changed.plan && !plan) return { rights: false, unmapped: true };
@@ -189,11 +194,13 @@ export class Subscriptions {
       record.quantity = truth.quantity;
       changes.push(`quantity ${String(truth.quantity)}`);
     }
-    if (truth.term.startsAt && !sameInstant(record.termStartsAt, truth.term.startsAt)) changes.push('term');
+    const isNewTerm = truth.term.startsAt !== null && !sameInstant(record.termStartsAt, truth.term.startsAt);
+    const renewed = isNewTerm && record.termStartsAt !== null;
+    if (termDiffers(record, truth)) changes.push('term');
     record.termStartsAt = truth.term.startsAt ?? record.termStartsAt;
     record.termEndsAt = truth.term.endsAt ?? record.termEndsAt;
     record.termUnit = truth.term.unit ?? record.termUnit;
-    return { rights: changed.plan || changed.quantity, unmapped: false };
+    return { rights: changed.plan || changed.quantity, unmapped: false, renewed };
   }
 
   /** Binds the purchase to its tenant; if it is active already, counting starts here (nothing was served before). */
@@ -223,9 +230,19 @@ export class Subscriptions {
     return predecessorOf(tx, subscriptionId);
   }
 
+  /** The chain of purchases whose place this one takes or took, the one that has it first; empty where none is known. */
+  ancestorsOf(tx: Tx, subscriptionId: string): Promise<string[]> {
+    return ancestorsOf(tx, subscriptionId);
+  }
+
   /** The purchase that stands in this one's place now; itself where none does. */
   successorOf(tx: Tx, subscriptionId: string): Promise<string> {
     return successorOf(tx, subscriptionId);
+  }
+
+  /** Whose a visit of this purchase is: its own, its successor's, or that of the one which a renewal will take the place of. */
+  visitedAs(tx: Tx, subscriptionId: string): Promise<string> {
+    return visitedAs(tx, subscriptionId);
   }
 
   /** Ends the settling: every hour is closed and every item has its final outcome. */

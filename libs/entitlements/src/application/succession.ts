@@ -51,6 +51,17 @@ export async function predecessorOf(tx: Tx, subscriptionId: string): Promise<Sub
   return row ? tx.manager.findOneBy(SubscriptionRecord, { subscriptionId: row.subscription_id }) : null;
 }
 
+/** A purchase that is not over names this one as its predecessor. */
+export async function isFollowed(tx: Tx, subscriptionId: string): Promise<boolean> {
+  const rows = await tx.query(
+    `select 1 from subscription_aliases a join subscriptions s
+         on s.marketplace = a.marketplace and s.truth #>> '{supersedes,kind}' = a.kind and s.truth #>> '{supersedes,externalId}' = a.external_id
+      where a.subscription_id = $1 and s.subscription_id <> $1 and s.state not in ('closing', 'cancelled', 'voided') limit 1`,
+    [subscriptionId],
+  );
+  return rows.length > 0;
+}
+
 /** The newest purchase of the chain of renewals that this one is in. */
 export async function successorOf(tx: Tx, subscriptionId: string): Promise<string> {
   const [row] = await tx.query<{ subscription_id: string }>(
@@ -63,10 +74,30 @@ export async function successorOf(tx: Tx, subscriptionId: string): Promise<strin
 }
 
 /**
- * From the nearest predecessor that has something to give down to the successor's own: a licence that was replaced before its
- * buyer landed hands on nothing of its own.
+ * Whose a visit of this purchase is: of the newest in its place; and of a renewal that has not taken over yet, of the purchase
+ * that serves its buyer meanwhile, so that he is asked for no details again and gets no second tenant (contract aws §11.1).
  */
-async function ancestors(tx: Tx, successorId: string): Promise<string[]> {
+export async function visitedAs(tx: Tx, subscriptionId: string): Promise<string> {
+  const newest = await successorOf(tx, subscriptionId);
+  const [row] = await tx.query<{ subscription_id: string }>(
+    `select o.subscription_id from subscriptions s
+       cross join lateral jsonb_array_elements(s.truth -> 'follows') with ordinality as f(id, nth)
+       join subscription_aliases a on a.marketplace = s.marketplace and a.kind = f.id ->> 'kind' and a.external_id = f.id ->> 'externalId'
+       join subscriptions o on o.subscription_id = a.subscription_id
+      where s.subscription_id = $1 and s.tenant_id is null and s.state in ('scheduled', 'pending_fulfillment') and o.subscription_id <> s.subscription_id
+        and o.tenant_id is not null and o.superseded_by is null and o.buyer_account_id = s.buyer_account_id
+        and (o.state in ('pending_fulfillment', 'active', 'suspended') or (o.state = 'closing' and o.truth ->> 'successorExpected' = 'true'))
+      order by f.nth limit 1`,
+    [newest],
+  );
+  return row?.subscription_id ?? newest;
+}
+
+/**
+ * From the nearest predecessor that has something to give down to the successor's own: a licence that was replaced before its
+ * buyer landed hands on nothing of its own. The first one is whose place this one takes, or took.
+ */
+export async function ancestorsOf(tx: Tx, successorId: string): Promise<string[]> {
   const ids: string[] = [];
   for (let id = successorId; ids.length < 20;) {
     const one = await predecessorOf(tx, id);
@@ -85,16 +116,23 @@ const lock = (tx: Tx, subscriptionId: string): Promise<SubscriptionRecord | null
  * A licensed renewal takes its predecessor's place: the tenant is its own now, and at one instant the predecessor's segments end
  * and its own begin. The instant is the successor's start; not in the future, not before the predecessor's segment has lasted a
  * millisecond, not before `notBefore` (what is reported already stays where it was reported), and where the predecessor has
- * ended already, not before its end.
+ * ended already, not before its end. A successor whose quantity is not told keeps its predecessor's.
  */
 export async function takeOver(tx: Tx, on: { clock: Clock; tasks: Tasks }, successorId: string, notBefore: Date | null): Promise<TakeOver> {
   const none = (why: string): TakeOver => ({ result: 'none', why });
-  const chain = await ancestors(tx, successorId);
+  const chain = await ancestorsOf(tx, successorId);
   if (chain.length === 0) return none('its predecessor is not known');
   // A landing locks its session before its purchase; oldest purchase first: everybody locks in one order.
   await tx.query('select 1 from landing_sessions where subscription_id = any($1::uuid[]) order by session_hash for update', [chain]);
-  const olds: SubscriptionRecord[] = [];
-  for (const id of chain) olds.push((await lock(tx, id))!);
+  const locked: SubscriptionRecord[] = [];
+  for (const id of chain) locked.push((await lock(tx, id))!);
+  // While this waited for the locks, one of the links may have taken over itself: then the place is with that one.
+  const olds = locked.slice(
+    Math.max(
+      0,
+      locked.findLastIndex((one) => one.tenantId !== null),
+    ),
+  );
   const next = (await lock(tx, successorId))!;
   const old = olds[0]!;
   const now = on.clock.now();
@@ -112,6 +150,8 @@ export async function takeOver(tx: Tx, on: { clock: Clock; tasks: Tasks }, succe
   if (isOver(old.state)) at = new Date(Math.max(wanted.getTime(), (old.endedAt ?? now).getTime()));
   for (const [i, one] of olds.entries()) await end(tx, on, one, olds[i + 1]?.subscriptionId ?? successorId, at);
   next.tenantId = old.tenantId;
+  // Not told (yet) is not one: the place is not made smaller for want of an answer.
+  if (next.quantity === null && next.externalPlanId === old.externalPlanId) next.quantity = old.quantity;
   next.updatedAt = now;
   await tx.manager.save(SubscriptionRecord, next);
   await tx.query('update landing_sessions set subscription_id = $2 where subscription_id = any($1::uuid[])', [chain, successorId]);

@@ -1,5 +1,5 @@
 import type { MarketplaceState, SubscriptionState, SubscriptionTruth } from '#marketplaces/core';
-import { factChanges, sameInstant, type PurchaseFacts } from './facts.js';
+import { factChanges, sameInstant, termDiffers, type PurchaseFacts } from './facts.js';
 import { isOver, SERVICE_CHECK } from './subscription-states.js';
 
 export type DriftDifference = 'missing_there' | 'missing_here' | 'state' | 'plan' | 'quantity' | 'term';
@@ -23,14 +23,48 @@ export function differencesOf(
   // Held by a service check, it is in force there all the same.
   const state = ours.state === 'suspended' && ours.suspendedSource === SERVICE_CHECK ? 'active' : ours.state;
   const found: DriftDifference[] = AGREES[state].includes(theirs.state) ? [] : ['state'];
-  if (isOver(ours.state) || theirs.state === 'ended' || theirs.state === 'voided') return found;
+  if (isOver(ours.state) || isOverThere(theirs)) return found;
   const changed = factChanges(ours, theirs);
   if (changed.plan) found.push('plan');
   if (changed.quantity) found.push('quantity');
-  // A cancellation at the end of the term, or its reversal, of which no message came.
-  const endMoved = !sameInstant(ours.endsAt, theirs.endsAt);
-  if (endMoved || (theirs.term.startsAt && !sameInstant(ours.termStartsAt, theirs.term.startsAt))) found.push('term');
+  // Also a cancellation at the end of the term, or its reversal, of which no message came.
+  if (termDiffers(ours, theirs) || !sameInstant(ours.endsAt, theirs.endsAt)) found.push('term');
   return found;
+}
+
+const isOverThere = (truth: SubscriptionTruth): boolean => truth.state === 'ended' || truth.state === 'voided';
+
+/** One text for an id of a kind. */
+export const nameOf = (id: { kind: string; externalId: string }): string => `${id.kind}/${id.externalId}`;
+
+/**
+ * What came and went without us, but stands between a purchase that is in force and one of ours: a renewal that was renewed
+ * itself. Its successor can take the place of ours only if this link is known too (ADR 0013). Answers external ids.
+ */
+export function missingLinks(
+  listed: Map<string, SubscriptionTruth>,
+  isKnown: (externalSubscriptionId: string) => boolean,
+  /** Names of purchases of ours (`nameOf`). */
+  knownNames: ReadonlySet<string>,
+): Set<string> {
+  const byName = new Map([...listed.values()].flatMap((truth) => truth.aliases.map((alias) => [nameOf(alias), truth] as const)));
+  const links = new Set<string>();
+  for (const newest of listed.values()) {
+    if (isOverThere(newest)) continue;
+    const way: string[] = [];
+    for (let id = newest.supersedes; id;) {
+      if (knownNames.has(nameOf(id))) {
+        way.forEach((link) => links.add(link));
+        break;
+      }
+      const before = byName.get(nameOf(id));
+      if (!before || !isOverThere(before) || way.includes(before.externalSubscriptionId)) break;
+      if (isKnown(before.externalSubscriptionId)) break;
+      way.push(before.externalSubscriptionId);
+      id = before.supersedes;
+    }
+  }
+  return links;
 }
 
 /** A purchase that the marketplace should list: an ended one may be gone from there. */

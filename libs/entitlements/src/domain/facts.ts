@@ -25,5 +25,10 @@ export function factChanges(facts: PurchaseFacts, truth: SubscriptionTruth): Fac
 
 export const sameInstant = (a: Date | null, b: Date | null): boolean => (a?.getTime() ?? null) === (b?.getTime() ?? null);
 
+/** Start or end of the term moved there (an amendment may move the end alone, contract aws §4.1); what is not told has not moved. */
+export const termDiffers = (facts: Pick<PurchaseFacts, 'termStartsAt' | 'termEndsAt'>, { term }: SubscriptionTruth): boolean =>
+  (term.startsAt !== null && !sameInstant(facts.termStartsAt, term.startsAt)) ||
+  (term.endsAt !== null && !sameInstant(facts.termEndsAt, term.endsAt));
+
 /** Why nothing comes of an event that is only noted: its own words say more than ours. */
 export const notedOf = (event: FulfillmentEvent): string | null => (event.kind === 'noted' ? event.note : null);

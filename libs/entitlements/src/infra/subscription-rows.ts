@@ -29,7 +29,7 @@ export async function createRecord(
       truth.externalPlanId,
       plan.planVersionId,
       truth.quantity,
-      new Date(now.getTime() + 30 * DAY),
+      new Date(Math.min(now.getTime(), truth.createdAt?.getTime() ?? now.getTime()) + 30 * DAY),
       JSON.stringify(truth),
       now,
     ],
@@ -40,9 +40,13 @@ export async function createRecord(
 /** What a newer truth says of names and parties; state, plan and quantity follow by their own rules. */
 export function refreshRecord(record: SubscriptionRecord, truth: SubscriptionTruth): void {
   record.name = truth.name;
-  record.truth = truth;
+  const { reseller = record.truth.reseller } = truth;
+  record.truth = reseller === undefined ? truth : { ...truth, reseller };
   record.truthVersion = truth.version ?? record.truthVersion;
   record.marketplaceRefs = truth.refs;
   record.endsAt = truth.endsAt;
-  record.buyerAccountId = truth.purchaser?.accountId ?? truth.beneficiary?.accountId ?? record.buyerAccountId;
+  record.buyerAccountId =
+    truth.buyerAccountId === undefined
+      ? (truth.purchaser?.accountId ?? truth.beneficiary?.accountId ?? record.buyerAccountId)
+      : truth.buyerAccountId;
 }

@@ -11,6 +11,8 @@ export class SubscriptionRecord {
   @Column({ name: 'buyer_account_id', type: 'text', nullable: true }) buyerAccountId!: string | null;
   @Column({ type: 'text' }) state!: SubscriptionState;
   @Column({ name: 'suspended_source', type: 'text', nullable: true }) suspendedSource!: string | null;
+  /** By the marketplace; null where it is not, or a service check holds it. */
+  @Column({ name: 'suspended_at', type: 'timestamptz', nullable: true }) suspendedAt!: Date | null;
   @Column({ type: 'text', nullable: true }) name!: string | null;
   @Column({ name: 'plan_version_id', type: 'uuid', nullable: true }) planVersionId!: string | null;
   @Column({ name: 'external_offer_id', type: 'text' }) externalOfferId!: string;

@@ -51,6 +51,9 @@ const OURS = new Set([
   'DisabledApiException',
   'UnknownOperationException',
   'CredentialsProviderError',
+  // AWS's word for credentials of a session that have expired, often as a 400; ResolveCustomer has the same for a token.
+  'ExpiredTokenException',
+  'ExpiredToken',
 ]);
 /** The connection never stood, so nothing was sent. */
 const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
@@ -70,6 +73,16 @@ export function failureOf(error: unknown): Failure {
   // A 4xx is an answer only with a name of AWS's; a proxy's page says nothing about the effect.
   if (fields['$fault'] === 'client' && typeof status === 'number' && status >= 400 && status < 500) return failed('refused');
   return failed('unknown');
+}
+
+/**
+ * Whether ResolveCustomer says that the buyer's token has expired. Of our own session's credentials AWS says it by the same name,
+ * as "the security token included in the request", or with a 403, which this service's own errors never have.
+ */
+export function isRegistrationExpired(error: unknown): boolean {
+  const { name, message } = failureOf(error);
+  const status = fieldsOf(fieldsOf(error)['$metadata'])['httpStatusCode'];
+  return name === 'ExpiredTokenException' && !/security token/i.test(message) && status !== 401 && status !== 403;
 }
 
 /** `TimestampOutOfBoundsException` is `aws.timestamp_out_of_bounds`. */

@@ -21,6 +21,7 @@ import { AwsApi } from './api.js';
 import { AwsClients } from './clients.js';
 import { doctor } from './doctor.js';
 import { EntitlementReader } from './entitlements.js';
+import { withGrants } from './grants.js';
 import { verifyInbound } from './inbound.js';
 import { resolveLanding } from './landing.js';
 import { mergeTruth } from './merge-truth.js';
@@ -55,29 +56,37 @@ export function createAwsAdapter(given: AwsSettingsInput, { clock, http, logger 
   const entitlements = new EntitlementReader(settings, clients, logger);
   const agreementReader = settings.agreements && new AgreementReader(settings, clients, logger);
   const agreements = agreementReader && new AgreementTruth(settings, agreementReader, clock, logger);
+  const hasty = { ...settings, timeoutsMs: { ...settings.timeoutsMs, read: settings.timeoutsMs.help } };
+  const help = settings.agreements && new AgreementTruth(settings, new AgreementReader(hasty, clients, logger), clock, logger);
   const certificates = settings.sns && new SnsCertificates(http, settings.sns.endpoint);
-  const readTruth = (externalSubscriptionId: string, raw?: MarketplaceRefs): Promise<SubscriptionTruth | null> =>
-    Promise.resolve(toldTruth(externalSubscriptionId, raw, clock.now()));
+  const readTruth = async (externalSubscriptionId: string, raw?: MarketplaceRefs): Promise<SubscriptionTruth | null> => {
+    const truth = toldTruth(externalSubscriptionId, raw, clock.now());
+    return truth?.incomplete ? withGrants(truth, { entitlements, clock }) : truth;
+  };
   return {
     marketplace: 'aws',
     usage: AWS_USAGE,
     verifyInbound: (request: InboundRequest): Promise<InboundVerdict> => verifyInbound(request, settings, certificates),
     normalise: (message: StoredInbound, recall?: RecallRefs): Promise<FulfillmentEvent[]> =>
       normaliseStored(message, { settings, entitlements, clock, agreements }, recall),
-    handshake: (message: StoredInbound): Handshake | null => snsHandshake(message, settings, clients, logger),
+    handshake: (message: StoredInbound): Handshake | null => snsHandshake(message, { settings, clients, clock, logger }),
     readTruth,
     ...(agreements
       ? {
-          askTruth: (externalSubscriptionId: string, raw?: MarketplaceRefs): Promise<SubscriptionTruth | null> =>
+          askTruth: async (externalSubscriptionId: string, raw?: MarketplaceRefs): Promise<SubscriptionTruth | null> => {
             // An old listing has no agreement that it could be found by.
-            externalSubscriptionId.startsWith('l-') ? agreements.read(externalSubscriptionId, raw) : readTruth(externalSubscriptionId, raw),
+            const truth = externalSubscriptionId.startsWith('l-')
+              ? await agreements.read(externalSubscriptionId, raw)
+              : toldTruth(externalSubscriptionId, raw, clock.now());
+            return truth && withGrants(truth, { entitlements, clock });
+          },
           listAll: (): AsyncIterable<SubscriptionTruth> => agreements.listAll(),
           listing: AWS_LISTING,
         }
       : {}),
     mergeTruth,
     resolveLanding: (fields: Record<string, string>, recall?: RecallRefs): Promise<LandingResolution> =>
-      resolveLanding(fields, { settings, api, entitlements, clock, recall }),
+      resolveLanding(fields, { settings, api, entitlements, clock, recall, agreements: help }),
     // AWS is told nothing: the registration is complete when the tenant serves, and that is remembered (contract aws §11.2).
     acknowledge: (truth: SubscriptionTruth, { predecessor }: { predecessor?: MarketplaceRefs }): Promise<MarketplaceRefs> => {
       const refs = readRefs(truth.refs);

@@ -10,6 +10,7 @@ const REMEDIES: Record<string, string> = {
     'Allow aws-marketplace:ResolveCustomer and aws-marketplace:BatchMeterUsage on * to the role of this process, in the account that published the product.',
   UnrecognizedClientException: 'AWS does not know the access key: give the process credentials of the account that published the product.',
   InvalidSignatureException: 'The secret does not belong to the access key, or the clock of this machine is wrong.',
+  ExpiredTokenException: 'The credentials of this process have run out: give it ones that are renewed (a role), not a copied session.',
   DisabledApiException: 'Set AWS_METERING_REGION to a region in which AWS Marketplace meters, the one of the listing.',
 };
 

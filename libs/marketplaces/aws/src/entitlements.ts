@@ -1,6 +1,6 @@
 import { GetEntitlementsCommand, type MarketplaceEntitlementServiceClient } from '@aws-sdk/client-marketplace-entitlement-service';
 import { MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown } from '#marketplaces/core';
-import type { Logger } from '#platform';
+import { errorText, type Logger } from '#platform';
 import { z } from 'zod';
 import { codeOf, failureOf, timed } from './api.js';
 import type { AwsClients } from './clients.js';
@@ -40,6 +40,26 @@ export class EntitlementReader {
     this.client = clients.entitlement();
   }
 
+  /** Whether AWS has entitlements to tell of this product. */
+  covers(productCode: string | null): boolean {
+    return productCode !== null && this.settings.contractProducts[productCode] !== undefined;
+  }
+
+  /**
+   * What is granted now, as a fact of the refs; null where AWS does not tell it now. An empty answer tells nothing either: it lags
+   * behind a new licence, and of an end other messages tell (contract aws §3). Nobody's service waits for this answer: without one
+   * the refs say that it is due (`isGrantDue`), and the purchase is read again.
+   */
+  async tell(productCode: string, holder: Holder, now: Date): Promise<{ value: Entitlements; at: string } | null> {
+    try {
+      const value = await this.read(productCode, holder);
+      return value && value.list.length > 0 ? { value, at: now.toISOString() } : null;
+    } catch (error) {
+      this.logger?.warn({ marketplace: 'aws', productCode, error: errorText(error) }, 'the entitlements could not be read');
+      return null;
+    }
+  }
+
   async read(productCode: string, holder: Holder): Promise<Entitlements | null> {
     const contract = this.settings.contractProducts[productCode];
     if (!contract) return null;
@@ -74,6 +94,20 @@ export class EntitlementReader {
       throw new MarketplaceRefusal(codeOf(name), `getEntitlements: ${message}`, sort === 'us' ? 403 : 400);
     }
   }
+}
+
+/** Whether what is granted was never read, or not since it was due. Of an ended purchase nothing is asked any more. */
+export const isGrantDue = (refs: {
+  entitlementsDueAt: string | null;
+  entitlements: { at: string } | null;
+  endedAt: string | null;
+}): boolean => refs.endedAt === null && refs.entitlementsDueAt !== null && (refs.entitlements?.at ?? '') < refs.entitlementsDueAt;
+
+/** When the contract renews or runs out, as far as entitlements tell: the earliest of their ends (contract aws §3). */
+export function expiryOf(entitlements: Entitlements | null | undefined): Date | null {
+  const ends = (entitlements?.list ?? []).flatMap(({ expiresAt }) => (expiresAt === null ? [] : [Date.parse(expiresAt)]));
+  const known = ends.filter((at) => !Number.isNaN(at));
+  return known.length === 0 ? null : new Date(Math.min(...known));
 }
 
 /** Units of the named dimension, all rows together; null where the contract has none or they are no whole number. */

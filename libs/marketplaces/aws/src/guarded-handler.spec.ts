@@ -1,6 +1,8 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import { DescribeAgreementCommand } from '@aws-sdk/client-marketplace-agreement';
+import { GetEntitlementsCommand } from '@aws-sdk/client-marketplace-entitlement-service';
 import { GuardedHttp, OffsetClock } from '#platform';
 import { AwsApi, failureOf } from './api.js';
 import { createAwsAdapter } from './aws-adapter.js';
@@ -106,5 +108,28 @@ describe('calls of the SDK', () => {
       'sqs.us-east-1.amazonaws.com',
       'sts.eu-west-1.amazonaws.com',
     ]);
+  });
+
+  it.each([
+    ['us-east-1', 'metering.marketplace.us-east-1.amazonaws.com'],
+    ['cn-northwest-1', 'metering.marketplace.cn-northwest-1.amazonaws.com.cn'],
+    ['eusc-de-east-1', 'metering-marketplace.eusc-de-east-1.amazonaws.eu'],
+  ])('go to a host of the list in every partition (%s) [AW-128]', async (region, host) => {
+    const settings = awsSettingsSchema.parse({
+      productCodes: ['p'],
+      region,
+      webhookSecret: 'a-secret-of-the-test',
+      contractProducts: { p: {} },
+      agreements: { productIds: {} },
+      credentials: { accessKeyId: 'k', secretAccessKey: 's' },
+    });
+    const asked: string[] = [];
+    const request = ({ url }: { url: string }) => (asked.push(new URL(url).host), Promise.reject(new Error('far enough')));
+    const clients = new AwsClients(settings, { request } as unknown as GuardedHttp);
+    await expect(new AwsApi(settings, clients).batchMeterUsage([])).rejects.toThrow();
+    await expect(clients.entitlement().send(new GetEntitlementsCommand({ ProductCode: 'p' }))).rejects.toThrow();
+    await expect(clients.agreement().send(new DescribeAgreementCommand({ agreementId: 'agmt-x' }))).rejects.toThrow();
+    expect(asked[0]).toBe(host);
+    expect(awsHosts(settings).sort()).toEqual(asked.sort());
   });
 });

@@ -1,3 +1,6 @@
+import { MarketplaceAgreementClient } from '@aws-sdk/client-marketplace-agreement';
+import { MarketplaceEntitlementServiceClient } from '@aws-sdk/client-marketplace-entitlement-service';
+import { MarketplaceMeteringClient } from '@aws-sdk/client-marketplace-metering';
 import { hostsOf } from '#platform';
 import type { AwsSettings } from './settings.js';
 import { topicRegionOf } from './topic-arn.js';
@@ -15,18 +18,22 @@ export const AGREEMENT_REGION = 'us-east-1';
 /** `sqs.<region>.…` of a queue's address; another address (the sandbox's) is taken for one of us-east-1. */
 export const queueRegionOf = (queueUrl: string): string => /^sqs\.([a-z0-9-]+)\./.exec(new URL(queueUrl).hostname)?.[1] ?? 'us-east-1';
 
+type Resolves = { config: { endpointProvider(parameters: { Region: string; UseDualStack: boolean; UseFIPS: boolean }): { url: URL } } };
+
+/** Where the SDK itself goes: the name of a service differs between partitions (`metering-marketplace` in the European sovereign cloud). */
+const sdkEndpoint = (Client: new (settings: { region: string }) => Resolves, region: string): string =>
+  new Client({ region }).config.endpointProvider({ Region: region, UseDualStack: false, UseFIPS: false }).url.href;
+
 /** Every host this adapter calls with these settings, for the allow-list of the guarded client. */
 export function awsHosts(settings: AwsSettings): string[] {
   const { region, sns } = settings;
   return [
     ...new Set([
-      ...hostsOf([settings.endpoint ?? `https://metering.marketplace.${region}.${domainOf(region)}`]),
+      ...hostsOf([settings.endpoint ?? sdkEndpoint(MarketplaceMeteringClient, region)]),
       ...(Object.keys(settings.contractProducts).length > 0
-        ? hostsOf([settings.entitlementEndpoint ?? `https://entitlement.marketplace.${ENTITLEMENT_REGION}.amazonaws.com`])
+        ? hostsOf([settings.entitlementEndpoint ?? sdkEndpoint(MarketplaceEntitlementServiceClient, ENTITLEMENT_REGION)])
         : []),
-      ...(settings.agreements
-        ? hostsOf([settings.agreements.endpoint ?? `https://agreement-marketplace.${AGREEMENT_REGION}.amazonaws.com`])
-        : []),
+      ...(settings.agreements ? hostsOf([settings.agreements.endpoint ?? sdkEndpoint(MarketplaceAgreementClient, AGREEMENT_REGION)]) : []),
       ...hostsOf(
         (sns?.topics ?? []).map((arn) => {
           const home = topicRegionOf(arn)!;

@@ -1,7 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { InboundRequest, InboundVerdict } from '#marketplaces/core';
-import { envelopeOf } from './envelope.js';
+import { type Envelope, envelopeOf } from './envelope.js';
 import type { SnsCertificates } from './sns/certificates.js';
+import { snsMessageOf } from './sns/message.js';
 import { SNS_HEADER, verifySns } from './sns/verify.js';
 import { type AwsSettings, SECRET_HEADER } from './settings.js';
 
@@ -21,8 +22,16 @@ export async function verifyInbound(
   if (Buffer.byteLength(request.body, 'utf8') > MAX_BODY) return refused(413, 'aws.body_too_large', `a message may have ${MAX_BODY} bytes`);
   if (!Object.keys(request.headers).some((name) => name.toLowerCase() === SNS_HEADER)) return verifyEvent(request, settings);
   if (!settings.sns || !certificates) return refused(403, 'aws.sns_not_configured', 'no topic of SNS is ours');
-  return verifySns(request, settings.sns.topics, certificates);
+  const verdict = await verifySns(request, settings.sns.topics, certificates);
+  // A topic of ours may carry events of a bus: they are held to the same sources as over the API destination and the queue.
+  const event = verdict.ok ? envelopeOf(snsMessageOf(request.body)?.message ?? '') : null;
+  return event ? (ofForeignSource(event, settings) ?? verdict) : verdict;
 }
+
+const ofForeignSource = (event: Envelope, { eventSources }: AwsSettings): Refused | null =>
+  eventSources.includes(event.source)
+    ? null
+    : refused(403, 'aws.source_not_for_us', `events of ${event.source.slice(0, 100)} are not for us`);
 
 /** An event of an API destination. EventBridge comes again after a 401, so a changed secret loses nothing for 24 h. */
 function verifyEvent(request: InboundRequest, settings: AwsSettings): InboundVerdict {
@@ -32,8 +41,8 @@ function verifyEvent(request: InboundRequest, settings: AwsSettings): InboundVer
     return refused(401, 'aws.secret_wrong', `the header ${SECRET_HEADER} does not hold the secret of the API destination`);
   const event = envelopeOf(request.body);
   if (!event) return refused(400, 'aws.body_not_event', 'the body is no EventBridge event with id, source and detail-type');
-  if (!settings.eventSources.includes(event.source))
-    return refused(403, 'aws.source_not_for_us', `events of ${event.source.slice(0, 100)} are not for us`);
+  const foreign = ofForeignSource(event, settings);
+  if (foreign) return foreign;
   return {
     ok: true,
     source: EVENTBRIDGE_SOURCE,

@@ -1,6 +1,6 @@
-import { type LandingResolution, MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, type RecallRefs } from '#marketplaces/core';
+import type { LandingResolution, RecallRefs } from '#marketplaces/core';
 import type { Clock } from '#platform';
-import { type AwsApi, failureOf } from './api.js';
+import { type AwsApi, failureOf, isRegistrationExpired } from './api.js';
 import { licenceIdOf, textOf } from './liberal.js';
 import type { EntitlementReader, Holder } from './entitlements.js';
 import { generationOf } from './legacy/generations.js';
@@ -8,6 +8,7 @@ import { legacyTruth, newLegacyRefs } from './legacy/legacy-refs.js';
 import { isLegacyAt } from './legacy/keys.js';
 import { NOTHING_KNOWN, truthOfRefs } from './refs.js';
 import type { AwsSettings } from './settings.js';
+import type { AgreementTruth } from './agreements/agreement-truth.js';
 
 export const TOKEN_FIELD = 'x-amzn-marketplace-token';
 const MAX_TOKEN = 8_192;
@@ -17,6 +18,8 @@ interface LandingDeps {
   entitlements: EntitlementReader;
   clock: Clock;
   recall?: RecallRefs | undefined;
+  /** Null: the Agreement API is not asked. */
+  agreements: AgreementTruth | null;
 }
 type Failed = Extract<LandingResolution, { ok: false }>;
 
@@ -26,7 +29,7 @@ type Failed = Extract<LandingResolution, { ok: false }>;
  */
 export async function resolveLanding(
   fields: Record<string, string>,
-  { settings, api, entitlements, clock, recall }: LandingDeps,
+  { settings, api, entitlements, clock, recall, agreements }: LandingDeps,
 ): Promise<LandingResolution> {
   const failed = (code: Failed['code'], detail: string): Failed => ({ ok: false, code, detail });
   const token = (fields[TOKEN_FIELD] ?? '').trim();
@@ -39,7 +42,7 @@ export async function resolveLanding(
     answer = await api.resolveCustomer(token);
   } catch (error) {
     const { name, sort } = failureOf(error);
-    if (name === 'ExpiredTokenException')
+    if (isRegistrationExpired(error))
       return failed(
         'landing.token_expired',
         'the token is too old; choose "Set up your account" in AWS Marketplace again, without subscribing again',
@@ -56,34 +59,33 @@ export async function resolveLanding(
   if (!productCode || (!accountId && !isLegacy))
     return failed('landing.unavailable', 'the answer of the marketplace makes no sense; try again in a minute');
   if (!settings.productCodes.includes(productCode)) return failed('landing.not_for_us', 'the purchase is of another product');
+  // A token may be good for one call only: what it has told is not thrown away because another service does not answer.
   const granted = async (holder: Holder) => {
-    const value = await entitlements.read(productCode, holder);
-    return value && { value, at: now.toISOString() };
+    const told = await entitlements.tell(productCode, holder, now);
+    const isOwed = told === null && entitlements.covers(productCode);
+    return { entitlements: told, entitlementsDueAt: isOwed ? now.toISOString() : null };
   };
-  try {
-    if (isLegacy) {
-      const customerIdentifier = textOf(answer.CustomerIdentifier);
-      if (!customerIdentifier)
-        return failed('landing.not_for_us', 'the purchase has no customer identifier: the listing is not of the old contract');
-      // A token tells no time: it opens the youngest subscription, and begins none after an end.
-      const at = now.toISOString();
-      const generation = await generationOf(productCode, customerIdentifier, { at, begins: false, recall });
-      const refs = {
-        ...newLegacyRefs(productCode, customerIdentifier, generation),
-        accountId,
-        entitlements: await granted({ customerIdentifier }),
-      };
-      return { ok: true, truth: legacyTruth(refs, now), buyerAccountId: accountId };
-    }
-    const licenseId = licenceIdOf(licenseArn);
-    // A listing of the old contract has no licence; its purchases cannot be told apart (contract aws §0.2).
-    if (!licenseArn || !licenseId)
-      return failed('landing.not_for_us', 'the purchase has no licence: the listing is not sold with concurrent agreements');
-    const refs = { ...NOTHING_KNOWN, licenseId, licenseArn, accountId, productCode, entitlements: await granted({ licenseArn }) };
-    return { ok: true, truth: truthOfRefs(refs, now), buyerAccountId: accountId };
-  } catch (error) {
-    if (error instanceof MarketplaceBusy || error instanceof MarketplaceRefusal || error instanceof MarketplaceUnknown)
-      return failed('landing.unavailable', 'the marketplace does not tell what was bought; try again in a minute');
-    throw error;
+  if (isLegacy) {
+    const customerIdentifier = textOf(answer.CustomerIdentifier);
+    if (!customerIdentifier)
+      return failed('landing.not_for_us', 'the purchase has no customer identifier: the listing is not of the old contract');
+    // A token tells no time: it opens the youngest subscription, and begins none after an end.
+    const at = now.toISOString();
+    const generation = await generationOf(productCode, customerIdentifier, { at, begins: false, recall });
+    const refs = {
+      ...newLegacyRefs(productCode, customerIdentifier, generation),
+      accountId,
+      ...(await granted({ customerIdentifier })),
+    };
+    return { ok: true, truth: legacyTruth(refs, now), buyerAccountId: accountId };
   }
+  const licenseId = licenceIdOf(licenseArn);
+  // A listing of the old contract has no licence; its purchases cannot be told apart (contract aws §0.2).
+  if (!licenseArn || !licenseId)
+    return failed('landing.not_for_us', 'the purchase has no licence: the listing is not sold with concurrent agreements');
+  // A renewal may be landed on before anything was told of it: whom it follows keeps its tenant (contract aws §7, §11.1).
+  const learnt = accountId && agreements ? await agreements.learnOfLicence(licenseId, licenseArn, accountId) : null;
+  const told = { licenseId, licenseArn, accountId, productCode, ...(await granted({ licenseArn })) };
+  const refs = { ...NOTHING_KNOWN, ...learnt, ...told };
+  return { ok: true, truth: truthOfRefs(refs, now), buyerAccountId: accountId };
 }

@@ -4,7 +4,7 @@ import type { Clock } from '#platform';
 import { type AwsApi, codeOf, failureOf } from './api.js';
 import { checkKey } from './legacy/keys.js';
 import type { AwsSettings } from './settings.js';
-import { AWS_USAGE } from './usage-item.js';
+import { AWS_USAGE, hourOf } from './usage-item.js';
 import { readBatchAnswer } from './usage-outcomes.js';
 
 /** One BatchMeterUsage call for items of one product, region and month (contract aws §5). */
@@ -26,7 +26,7 @@ export async function submitUsage(items: UsageWireItem[], settings: AwsSettings,
     throw new MarketplaceRefusal('aws.both_keys', 'records by licence and by customer identifier never share a call', 403);
   // Also what was frozen before the settings changed: that customer-hour may have gone by the other key (contract aws §0.3).
   for (const item of items)
-    checkKey(settings, item.route['productCode'] as string, isLegacy ? 'legacy' : 'license', recordOf(item).Timestamp!);
+    checkKey(settings, item.route['productCode'] as string, isLegacy ? 'legacy' : 'license', hourOf(recordOf(item).Timestamp!));
   let answer: unknown;
   try {
     answer = await api.batchMeterUsage(items.map(recordOf), isLegacy ? productCode : undefined);

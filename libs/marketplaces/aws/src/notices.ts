@@ -11,8 +11,9 @@ const MATTERS: [prefix: string, kind: NoticeKind][] = [
   ['Purchase Agreement Renewal ', 'renewal'],
   ['Purchase Agreement Ending', 'renewal'],
   ['Purchase Agreement Billing Adjustment ', 'billing_adjustment'],
-  ['Spend ', 'spend'],
 ];
+/** Of spending (pay as you go): named in a list of the documents as parts of one name, so with and without the rest of it. */
+const SPEND = /(?:^|\s)(Threshold Reached|Vet Succeeded|Vet Failed)$/i;
 
 /** What is open until the last word on it has come. */
 const OPEN = new Set(['Issued', 'Pending Approval', 'Ending', 'Upcoming', 'Terms Finalized', 'Threshold Reached', 'Failed', 'Vet Failed']);
@@ -32,6 +33,9 @@ export function noticeOf(event: Envelope): MarketplaceNotice | null {
       dueAt: null,
       detail: {},
     };
+  const spend = SPEND.exec(eventName)?.[1];
+  // A vetting that succeeds is the last word on one that failed; each threshold is a matter of its own.
+  if (spend) return spendNotice(spend, event, spend.startsWith('Vet') ? `vet:${ofAgreement}` : event.id);
   const matter = MATTERS.find(([prefix]) => eventName.startsWith(prefix));
   if (!matter) return null;
   const [prefix, kind] = matter;
@@ -49,8 +53,18 @@ export function noticeOf(event: Envelope): MarketplaceNotice | null {
     return { ...base, externalId: ofAgreement, dueAt: dateOf(instantTextOf(agreement['endTime'])), detail: flat(agreement) };
   if (kind === 'billing_adjustment')
     return { ...base, externalId: textOf(adjustment['id']) ?? event.id, dueAt: null, detail: flat(adjustment) };
-  return { ...base, externalId: kind === 'spend' ? event.id : ofAgreement, dueAt: null, detail: flat(fieldsOf(detail['advisory'])) };
+  return { ...base, externalId: ofAgreement, dueAt: null, detail: flat(fieldsOf(detail['advisory'])) };
 }
+
+/** Its payload is documented nowhere: what is flat in it is shown. */
+const spendNotice = (status: string, { detail }: Envelope, externalId: string): MarketplaceNotice => ({
+  kind: 'spend',
+  externalId,
+  state: OPEN.has(status) ? 'open' : 'closed',
+  status,
+  dueAt: null,
+  detail: flat({ ...fieldsOf(detail['agreement']), ...detail }),
+});
 
 function flat(fields: Fields): Record<string, string> {
   const entries = Object.entries(fields).flatMap(([name, value]) =>

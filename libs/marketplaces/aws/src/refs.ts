@@ -1,6 +1,6 @@
 import type { MarketplaceState, SubscriptionTruth } from '#marketplaces/core';
 import { z } from 'zod';
-import { entitlementsSchema, quantityOf } from './entitlements.js';
+import { entitlementsSchema, expiryOf, isGrantDue, quantityOf } from './entitlements.js';
 import { dateOf } from './liberal.js';
 
 /** AWS knows products, not plans: the catalog has one plan of this name for each product. */
@@ -41,6 +41,8 @@ export const awsRefsSchema = z.looseObject({
   previousAgreementId: z.string().nullable().default(null),
   /** The first agreement of its chain of renewals and replacements, its own where it is the first (contract aws §7). */
   initialAgreementId: z.string().nullable().default(null),
+  /** The agreements before its own in that chain, youngest first, as the Agreement API told. */
+  earlierAgreementIds: told(z.array(z.string())),
   /** A partner who sold it for us, and by which authorisation (CPPO). */
   resellerAccountId: z.string().nullable().default(null),
   resaleAuthorizationId: z.string().nullable().default(null),
@@ -48,6 +50,8 @@ export const awsRefsSchema = z.looseObject({
   trial: told(z.boolean()),
   /** Of a product with a contract: what GetEntitlements answered last (contract aws §3). */
   entitlements: told(entitlementsSchema),
+  /** Entitlements read before this instant may be outdated: a License Updated, or a landing without an answer. */
+  entitlementsDueAt: instant.nullable().default(null),
   /** The youngest event time seen. */
   lastEventAt: instant.nullable().default(null),
 });
@@ -72,10 +76,12 @@ export const NOTHING_KNOWN: AwsRefs = {
   autoRenew: null,
   previousAgreementId: null,
   initialAgreementId: null,
+  earlierAgreementIds: null,
   resellerAccountId: null,
   resaleAuthorizationId: null,
   trial: null,
   entitlements: null,
+  entitlementsDueAt: null,
   lastEventAt: null,
 };
 
@@ -129,10 +135,12 @@ export function joinRefs(a: AwsRefs, b: AwsRefs): AwsRefs {
     autoRenew: later(a.autoRenew, b.autoRenew),
     previousAgreementId: greater(a.previousAgreementId, b.previousAgreementId),
     initialAgreementId: greater(a.initialAgreementId, b.initialAgreementId),
+    earlierAgreementIds: later(a.earlierAgreementIds, b.earlierAgreementIds),
     resellerAccountId: greater(a.resellerAccountId, b.resellerAccountId),
     resaleAuthorizationId: greater(a.resaleAuthorizationId, b.resaleAuthorizationId),
     trial: later(a.trial, b.trial),
     entitlements: later(a.entitlements, b.entitlements),
+    entitlementsDueAt: greater(a.entitlementsDueAt, b.entitlementsDueAt),
     lastEventAt: greater(a.lastEventAt, b.lastEventAt),
   };
 }
@@ -155,6 +163,10 @@ export function deriveArn(refs: AwsRefs, predecessor: AwsRefs | null): string | 
   return known.slice(0, known.length - predecessor!.licenseId.length) + refs.licenseId;
 }
 
+const earlierOf = ({ previousAgreementId, earlierAgreementIds }: AwsRefs): string[] => [
+  ...new Set([...(previousAgreementId === null ? [] : [previousAgreementId]), ...(earlierAgreementIds?.value ?? [])]),
+];
+
 /** The purchase that the refs describe. */
 export function truthOfRefs(refs: AwsRefs, observedAt: Date): SubscriptionTruth {
   const endsAt = dateOf(refs.endsAt?.value);
@@ -167,17 +179,23 @@ export function truthOfRefs(refs: AwsRefs, observedAt: Date): SubscriptionTruth 
     externalOfferId: refs.productCode ?? '',
     externalPlanId: AWS_PLAN,
     quantity: quantityOf(refs.entitlements?.value),
-    term: { unit: null, startsAt: dateOf(refs.startsAt?.value), endsAt },
+    // For the calendar of renewals, where no agreement tells (contract aws §3); it ends nothing.
+    term: { unit: null, startsAt: dateOf(refs.startsAt?.value), endsAt: endsAt ?? expiryOf(refs.entitlements?.value) },
     // Without renewal the term's end is the end; else only an ending event tells.
     endsAt: dateOf(refs.endedAt) ?? (refs.autoRenew?.value === false ? endsAt : null),
     purchaser: refs.accountId === null ? null : { email: null, personId: null, directoryId: null, accountId: refs.accountId },
     beneficiary: null,
+    reseller: refs.resellerAccountId === null ? null : { accountId: refs.resellerAccountId, authorizationId: refs.resaleAuthorizationId },
     readOnly: false,
     isTest: false,
     // Only the accepted terms tell: events carry no flag and the landing's field is an untrusted hint (contract aws §2, §3).
     isFreeTrial: refs.trial?.value === true,
     // Signed is not licensed: until License Updated the predecessor goes on (contract aws §0.5, §4.1).
     supersedes: refs.licensed && refs.previousAgreementId !== null ? { kind: 'agreement', externalId: refs.previousAgreementId } : null,
+    follows: earlierOf(refs).map((externalId) => ({ kind: 'agreement', externalId })),
+    // Provisioned only when both halves are there: the licence, and the registration (contract aws §11.2).
+    ...(refs.licensed || refs.endedAt !== null ? {} : { unconfirmed: true }),
+    ...(isGrantDue(refs) && callArnOf(refs) !== null ? { incomplete: 'quantity' as const } : {}),
     successorExpected: refs.endedAt !== null && refs.finalStatus === null,
     refs,
     observedAt,

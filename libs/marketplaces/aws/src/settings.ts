@@ -32,6 +32,12 @@ export const awsSettingsSchema = z.object({
    */
   identicalResend: z.enum(['success', 'duplicate']).default('success'),
   /**
+   * From when an hour of usage may be stamped in which a licence starts. `hour`: from the hour's start. `instant`: from the licence's
+   * start on, as the words "not before the agreement start" may mean too; then the record of that hour is stamped with the instant
+   * from which it was counted (contract aws §5.2).
+   */
+  licenceWindow: z.enum(['hour', 'instant']).default('hour'),
+  /**
    * Products among `productCodes` whose listing is of the old contract (CustomerIdentifier and ProductCode, SNS), and until when:
    * hours from `until` on are metered by licence. Never both keys for one customer-hour (contract aws §0.3).
    */
@@ -76,8 +82,8 @@ export const awsSettingsSchema = z.object({
     })
     .nullable()
     .default(null),
-  /** Real milliseconds. Connecting has the guarded client's own limit. */
-  timeoutsMs: z.object({ resolve: ms(8_000), usage: ms(30_000), read: ms(10_000) }).prefault({}),
+  /** Real milliseconds; `help` is a read that a buyer waits for and that he is served without. Connecting has the guarded client's own limit. */
+  timeoutsMs: z.object({ resolve: ms(8_000), usage: ms(30_000), read: ms(10_000), help: ms(2_000) }).prefault({}),
 });
 
 export type AwsSettings = z.output<typeof awsSettingsSchema>;

@@ -27,14 +27,20 @@ export const AWS_USAGE: UsageTraits = {
 
 const WHOLE = /^(0|[1-9]\d{0,9})$/;
 
+/** The start of the hour that a stamp lies in. */
+export const hourOf = (stamp: Date): Date => new Date(Math.floor(stamp.getTime() / HOUR) * HOUR);
+
 export const usageKey = (licenseId: string, dimension: string, hourMs: number): string =>
-  `${licenseId}|${dimension}|${new Date(Math.floor(hourMs / HOUR) * HOUR).toISOString().slice(0, 13)}`;
+  `${licenseId}|${dimension}|${hourOf(new Date(hourMs)).toISOString().slice(0, 13)}`;
 
 /** Stands for the licence in the key of a legacy record. */
 export const legacyHolder = (productCode: string, customerIdentifier: string): string => `${productCode}/${customerIdentifier}`;
 
 /** The SDK checks nothing before it sends (contract aws §0.6), so this does. */
-export function buildUsageItem(input: UsageItemInput, settings: Pick<AwsSettings, 'region' | 'legacyProducts'>): UsageWireItem {
+export function buildUsageItem(
+  input: UsageItemInput,
+  settings: Pick<AwsSettings, 'region' | 'legacyProducts' | 'licenceWindow'>,
+): UsageWireItem {
   const wrong = (code: string, detail: string): never => {
     throw new MarketplaceRefusal(code, detail);
   };
@@ -73,7 +79,7 @@ export function buildUsageItem(input: UsageItemInput, settings: Pick<AwsSettings
   return {
     itemId: input.itemId,
     wireKey: usageKey(legacy ? legacyHolder(productCode, legacy.customerIdentifier) : licenseId!, input.dimension, hourMs),
-    body: `{"Timestamp":${hourMs / 1000},${who},"Dimension":${text(input.dimension)},"Quantity":${input.quantity}}`,
+    body: `{"Timestamp":${legacy ? hourMs / 1000 : stampOf(input, settings)},${who},"Dimension":${text(input.dimension)},"Quantity":${input.quantity}}`,
     route: {
       productCode,
       region,
@@ -82,6 +88,17 @@ export function buildUsageItem(input: UsageItemInput, settings: Pick<AwsSettings
       ...(endedAt === null ? {} : { endedAt }),
     },
   };
+}
+
+/**
+ * Whole seconds. AWS's key is the hour that the stamp lies in, so a later one in the same hour is the same key. Nothing is counted
+ * before the licence is in force: the first segment begins with it or after it.
+ */
+function stampOf({ hourStart, startsAt }: UsageItemInput, { licenceWindow }: Pick<AwsSettings, 'licenceWindow'>): number {
+  const hourMs = hourStart.getTime();
+  const fromMs = Math.ceil(startsAt.getTime() / 1_000) * 1_000;
+  const isInside = licenceWindow === 'instant' && fromMs > hourMs && fromMs < hourMs + HOUR;
+  return (isInside ? fromMs : hourMs) / 1_000;
 }
 
 /** Licences of two products in one call refuse all of it; months close at different times (contract aws §5.1, money.md "Month end"). */

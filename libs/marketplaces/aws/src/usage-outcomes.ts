@@ -1,6 +1,6 @@
 import type { UsageItemOutcome, UsageWireItem } from '#marketplaces/core';
 import { type Fields, fieldsOf, licenceIdOf, textOf } from './liberal.js';
-import { deadlines, legacyHolder, usageKey } from './usage-item.js';
+import { deadlines, hourOf, legacyHolder, usageKey } from './usage-item.js';
 
 const HOUR = 3_600_000;
 const NOT_SUBSCRIBED_RETRY_MS = 15 * 60_000;
@@ -65,7 +65,7 @@ function outcomeOf(item: UsageWireItem, result: Fields, options: ReadingOptions)
 function notSubscribed(item: UsageWireItem, now: Date): UsageItemOutcome {
   const detail = 'CustomerNotSubscribed: AWS sees no active agreement of this licence and account';
   const code = 'aws.customer_not_subscribed';
-  const hourStart = new Date(Number(fieldsOf(JSON.parse(item.body))['Timestamp']) * 1000);
+  const hourStart = hourOf(new Date(Number(fieldsOf(JSON.parse(item.body))['Timestamp']) * 1000));
   const { hard } = deadlines({ hourStart, hourEnd: new Date(hourStart.getTime() + HOUR), endedAt: null });
   if (item.route['endedAt'] !== undefined || now >= hard) return { itemId: item.itemId, outcome: 'rejected', code, detail };
   return { itemId: item.itemId, outcome: 'deferred', code, detail, retryAfterMs: NOT_SUBSCRIBED_RETRY_MS };

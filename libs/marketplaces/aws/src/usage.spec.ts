@@ -32,7 +32,8 @@ const input = (over: Partial<UsageItemInput> = {}): UsageItemInput => {
     ...over,
   };
 };
-const build = (over: Partial<UsageItemInput> = {}) => buildUsageItem(input(over), { region: 'us-east-1', legacyProducts: {} });
+const SETTINGS = { region: 'us-east-1', legacyProducts: {}, licenceWindow: 'hour' } as const;
+const build = (over: Partial<UsageItemInput> = {}) => buildUsageItem(input(over), SETTINGS);
 
 describe('a usage item', () => {
   it('is the record as AWS takes it, in the spelling of the landing [AW-26]', () => {
@@ -64,12 +65,31 @@ describe('a usage item', () => {
     expect(() => build({ refs: { ...refs, accountId: null } })).toThrow(/account_missing/);
   });
 
+  it('of the hour in which its licence starts has the stamp that the chosen reading allows, under the same key [AW-130]', () => {
+    const instant = { ...SETTINGS, licenceWindow: 'instant' } as const;
+    const stamped = (startsAt: string, settings: typeof SETTINGS | typeof instant) => {
+      const { wireKey, body } = buildUsageItem(input({ startsAt: new Date(startsAt) }), settings);
+      return [new Date((JSON.parse(body) as { Timestamp: number }).Timestamp * 1_000).toISOString().slice(11, 19), wireKey.slice(-13)];
+    };
+    const key = '2026-11-20T10';
+    expect(stamped('2026-11-20T10:20:00.250Z', SETTINGS)).toEqual(['10:00:00', key]);
+    expect(stamped('2026-11-20T10:20:00.250Z', instant)).toEqual(['10:20:01', key]);
+    for (const start of ['2026-11-20T10:00:00.000Z', '2026-11-19T08:30:00.000Z', '2026-11-20T10:59:59.500Z'])
+      expect(stamped(start, instant), start).toEqual(['10:00:00', key]);
+    const item = buildUsageItem(input({ startsAt: new Date('2026-11-20T10:20:00Z') }), instant);
+    const record = recordOf(item);
+    const results = { Results: [{ UsageRecord: record, Status: 'CustomerNotSubscribed' }] };
+    // Its window is still the hour's: 24 h after 10:00, not after 10:20.
+    const at = (now: string) => readBatchAnswer([item], results, { identicalResend: 'success', now: new Date(now) })[0]!.outcome;
+    expect([at('2026-11-21T09:50:00Z'), at('2026-11-21T09:56:00Z')]).toEqual(['deferred', 'rejected']);
+  });
+
   it('shares a batch only with its product, region and month [AW-27]', () => {
     const key = batchKey(build());
     expect(batchKey(build({ dimension: 'other' }))).toBe(key);
     expect(batchKey(build({ hourStart: new Date('2026-12-01T00:00:00Z') }))).not.toBe(key);
     expect(batchKey(build({ refs: { ...refs, productCode: 'another' } }))).not.toBe(key);
-    expect(batchKey(buildUsageItem(input(), { region: 'eu-west-1', legacyProducts: {} }))).not.toBe(key);
+    expect(batchKey(buildUsageItem(input(), { ...SETTINGS, region: 'eu-west-1' }))).not.toBe(key);
   });
 });
 

@@ -64,6 +64,54 @@ describe('the list of agreements', () => {
   });
 });
 
+describe('a chain in the list', () => {
+  it('tells of each renewal whom it follows, although no row says so [AW-48]', async () => {
+    const first = await sandbox.buy();
+    await sandbox.advance(60);
+    const second = (await sandbox.act(first.agreementId, 'renew')) as Bought;
+    await sandbox.advance(60);
+    const third = (await sandbox.act(second.agreementId, 'replace')) as Bought;
+    const all = await listed();
+    const follows = [first, second, third].map((one) => all.get(one.licenseId)!.supersedes?.externalId ?? null);
+    expect(follows).toEqual([null, first.agreementId, second.agreementId]);
+  });
+});
+
+describe('a landing on a renewal that nobody has told of', () => {
+  it('tells whom it follows, nearest first, and takes no place before License Updated [AW-50]', async () => {
+    const first = await sandbox.buy();
+    await sandbox.advance(60);
+    const second = (await sandbox.act(first.agreementId, 'renew')) as Bought;
+    await sandbox.advance(60);
+    const third = (await sandbox.act(second.agreementId, 'replace')) as Bought;
+    const follows = async (bought: Bought): Promise<unknown[]> => {
+      const landing = await adapter.resolveLanding(bought.registration.fields);
+      if (!landing.ok) throw new Error(landing.code);
+      expect(landing.truth).toMatchObject({ state: 'pending_fulfillment', supersedes: null });
+      return landing.truth.follows!.map((one) => one.externalId);
+    };
+    expect(await follows(third)).toEqual([second.agreementId, first.agreementId]);
+    expect(await follows(first)).toEqual([]);
+    const [event] = await adapter.normalise((await sandbox.told(third.agreementId, 'License Updated')).stored);
+    expect(event!.truth).toMatchObject({ supersedes: { kind: 'agreement', externalId: second.agreementId } });
+  });
+
+  it('opens all the same where the Agreement API fails or hangs, and then follows nobody [AW-50] [AW-39]', async () => {
+    const first = await sandbox.buy();
+    await sandbox.advance(60);
+    const next = (await sandbox.act(first.agreementId, 'renew')) as Bought;
+    const hasty = sandbox.adapterWith({ ...settingsOf(), timeoutsMs: { help: 50 } });
+    for (const [kind, extra] of [
+      ['throttle', {}],
+      ['delay_before', { delayMs: 2_000 }],
+    ] as const) {
+      await sandbox.fault('searchAgreements', kind, { times: 5, ...extra });
+      expect(await hasty.resolveLanding(next.registration.fields), kind).toMatchObject({ ok: true, truth: { follows: [] } });
+      await sandbox.control('DELETE', '/faults');
+    }
+  });
+});
+
 describe('one purchase, asked for', () => {
   it('is found by its licence although nothing was told of it, and not where its product is not ours [AW-39] [AW-40]', async () => {
     const bought = await sandbox.buy();

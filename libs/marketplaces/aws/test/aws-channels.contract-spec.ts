@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { PulledMessage } from '#marketplaces/core';
-import type { AwsSettingsInput } from '../src/index.js';
+import type { AwsRefs, AwsSettingsInput } from '../src/index.js';
 import { Purchases } from './support/purchases.js';
 import { AwsSandbox } from './support/sandbox-process.js';
 
@@ -156,6 +156,43 @@ describe('entitlements of a licence', () => {
     const recall = (id: string) => Promise.resolve(kept.truths.get(id)?.refs ?? null);
     for (const event of await ours.normalise(stored, recall)) kept.apply(event);
     expect(kept.truths.get(externalSubscriptionId)!.quantity).toBe(9);
+  });
+
+  it('are read again when the purchase is asked for, in a derived spelling too [AW-121]', async () => {
+    const agreements = { productIds: { 'prod-harborcells': PRODUCT }, endpoint: `${sandbox.url}/aws/agreement` };
+    const ours = adapter({ contractProducts: { [PRODUCT]: { quantityDimension: 'nodes' } }, agreements });
+    const bought = await sandbox.buy();
+    await sandbox.act(bought.agreementId, 'entitle', { dimension: 'nodes', value: 6 });
+    const landed = await ours.resolveLanding(bought.registration.fields);
+    if (!landed.ok) throw new Error(landed.code);
+    await sandbox.act(bought.agreementId, 'entitle', { dimension: 'nodes', value: 11 });
+    const { licenseArn, ...refs } = landed.truth.refs as AwsRefs;
+    for (const spelling of [
+      { licenseArn, derivedArn: null },
+      { licenseArn: null, derivedArn: licenseArn },
+    ])
+      expect(await ours.askTruth!(bought.licenseId, { ...refs, ...spelling })).toMatchObject({ quantity: 11 });
+    await sandbox.fault('getEntitlements', 'status', { status: 500 });
+    expect(await ours.askTruth!(bought.licenseId, landed.truth.refs)).toMatchObject({ quantity: 6 });
+  });
+
+  it('that do not come do not cost the buyer the landing, old listing or new [AW-122]', async () => {
+    const contractProducts = { [PRODUCT]: { quantityDimension: 'nodes' }, [LEGACY]: { quantityDimension: 'nodes' } };
+    const ours = adapter({ productCodes: [PRODUCT, LEGACY], legacyProducts: { [LEGACY]: {} }, contractProducts });
+    const bought = await sandbox.buy();
+    const old = await sandbox.control<typeof bought>('POST', '/aws/legacy/purchases', { productCode: LEGACY, pays: true });
+    await sandbox.act(bought.agreementId, 'entitle', { dimension: 'nodes', value: 6 });
+    for (const one of [bought, old]) {
+      await sandbox.fault('getEntitlements', 'status', { status: 500 });
+      const landed = await ours.resolveLanding(one.registration.fields);
+      expect(landed).toMatchObject({ ok: true, truth: { quantity: null, incomplete: 'quantity' } });
+      if (one === bought && landed.ok) {
+        const { externalSubscriptionId, refs } = landed.truth;
+        const later = await ours.readTruth(externalSubscriptionId, refs);
+        expect(later).toMatchObject({ quantity: 6 });
+        expect(later).not.toHaveProperty('incomplete');
+      }
+    }
   });
 });
 

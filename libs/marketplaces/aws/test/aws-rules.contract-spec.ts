@@ -72,6 +72,28 @@ describe('aws rules against the sandbox', () => {
     expect(await sandbox.adapter.submitUsage([old])).toMatchObject([{ outcome: 'accepted' }]);
   });
 
+  it('usage of the hour in which the licence starts is billed under the strict reading too [AW-130]', async () => {
+    await sandbox.control('PUT', '/settings', { aws: { licenceWindow: 'instant' } });
+    const startsAt = new Date(Math.floor(sandbox.clock.now().getTime() / HOUR - 2) * HOUR + 20 * 60_000);
+    const one = await sandbox.buy({ startsAt: startsAt.toISOString() });
+    const refs = (await purchases(one, 'License Updated')).truths.get(one.licenseId)!.refs as AwsRefs;
+    const first = (licenceWindow: 'hour' | 'instant') => {
+      const hourStart = new Date(startsAt.getTime() - 20 * 60_000);
+      const hour = { hourStart, startsAt, endsAt: new Date(hourStart.getTime() + HOUR), externalPlanId: 'standard', refs };
+      const whose = { itemId: randomUUID(), externalSubscriptionId: one.licenseId, dimension: 'mib_egress', quantity: '3' };
+      return sandbox.adapterWith({ licenceWindow }).buildUsageItem({ ...whose, ...hour });
+    };
+    try {
+      await expect(sandbox.adapter.submitUsage([first('hour')])).rejects.toMatchObject({ code: 'aws.invalid_license' });
+      const item = first('instant');
+      for (let times = 0; times < 2; times++) expect(await sandbox.adapter.submitUsage([item])).toMatchObject([{ outcome: 'accepted' }]);
+      expect(await sandbox.billed(one.licenseId)).toHaveLength(1);
+    } finally {
+      await sandbox.control('PUT', '/settings', { aws: { licenceWindow: 'hour' } });
+    }
+    expect(await sandbox.adapter.submitUsage([first('hour')])).toMatchObject([{ outcome: 'duplicate_conflict' }]);
+  });
+
   describe('a landing', () => {
     it('before the licence and after it leads to the same [AW-06]', async () => {
       const first = await sandbox.buy({ order: 'landing_first' });

@@ -6,6 +6,7 @@ import type {
   LandingResolution,
   MarketplaceAdapter,
   MarketplaceRefs,
+  PulledMessage,
   PublisherChange,
   PublisherChangeProgress,
   ReadBackLine,
@@ -23,7 +24,7 @@ import { AccessTokens, type Http } from './access-token.js';
 import { ApiClient } from './api-client.js';
 import { AzureChanges } from './changes.js';
 import { doctor } from './doctor.js';
-import { verifyInbound } from './inbound.js';
+import { pendingMessages, verifyInbound } from './inbound.js';
 import { resolveLanding } from './landing.js';
 import { ARM, ARM_API_VERSION, MANAGED_SOURCE, ManagedApps, verifyManaged } from './managed-apps.js';
 import { AzureMetering } from './metering.js';
@@ -98,8 +99,11 @@ export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapter
     // No limits are documented for List; "no polling of it more than needed" (contract azure §3, throttling).
     listing: { minIntervalMs: 3_600_000, lagMs: 600_000 },
     listAll: (): AsyncIterable<SubscriptionTruth> => reader.list(),
-    // Empty for a managed application: the API of subscriptions does not know it.
-    readPrivateOffers: (id: string, planId: string): Promise<string[]> => reader.privateOffers(id, planId),
+    pendingMessages: async (id: string, refs?: MarketplaceRefs): Promise<PulledMessage[]> =>
+      ManagedApps.isOne(refs) ? [] : pendingMessages(id, await reader.pendingOperations(id)),
+    // The API of subscriptions does not know a managed application.
+    readPrivateOffers: async (id: string, planId: string, refs?: MarketplaceRefs): Promise<string[]> =>
+      ManagedApps.isOne(refs) ? [] : reader.privateOffers(id, planId),
     doctor: (options) => doctor(settings, { tokens, api, keys, reader, armTokens }, options),
   };
 }

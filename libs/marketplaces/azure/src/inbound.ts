@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto';
-import { type InboundRequest, type InboundVerdict, type TokenClaims, type TokenFault, verifySignedToken } from '#marketplaces/core';
+import {
+  type InboundRequest,
+  type InboundVerdict,
+  type PulledMessage,
+  type TokenClaims,
+  type TokenFault,
+  verifySignedToken,
+} from '#marketplaces/core';
 import { guidOf, isFields, textOf } from './liberal.js';
-import { isChange, knownAction, operationOf } from './operations.js';
+import { type AzureOperation, isChange, knownAction, operationOf } from './operations.js';
 import type { AzureSettings } from './settings.js';
 import type { SigningKeys } from './signing-keys.js';
 
@@ -78,5 +85,23 @@ async function verifyToken(token: string, settings: AzureSettings, keys: Signing
 export function issuersOf(settings: AzureSettings): string[] {
   return (
     settings.issuers ?? [`https://sts.windows.net/${settings.tenantId}/`, `https://login.microsoftonline.com/${settings.tenantId}/v2.0`]
+  );
+}
+
+/** Operations of others that wait for us, in the shape of the webhooks that were to tell of them (contract azure §4, sweep). */
+export function pendingMessages(externalSubscriptionId: string, operations: AzureOperation[]): PulledMessage[] {
+  return operations.flatMap((one) =>
+    one.operationId === null || one.byUs
+      ? []
+      : [
+          {
+            source: WEBHOOK_SOURCE,
+            naturalKey: one.operationId,
+            headers: {},
+            body: JSON.stringify({ ...one.raw, subscriptionId: externalSubscriptionId }),
+            principal: 'azure:list-operations',
+            externalSubscriptionId,
+          },
+        ],
   );
 }

@@ -37,7 +37,8 @@ export async function resolveLanding(
     // Tokens of another application's offer are answered like a wrong secret; `doctor` tells the two apart.
     if (error instanceof MarketplaceRefusal && error.httpStatus === 403)
       return failed('landing.not_for_us', 'the purchase belongs to another application');
-    if (error instanceof MarketplaceRefusal) return failed('landing.unavailable', 'the marketplace does not take our credentials');
+    if (error instanceof MarketplaceRefusal)
+      return { ...failed('landing.unavailable', 'the marketplace does not take our credentials'), refusal: error };
     throw error;
   }
   if (answer.status === 200) {

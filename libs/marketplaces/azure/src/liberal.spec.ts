@@ -82,6 +82,30 @@ describe('a purchase', () => {
     expect(truthOf(wire({ allowedCustomerOperations: ['Read'] }), NOW)?.readOnly).toBe(true);
   });
 
+  it('tells the partner who sold it by his directory, by rights to read only, or by the sandbox type [AZ-150]', () => {
+    const [buyer, partner] = ['00000000-0000-4000-8000-0000000000b2', '00000000-0000-4000-8000-0000000000c2'];
+    const sold = (purchaser: string, over: Record<string, unknown> = {}) =>
+      truthOf(wire({ beneficiary: { tenantId: buyer }, purchaser: { tenantId: purchaser }, ...over }), NOW)!.reseller;
+    expect(sold(partner)).toEqual({ accountId: partner, authorizationId: null });
+    expect(sold(partner, { allowedCustomerOperations: ['Read'] })).toEqual({ accountId: partner, authorizationId: null });
+    expect(sold(buyer)).toBeNull();
+    const unnamed = { accountId: null, authorizationId: null };
+    expect(sold(buyer, { allowedCustomerOperations: ['Read'] })).toEqual(unnamed);
+    expect(sold(buyer, { sandboxType: 'Csp' })).toEqual(unnamed);
+  });
+
+  it('is of whom it serves: his directory, or himself where he shares the one of personal accounts [AZ-99]', () => {
+    const of = (beneficiary: unknown): unknown => truthOf(wire({ beneficiary, purchaser: { puid: 'a reseller' } }), NOW)!.buyerAccountId;
+    expect(of({ objectId: 'O', tenantId: 'AB12' })).toBe('directory:ab12');
+    expect(of({ objectId: 'O', tenantId: '9188040d-6c67-4c5b-b112-36a304b66dad' })).toBe('person:o');
+    expect([of(null), of({ emailId: 'it@buyer.example' })]).toEqual([null, null]);
+  });
+
+  it('knows when it was bought', () => {
+    expect(truthOf(wire({ created: '2026-03-07T07:03:17.5098444Z' }), NOW)!.createdAt).toEqual(new Date('2026-03-07T07:03:17.509Z'));
+    expect(truthOf(wire(), NOW)!.createdAt).toBeNull();
+  });
+
   it('knows all five states, and no others', () => {
     const states = ['NotStarted', 'PendingFulfillmentStart', 'Subscribed', 'Suspended', 'Unsubscribed'].map(
       (s) => truthOf(wire({ saasSubscriptionStatus: s }), NOW)?.state,

@@ -147,6 +147,8 @@ export class ManagedApps {
       endsAt: null,
       purchaser: { email: null, personId: null, directoryId: null, accountId: APPLICATION.exec(applicationId)?.[1] ?? null },
       beneficiary: null,
+      // Of whoever owns the Azure subscription it is deployed in; no directory is told.
+      buyerAccountId: null,
       // Only its owner changes or deletes it.
       readOnly: true,
       isTest: false,

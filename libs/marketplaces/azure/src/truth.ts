@@ -1,4 +1,4 @@
-import type { MarketplaceState, Party, SubscriptionTruth } from '#marketplaces/core';
+import type { MarketplaceState, Party, Reseller, SubscriptionTruth } from '#marketplaces/core';
 import { z } from 'zod';
 import { exclusiveEndOf, type Fields, fieldsOf, flagOf, guidOf, instantOf, isFields, seatsOf, textOf } from './liberal.js';
 
@@ -43,6 +43,9 @@ export function truthOf(raw: unknown, observedAt: Date): SubscriptionTruth | nul
     sessionMode: textOf(one['sessionMode']),
     sandboxType: textOf(one['sandboxType']),
   };
+  const [purchaser, beneficiary] = [partyOf(one['purchaser']), partyOf(one['beneficiary'])];
+  // Purchases through a reseller allow Read only (contract azure §3, parsing traps).
+  const readOnly = Array.isArray(given) && allowed.length > 0 && !can('update') && !can('delete');
   return {
     marketplace: 'azure',
     externalSubscriptionId,
@@ -55,10 +58,12 @@ export function truthOf(raw: unknown, observedAt: Date): SubscriptionTruth | nul
     term: { unit: textOf(term['termUnit']), startsAt: instantOf(term['startDate']), endsAt },
     // Auto-renew off means cancelled at the term's end (contract azure §5); nothing else is announced.
     endsAt: autoRenew === false && (state === 'active' || state === 'suspended') ? endsAt : null,
-    purchaser: partyOf(one['purchaser']),
-    beneficiary: partyOf(one['beneficiary']),
-    // Purchases through a reseller allow Read only (contract azure §3, parsing traps).
-    readOnly: Array.isArray(given) && allowed.length > 0 && !can('update') && !can('delete'),
+    purchaser,
+    beneficiary,
+    reseller: resellerOf(purchaser, beneficiary, readOnly || refs.sandboxType?.toLowerCase() === 'csp'),
+    buyerAccountId: buyerOf(beneficiary),
+    createdAt: instantOf(one['created']),
+    readOnly,
     isTest: flagOf(one['isTest']) ?? false,
     isFreeTrial: flagOf(one['isFreeTrial']) ?? false,
     supersedes: null,
@@ -68,6 +73,13 @@ export function truthOf(raw: unknown, observedAt: Date): SubscriptionTruth | nul
   };
 }
 
+/** A partner buys in a directory of his own (contract azure §2); rights and sandbox type tell of one even where the directory does not. */
+function resellerOf(purchaser: Party | null, beneficiary: Party | null, isResold: boolean): Reseller | null {
+  const directory = purchaser?.directoryId ?? null;
+  const isOfAnother = directory !== null && beneficiary?.directoryId != null && directory !== beneficiary.directoryId;
+  return isResold || isOfAnother ? { accountId: isOfAnother ? directory : null, authorizationId: null } : null;
+}
+
 /** Resolve answers an outer object with an inner one; either may lack what the other has. */
 export function resolvedTruthOf(raw: unknown, observedAt: Date): SubscriptionTruth | null {
   const outer = fieldsOf(raw);
@@ -75,6 +87,17 @@ export function resolvedTruthOf(raw: unknown, observedAt: Date): SubscriptionTru
   const merged: Fields = { ...outer, name: outer['subscriptionName'] };
   for (const [name, value] of Object.entries(inner)) if (value !== null && value !== undefined && value !== '') merged[name] = value;
   return truthOf(merged, observedAt);
+}
+
+/** The directory of every personal Microsoft account (contract azure §2). */
+const PERSONAL_ACCOUNTS = '9188040d-6c67-4c5b-b112-36a304b66dad';
+
+/** Who is served, never who paid: a reseller buys for many. Personal accounts share one directory, so there the person counts. */
+function buyerOf(beneficiary: Party | null): string | null {
+  const directory = beneficiary?.directoryId?.toLowerCase();
+  if (directory && directory !== PERSONAL_ACCOUNTS) return `directory:${directory}`;
+  const person = beneficiary?.personId ?? beneficiary?.accountId;
+  return person ? `person:${person.toLowerCase()}` : null;
 }
 
 function partyOf(raw: unknown): Party | null {

@@ -1,6 +1,6 @@
 import type { Check, DoctorOptions } from './doctor.js';
 import type { FulfillmentEvent, Marketplace, MarketplaceRefs, RequestedChange, SubscriptionTruth } from './words.js';
-import type { ReadBackLine, ReadBackQuery, UsageWireItem, UsageItemOutcome } from './usage.js';
+import type { Deadlines, ReadBackLine, ReadBackQuery, UsageItemOutcome, UsageTraits, UsageWireItem } from './usage.js';
 
 export interface InboundRequest {
   headers: Record<string, string>;
@@ -64,6 +64,8 @@ export type LandingResolution =
       detail: string;
       /** With `landing.awaiting_order`: the buyer is known and has signed up; his order is not there yet. */
       signedUp?: { buyerAccountId: string };
+      /** With `landing.unavailable`: the marketplace does not take our credentials. */
+      refusal?: MarketplaceRefusal;
     };
 
 /** What the house keeps of a purchase, for a read that needs it (the spelling of an AWS licence); null for an unknown purchase. */
@@ -75,7 +77,7 @@ export interface Handshake {
   operation: string;
   /** Facts of the request, without its token. */
   intent: unknown;
-  /** Throws the port's errors; a `MarketplaceRefusal` is final. */
+  /** Throws the port's errors; a `MarketplaceRefusal` is final, unless it is about our credentials (401, 403). */
   run(): Promise<unknown>;
 }
 
@@ -138,33 +140,6 @@ export class MarketplaceBusy extends Error {
   ) {
     super(message);
   }
-}
-
-export interface Deadlines {
-  /** Drives alerts. */
-  target: Date;
-  /** After this instant the marketplace takes it no more: drives order and money at risk. */
-  hard: Date;
-}
-
-/** Facts of how a marketplace takes usage, used by the pure `closeHour` and by the submitter. */
-export interface UsageTraits {
-  /**
-   * `one_per_hour`: the dedupe key has no plan, so a second segment of an hour is deferred into the next (Azure).
-   * `per_segment`: each segment has a key of its own (AWS licence); `interval`: true start and end times (GCP).
-   */
-  hourKey: 'one_per_hour' | 'per_segment' | 'interval';
-  zeroWanted: boolean;
-  /** Largest quantity of one item in emitted quanta; null without limit. */
-  maxQuantity: bigint | null;
-  /** How many decimals a quantity may have: 0 for whole numbers. */
-  maxDecimals: number;
-  batchSize: number;
-  /** How long an hour may wait for late sources, in minutes; and the same for the final hour. */
-  holdLimitMinutes: number;
-  finalHoldMinutes: number;
-  /** A repeat of the identical item is answered safely by the marketplace. */
-  safeResend: boolean;
 }
 
 /** Facts of how a marketplace lists purchases, used by the drift job. */
@@ -260,10 +235,15 @@ export interface MarketplaceAdapter {
   /** Present where `listAll` is. */
   readonly listing?: ListingTraits;
   /**
+   * What still waits there for a word of ours about this purchase, as the messages that should have told of it: under the same source
+   * and natural key, so that one that did arrive is not taken twice. Present where messages can be lost and such a list exists.
+   */
+  pendingMessages?(externalSubscriptionId: string, refs?: MarketplaceRefs): Promise<PulledMessage[]>;
+  /**
    * Private offers under which the buyer has this plan; empty where it is the public price. Present where no message tells them
    * (contract azure §8). Throws as `readTruth` does.
    */
-  readPrivateOffers?(externalSubscriptionId: string, externalPlanId: string): Promise<string[]>;
+  readPrivateOffers?(externalSubscriptionId: string, externalPlanId: string, refs?: MarketplaceRefs): Promise<string[]>;
   /** Buyer accounts that wait for our approval (Google); an approval can be lost or taken back without a message. */
   listWaitingBuyers?(): AsyncIterable<{ buyerAccountId: string }>;
   /** Checks of configuration, reachability and, with `listings`, of our catalog against the listing; each with a remedy. Changes nothing. */

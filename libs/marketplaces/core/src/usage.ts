@@ -44,3 +44,30 @@ export interface ReadBackLine {
   /** The marketplace has not processed it yet: younger than its own lag. */
   provisional: boolean;
 }
+
+export interface Deadlines {
+  /** Drives alerts. */
+  target: Date;
+  /** After this instant the marketplace takes it no more: drives order and money at risk. */
+  hard: Date;
+}
+
+/** Facts of how a marketplace takes usage, used by the pure `closeHour` and by the submitter. */
+export interface UsageTraits {
+  /**
+   * `one_per_hour`: the dedupe key has no plan, so a second segment of an hour is deferred into the next (Azure).
+   * `per_segment`: each segment has a key of its own (AWS licence); `interval`: true start and end times (GCP).
+   */
+  hourKey: 'one_per_hour' | 'per_segment' | 'interval';
+  zeroWanted: boolean;
+  /** Largest quantity of one item in emitted quanta; null without limit. */
+  maxQuantity: bigint | null;
+  /** How many decimals a quantity may have: 0 for whole numbers. */
+  maxDecimals: number;
+  batchSize: number;
+  /** How long an hour may wait for late sources, in minutes; and the same for the final hour. */
+  holdLimitMinutes: number;
+  finalHoldMinutes: number;
+  /** A repeat of the identical item is answered safely by the marketplace. */
+  safeResend: boolean;
+}

@@ -18,6 +18,14 @@ export interface Party {
   accountId: string | null;
 }
 
+/** A partner who sold a purchase of ours: Azure's CSP, AWS's channel partner (CPPO). Shown only; the purchase is served like any. */
+export interface Reseller {
+  /** The marketplace's own id of the partner: Azure directory, AWS account. Null where it tells only that there is one. */
+  accountId: string | null;
+  /** By which authorisation of ours (AWS); null elsewhere. */
+  authorizationId: string | null;
+}
+
 /** One purchase as its marketplace describes it at `observedAt`. */
 export interface SubscriptionTruth {
   marketplace: Marketplace;
@@ -36,6 +44,15 @@ export interface SubscriptionTruth {
   endsAt: Date | null;
   purchaser: Party | null;
   beneficiary: Party | null;
+  /** The partner who sold it in our stead; null: nobody did. Absent where this read does not tell: then it is as it was told before. */
+  reseller?: Reseller | null;
+  /**
+   * Whose purchase it is, where that is not the purchaser's account: Azure's purchaser may be a reseller of many buyers. Null: nobody
+   * knows, so nothing is inherited. Absent: the purchaser's account.
+   */
+  buyerAccountId?: string | null;
+  /** When it was bought there, where the marketplace tells. */
+  createdAt?: Date | null;
   /** The marketplace lets us neither change nor cancel (CSP). */
   readOnly: boolean;
   isTest: boolean;
@@ -45,10 +62,23 @@ export interface SubscriptionTruth {
    * (AWS: kind `agreement`, the previous one). Set from the moment it may take over, null before and where there is none.
    */
   supersedes: { kind: string; externalId: string } | null;
+  /**
+   * The purchases before it in its chain of renewals, nearest first, told already before it may take over: until it does, its
+   * buyer's visits are of the one that serves him.
+   */
+  follows?: { kind: string; externalId: string }[];
   /** The marketplace knows its buyer already, from an earlier sign-up: it is served without another one (contract gcp §1). */
   buyerReady?: boolean;
-  /** What the marketplace still owes us of it comes without a message (Google's usage reporting id): it is read again. */
-  incomplete?: boolean;
+  /**
+   * A landing alone: the marketplace has not said yet that it is in force (AWS: before License Updated, or subscribe-success on an
+   * old listing; the payment may fail). Nothing is set up for it.
+   */
+  unconfirmed?: boolean;
+  /**
+   * What the marketplace still owes us of it comes without a message, so it is read again until it is there: `usage`, without which
+   * none can be reported (Google's usage reporting id); `quantity`, where the service that tells it did not answer (AWS's contracts).
+   */
+  incomplete?: 'usage' | 'quantity';
   /** It has ended, and as far as the marketplace tells another purchase may take its place: access waits for that one a while. */
   successorExpected?: boolean;
   refs: MarketplaceRefs;
@@ -121,6 +151,8 @@ export interface FulfillmentEvent {
   alias?: { kind: string; externalId: string };
   /** With `truth: null`: the marketplace deletes its record some time after the end, so that its absence bears the message out. */
   deletedThere?: boolean;
+  /** A channel that told us of purchases was closed (an SNS subscription was taken away): a person must know. */
+  channelLost?: { channel: string };
   /** Set (with an empty external id) where the message is of a buyer's account: it is told of each purchase of his. */
   buyerAccountId?: string;
   /** When it happened there (business time); orders late events. */

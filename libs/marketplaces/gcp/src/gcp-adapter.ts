@@ -43,6 +43,7 @@ export type GcpAdapter = Required<
   Omit<
     MarketplaceAdapter,
     | 'startPublisherChange'
+    | 'pendingMessages'
     | 'readPublisherChange'
     | 'readPrivateOffers'
     | 'verifyInbound'

@@ -95,7 +95,7 @@ export function entitlementOf(raw: unknown, observedAt: Date): Entitlement | nul
       isFreeTrial: false,
       supersedes: null,
       // Needed to report usage; it may come minutes or hours after the activation, without a message (contract gcp §2).
-      ...(state === 'ENTITLEMENT_ACTIVE' && usageReportingId === null ? { incomplete: true } : {}),
+      ...(state === 'ENTITLEMENT_ACTIVE' && usageReportingId === null ? { incomplete: 'usage' as const } : {}),
       refs,
       observedAt,
       version: updateTime,

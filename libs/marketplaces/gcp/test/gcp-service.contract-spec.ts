@@ -110,7 +110,7 @@ describe('the live configuration and the state of the service', () => {
       const { entitlementId } = await sandbox.buy();
       await sandbox.adapter.acknowledge(await sandbox.truth(entitlementId), { tenantId: randomUUID() });
       const early = await sandbox.truth(entitlementId);
-      expect(early).toMatchObject({ state: 'active', incomplete: true });
+      expect(early).toMatchObject({ state: 'active', incomplete: 'usage' });
       expect(early.refs).not.toHaveProperty('usageReportingId');
       expect((await sandbox.adapter.checkService({ externalSubscriptionId: entitlementId, refs: early.refs })).serve).toBe('unknown');
       await sandbox.advance(660);

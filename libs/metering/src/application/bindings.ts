@@ -3,9 +3,9 @@ import { shardOf } from '../domain/merkle.js';
 import { LARGEST_SAMPLE } from '../domain/bill-segment.js';
 import { ENGINE_SOURCE } from '../domain/usage-event.js';
 import { instantText, toUs } from '../domain/units.js';
+import { markLate } from '../infra/late-arrivals.js';
 import { shareShards } from '../infra/locks.js';
 import type { UsageDays } from '../infra/usage-days.js';
-import { markLate } from './ingest-usage.js';
 
 export interface NewBinding {
   placementId: string;

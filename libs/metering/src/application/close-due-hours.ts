@@ -14,6 +14,7 @@ import type { MeteringDeps } from './deps.js';
 import { raiseFindings, type NewFinding } from './findings.js';
 import { settleClosing } from './settle.js';
 import { syncSeries } from './sync-series.js';
+import { countWaiting } from './watermarks.js';
 
 export const DEFAULT_LINE_RATE = 12_500_000_000n;
 const BLOCKED_FOR_MS = 10 * 60_000;
@@ -33,6 +34,7 @@ export class CloseDueHours {
     const now = toUs(clock.now());
     await this.days.ensure([now - US_PER_HOUR, now, now + 24n * US_PER_HOUR, now + 48n * US_PER_HOUR]);
     let done = await db.ops((tx) => syncSeries(tx, this.deps));
+    done += await db.ops((tx) => countWaiting(tx, now));
     const busy = new Set<number>();
     const absorbed = new Set<number>();
     for (let claims = 0; claims < CLAIMS_PER_TICK;) {

@@ -8,6 +8,10 @@ export interface MeteringOptions {
   readBackLagMs?: number;
   /** No source carries more; default 100 Gbit/s. */
   lineRateBytesPerSecond?: bigint;
+  /** Days that raw samples are kept; default 400, at least 71. */
+  usageDaysKept?: number;
+  /** Usage events that one commit takes, and that may wait in memory: of all, and of one poster. */
+  intake?: { perGroup?: number; waiting?: number; each?: number };
 }
 
 export interface MeteringDeps {

@@ -1,247 +1,213 @@
-import { canonicalJson, sha256Hex, type Tx } from '#platform';
-import { CARRY_LIMIT } from '../domain/measure-hour.js';
+import { canonicalJson, Grouped, sha256Hex, type Tx } from '#platform';
 import { shardOf } from '../domain/merkle.js';
-import { parseUsageEvent, refusedTime, type Rejection, type SampleEvent, type WatermarkEvent } from '../domain/usage-event.js';
-import { hourOf, instantText, toUs } from '../domain/units.js';
-import { shareShards } from '../infra/locks.js';
+import {
+  parseUsageEvent,
+  refusedTime,
+  type Numbered,
+  type Rejection,
+  type SampleEvent,
+  type WatermarkEvent,
+} from '../domain/usage-event.js';
+import { toUs } from '../domain/units.js';
+import { readBindings } from '../infra/read-bindings.js';
+import { sharedShardsSql } from '../infra/locks.js';
+import { storeSamples, type SampleRow } from '../infra/store-samples.js';
+import { Uplinks } from '../infra/uplinks.js';
 import type { UsageDays } from '../infra/usage-days.js';
 import type { MeteringDeps } from './deps.js';
-import type { Binding, IngestResult, UsagePrincipal } from './intake-types.js';
+import { ownSource, posterOf, type Binding, type IngestResult, type UsagePrincipal } from './intake-types.js';
+import { Bindings } from './place-samples.js';
 import { keepRejected, nameTooOld } from './refused-usage.js';
+import { noteNumbers, takeWatermarks } from './watermarks.js';
 
-interface Candidate {
-  index: number;
-  event: SampleEvent;
-  binding: Binding;
-  hash: string;
+/** One request, read: what is not refused by itself. Its results are made anew by each try. */
+interface Reading {
+  principal: UsagePrincipal;
+  poster: string;
+  raw: unknown[];
+  refused: IngestResult[];
+  samples: { index: number; event: SampleEvent; hash: string }[];
+  watermarks: { index: number; event: WatermarkEvent }[];
+  /** Of its own source's events, also of refused ones: each gets an answer with this commit. */
+  numbers: Numbered[];
 }
 
-/** Who posts, as the dedupe key sees it: a cell's new key is still the same cell. */
-const posterOf = (p: UsagePrincipal): string =>
-  p.kind === 'cell' ? `cell:${p.clusterId}` : p.kind === 'tenant' ? `tenant:${p.tenantId}` : `operator:${p.keyId}`;
-const ownSource = (p: UsagePrincipal): string | null =>
-  p.kind === 'cell' ? `/cells/${p.clusterId}` : p.kind === 'tenant' ? `/tenants/${p.tenantId}` : null;
+/** A row and whose answer it is. */
+type PlacedRow = SampleRow & { request: number; index: number };
 
-/** Takes a batch of usage events: every event gets an answer, and the answer is given after commit (architecture §5.8). */
+/** How many events one commit takes, and how many may wait in memory: of all, and of one poster. */
+const BOUNDS = { groups: 2, perGroup: 2_000, waiting: 50_000, each: 20_000 };
+
+/**
+ * Takes usage events: every event gets an answer, and the answer is given after commit (architecture §5.8). Requests that come
+ * together share a commit, over tenants and posters (ADR 0016).
+ */
 export class IngestUsage {
+  private readonly storing: Grouped<Reading, IngestResult[]>;
+  private readonly uplinks = new Uplinks();
+
   constructor(
     private readonly deps: MeteringDeps,
     private readonly days: UsageDays,
-  ) {}
+  ) {
+    this.storing = new Grouped(
+      (readings) => this.commit(readings),
+      async (reading) => (await this.commit([reading]))[0]!,
+      { ...BOUNDS, ...deps.options?.intake, weigh: (r) => r.raw.length, of: (r) => r.poster },
+    );
+  }
 
+  /** Throws `request.overloaded` (503) or `request.too_many_waiting` (429): nothing of the request was stored. */
   async run(principal: UsagePrincipal, events: unknown[]): Promise<{ results: IngestResult[] }> {
-    const results = new Array<IngestResult>(events.length);
-    const reject = (index: number, id: string, r: Rejection): void =>
-      void (results[index] = { index, id, outcome: 'rejected', code: r.code, detail: r.detail });
-    const now = toUs(this.deps.clock.now());
-    const samples: { index: number; event: SampleEvent }[] = [];
-    const watermarks: { index: number; event: WatermarkEvent }[] = [];
-    const mine = ownSource(principal);
-    for (const [index, raw] of events.entries()) {
-      const parsed = parseUsageEvent(raw);
-      if (!parsed.ok) {
-        reject(index, parsed.id, parsed);
-        continue;
-      }
-      const { event } = parsed;
-      if (mine !== null && event.source !== mine) {
-        reject(index, event.id, { code: 'usage.foreign_source', detail: 'this key does not speak for that source' });
-        continue;
-      }
-      if (event.type === 'watermark') {
-        const refused = refusedTime(event.through, now);
-        if (refused?.code === 'usage.time_in_future') reject(index, event.id, refused);
-        else watermarks.push({ index, event });
-      } else samples.push({ index, event });
-    }
-    const candidates = await this.place(principal, samples, now, reject);
-    await this.days.ensure(candidates.map((c) => c.event.at));
-    const poster = posterOf(principal);
-    const tenantIds = [...new Set(candidates.map((c) => c.binding.tenant_id))].sort();
-    await this.deps.db.intake(tenantIds, async (tx) => {
-      if (candidates.length > 0) await this.store(tx, poster, candidates, events, now, results);
-      // After the samples and in the same commit: a watermark never speaks for a sample that is not there.
-      for (const w of watermarks) results[w.index] = await this.advance(tx, poster, w.index, w.event, now);
-    });
-    await keepRejected(this.deps, poster, events, results, now);
+    const reading = this.read(principal, events);
+    const results =
+      reading.numbers.length + reading.samples.length + reading.watermarks.length > 0 ? await this.storing.run(reading) : reading.refused;
+    await keepRejected(this.deps, reading.poster, events, results, toUs(this.deps.clock.now()));
     this.count(results);
     return { results };
   }
 
-  /** Finds the binding of each sample and refuses what is not the poster's to report. */
-  private async place(
-    principal: UsagePrincipal,
-    samples: { index: number; event: SampleEvent }[],
-    now: bigint,
-    reject: (i: number, id: string, r: Rejection) => void,
-  ): Promise<Candidate[]> {
-    if (samples.length === 0) return [];
-    const rows = await this.deps.db.ops((tx) =>
-      tx.query<Binding>(
-        `select placement_id, tenant_id, subscription_id, source, (extract(epoch from valid_from) * 1000000)::bigint::text as from_us,
-              (extract(epoch from valid_until) * 1000000)::bigint::text as until_us
-         from usage_bindings where placement_id = any($1::uuid[]) order by valid_from`,
-        [[...new Set(samples.map((s) => s.event.placementId))]],
-      ),
-    );
-    const byPlacement = new Map<string, Binding[]>();
-    for (const b of rows) byPlacement.set(b.placement_id, [...(byPlacement.get(b.placement_id) ?? []), b]);
-    const accepted: Candidate[] = [];
+  private read(principal: UsagePrincipal, raw: unknown[]): Reading {
+    const reading: Reading = { principal, poster: posterOf(principal), raw, refused: [], samples: [], watermarks: [], numbers: [] };
+    const mine = ownSource(principal);
+    for (const [index, one] of raw.entries()) {
+      const parsed = parseUsageEvent(one);
+      const numbered = parsed.ok ? { source: parsed.event.source, number: parsed.event.sequence } : parsed.numbered;
+      if (numbered && numbered.number > 0n && (mine === null || numbered.source === mine)) reading.numbers.push(numbered);
+      if (!parsed.ok) reading.refused.push(rejected(index, parsed.id, parsed));
+      else if (mine !== null && parsed.event.source !== mine)
+        reading.refused.push(
+          rejected(index, parsed.event.id, { code: 'usage.foreign_source', detail: 'this key does not speak for that source' }),
+        );
+      else if (parsed.event.type === 'watermark') reading.watermarks.push({ index, event: parsed.event });
+      else reading.samples.push({ index, event: parsed.event, hash: sha256Hex(canonicalJson(one)) });
+    }
+    return reading;
+  }
+
+  /** All of these requests in one transaction, or nothing of any. */
+  private async commit(readings: readonly Reading[]): Promise<IngestResult[][]> {
+    const now = toUs(this.deps.clock.now());
+    const answers = readings.map((r) => {
+      const results = new Array<IngestResult>(r.raw.length);
+      for (const one of r.refused) results[one.index] = one;
+      return results;
+    });
+    const placed = await this.place(readings, answers, now);
+    await this.days.ensure(placed.map((r) => r.event.at));
+    const tenantIds = [...new Set(placed.map((r) => r.tenantId))];
+    const fence = sharedShardsSql([...new Set(placed.map((r) => r.subscriptionId))].map(shardOf));
+    const holders = await this.deps.db.intakeNamed(tenantIds, fence, async (tx) => {
+      const holders = await this.uplinks.claim(tx, placed);
+      const rows = placed.filter((r) => Uplinks.holds(holders, r));
+      for (const { request, index, event } of placed.length > rows.length ? placed : [])
+        answers[request]![index] = rejected(index, event.id, {
+          code: 'usage.duplicate_uplink',
+          detail: 'another key has reported this hour of the source',
+        });
+      await storeAll(tx, rows, answers, now);
+      // After the samples and in the same commit: a watermark never speaks for a sample that is not there.
+      await noteNumbers(tx, numbersOf(readings));
+      await this.takeMarks(tx, readings, answers, now);
+      return holders;
+    });
+    this.uplinks.remember(holders);
+    return answers;
+  }
+
+  /** Finds the binding of each sample; refuses, into the answers, what is not the poster's to report. */
+  private async place(readings: readonly Reading[], answers: IngestResult[][], now: bigint): Promise<PlacedRow[]> {
+    const placements = new Set(readings.flatMap((r) => r.samples.map((s) => s.event.placementId)));
+    if (placements.size === 0) return [];
+    const bindings = new Bindings(await readBindings(this.deps.db, [...placements]));
+    const rows: PlacedRow[] = [];
     const tooOld: { event: SampleEvent; binding: Binding }[] = [];
-    for (const { index, event } of samples) {
-      const bindings = byPlacement.get(event.placementId) ?? [];
-      if (bindings.length === 0) {
-        reject(index, event.id, { code: 'usage.unknown_placement', detail: 'no usage is bound to this placement' });
-        continue;
+    for (const [request, { principal, poster, samples }] of readings.entries()) {
+      for (const { index, event, hash } of samples) {
+        const placed = bindings.place(principal, event, now);
+        if ('binding' in placed) {
+          const { tenantId, subscriptionId } = placed.binding;
+          rows.push({
+            key: `${poster}\u0000${event.source}\u0000${event.id}`,
+            poster,
+            event,
+            tenantId,
+            subscriptionId,
+            hash,
+            request,
+            index,
+          });
+          continue;
+        }
+        answers[request]![index] = rejected(index, event.id, placed.refused);
+        if (placed.tooOld) tooOld.push({ event, binding: placed.tooOld });
       }
-      const own = bindings.filter((b) => b.source === event.source && (principal.kind !== 'tenant' || b.tenant_id === principal.tenantId));
-      if (own.length === 0) {
-        const foreign = principal.kind === 'operator' ? 'usage.foreign_source' : 'usage.foreign_placement';
-        reject(index, event.id, { code: foreign, detail: 'this placement reports through another source or belongs to another tenant' });
-        continue;
-      }
-      const fit = own.filter((b) => BigInt(b.from_us) <= event.at && (b.until_us === null || event.at <= BigInt(b.until_us)));
-      const refused = refusedTime(event.at, now);
-      if (refused) {
-        reject(index, event.id, refused);
-        if (refused.code === 'usage.too_old') tooOld.push({ event, binding: fit[0] ?? own[0]! });
-        continue;
-      }
-      if (fit.length === 0) {
-        reject(index, event.id, { code: 'usage.unknown_placement', detail: 'the placement served no subscription at that time' });
-        continue;
-      }
-      // Where one binding ends and the next begins: a counter closes the old one, a gauge opens the new one.
-      accepted.push({ index, event, binding: event.kind === 'counter' ? fit[0]! : fit.at(-1)!, hash: '' });
     }
     if (tooOld.length > 0) await this.deps.db.ops((tx) => nameTooOld(this.deps, tx, tooOld));
-    return accepted;
+    return rows;
   }
 
-  private async store(
-    tx: Tx,
-    poster: string,
-    candidates: Candidate[],
-    raw: unknown[],
-    now: bigint,
-    results: IngestResult[],
-  ): Promise<void> {
-    const key = (e: SampleEvent): string => `${e.source}\u0000${e.id}`;
-    const first = new Map<string, Candidate>();
-    const repeats: Candidate[] = [];
-    for (const c of candidates) {
-      c.hash = sha256Hex(canonicalJson(raw[c.index]));
-      if (first.has(key(c.event))) repeats.push(c);
-      else first.set(key(c.event), c);
+  private async takeMarks(tx: Pick<Tx, 'query'>, readings: readonly Reading[], answers: IngestResult[][], now: bigint): Promise<void> {
+    const bySource = new Map<string, { event: WatermarkEvent; index: number; request: number; poster: string }[]>();
+    for (const [request, { watermarks, poster }] of readings.entries()) {
+      for (const { index, event } of watermarks) {
+        const refused = refusedTime(event.through, now);
+        if (refused?.code === 'usage.time_in_future') answers[request]![index] = rejected(index, event.id, refused);
+        else bySource.set(event.source, [...(bySource.get(event.source) ?? []), { event, index, request, poster }]);
+      }
     }
-    // One order for all: two requests with the same ids wait for each other instead of deadlocking.
-    const rows = [...first.values()].sort((a, b) => (key(a.event) < key(b.event) ? -1 : 1));
-    await shareShards(
-      tx,
-      rows.map((c) => shardOf(c.binding.subscription_id)),
-    );
-    const at = instantText(now);
-    const fresh = await tx.query<{ source: string; event_id: string }>(
-      `insert into usage_dedupe (principal, source, event_id, tenant_id, content_hash, received_at)
-       select $1, s, i, t, h, $2::timestamptz from unnest($3::text[], $4::text[], $5::uuid[], $6::text[]) as u(s, i, t, h)
-       on conflict do nothing returning source, event_id`,
-      [
-        poster,
-        at,
-        rows.map((c) => c.event.source),
-        rows.map((c) => c.event.id),
-        rows.map((c) => c.binding.tenant_id),
-        rows.map((c) => c.hash),
-      ],
-    );
-    const isFresh = new Set(fresh.map((f) => `${f.source}\u0000${f.event_id}`));
-    const taken = rows.filter((c) => isFresh.has(key(c.event)));
-    const seen = rows.filter((c) => !isFresh.has(key(c.event)));
-    if (taken.length > 0) {
-      await tx.query(
-        `insert into usage_events (principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, received_at, content_hash)
-         select $1, s, i, o, t, sub, p, m, k, v, e, q, $2::timestamptz, h
-           from unnest($3::text[], $4::text[], $5::timestamptz[], $6::uuid[], $7::uuid[], $8::uuid[], $9::text[], $10::text[], $11::numeric[], $12::text[], $13::numeric[], $14::text[])
-             as u(s, i, o, t, sub, p, m, k, v, e, q, h)`,
-        [
-          poster,
-          at,
-          taken.map((c) => c.event.source),
-          taken.map((c) => c.event.id),
-          taken.map((c) => instantText(c.event.at)),
-          taken.map((c) => c.binding.tenant_id),
-          taken.map((c) => c.binding.subscription_id),
-          taken.map((c) => c.event.placementId),
-          taken.map((c) => c.event.metric),
-          taken.map((c) => c.event.kind),
-          taken.map((c) => c.event.value.toString()),
-          taken.map((c) => c.event.epoch),
-          taken.map((c) => c.event.sequence.toString()),
-          taken.map((c) => c.hash),
-        ],
-      );
-      await markLate(
-        tx,
-        taken.map((c) => ({ subscriptionId: c.binding.subscription_id, metric: c.event.metric, at: c.event.at })),
-      );
+    // One order for all who move watermarks.
+    for (const [source, marks] of [...bySource].sort(([a], [b]) => (a < b ? -1 : 1))) {
+      const fresh = await takeWatermarks(tx, source, marks, now);
+      for (const [i, { request, index, event }] of marks.entries())
+        answers[request]![index] = { index, id: event.id, outcome: fresh[i] ? 'accepted' : 'duplicate' };
     }
-    const known = new Map<string, string>();
-    if (seen.length > 0) {
-      const hashes = await tx.query<{ source: string; event_id: string; content_hash: string }>(
-        `select source, event_id, content_hash from usage_dedupe where principal = $1 and (source, event_id) in (select * from unnest($2::text[], $3::text[]))`,
-        [poster, seen.map((c) => c.event.source), seen.map((c) => c.event.id)],
-      );
-      for (const h of hashes) known.set(`${h.source}\u0000${h.event_id}`, h.content_hash);
-    }
-    for (const c of taken) results[c.index] = { index: c.index, id: c.event.id, outcome: 'accepted' };
-    // A key that another tenant holds is invisible here, and a conflict like other content.
-    for (const c of seen) results[c.index] = repeated(c, known.get(key(c.event)));
-    for (const c of repeats)
-      results[c.index] = repeated(c, isFresh.has(key(c.event)) ? first.get(key(c.event))!.hash : known.get(key(c.event)));
-  }
-
-  private async advance(tx: Tx, poster: string, index: number, event: WatermarkEvent, now: bigint): Promise<IngestResult> {
-    const moved = await tx.query(
-      `insert into usage_sources (source, watermark, last_sequence, received_at, principal) values ($1, $2::timestamptz, $3, $4::timestamptz, $5)
-       on conflict (source) do update set watermark = greatest(usage_sources.watermark, excluded.watermark), last_sequence = excluded.last_sequence,
-         received_at = excluded.received_at, principal = excluded.principal where usage_sources.last_sequence < excluded.last_sequence returning 1`,
-      [event.source, instantText(event.through), event.sequence.toString(), instantText(now), poster],
-    );
-    return { index, id: event.id, outcome: moved.length > 0 ? 'accepted' : 'duplicate' };
   }
 
   private count(results: IngestResult[]): void {
     const counter = this.deps.metrics?.counter('berth_usage_events_total', 'Usage events by outcome', ['outcome']);
-    for (const r of results) counter?.inc({ outcome: r.outcome });
+    if (!counter) return;
+    const by = new Map<string, number>();
+    for (const { outcome } of results) by.set(outcome, (by.get(outcome) ?? 0) + 1);
+    for (const [outcome, n] of by) counter.inc({ outcome }, n);
   }
 }
 
-const repeated = (c: Candidate, storedHash: string | undefined): IngestResult =>
-  storedHash === c.hash
-    ? { index: c.index, id: c.event.id, outcome: 'duplicate' }
-    : { index: c.index, id: c.event.id, outcome: 'conflict', code: 'usage.duplicate_id', detail: 'this id was used for another event' };
+const rejected = (index: number, id: string, { code, detail }: Rejection): IngestResult => ({
+  index,
+  id,
+  outcome: 'rejected',
+  code,
+  detail,
+});
 
-/**
- * Notes the hours that were closed before these samples came. Under the shards' shared fence. Of an ended series the last hour
- * is the one that holds its end: the last sample may lie in the hour after it, and after a completion nobody would look there.
- */
-export async function markLate(tx: Tx, samples: { subscriptionId: string; metric: string; at: bigint }[]): Promise<void> {
-  // A sample on the edge of an hour may close a cut there, so the hour before is looked at too once its own is closed.
-  await tx.query(
-    `insert into late_arrivals (subscription_id, metric, hour, tenant_id)
-     select distinct on (s.subscription_id, s.metric, l.hour) s.subscription_id, s.metric, l.hour, s.tenant_id
-       from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[]) as u(sub, metric, at, hour, before)
-       join series s on s.subscription_id = u.sub and s.metric = u.metric
-        and (u.hour < s.next_hour or s.completed_at is not null and u.at <= s.ended_at + $6::bigint * interval '1 microsecond')
-      cross join lateral (select least(u.before, date_trunc('hour', s.ended_at - interval '1 microsecond', 'UTC')) as hour) l
-     on conflict do nothing`,
-    [
-      samples.map((s) => s.subscriptionId),
-      samples.map((s) => s.metric),
-      samples.map((s) => instantText(s.at)),
-      samples.map((s) => instantText(hourOf(s.at))),
-      samples.map((s) => instantText(hourOf(s.at - 1n))),
-      CARRY_LIMIT.toString(),
-    ],
-  );
+/** Of the same id in one group the first is stored; the others are repeats of it, or conflicts. */
+async function storeAll(tx: Pick<Tx, 'query'>, rows: readonly PlacedRow[], answers: IngestResult[][], now: bigint): Promise<void> {
+  const first = new Map<string, PlacedRow>();
+  for (const row of rows) if (!first.has(row.key)) first.set(row.key, row);
+  const inOrder = [...first.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+  const seen = await storeSamples(tx, inOrder, now);
+  for (const row of rows) {
+    const { key, request, index, event, hash } = row;
+    const holder = first.get(key)!;
+    const fresh = !seen.has(key);
+    answers[request]![index] =
+      holder === row && fresh
+        ? { index, id: event.id, outcome: 'accepted' }
+        : (fresh ? holder.hash : seen.get(key)) === hash
+          ? { index, id: event.id, outcome: 'duplicate' }
+          : { index, id: event.id, outcome: 'conflict', code: 'usage.duplicate_id', detail: 'this id was used for another event' };
+  }
+}
+
+function numbersOf(readings: readonly Reading[]): Map<string, bigint[]> {
+  const numbers = new Map<string, bigint[]>();
+  for (const r of readings) {
+    for (const { source, number } of r.numbers) {
+      const known = numbers.get(source);
+      if (known) known.push(number);
+      else numbers.set(source, [number]);
+    }
+  }
+  return numbers;
 }

@@ -12,11 +12,18 @@ export interface IngestResult {
   detail?: string;
 }
 
+/** Who posts, as the dedupe key sees it: a cell's new key is still the same cell. */
+export const posterOf = (p: UsagePrincipal): string =>
+  p.kind === 'cell' ? `cell:${p.clusterId}` : p.kind === 'tenant' ? `tenant:${p.tenantId}` : `operator:${p.keyId}`;
+/** The one source that this principal may speak for; null: any. */
+export const ownSource = (p: UsagePrincipal): string | null =>
+  p.kind === 'cell' ? `/cells/${p.clusterId}` : p.kind === 'tenant' ? `/tenants/${p.tenantId}` : null;
+
 export interface Binding {
-  placement_id: string;
-  tenant_id: string;
-  subscription_id: string;
+  placementId: string;
+  tenantId: string;
+  subscriptionId: string;
   source: string;
-  from_us: string;
-  until_us: string | null;
+  from: bigint;
+  until: bigint | null;
 }

@@ -22,6 +22,7 @@ import { releaseHeld } from './expire-items.js';
 import { raiseFindings, settleFinding, type NewFinding, type SettlementWords } from './findings.js';
 import { IngestUsage } from './ingest-usage.js';
 import type { IngestResult, UsagePrincipal } from './intake-types.js';
+import { PruneUsage } from './prune-usage.js';
 import { RECONCILE_HANDLER, requestReconciliation, runReconciliation } from './reconcile.js';
 import { allocateRemittance, importRemittances, voidRemittance, type ImportResult } from './remittances.js';
 import { confirmWriteOff, settleByPerson, type SettlementWish } from './settle-by-person.js';
@@ -35,12 +36,14 @@ export class Metering {
   private readonly intake: IngestUsage;
   private readonly closer: CloseDueHours;
   private readonly submitter: SubmitDue;
+  private readonly pruner: PruneUsage;
 
   constructor(private readonly deps: MeteringDeps) {
     this.days = new UsageDays(deps.db);
     this.intake = new IngestUsage(deps, this.days);
     this.closer = new CloseDueHours(deps, this.days);
     this.submitter = new SubmitDue(deps);
+    this.pruner = new PruneUsage(deps, this.days);
   }
 
   /** Answers after commit; one result per event, by index. */
@@ -80,6 +83,7 @@ export class Metering {
     return [
       { tick: () => this.closer.run() },
       { tick: () => this.submitter.sweep() },
+      { tick: () => this.pruner.tick(), loop: 'usage:prune' },
       ...this.deps.marketplaces.all().map(({ marketplace }) => ({
         tick: () => this.submitter.pass(marketplace),
         loop: `submission:${marketplace}`,
@@ -104,6 +108,11 @@ export class Metering {
   async takeOver(): Promise<void> {
     const now = realNow();
     await this.deps.db.ops((tx) => tx.query('update submission_items set lease_until = $1 where lease_until > $1', [now]));
+  }
+
+  /** Forgets ids of events that are too old to come again, and days of samples past their retention in which all is settled. */
+  pruneUsage(): Promise<{ ids: number; days: string[] }> {
+    return this.pruner.run();
   }
 
   isSettled(tx: Tx, subscriptionId: string): Promise<boolean> {

@@ -14,7 +14,7 @@ export async function nameTooOld(deps: MeteringDeps, tx: Tx, events: { event: Sa
       `insert into ledger_entries (subscription_id, meter, hour, segment_id, term, cause, ref, tenant_id, quantity, recorded_at)
          select s.subscription_id, s.meter, $3::timestamptz, null, 'loss', 'event_too_old', $4, s.tenant_id, 0, $5 from series s where s.subscription_id = $1 and s.metric = $2
          on conflict do nothing`,
-      [binding.subscription_id, event.metric, instantText(hourOf(event.at)), `${event.source}#${event.id}`, deps.clock.now()],
+      [binding.subscriptionId, event.metric, instantText(hourOf(event.at)), `${event.source}#${event.id}`, deps.clock.now()],
     );
   }
   await raiseFindings(
@@ -23,8 +23,8 @@ export async function nameTooOld(deps: MeteringDeps, tx: Tx, events: { event: Sa
     events.map(({ event, binding }) => ({
       kind: 'loss.event_too_old' as const,
       dedupeKey: `event_too_old:${event.source}#${event.id}`,
-      tenantId: binding.tenant_id,
-      subscriptionId: binding.subscription_id,
+      tenantId: binding.tenantId,
+      subscriptionId: binding.subscriptionId,
       hour: fromUs(hourOf(event.at)),
       evidence: {
         source: event.source,

@@ -34,6 +34,7 @@ export type UsageRejection =
   | 'usage.foreign_placement'
   | 'usage.unknown_placement'
   | 'usage.foreign_source'
+  | 'usage.duplicate_uplink'
   | 'usage.time_in_future'
   | 'usage.too_old';
 export interface Rejection {
@@ -44,7 +45,13 @@ export interface Rejection {
 export const FUTURE_LIMIT = 5n * US_PER_MINUTE;
 export const AGE_LIMIT = 35n * 24n * 60n * US_PER_MINUTE;
 
-export type ParsedEvent = { ok: true; event: SampleEvent | WatermarkEvent } | ({ ok: false; id: string } & Rejection);
+export type ParsedEvent = { ok: true; event: SampleEvent | WatermarkEvent } | ({ ok: false; id: string; numbered?: Numbered } & Rejection);
+
+/** Which event of its source it is; its source counts 1, 2, 3 … */
+export interface Numbered {
+  source: string;
+  number: bigint;
+}
 
 /** Text that Postgres can hold and a person can read: no control characters, no lone surrogates, bounded. */
 const plain = (v: unknown, max: number): v is string =>
@@ -54,7 +61,7 @@ const plain = (v: unknown, max: number): v is string =>
 export function parseUsageEvent(raw: unknown): ParsedEvent {
   const e = object(raw);
   const id = e && plain(e['id'], 256) ? e['id'] : '';
-  const no = (code: UsageRejection, detail: string): ParsedEvent => ({ ok: false, id, code, detail });
+  const no = (code: UsageRejection, detail: string): ParsedEvent => ({ ok: false, id, code, detail, ...numberedOf(e) });
   const bad = (detail: string): ParsedEvent => no('usage.invalid_event', detail);
   if (!e) return bad('an event is a JSON object');
   if (e['specversion'] !== '1.0') return bad('specversion must be "1.0"');
@@ -89,6 +96,13 @@ export function parseUsageEvent(raw: unknown): ParsedEvent {
   if (amount > LARGEST_SAMPLE)
     return no('usage.absurd_quantity', `data.value is above ${LARGEST_SAMPLE}, more than any placement can hold or carry`);
   return { ok: true, event: { type: 'sample', id, source, at, placementId, sequence, metric, kind, value: amount, epoch } };
+}
+
+/** As far as it can be read: what is refused is answered too, and a watermark behind it need not wait for it. */
+function numberedOf(e: Record<string, unknown> | null): { numbered?: Numbered } {
+  if (!e || !plain(e['source'], 256)) return {};
+  const number = whole(e['sequence'] ?? object(e['data'])?.['sequence']);
+  return number ? { numbered: { source: e['source'], number } } : {};
 }
 
 const object = (v: unknown): Record<string, unknown> | null =>

@@ -12,6 +12,13 @@ export async function shareShards(tx: Tx, shards: Iterable<number>): Promise<voi
   for (const shard of sorted) await tx.query('select pg_advisory_xact_lock_shared($1, $2)', [INTAKE_FENCE, shard]);
 }
 
+/** The same as statements for the round trip that opens a transaction, in the same order of shards. */
+export const sharedShardsSql = (shards: Iterable<number>): string =>
+  [...new Set(shards)]
+    .sort((a, b) => a - b)
+    .map((shard) => `select pg_advisory_xact_lock_shared(${INTAKE_FENCE}, ${shard});`)
+    .join(' ');
+
 /** One closer per shard at a time; false where another worker is at it. */
 export async function claimShard(tx: Tx, shard: number): Promise<boolean> {
   const [row] = await tx.query<{ got: boolean }>('select pg_try_advisory_xact_lock($1, $2) as got', [CLOSING_CLAIM, shard]);

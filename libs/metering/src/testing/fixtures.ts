@@ -172,8 +172,13 @@ export class Fixtures {
   }
 }
 
-let eventNumber = 0;
-const base = (source: string, type: string): Record<string, unknown> => ({ specversion: '1.0', id: `e-${++eventNumber}`, source, type });
+/** Each source numbers its events, as a cell does. */
+const numbers = new Map<string, number>();
+function base(source: string, type: string): Record<string, unknown> & { sequence: number } {
+  const sequence = (numbers.get(source) ?? 0) + 1;
+  numbers.set(source, sequence);
+  return { specversion: '1.0', id: `${source}.${sequence}`, source, type, sequence };
+}
 
 export function sampleEvent(
   source: string,
@@ -189,7 +194,7 @@ export function sampleEvent(
     ...(over.id ? { id: over.id } : {}),
     time: typeof at === 'string' ? at : at.toISOString(),
     subject: placementId,
-    sequence: over.sequence ?? eventNumber,
+    sequence: over.sequence ?? event.sequence,
     data: {
       metric: over.metric ?? (kind === 'gauge' ? 'stored_bytes' : 'egress_bytes'),
       kind,
@@ -201,5 +206,5 @@ export function sampleEvent(
 
 export const watermarkEvent = (source: string, through: Date): Record<string, unknown> => {
   const event = base(source, 'berth.watermark.v1');
-  return { ...event, data: { through: through.toISOString(), sequence: eventNumber } };
+  return { ...event, data: { through: through.toISOString(), sequence: event.sequence } };
 };

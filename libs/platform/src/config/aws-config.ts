@@ -13,6 +13,9 @@ export const awsVariables = {
   AWS_LEGACY_PRODUCTS: z.string().optional(),
   /** `code` or `code=<dimension that is the quantity>`, comma list. */
   AWS_CONTRACT_PRODUCTS: z.string().optional(),
+  /** How AWS answers an identical record again, and from when the first hour of a licence may be stamped: its documents differ. */
+  AWS_IDENTICAL_RESEND: z.enum(['success', 'duplicate']).default('success'),
+  AWS_LICENCE_WINDOW: z.enum(['hour', 'instant']).default('hour'),
   AWS_SNS_TOPICS: z.string().optional(),
   AWS_SNS_ENDPOINT: url.optional(),
   AWS_SQS_QUEUE_URLS: z.string().optional(),
@@ -36,6 +39,8 @@ export interface AwsConfig {
   credentials: { accessKeyId: string; secretAccessKey: string } | null;
   legacyProducts: Record<string, { until: string | null }>;
   contractProducts: Record<string, { quantityDimension: string | null }>;
+  identicalResend: 'success' | 'duplicate';
+  licenceWindow: 'hour' | 'instant';
   sns: { topics: string[]; endpoint: string | null; subscriptionUrl: string | null } | null;
   queues: string[];
   sqsEndpoint: string | null;
@@ -79,6 +84,8 @@ export function awsOf(e: AwsVariables, given: Given, sandbox: string | null, pub
     credentials: sandbox ? { accessKeyId: 'AKIASANDBOX000000000', secretAccessKey: 'sandbox-only-not-a-secret' } : null,
     legacyProducts: Object.fromEntries(pairs(e.AWS_LEGACY_PRODUCTS).map(([code, until]) => [code, { until }])),
     contractProducts: Object.fromEntries(pairs(e.AWS_CONTRACT_PRODUCTS).map(([code, quantityDimension]) => [code, { quantityDimension }])),
+    identicalResend: e.AWS_IDENTICAL_RESEND,
+    licenceWindow: e.AWS_LICENCE_WINDOW,
     sns:
       topics.length > 0
         ? { topics, endpoint: at('AWS_SNS_ENDPOINT', 'sns'), subscriptionUrl: publicUrl && `${publicUrl}/webhooks/aws/sns` }

@@ -1,5 +1,6 @@
 import type { Pool } from 'pg';
 import { DataSource, type DataSourceOptions, type EntityManager } from 'typeorm';
+import { isUuid } from '../ids.js';
 import { SERVING_ROLES, roleUrl, type ServingRole } from './roles.js';
 
 /** One open transaction. All statements of a use case go through it; nothing outside is called while it is open. */
@@ -19,6 +20,9 @@ export const DATABASE = Symbol('berth.database');
  * be seen by the next statement: a pooled connection never carries one tenant's context to another.
  */
 export class Database {
+  /** Of the statements that are planned once per connection, by their text. */
+  private readonly names = new Map<string, string>();
+
   constructor(private readonly sources: Record<ServingRole, DataSource>) {}
 
   /** Workers, operators, webhook decisions: all tenants, by explicit policy. */
@@ -43,6 +47,37 @@ export class Database {
   async opsStatement<T>(name: string, sql: string, parameters: unknown[]): Promise<T[]> {
     const pool = (this.sources.ops.driver as unknown as { master: Pool }).master;
     return (await pool.query({ name, text: sql, values: parameters })).rows as T[];
+  }
+
+  /**
+   * `intake` on the driver itself, for the path on which senders wait. BEGIN, the tenants and `opening` (statements without
+   * parameters, for example locks) are one round trip; the statements of `work`, texts that do not vary, are parsed and planned
+   * once per connection.
+   */
+  async intakeNamed<T>(tenantIds: string[], opening: string, work: (tx: Pick<Tx, 'query'>) => Promise<T>): Promise<T> {
+    if (!tenantIds.every(isUuid)) throw new Error('a tenant id is no uuid');
+    const client = await (this.sources.intake.driver as unknown as { master: Pool }).master.connect();
+    let broken: Error | undefined;
+    try {
+      await client.query(`begin; set local app.tenant_ids = '{${tenantIds.join(',')}}'; ${opening}`);
+      const result = await work({
+        query: async (text, values) => (await client.query({ name: this.nameOf(text), text, values: values ?? [] })).rows as never,
+      });
+      await client.query('commit');
+      return result;
+    } catch (error) {
+      // A connection that cannot roll back is closed, which ends its transaction too.
+      await client.query('rollback').catch((e: Error) => (broken = e));
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  private nameOf(sql: string): string {
+    let name = this.names.get(sql);
+    if (name === undefined) this.names.set(sql, (name = `intake_${this.names.size}`));
+    return name;
   }
 
   source(role: ServingRole): DataSource {

@@ -35,6 +35,8 @@ export const subscriptionView = (s: SubscriptionRow): Record<string, unknown> =>
   privateOffers: s.private_offers,
   acknowledgedAt: at(s.acknowledged_at),
   isTest: s.is_test,
+  // A partner who sold it: Azure's CSP by directory, AWS's channel partner by account. Null: nobody, or not told.
+  reseller: s.reseller && { accountId: s.reseller.accountId, authorizationId: s.reseller.authorizationId },
   createdAt: at(s.created_at),
   updatedAt: at(s.updated_at),
 });

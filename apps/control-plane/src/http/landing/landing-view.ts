@@ -4,7 +4,7 @@ import { quotaLimit } from '#entitlements';
 import type { PlacementView, Progress } from '#provisioning/engine';
 import type { ProcessContext } from '../../processes/context.js';
 import type { LandingProgress, LandingView } from './landing-schemas.js';
-import { activatingWords, failureWords, RETRYING, STAGES, stageTitle, stepWords } from './landing-words.js';
+import { activatingWords, failureWords, RETRYING, STAGES, stageTitle, stepWords, unconfirmedWords, voidedWords } from './landing-words.js';
 
 export async function landingView(
   p: ProcessContext,
@@ -62,7 +62,7 @@ export async function landingView(
       : null,
     tenant: tenant ? { slug: tenant.slug, displayName: tenant.displayName } : null,
     apiKey: null,
-    problem: state === 'failed' ? failureWords(progress?.error ?? null, reference) : null,
+    problem: problemOf(state, s, progress, reference),
     support: { email: 'support@harbor-storage.example', reference },
   };
 }
@@ -89,6 +89,16 @@ function accessOf(session: LandingSession): LandingView['access'] {
   return { state, askedAt: claim?.askedAt.toISOString() ?? null, reason: claim?.state === 'rejected' ? claim.reason : null };
 }
 
+function problemOf(
+  state: LandingView['state'],
+  s: SubscriptionRecord,
+  progress: Progress | null,
+  reference: string,
+): LandingView['problem'] {
+  if (state === 'failed') return failureWords(progress?.error ?? null, reference);
+  return s.state === 'voided' ? voidedWords(s.marketplace) : null;
+}
+
 function progressOf(
   state: LandingView['state'],
   s: SubscriptionRecord,
@@ -99,7 +109,11 @@ function progressOf(
   const asked = session.completedAt ?? s.createdAt;
   const activating = state === 'activating' || state === 'awaiting_marketplace';
   if (!activating && state !== 'provisioning') return null;
-  const words = activating ? activatingWords(s.marketplace) : stepWords(progress?.stepName ?? null);
+  const words = activating
+    ? activatingWords(s.marketplace)
+    : s.truth.unconfirmed
+      ? unconfirmedWords(s.marketplace)
+      : stepWords(progress?.stepName ?? null);
   const since = activating ? (placement?.activatedAt ?? asked) : (progress?.since ?? asked);
   const retrying = !activating && progress?.retrying === true;
   const at = STAGES.indexOf(words.stage);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MARKETPLACES } from '#marketplaces/core';
 import { STEP_NAMES } from '#provisioning/engine';
-import { activatingWords, failureWords, NEUTRAL, STAGES, stageTitle, stepWords } from './landing-words.js';
+import { activatingWords, failureWords, NEUTRAL, STAGES, stageTitle, stepWords, unconfirmedWords, voidedWords } from './landing-words.js';
 
 // Buyers buy storage and an endpoint. What it is made of is an operator's business.
 const OPERATORS_WORDS = /\b(cluster|cell|placement|node|pod|shard|tenant|driver|terraform|preflight|step plan)s?\b/i;
@@ -10,6 +10,7 @@ const CLASSES = ['throttled', 'conflict', 'permission', 'quota', 'validation', '
 const everyStep = [
   ...[null, ...STEP_NAMES].map((step) => [String(step), stepWords(step)] as const),
   ...MARKETPLACES.map((name) => [name, activatingWords(name)] as const),
+  ...MARKETPLACES.map((name) => [`${name}, not confirmed`, unconfirmedWords(name)] as const),
 ];
 
 describe('the words of the landing page', () => {
@@ -43,9 +44,20 @@ describe('the words of the landing page', () => {
   });
 
   it.each(MARKETPLACES)('names no other marketplace to a buyer from %s', (marketplace) => {
-    const said = [...STAGES.map((stage) => stageTitle(stage, marketplace)), ...Object.values(activatingWords(marketplace))].join(' ');
+    const said = [
+      ...STAGES.map((stage) => stageTitle(stage, marketplace)),
+      ...Object.values(activatingWords(marketplace)),
+      ...Object.values(unconfirmedWords(marketplace)),
+    ].join(' ');
     const others = { azure: /Google|AWS/, gcp: /Azure|AWS/, aws: /Azure|Google/ }[marketplace];
     expect(said).not.toMatch(others);
+  });
+
+  it.each(MARKETPLACES)('tells a buyer from %s that a purchase never came into force, and what to do', (marketplace) => {
+    const { code, detail, remedy } = voidedWords(marketplace);
+    expect(code).toBe('purchase.called_off');
+    expect([detail, remedy].join(' ')).not.toMatch({ azure: /Google|AWS/, gcp: /Azure|AWS/, aws: /Azure|Google/ }[marketplace]);
+    expect([detail, remedy].join(' ')).not.toMatch(OPERATORS_WORDS);
   });
 
   it.each(CLASSES.flatMap((errorClass) => STEP_NAMES.map((step) => [errorClass, step] as const)))(

@@ -107,6 +107,28 @@ export function activatingWords(marketplace: Marketplace): StepWords {
   };
 }
 
+/** The details are here, and the purchase is not confirmed: nothing is set up before that (contract aws §11.2). */
+export function unconfirmedWords(marketplace: Marketplace): StepWords {
+  const name = MARKETPLACE_NAME[marketplace];
+  return {
+    code: 'setup.unconfirmed',
+    stage: 'planning',
+    title: `Waiting for ${name}`,
+    message: `We have your details. ${name} has not confirmed your purchase yet, usually it does within minutes, and we begin by ourselves then. There is nothing you have to do.`,
+    awaited: `the confirmation of ${name}`,
+  };
+}
+
+/** It never came into force. The marketplaces do not tell why; an unpaid order is the usual reason (contract aws §4.2). */
+export function voidedWords(marketplace: Marketplace): Failure {
+  const name = MARKETPLACE_NAME[marketplace];
+  return {
+    code: 'purchase.called_off',
+    detail: `${name} called this purchase off before it came into force. Mostly the payment did not go through.`,
+    remedy: `Look at your payment method on ${name} and buy the product again there. Have you just done so? Then open this page again from ${name} in a few minutes.`,
+  };
+}
+
 export const RETRYING = 'The last try did not succeed. We try again by ourselves.';
 
 export interface Failure {

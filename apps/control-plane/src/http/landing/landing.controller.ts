@@ -1,7 +1,7 @@
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiBody, ApiConsumes, ApiOperation, ApiParam, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { ProblemError, Sealer } from '#platform';
+import { ProblemError, realNow, Sealer } from '#platform';
 import { EntraSignIn } from '#marketplaces/azure';
 import { MARKETPLACES, type Marketplace } from '#marketplaces/core';
 import { ProcessContext } from '../../processes/context.js';
@@ -10,6 +10,7 @@ import { Answers, Refuses, schemaRef } from '../support/api-schemas.js';
 import { Open } from '../support/auth.guard.js';
 import type { RawRequest } from '../support/configure-http.js';
 import { landingClaimBody, landingDetailsBody, landingSession, type LandingView } from './landing-schemas.js';
+import { LandingThrottle } from './landing-throttle.js';
 import { landingView } from './landing-view.js';
 
 /** The field that carries the token; Google's and Amazon's come as form posts from another site. */
@@ -22,6 +23,8 @@ const MAX_FORM = 64 * 1024;
 @ApiTags('landing')
 @Controller('landing')
 export class LandingController {
+  private readonly throttle = new LandingThrottle(() => realNow().getTime());
+
   constructor(
     @Inject(ProcessContext) private readonly processes: ProcessContext,
     @Inject(Sealer) private readonly sealer: Sealer,
@@ -121,6 +124,7 @@ export class LandingController {
   async arrive(
     @Param('marketplace') marketplace: string,
     @Query() query: Record<string, string>,
+    @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
     if (marketplace === 'gcp') {
@@ -138,7 +142,7 @@ export class LandingController {
         'request.no_such_route',
         'This page opens from the marketplace only, by the button that sets up your account there.',
       );
-    await this.open('azure', query, reply);
+    await this.open('azure', query, request, reply);
   }
 
   @Post(':marketplace')
@@ -164,7 +168,7 @@ export class LandingController {
       await this.refuse(marketplace, new ProblemError('too_large', 'landing.too_large', `The form may have at most ${MAX_FORM} bytes.`));
     if (bytes > 0 && typeOf(request) !== FORM)
       await this.refuse(marketplace, new ProblemError('validation', 'landing.not_a_form', `A buyer's browser posts a form (${FORM}).`));
-    await this.open(marketplace as Marketplace, body ?? {}, reply);
+    await this.open(marketplace as Marketplace, body ?? {}, request, reply);
   }
 
   /** Kept without its body: a token may be in it. */
@@ -173,7 +177,13 @@ export class LandingController {
     throw problem;
   }
 
-  private async open(marketplace: Marketplace, fields: Record<string, string>, reply: FastifyReply): Promise<void> {
+  private async open(
+    marketplace: Marketplace,
+    fields: Record<string, string>,
+    { ip }: Pick<FastifyRequest, 'ip'>,
+    reply: FastifyReply,
+  ): Promise<void> {
+    this.throttle.admit(ip);
     const texts = Object.fromEntries(Object.entries(fields).filter((e): e is [string, string] => typeof e[1] === 'string'));
     const opened = await openLanding(this.processes, this.sealer, marketplace, TOKEN_FIELD[marketplace], texts);
     const to = opened.ok

@@ -1,8 +1,8 @@
 import { Inject, Injectable, SetMetadata, type CanActivate, type CustomDecorator, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
-import { DATABASE, ProblemError, type Database } from '#platform';
-import { Keys, type Principal, type PrincipalKind } from '#tenancy';
+import { ProblemError } from '#platform';
+import { KeyChecks, type Principal, type PrincipalKind } from '#tenancy';
 
 const ACCESS = 'berth.access';
 type Access = { open: string } | { kinds: PrincipalKind[] };
@@ -18,8 +18,7 @@ export type AuthenticatedRequest = FastifyRequest & { principal?: Principal };
 export class AuthGuard implements CanActivate {
   constructor(
     private readonly reflector: Reflector,
-    @Inject(DATABASE) private readonly db: Database,
-    @Inject(Keys) private readonly keys: Keys,
+    @Inject(KeyChecks) private readonly keys: KeyChecks,
   ) {}
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
@@ -27,8 +26,8 @@ export class AuthGuard implements CanActivate {
     if (!access) throw new ProblemError('forbidden', 'auth.route_closed', 'This route is closed.');
     if ('open' in access) return true;
     const request = context.switchToHttp().getRequest<AuthenticatedRequest>();
-    const presented = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
-    const principal = await this.db.ops((tx) => this.keys.authenticate(tx, presented));
+    // Usage intake has proved the key before it read the body.
+    const principal = request.principal ?? (await this.keys.check(presentedKey(request)));
     if (!access.kinds.includes(principal.kind)) {
       throw new ProblemError(
         'forbidden',
@@ -40,3 +39,5 @@ export class AuthGuard implements CanActivate {
     return true;
   }
 }
+
+export const presentedKey = (request: FastifyRequest): string => /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';

@@ -1,25 +1,25 @@
-import { Body, Controller, HttpCode, Inject, Post } from '@nestjs/common';
+import { Body, Controller, HttpCode, Inject, Post, Req } from '@nestjs/common';
 import { ApiBody, ApiConsumes, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { ProblemError } from '#platform';
+import type { FastifyRequest } from 'fastify';
 import { Metering } from '#metering';
 import type { Principal } from '#tenancy';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
-
-const MAX_EVENTS = 5_000;
+import { eventsOf, MAX_EVENTS } from './usage-body.js';
 
 @ApiTags('usage')
 @Controller('api/v1/usage-events')
 export class UsageController {
   constructor(@Inject(Metering) private readonly metering: Metering) {}
 
-  /** CloudEvents 1.0, one (`application/cloudevents+json`) or a batch (`application/cloudevents-batch+json`). Answered after the commit, item by item. */
+  /** CloudEvents 1.0, one (`application/cloudevents+json`, or binary mode with `ce-…` headers) or a batch (`application/cloudevents-batch+json`); the body may be gzip. Answered after the commit, item by item. */
   @Post()
   @HttpCode(200)
   @Allow('cell', 'operator')
   @ApiOperation({
     summary: 'Post usage events',
-    description: 'Each item is answered: accepted, duplicate, conflict or rejected with a code. Repeating a batch is safe.',
+    description:
+      'Each item is answered: accepted, duplicate, conflict or rejected with a code. Repeating a batch is safe. At most 5,000 events and 5 MiB (unpacked); the body may be gzip. 429 and 503 come with Retry-After: nothing was stored.',
   })
   @ApiConsumes('application/cloudevents+json', 'application/cloudevents-batch+json', 'application/json')
   @ApiBody({
@@ -30,12 +30,8 @@ export class UsageController {
       ],
     },
   })
-  async post(@Caller() caller: Principal, @Body() body: unknown): Promise<unknown> {
-    const events = Array.isArray(body) ? body : [body];
-    if (body === undefined || typeof body === 'string' || events.length === 0)
-      throw new ProblemError('validation', 'usage.no_events', 'Send one CloudEvent or an array of them as JSON.');
-    if (events.length > MAX_EVENTS)
-      throw new ProblemError('too_large', 'usage.batch_too_large', `A batch may hold at most ${MAX_EVENTS} events.`);
+  async post(@Caller() caller: Principal, @Req() request: FastifyRequest, @Body() body: unknown): Promise<unknown> {
+    const events = eventsOf(request, body);
     // A cell speaks for the source /cells/<cluster name>; its key carries that name.
     const principal =
       caller.kind === 'cell'

@@ -88,14 +88,16 @@ describe('the predecessor in a chain of renewals [AW-43]', () => {
   });
 });
 
-describe('who sold it [AW-45]', () => {
+describe('who sold it [AW-45] [AW-51]', () => {
   const refsOf = (type: string, detail: Record<string, unknown>) =>
     readRefs(normalise(stored({ type, time: '2026-11-20T10:00:00Z', detail }))[0]!.truth!.refs)!;
   const partner = { proposer: { accountId: '888800002222' }, resaleAuthorization: { id: 'resaleauthz-x' } };
 
   it('is a partner where the agreement is told to its manufacturer, or another account proposed it', () => {
     const sold = { resellerAccountId: '888800002222', resaleAuthorizationId: 'resaleauthz-x' };
-    expect(refsOf('Purchase Agreement Created - Manufacturer', partner)).toMatchObject(sold);
+    const told = refsOf('Purchase Agreement Created - Manufacturer', partner);
+    expect(told).toMatchObject(sold);
+    expect(truthOfRefs(told, NOW).reseller).toEqual({ accountId: '888800002222', authorizationId: 'resaleauthz-x' });
     expect(refsOf('License Updated - Manufacturer', { proposer: partner.proposer })).toMatchObject({
       resellerAccountId: '888800002222',
       resaleAuthorizationId: null,
@@ -103,6 +105,7 @@ describe('who sold it [AW-45]', () => {
   });
 
   it('is nobody else for an offer of our own, whatever the role of a licence', () => {
+    expect(truthOfRefs(refsOf('License Updated - Manufacturer', {}), NOW).reseller).toBeNull();
     for (const type of ['Purchase Agreement Created - Proposer', 'License Updated - Manufacturer'])
       expect(refsOf(type, {})).toMatchObject({ resellerAccountId: null, resaleAuthorizationId: null });
     expect(refsOf('Purchase Agreement Created - Proposer', { resaleAuthorization: null })).toMatchObject({ resellerAccountId: null });

@@ -25,11 +25,17 @@ export class AgreementTruth {
   async *listAll(): AsyncGenerator<SubscriptionTruth> {
     const now = this.clock.now();
     const byLicence = new Map<string, AgreementView[]>();
-    for await (const view of this.reader.search())
-      for (const licenseId of licencesOf(view)) byLicence.set(licenseId, [...(byLicence.get(licenseId) ?? []), view]);
+    const byChain = new Map<string, AgreementView[]>();
+    for await (const view of this.reader.search()) {
+      for (const licenseId of licencesOf(view)) add(byLicence, licenseId, view);
+      const initial = textOf(view.initialAgreementId);
+      if (initial) add(byChain, initial, view);
+    }
     for (const [licenseId, views] of byLicence) {
       const facts = factsOfAll(views, licenseId, now, (id) => this.codeOf(id) ?? id);
-      const truth = truthOfRefs({ ...facts, registered: true }, now);
+      // The list is the whole chain already: whom a renewal follows needs no question of its own.
+      const previousAgreementId = predecessorOf(facts, byChain.get(facts.initialAgreementId ?? '') ?? []);
+      const truth = truthOfRefs({ ...facts, previousAgreementId, registered: true }, now);
       yield facts.superseded ? { ...truth, state: 'ended' } : truth;
     }
   }
@@ -66,6 +72,25 @@ export class AgreementTruth {
     }
   }
 
+  /**
+   * What a landing does not tell of a licence: its agreement, and the chain that it is in. License Updated alone says that it is
+   * in force. A help only, as `learn` is.
+   */
+  async learnOfLicence(licenseId: string, licenseArn: string, accountId: string): Promise<Partial<AwsRefs> | null> {
+    try {
+      const views: AgreementView[] = [];
+      for await (const view of this.reader.search({ LicenseArn: licenseArn }))
+        if (licencesOf(view).includes(licenseId) && view.acceptor?.accountId === accountId) views.push(view);
+      if (views.length === 0) return null;
+      const { agreementIds, initialAgreementId, startsAt, endsAt, autoRenew } = factsOfAll(views, licenseId, this.clock.now(), () => null);
+      const facts = { ...NOTHING_KNOWN, agreementIds, initialAgreementId, accountId };
+      return { agreementIds, initialAgreementId, startsAt, endsAt, autoRenew, ...(await this.chainOf(facts, NOTHING_KNOWN)) };
+    } catch (error) {
+      this.logger?.warn({ marketplace: 'aws', licenseId, error: errorText(error) }, 'the agreement of a licence could not be read');
+      return null;
+    }
+  }
+
   private codeOf(productId: string | null): string | null {
     const code = productId === null ? undefined : this.settings.agreements?.productIds[productId];
     return code ?? null;
@@ -85,12 +110,15 @@ export class AgreementTruth {
 
   /** A renewal or replacement that does not name its predecessor: the one before it in the chain of the same buyer (§7). */
   private async chainOf(facts: AwsRefs, known: AwsRefs): Promise<Partial<AwsRefs>> {
-    const { initialAgreementId, agreementIds } = facts;
-    const [own] = agreementIds;
-    if (!initialAgreementId || !own || agreementIds.includes(initialAgreementId) || known.previousAgreementId) return {};
+    const { initialAgreementId } = facts;
+    if (!initialAgreementId || isFirst(facts) || known.previousAgreementId) return {};
     const chain: AgreementView[] = [];
     for await (const view of this.reader.search({ InitialAgreementId: initialAgreementId })) chain.push(view);
-    return { previousAgreementId: predecessorIn(chain, own, facts.accountId) };
+    const earlier = earlierIn(chain, facts).map((view) => textOf(view.agreementId)!);
+    return {
+      previousAgreementId: predecessorOf(facts, chain),
+      ...(earlier.length > 0 ? { earlierAgreementIds: { value: earlier, at: this.clock.now().toISOString() } } : {}),
+    };
   }
 
   /** Superseded by what has ended itself, and nobody told: no successor can come for its place any more, so it is over too. */
@@ -117,14 +145,37 @@ export class AgreementTruth {
   }
 }
 
-/** The youngest agreement of the same buyer and product that was accepted before this one; null where that is not clear. */
-export function predecessorIn(chain: AgreementView[], own: string, accountId: string | null): string | null {
-  const acceptedAt = (view: AgreementView): number => view.acceptanceTime?.getTime() ?? Number.NaN;
+function add(all: Map<string, AgreementView[]>, key: string, view: AgreementView): void {
+  const there = all.get(key);
+  if (there) there.push(view);
+  else all.set(key, [view]);
+}
+
+const isFirst = ({ initialAgreementId, agreementIds }: AwsRefs): boolean =>
+  initialAgreementId !== null && agreementIds.includes(initialAgreementId);
+
+/** The agreement that a licence's own one follows; null for the first of a chain. */
+function predecessorOf(facts: AwsRefs, chain: AgreementView[]): string | null {
+  const [own] = facts.agreementIds;
+  return own === undefined || isFirst(facts) ? null : predecessorIn(chain, own, facts.accountId);
+}
+
+/** The agreements of the same buyer and product that were accepted before a licence's own, youngest first. */
+function earlierIn(
+  chain: AgreementView[],
+  { agreementIds: [own], accountId }: Pick<AwsRefs, 'agreementIds' | 'accountId'>,
+): AgreementView[] {
   const us = chain.find((view) => view.agreementId === own);
-  if (!us) return null;
-  const before = chain
+  if (!us) return [];
+  return chain
     .filter((view) => acceptedAt(view) < acceptedAt(us) && view.acceptor?.accountId === accountId && productIdOf(view) === productIdOf(us))
     .sort((a, b) => acceptedAt(b) - acceptedAt(a));
-  const [first, second] = before;
+}
+
+const acceptedAt = (view: AgreementView): number => view.acceptanceTime?.getTime() ?? Number.NaN;
+
+/** The youngest of them; null where that is not clear. */
+export function predecessorIn(chain: AgreementView[], own: string, accountId: string | null): string | null {
+  const [first, second] = earlierIn(chain, { agreementIds: [own], accountId });
   return !first || (second && acceptedAt(second) === acceptedAt(first)) ? null : textOf(first.agreementId);
 }

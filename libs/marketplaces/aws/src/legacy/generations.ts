@@ -1,11 +1,12 @@
 import type { RecallRefs } from '#marketplaces/core';
-import { legacyIdOf, type LegacyRefs, readLegacyRefs } from './legacy-refs.js';
+import { isVoided, legacyIdOf, type LegacyRefs, readLegacyRefs } from './legacy-refs.js';
 
 const MOST = 1_000;
 
 /**
- * Which of a customer's subscriptions a message of this time is about. AWS names them all alike; a subscription that has ended here
- * is not opened again, so one that begins after that is a purchase of its own. `begins`: the message can begin one.
+ * Which of a customer's subscriptions a message of this time is about. AWS names them all alike; a subscription that has ended here,
+ * or whose payment failed, is not opened again, so one that begins after that is a purchase of its own. `begins`: the message can
+ * begin one.
  */
 export async function generationOf(
   productCode: string,
@@ -15,7 +16,10 @@ export async function generationOf(
   const known = async (n: number): Promise<LegacyRefs | null> =>
     readLegacyRefs((await recall?.(legacyIdOf(productCode, customerIdentifier, n))) ?? null);
   for (let n = 1, one = await known(1); n < MOST; n++) {
-    if (!one || one.endedAt === null || at <= one.endedAt) return n;
+    const overAt = one && (one.endedAt ?? (isVoided(one) ? one.failedAt : null));
+    if (!one || overAt === null) return n;
+    // A success is never of what has failed, also one that is told late: what was paid is served.
+    if (at <= overAt! && !(begins && isVoided(one))) return n;
     const next = await known(n + 1);
     // Nobody has subscribed again: what comes after the end still belongs to what has ended.
     if (!next && !begins) return n;

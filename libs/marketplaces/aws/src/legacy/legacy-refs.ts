@@ -1,6 +1,6 @@
 import type { FulfillmentEvent, MarketplaceState, SubscriptionTruth } from '#marketplaces/core';
 import { z } from 'zod';
-import { entitlementsSchema, quantityOf } from '../entitlements.js';
+import { entitlementsSchema, expiryOf, isGrantDue, quantityOf } from '../entitlements.js';
 import { dateOf } from '../liberal.js';
 import { AWS_PLAN } from '../refs.js';
 
@@ -28,6 +28,8 @@ export const legacyRefsSchema = z.object({
   offerId: z.object({ value: z.string(), at: z.iso.datetime() }).nullable(),
   freeTrial: z.object({ value: z.boolean(), at: z.iso.datetime() }).nullable(),
   entitlements: z.object({ value: entitlementsSchema, at: z.iso.datetime() }).nullable(),
+  /** Entitlements read before this instant may be outdated. */
+  entitlementsDueAt: instant.default(null),
   lastEventAt: instant,
 });
 export type LegacyRefs = z.output<typeof legacyRefsSchema>;
@@ -49,6 +51,7 @@ export const newLegacyRefs = (productCode: string, customerIdentifier: string, g
   offerId: null,
   freeTrial: null,
   entitlements: null,
+  entitlementsDueAt: null,
   lastEventAt: null,
 });
 
@@ -79,13 +82,18 @@ export function joinLegacyRefs(a: LegacyRefs, b: LegacyRefs): LegacyRefs {
     offerId: later(a.offerId, b.offerId),
     freeTrial: later(a.freeTrial, b.freeTrial),
     entitlements: later(a.entitlements, b.entitlements),
+    entitlementsDueAt: greater(a.entitlementsDueAt, b.entitlementsDueAt),
     lastEventAt: greater(a.lastEventAt, b.lastEventAt),
   };
 }
 
+/** The payment failed before any success. After one, a failure is of another offer to the same customer, and what is paid goes on. */
+export const isVoided = (refs: LegacyRefs): boolean => refs.endedAt === null && refs.succeededAt === null && refs.failedAt !== null;
+
 /** Until a subscribe-success nothing is enabled, also not after a landing: the payment may have failed (contract aws §4.2). */
 export function legacyStateOf(refs: LegacyRefs): MarketplaceState {
   if (refs.endedAt !== null) return 'ended';
+  if (isVoided(refs)) return 'voided';
   return refs.succeededAt !== null && refs.registered ? 'active' : 'pending_fulfillment';
 }
 
@@ -99,7 +107,7 @@ export function legacyTruth(refs: LegacyRefs, observedAt: Date): SubscriptionTru
     externalOfferId: refs.productCode,
     externalPlanId: AWS_PLAN,
     quantity: quantityOf(refs.entitlements?.value),
-    term: { unit: null, startsAt: dateOf(refs.succeededAt), endsAt: null },
+    term: { unit: null, startsAt: dateOf(refs.succeededAt), endsAt: expiryOf(refs.entitlements?.value) },
     endsAt: dateOf(refs.endedAt),
     supersedes: null,
     purchaser: refs.accountId === null ? null : { email: null, personId: null, directoryId: null, accountId: refs.accountId },
@@ -108,6 +116,8 @@ export function legacyTruth(refs: LegacyRefs, observedAt: Date): SubscriptionTru
     isTest: false,
     // Only a legacy notification tells of a trial, and AWS signs it.
     isFreeTrial: refs.freeTrial?.value ?? false,
+    ...(refs.succeededAt !== null || refs.endedAt !== null || isVoided(refs) ? {} : { unconfirmed: true }),
+    ...(isGrantDue(refs) ? { incomplete: 'quantity' as const } : {}),
     refs,
     observedAt,
     version: refs.lastEventAt,
@@ -125,9 +135,12 @@ export function mergeLegacy(before: LegacyRefs | null, told: LegacyRefs, previou
   const observedAt = new Date(Math.max(previous?.observedAt.getTime() ?? 0, event.truth?.observedAt.getTime() ?? 0));
   const truth = legacyTruth(joined, observedAt);
   const merged: FulfillmentEvent = { ...event, truth };
-  if (event.kind === 'ended') return { ...merged, effectiveAt: truth.endsAt ?? event.occurredAt };
-  if (truth.state === 'ended' && event.kind !== 'noted')
-    return { ...merged, kind: 'noted' as const, note: `${event.note}: the purchase has ended` };
+  const isOver = truth.state === 'ended' || truth.state === 'voided';
+  if (event.kind === 'ended')
+    return isOver
+      ? { ...merged, effectiveAt: truth.endsAt ?? event.occurredAt }
+      : { ...merged, kind: 'noted' as const, note: `${event.note}: of another offer; what is paid goes on` };
+  if (isOver && event.kind !== 'noted') return { ...merged, kind: 'noted' as const, note: `${event.note}: the purchase has ended` };
   if (event.kind === 'purchased' && truth.state === 'active') return { ...merged, kind: 'activated' as const };
   return merged;
 }

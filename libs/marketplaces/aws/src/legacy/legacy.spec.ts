@@ -78,9 +78,9 @@ describe('a customer who subscribes again', () => {
 });
 
 describe('a payment that failed', () => {
-  it('enables nothing although the buyer has landed and the tenant serves; a later success does [AW-79]', async () => {
+  it('calls the purchase off, whatever the buyer does; a success is a purchase of its own [AW-79]', async () => {
     const kept = new Kept();
-    await kept.tell('subscribe-fail', 0);
+    expect(await kept.tell('subscribe-fail', 0)).toMatchObject({ kind: 'ended', effectiveAt: new Date(at(0)) });
     const id = legacyIdOf(PRODUCT, CUSTOMER);
     const truth = kept.truths.get(id)!;
     const served = {
@@ -90,10 +90,33 @@ describe('a payment that failed', () => {
       occurredAt: new Date(at(1)),
       note: 'serves',
     };
-    kept.truths.set(id, mergeTruth(truth, { ...served, truth: { ...truth, refs: { ...truth.refs, registered: true } } }).truth!);
-    expect(kept.states()).toEqual([['', 'pending_fulfillment']]);
-    await kept.tell('subscribe-success', 2);
-    expect(kept.states()).toEqual([['', 'active']]);
+    const merged = mergeTruth(truth, { ...served, truth: { ...truth, refs: { ...truth.refs, registered: true } } });
+    expect(merged.kind).toBe('noted');
+    kept.truths.set(id, merged.truth!);
+    expect(kept.states()).toEqual([['', 'voided']]);
+    for (const minutes of [2, 3]) await kept.tell('subscribe-success', minutes);
+    await kept.tell('subscribe-fail', 0);
+    expect(kept.states()).toEqual([
+      ['', 'voided'],
+      [':2', 'pending_fulfillment'],
+    ]);
+    await kept.tell('unsubscribe-pending', 60);
+    expect(kept.states()).toEqual([
+      ['', 'voided'],
+      [':2', 'ended'],
+    ]);
+  });
+
+  it.each([
+    ['in order', ['subscribe-success', 'subscribe-fail']],
+    ['turned round', ['subscribe-fail', 'subscribe-success']],
+  ] as const)('after a success (told %s) takes nothing of what is paid [AW-79]', async (_order, actions) => {
+    const kept = new Kept();
+    const told = new Map<string, FulfillmentEvent>();
+    for (const action of actions) told.set(action, await kept.tell(action, action === 'subscribe-success' ? 4 : 5));
+    expect(told.get('subscribe-success')!.kind).toBe('purchased');
+    expect([...kept.truths.values()].map((truth) => truth.state).filter((state) => state !== 'voided')).toEqual(['pending_fulfillment']);
+    if (actions[0] === 'subscribe-success') expect(told.get('subscribe-fail')!.kind).toBe('noted');
   });
 });
 
@@ -118,7 +141,7 @@ describe('what AWS grants', () => {
 
 describe('the two keys of an hour', () => {
   const until = new Date('2026-12-01T00:00:00Z');
-  const one = { region: 'us-east-1', legacyProducts: { [PRODUCT]: { until } } };
+  const one = { region: 'us-east-1', legacyProducts: { [PRODUCT]: { until } }, licenceWindow: 'hour' as const };
   const input = (refs: object, id: string, hour: string) => ({
     itemId: 'i',
     marketplace: 'aws' as const,
@@ -126,6 +149,7 @@ describe('the two keys of an hour', () => {
     externalPlanId: 'standard',
     dimension: 'mib_egress',
     hourStart: new Date(hour),
+    startsAt: new Date(hour),
     hourEnd: new Date(Date.parse(hour) + 3_600_000),
     quantity: '3',
     refs,

@@ -45,8 +45,9 @@ export async function normaliseLegacy(told: LegacyNotification, at: string, rece
       refs.succeededAt = at;
       break;
     case 'subscribe-fail':
+      kind = 'ended';
       refs.failedAt = at;
-      note = `${action}: the payment failed; nothing is enabled before a subscribe-success`;
+      note = `${action}: the payment failed`;
       break;
     case 'unsubscribe-pending':
       kind = 'ended';

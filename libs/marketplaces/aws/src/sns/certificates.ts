@@ -7,6 +7,9 @@ import { domainOf } from '../hosts.js';
 const FETCH_MS = 3_000;
 const MAX_BYTES = 16 * 1024;
 const KEPT = 16;
+/** Anybody may post and name an address, so fetches have a cap; what is kept already needs none. */
+const FETCHES_PER_MINUTE = 10;
+const MINUTE_MS = 60_000;
 const FILE = /^\/SimpleNotificationService-[0-9a-f]{8,128}\.pem$/;
 
 /** The certificate is no proof: a definite no, as against `MarketplaceBusy`, after which SNS sends again. */
@@ -22,11 +25,14 @@ export class CertificateRefused extends Error {
 /** Fetches and keeps the certificates of SNS. The caller has found the topic on the allow-list; its region decides the host. */
 export class SnsCertificates {
   private readonly kept = new Map<string, X509Certificate>();
+  private readonly fetching = new Map<string, Promise<X509Certificate>>();
+  private fetchedAt: number[] = [];
 
   constructor(
     private readonly http: GuardedHttp,
     /** Null: SNS itself. Else the base under which the sandbox serves its certificate. */
     private readonly endpoint: string | null,
+    private readonly realMs: () => number = () => performance.now(),
   ) {}
 
   /** Real time: a certificate's life is not business time. */
@@ -34,7 +40,7 @@ export class SnsCertificates {
     if (!this.isOurs(url, region))
       throw new CertificateRefused('aws.sns_certificate_url', `the certificate is not one of sns.${region}.${domainOf(region)}`);
     const known = this.kept.get(url);
-    const certificate = known ?? (await this.fetch(url));
+    const certificate = known ?? (await this.fetchOnce(url));
     // Each time: a kept one expires too.
     const now = realNow();
     if (now < new Date(certificate.validFrom) || now > new Date(certificate.validTo))
@@ -51,6 +57,20 @@ export class SnsCertificates {
   private isOurs(url: string, region: string): boolean {
     const base = this.endpoint?.replace(/\/$/, '') ?? `https://sns.${region}.${domainOf(region)}`;
     return url.startsWith(`${base}/`) && FILE.test(url.slice(base.length)) && URL.canParse(url) && new URL(url).href === url;
+  }
+
+  /** Many messages at once share one fetch. Over the cap is `MarketplaceBusy`: a genuine message comes again. */
+  private fetchOnce(url: string): Promise<X509Certificate> {
+    const now = this.realMs();
+    const running = this.fetching.get(url);
+    if (running) return running;
+    this.fetchedAt = this.fetchedAt.filter((at) => at > now - MINUTE_MS);
+    if (this.fetchedAt.length >= FETCHES_PER_MINUTE)
+      return Promise.reject(new MarketplaceBusy('too many certificates of SNS were asked for in this minute'));
+    this.fetchedAt.push(now);
+    const fetched = this.fetch(url).finally(() => this.fetching.delete(url));
+    this.fetching.set(url, fetched);
+    return fetched;
   }
 
   private async fetch(url: string): Promise<X509Certificate> {

@@ -5,7 +5,9 @@ import { GuardedHttp, type HttpRequest, HttpTransportError } from '#platform';
 import { certificateOf } from '../../test/support/certificate.js';
 import { SnsCertificates } from './certificates.js';
 import { signedTextOf, snsMessageOf } from './message.js';
-import { verifySns } from './verify.js';
+import { verifyInbound } from '../inbound.js';
+import { awsSettingsSchema } from '../settings.js';
+import { SNS_HEADER, verifySns } from './verify.js';
 
 const TOPIC = 'arn:aws:sns:us-east-1:287250355862:aws-mp-subscription-notification-4example';
 const CERT_URL = 'https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem';
@@ -47,9 +49,10 @@ function bench(served: Served | (() => Served) = { status: 200, text: pem() }, e
     const one = typeof served === 'function' ? served() : served;
     return one instanceof Error ? Promise.reject(one) : Promise.resolve({ ...one, headers: {} });
   };
-  const certificates = new SnsCertificates({ request } as unknown as GuardedHttp, endpoint);
+  const time = { ms: 0 };
+  const certificates = new SnsCertificates({ request } as unknown as GuardedHttp, endpoint, () => time.ms);
   const verify = (text: string) => verifySns({ headers: {}, query: {}, body: text }, [TOPIC], certificates);
-  return { verify, asked };
+  return { verify, asked, time };
 }
 
 describe('a message of SNS', () => {
@@ -157,6 +160,48 @@ describe('a message of SNS', () => {
     const verdict = await verifySns({ headers: {}, query: {}, body: body() }, [TOPIC], new SnsCertificates(http, null));
     expect(verdict).toMatchObject({ ok: false, code: 'aws.sns_certificate' });
     await http.close();
+  });
+
+  it('by anybody, with a made-up certificate each, starts ten fetches a minute at most; a genuine one waits or needs none [AW-124]', async () => {
+    const { verify, asked, time } = bench(() => ({ status: 404, text: '' }));
+    const named = (n: number): string =>
+      body({ SigningCertURL: CERT_URL.replace('0123456789abcdef', String(10_000_000 + n)) }, { key: stranger });
+    for (let n = 0; n < 10; n++) expect(await verify(named(n))).toMatchObject({ code: 'aws.sns_certificate' });
+    for (let n = 10; n < 30; n++) await expect(verify(named(n))).rejects.toBeInstanceOf(MarketplaceBusy);
+    await expect(verify(body())).rejects.toBeInstanceOf(MarketplaceBusy);
+    expect(asked).toHaveLength(10);
+    time.ms = 60_001;
+    expect(await verify(named(30))).toMatchObject({ code: 'aws.sns_certificate' });
+    expect(asked).toHaveLength(11);
+  });
+
+  it('with a certificate that is kept goes through while others use the minute up, and many at once share a fetch [AW-124]', async () => {
+    const { verify, asked } = bench();
+    const all = await Promise.all(Array.from({ length: 30 }, () => verify(body())));
+    expect(all.every((one) => one.ok)).toBe(true);
+    expect(asked).toHaveLength(1);
+    for (let n = 0; n < 9; n++) await verify(body({ SigningCertURL: CERT_URL.replace('0123456789abcdef', String(10_000_000 + n)) }));
+    await expect(verify(body({ SigningCertURL: CERT_URL.replace('0', '9') }))).rejects.toBeInstanceOf(MarketplaceBusy);
+    expect(await verify(body())).toMatchObject({ ok: true });
+  });
+
+  it('that carries an event of a bus is held to our sources, as the event alone would be [AW-125]', async () => {
+    const settings = awsSettingsSchema.parse({
+      productCodes: ['p'],
+      region: 'us-east-1',
+      webhookSecret: 'a-secret-of-the-test',
+      sns: { topics: [TOPIC] },
+    });
+    const certificates = new SnsCertificates(
+      { request: () => Promise.resolve({ status: 200, text: pem(), headers: {} }) } as unknown as GuardedHttp,
+      null,
+    );
+    const told = (source: string) => {
+      const Message = JSON.stringify({ id: 'e-1', source, 'detail-type': 'License Deprovisioned - Manufacturer', detail: {} });
+      return verifyInbound({ headers: { [SNS_HEADER]: 'Notification' }, query: {}, body: body({ Message }) }, settings, certificates);
+    };
+    expect(await told('a.test.bus')).toMatchObject({ ok: false, status: 403, code: 'aws.source_not_for_us' });
+    expect(await told('aws.agreement-marketplace')).toMatchObject({ ok: true, source: 'aws.sns' });
   });
 
   it('in a sandbox has its certificate below the configured base and nowhere else', async () => {

@@ -15,6 +15,7 @@ import {
   MarketplaceUnknown,
   type PublisherChange,
   type PublisherChangeProgress,
+  type PulledMessage,
   type ReadBackLine,
   type ReadBackQuery,
   type RequestedChange,
@@ -47,6 +48,7 @@ export class FakeMarketplace implements MarketplaceAdapter {
   private readonly truths = new Map<string, SubscriptionTruth>();
   private readonly tokens = new Map<string, string>();
   private readonly accepted = new Map<string, FakeBilled>();
+  private readonly told = new Map<string, InboundRequest>();
   private readonly faults: { operation: FakeOperation; fault: FakeFault; retryAfterMs: number | null }[] = [];
   private readonly listed = new Map<string, SubscriptionTruth | null>();
   private readonly waiting = new Set<string>();
@@ -123,7 +125,9 @@ export class FakeMarketplace implements MarketplaceAdapter {
       ...(isRevert ? { isRevert } : {}),
       status: 'pending',
     });
-    return { changeId, message: this.message(id, 'change', changeId) };
+    const message = this.message(id, 'change', changeId);
+    this.told.set(changeId, message);
+    return { changeId, message };
   }
 
   /** What silence does on Azure. */
@@ -369,6 +373,17 @@ export class FakeMarketplace implements MarketplaceAdapter {
       return kept === undefined ? this.seen(id) : kept;
     };
     yield* await this.around('listAll', 'all', () => [...this.truths.keys()].map(view).filter((truth) => truth !== null));
+  }
+
+  async pendingMessages(id: string): Promise<PulledMessage[]> {
+    return this.around('pendingMessages', id, () =>
+      [...this.changes]
+        .filter(([, change]) => change.externalSubscriptionId === id && change.status === 'pending' && !change.requestedByUs)
+        .map(([changeId]) => {
+          const { receivedAt: _, ...message } = this.stored(this.told.get(changeId)!);
+          return { ...message, principal: 'fake', externalSubscriptionId: id };
+        }),
+    );
   }
 
   async *listWaitingBuyers(): AsyncGenerator<{ buyerAccountId: string }> {

@@ -24,7 +24,8 @@ export type FakeOperation =
   | 'answerChange'
   | 'submitUsage'
   | 'readBack'
-  | 'listAll';
+  | 'listAll'
+  | 'pendingMessages';
 
 export interface FakeBilled {
   externalSubscriptionId: string;

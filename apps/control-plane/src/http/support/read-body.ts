@@ -1,0 +1,62 @@
+import { isUtf8 } from 'node:buffer';
+import { gunzip } from 'node:zlib';
+import { promisify } from 'node:util';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { ProblemError } from '#platform';
+import { isUsagePost, MAX_USAGE_BYTES } from '../usage/usage-door.js';
+
+const inflate = promisify(gunzip);
+const MAX_INFLATED = 20 * 1024 * 1024;
+
+export type RawRequest = FastifyRequest & { rawBody?: Buffer };
+
+export function readBodies(fastify: FastifyInstance): void {
+  fastify.removeAllContentTypeParsers();
+  // Webhooks keep their bytes: a signature or a stored original must not depend on our reading of them.
+  fastify.addContentTypeParser('*', { parseAs: 'buffer' }, (request: RawRequest, body: Buffer, done) => {
+    readBody(request, body).then(
+      (value) => done(null, value),
+      (error: Error) => done(error),
+    );
+  });
+}
+
+/** The body as its content type says: JSON, form fields or text; a webhook's stays bytes. Throws stable codes. */
+async function readBody(request: RawRequest, body: Buffer): Promise<unknown> {
+  request.rawBody = body;
+  if (request.url.startsWith('/webhooks/')) return undefined;
+  const most = isUsagePost(request) ? MAX_USAGE_BYTES : MAX_INFLATED;
+  const encoding = request.headers['content-encoding']?.toLowerCase();
+  const bytes = encoding === undefined || encoding === 'identity' ? body : await unpacked(body, encoding, most);
+  if (bytes.length > most) throw tooLarge(most);
+  const type = mediaType(request);
+  if (type === 'application/x-www-form-urlencoded') return Object.fromEntries(new URLSearchParams(bytes.toString('utf8')));
+  if (type !== 'application/json' && !type.endsWith('+json')) return bytes.toString('utf8');
+  // Bytes that are no UTF-8 would be read as replacement characters, and two different ids as one.
+  if (!isUtf8(bytes)) throw new ProblemError('validation', 'request.malformed_json', 'The body is not valid JSON: it is not UTF-8.');
+  const text = bytes.toString('utf8');
+  if (text.trim() === '') return undefined;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw new ProblemError('validation', 'request.malformed_json', 'The body is not valid JSON.');
+  }
+}
+
+/** `application/json` of `Application/JSON; charset=utf-8`. */
+export const mediaType = (request: FastifyRequest): string => (request.headers['content-type'] ?? '').split(';')[0]!.trim().toLowerCase();
+
+const tooLarge = (most: number): ProblemError =>
+  new ProblemError('too_large', 'request.too_large', `The body is larger than the ${most} bytes that this route takes, unpacked.`);
+
+/** Stops as soon as more than `most` bytes have come out: a bomb never unfolds. */
+async function unpacked(body: Buffer, encoding: string, most: number): Promise<Buffer> {
+  if (encoding !== 'gzip')
+    throw new ProblemError('unsupported_media', 'request.encoding_unsupported', 'Content-Encoding may be gzip or absent.');
+  try {
+    return await inflate(body, { maxOutputLength: most });
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(most);
+    throw new ProblemError('validation', 'request.encoding_broken', 'The body is not whole gzip data.');
+  }
+}

@@ -1,0 +1,65 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { ProblemError } from '#platform';
+import type { KeyChecks } from '#tenancy';
+import { presentedKey, type AuthenticatedRequest } from '../support/auth.guard.js';
+
+/** Unpacked. */
+export const MAX_USAGE_BYTES = 5 * 1024 * 1024;
+
+export const isUsagePost = (request: FastifyRequest): boolean =>
+  request.method === 'POST' && /^\/api\/v1\/usage-events(?:[/?]|$)/.test(request.url);
+
+/** Bytes of bodies in work at the same time, of all and of one key. What a body becomes in memory is some times more. */
+const ROOM = { all: 64 * 1024 * 1024, each: 32 * 1024 * 1024 };
+
+/** Stands before the usage intake: proves the key and keeps room for the body before a byte of it is read. */
+export class UsageDoor {
+  private taken = 0;
+  private readonly byKey = new Map<string, number>();
+
+  constructor(
+    private readonly keys: Pick<KeyChecks, 'check'>,
+    private readonly room = ROOM,
+  ) {}
+
+  guard(fastify: FastifyInstance): void {
+    fastify.addHook('onRequest', (request, reply, done) => {
+      if (!isUsagePost(request)) return done();
+      this.enter(request, reply).then(
+        () => done(),
+        (error: Error) => done(error),
+      );
+    });
+  }
+
+  /** Throws `auth.key_invalid` (401), `request.too_many_waiting` (429) or `request.overloaded` (503). */
+  private async enter(request: AuthenticatedRequest, reply: FastifyReply): Promise<void> {
+    const principal = await this.keys.check(presentedKey(request));
+    request.principal = principal;
+    // Gone while its key was proved: nobody would give the room back.
+    if (reply.raw.destroyed) throw new ProblemError('unavailable', 'request.aborted', 'The connection is gone.');
+    // Of a body without a length, or a packed one, nobody knows how large it becomes.
+    const stated = request.headers['content-encoding'] === undefined ? Number(request.headers['content-length'] ?? NaN) : NaN;
+    const bytes = stated >= 0 && stated <= MAX_USAGE_BYTES ? stated : MAX_USAGE_BYTES;
+    const mine = this.byKey.get(principal.keyId) ?? 0;
+    if (mine + bytes > this.room.each)
+      throw new ProblemError(
+        'too_many',
+        'request.too_many_waiting',
+        'Too much that this key has sent is in work. Send it again in a moment.',
+      );
+    if (this.taken + bytes > this.room.all)
+      throw new ProblemError('unavailable', 'request.overloaded', 'Too much comes in at once. Send it again in a moment.');
+    this.taken += bytes;
+    this.byKey.set(principal.keyId, mine + bytes);
+    // Once, however the request ends: answered, refused, or broken off by the client.
+    reply.raw.once('close', () => this.leave(principal.keyId, bytes));
+  }
+
+  private leave(keyId: string, bytes: number): void {
+    this.taken -= bytes;
+    const left = this.byKey.get(keyId)! - bytes;
+    if (left > 0) this.byKey.set(keyId, left);
+    else this.byKey.delete(keyId);
+  }
+}

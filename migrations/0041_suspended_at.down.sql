@@ -1,0 +1,1 @@
+alter table subscriptions drop column if exists suspended_at;
