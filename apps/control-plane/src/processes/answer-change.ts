@@ -86,17 +86,19 @@ export async function answerChange(
   const shows =
     !!event.truth &&
     (row.kind === 'plan' ? event.truth.externalPlanId === row.to_external_plan_id : event.truth.quantity === row.to_quantity);
+  // Approved there, in force at the end of the cycle: its own event will tell, months ahead or not.
+  const isAgreed = row.kind === 'plan' && event.truth?.agreedPlanId === row.to_external_plan_id;
   const isRefused = row.state === 'refused';
   const now = p.clock.now().getTime();
   const since = now - (row.answered_there_at?.getTime() ?? now);
   // Asked back, but not back yet: what was refused is not applied meanwhile.
   if (isRefused && shows && !refusal && since < UNDO_MS)
     throw new RunAgainAt(new Date(now + 5_000), 'the marketplace still shows the refused change');
-  if (!isRefused && !shows && !refusal && task.attempt < 20 && since < SHOWN_WITHIN_MS)
+  if (!isRefused && !shows && !isAgreed && !refusal && task.attempt < 20 && since < SHOWN_WITHIN_MS)
     throw new RunAgainAt(new Date(now + 1_000), 'the marketplace does not show the accepted change yet');
   await p.db.ops(async (tx) => {
     await applyEvent(p, tx, event, null);
-    if (!isRefused && !shows)
+    if (!isRefused && !shows && !isAgreed)
       await dropRequests(tx, { subscriptionId, externalOperationId: row.external_operation_id, now: p.clock.now() });
     if (isRefused && shows) await raiseInForce(p, tx, payload.marketplace, event, row, refusal?.message ?? 'it was asked back in vain');
     await task.completeIn(tx);

@@ -1,5 +1,5 @@
 import type { Tx } from '#platform';
-import type { FulfillmentEvent } from '#marketplaces/core';
+import type { FulfillmentEvent, RequestedChange } from '#marketplaces/core';
 import { subscriptionIdOf, type ApplyOutcome, type ChangeDecision } from '#entitlements';
 import type { ProcessContext } from './context.js';
 
@@ -14,10 +14,11 @@ export async function decideChange(
   event: FulfillmentEvent,
   applied: ApplyOutcome,
 ): Promise<ChangeDecision | 'parked' | null> {
-  if (event.kind !== 'change_requested' || !event.change || !event.truth || event.change.requestedByUs) return null;
+  const change = wantedChange(event);
+  if (!change || !event.truth || change.requestedByUs) return null;
   if (applied.result === 'parked' && !applied.subscriptionId) return null;
-  const decision = await p.changes.decide(tx, event.truth, event.change);
-  const wantedPlanId = decision ? decision.unmappedPlan : event.change.toExternalPlanId;
+  const decision = await p.changes.decide(tx, event.truth, change);
+  const wantedPlanId = decision ? decision.unmappedPlan : change.toExternalPlanId;
   if (wantedPlanId) await raiseUnmapped(p, tx, event, wantedPlanId, decision ? 'refused: the marketplace decides by itself' : 'waits');
   if (!decision) return 'parked';
   await p.tasks.enqueue(tx, {
@@ -33,6 +34,10 @@ export async function decideChange(
   });
   return decision;
 }
+
+/** What the message asks for, else what the marketplace shows as waiting for us: the message of that may be lost, late or early. */
+export const wantedChange = (event: FulfillmentEvent): RequestedChange | undefined =>
+  event.kind === 'change_requested' ? event.change : event.truth?.pendingChange;
 
 /** Somebody wants to pay for a plan that nobody has described to us. */
 const raiseUnmapped = (p: ProcessContext, tx: Tx, event: FulfillmentEvent, wantedPlanId: string, change: string): Promise<boolean> =>

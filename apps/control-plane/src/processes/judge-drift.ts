@@ -9,6 +9,7 @@ import {
   type DriftVerdict,
 } from '#entitlements';
 import type { ProcessContext } from './context.js';
+import { decideChange } from './decide-change.js';
 import { applyEvent } from './normalise-inbound.js';
 
 export interface Judgement {
@@ -23,7 +24,7 @@ export async function judgeReread(p: ProcessContext, tx: Tx, event: FulfillmentE
   const { marketplace, externalSubscriptionId, truth } = event;
   const subscriptionId = subscriptionIdOf(marketplace, externalSubscriptionId);
   const record = await p.subscriptions.find(tx, subscriptionId);
-  const raise = (difference: Exclude<DriftDifference, 'term'>, ours: string, theirs: string): Promise<boolean> =>
+  const raise = (difference: Exclude<DriftDifference, 'term' | 'change'>, ours: string, theirs: string): Promise<boolean> =>
     p.metering.raiseFinding(tx, {
       kind: `drift.${difference}`,
       // The same difference of the same view is one finding, however often it is looked at.
@@ -45,6 +46,14 @@ export async function judgeReread(p: ProcessContext, tx: Tx, event: FulfillmentE
   if (!record) return discovered(p, tx, event, truth, raise);
 
   const differences = differencesOf(record, truth);
+  if (differences.length === 0 && line.differences.includes('change') && truth.pendingChange) {
+    const decision = await decideChange(p, tx, event, { result: 'unchanged', subscriptionId, why: 'nothing new' });
+    return {
+      verdict: decision ? 'applied' : 'differs',
+      note: `a change to ${String(truth.pendingChange.toExternalPlanId)} was not decided`,
+      subscriptionId,
+    };
+  }
   if (differences.length === 0)
     return line.differences.includes('missing_there')
       ? { verdict: 'omitted', note: 'the list leaves it out; asked by id it agrees' }
@@ -52,6 +61,7 @@ export async function judgeReread(p: ProcessContext, tx: Tx, event: FulfillmentE
   const before: Record<string, string> = { state: record.state, plan: record.externalPlanId, quantity: String(record.quantity) };
   const theirs: Record<string, string> = { state: truth.state, plan: truth.externalPlanId, quantity: String(truth.quantity) };
   const outcome = await applyEvent(p, tx, event, null);
+  await decideChange(p, tx, event, outcome);
   for (const difference of ['state', 'plan', 'quantity'] as const)
     if (differences.includes(difference)) await raise(difference, before[difference]!, theirs[difference]!);
   const left = differencesOf(await p.subscriptions.get(tx, subscriptionId), truth);
@@ -68,6 +78,7 @@ async function discovered(
 ): Promise<Judgement> {
   if (truth.state === 'ended' || truth.state === 'voided') return { verdict: 'ended_there', note: 'it has ended meanwhile' };
   const outcome = await applyEvent(p, tx, { ...event, kind: 'purchased' }, null);
+  await decideChange(p, tx, event, outcome);
   // A purchase that waits for its buyer is told by the landing alone (contract azure §5): nothing was lost, so nothing is found.
   if (truth.state !== 'pending_fulfillment') await raise('missing_here', 'nothing', truth.state);
   return outcome.result === 'applied'

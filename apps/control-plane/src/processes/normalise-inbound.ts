@@ -14,7 +14,7 @@ import type { TaskContext, Tx } from '#platform';
 import { awaitMissing } from './await-missing.js';
 import { awaitStart } from './await-start.js';
 import type { ProcessContext } from './context.js';
-import { decideChange } from './decide-change.js';
+import { decideChange, wantedChange } from './decide-change.js';
 import { awaitSuccessor, holdUsage } from './end-purchase.js';
 import { followForeignChange } from './follow-foreign-change.js';
 import { isAboutUs } from './refused-credentials.js';
@@ -46,7 +46,7 @@ export async function normaliseInbound(
       if (event.channelLost) await raiseLostChannel(p, tx, event, payload.inboxId);
       await followForeignChange(p, tx, event);
       const decision = await decideChange(p, tx, event, last);
-      if (decision === 'parked') waits = `waits for plan ${event.change!.toExternalPlanId} in the catalog`;
+      if (decision === 'parked') waits = `waits for plan ${wantedChange(event)!.toExternalPlanId} in the catalog`;
       // Should the sender ask again, it hears what was decided here and not the 200 of a message that asks for nothing.
       else if (decision && adapter.decisionAnswer) await p.inbox.answer(tx, payload.inboxId, adapter.decisionAnswer(decision));
     }

@@ -70,6 +70,9 @@ export const GCP_TOLD: Record<string, Told> = {
 /** The real adapter, whose HTTP answers are written down here. */
 export class GcpAnswers {
   private readonly answers = new Map<string, Json>();
+  /** What was asked to be changed, and what a test lets follow from it. */
+  readonly posted: string[] = [];
+  onPost: (name: string) => void = () => undefined;
   readonly adapter: MarketplaceAdapter;
 
   constructor(private readonly clock: ManualClock) {
@@ -94,12 +97,20 @@ export class GcpAnswers {
       {
         clock,
         http: {
-          request: async ({ url }) => {
+          request: async ({ url, method }) => {
             const { pathname, searchParams } = new URL(url);
             const name = pathname.replace('/v1/providers/harbor-storage-public/', '');
             if (name === 'entitlements') {
               const account = /account="([^"]+)"/.exec(searchParams.get('filter') ?? '')?.[1];
-              return json({ entitlements: [...this.answers.values()].filter((e) => String(e['account']).endsWith(`/${account}`)) });
+              const all = [...this.answers].filter(([known]) => known.startsWith('entitlements/')).map(([, one]) => one);
+              return json({ entitlements: all.filter((e) => !account || String(e['account']).endsWith(`/${account}`)) });
+            }
+            if (name === 'accounts')
+              return json({ accounts: [...this.answers].filter(([known]) => known.startsWith('accounts/')).map(([, one]) => one) });
+            if (method === 'POST' && name.startsWith('entitlements/')) {
+              this.posted.push(name);
+              this.onPost(name);
+              return json({});
             }
             const found = this.answers.get(name);
             return found ? json(found) : json({ error: { code: 404, message: 'Not found', status: 'NOT_FOUND' } }, 404);

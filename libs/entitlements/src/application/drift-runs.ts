@@ -1,6 +1,7 @@
 import { uuidv7, type Tx } from '#platform';
 import type { Marketplace, SubscriptionTruth } from '#marketplaces/core';
 import { changedThereAt, differencesOf, isExpectedThere, isYoung, missingLinks, nameOf, type DriftDifference } from '../domain/drift.js';
+import { isOver } from '../domain/subscription-states.js';
 import { SubscriptionRecord } from '../infra/subscription.record.js';
 import type { Catalog } from './catalog.js';
 import type { Page, PageQuery } from './read-models.js';
@@ -107,12 +108,15 @@ export async function compareWithList(
     counts.differ += 1;
     lines.push({ ...line, verdict: isYoung(changes, now, lagMs) ? 'not_yet_visible' : 'rereading' });
   };
+  const decided = await decidedChanges(tx, [...listed.values()]);
   const known = new Set<string>();
   for (const ours of await tx.manager.findBy(SubscriptionRecord, { marketplace })) {
     const { externalSubscriptionId, subscriptionId, state } = ours;
     known.add(externalSubscriptionId);
     const theirs = listed.get(externalSubscriptionId);
     const differences: DriftDifference[] = theirs ? differencesOf(ours, theirs) : isExpectedThere(state) ? ['missing_there'] : [];
+    if (theirs?.pendingChange && !isOver(state) && !decided.has(`${subscriptionId}:${theirs.pendingChange.externalOperationId}`))
+      differences.push('change');
     if (differences.length === 0) counts.agree += 1;
     else
       differ({ externalSubscriptionId, subscriptionId, differences, note: `ours ${state}, theirs ${theirs?.state ?? 'not listed'}` }, [
@@ -149,6 +153,17 @@ async function namesOfOurs(tx: Tx, marketplace: Marketplace, listed: Map<string,
     [marketplace, named],
   );
   return new Set(rows.map((row) => nameOf({ kind: row.kind, externalId: row.external_id })));
+}
+
+/** Of the changes that wait there, those that were decided here, as `subscription id:operation id`. */
+async function decidedChanges(tx: Tx, listed: SubscriptionTruth[]): Promise<Set<string>> {
+  const waiting = listed.flatMap((t) => (t.pendingChange ? [t.pendingChange.externalOperationId] : []));
+  if (waiting.length === 0) return new Set();
+  const rows = await tx.query<{ key: string }>(
+    `select subscription_id || ':' || external_operation_id as key from change_requests where external_operation_id = any($1::text[])`,
+    [waiting],
+  );
+  return new Set(rows.map((r) => r.key));
 }
 
 /** What is left alone is journalled the first time only: a publisher's foreign offers are listed for ever. */

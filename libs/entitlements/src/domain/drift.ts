@@ -2,7 +2,7 @@ import type { MarketplaceState, SubscriptionState, SubscriptionTruth } from '#ma
 import { factChanges, sameInstant, termDiffers, type PurchaseFacts } from './facts.js';
 import { isOver, SERVICE_CHECK } from './subscription-states.js';
 
-export type DriftDifference = 'missing_there' | 'missing_here' | 'state' | 'plan' | 'quantity' | 'term';
+export type DriftDifference = 'missing_there' | 'missing_here' | 'state' | 'plan' | 'quantity' | 'term' | 'change';
 
 /** States of the marketplace that our state stands for. Scheduled and pending both wait, one of them for a day. */
 const AGREES: Record<SubscriptionState, readonly MarketplaceState[]> = {

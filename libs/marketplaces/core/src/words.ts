@@ -81,6 +81,10 @@ export interface SubscriptionTruth {
   incomplete?: 'usage' | 'quantity';
   /** It has ended, and as far as the marketplace tells another purchase may take its place: access waits for that one a while. */
   successorExpected?: boolean;
+  /** A change that waits for our answer there, whether or not its message came. */
+  pendingChange?: RequestedChange;
+  /** A plan that was agreed there and comes into force at the end of the cycle. */
+  agreedPlanId?: string;
   refs: MarketplaceRefs;
   observedAt: Date;
   /** The marketplace's own version of this view (an update time), comparable as text; an older one never overwrites a newer. */

@@ -1,4 +1,4 @@
-import type { FulfillmentEvent, FulfillmentEventKind, RequestedChange, StoredInbound } from '#marketplaces/core';
+import type { FulfillmentEvent, FulfillmentEventKind, StoredInbound } from '#marketplaces/core';
 import type { Procurement } from './procurement.js';
 import { bodyTextOf, type Notification, notificationOf } from './message.js';
 import { PULLED_ID } from './pull.js';
@@ -93,7 +93,7 @@ function entitlementEvent(
     case 'end_scheduled':
       return { ...event, kind: 'end_scheduled', ...(entitlement.truth.endsAt ? { effectiveAt: entitlement.truth.endsAt } : {}) };
     case 'change_requested': {
-      const change = changeOf(entitlement);
+      const change = entitlement.truth.pendingChange;
       return change ? { ...event, kind: 'change_requested', change } : noted('the pending change names no plan');
     }
     case 'purchased':
@@ -101,21 +101,6 @@ function entitlementEvent(
     default:
       return { ...event, kind: meaning.kind };
   }
-}
-
-/** A new private offer on the plan in force is asked for the same way; the plan does not change, so it must be accepted. */
-function changeOf(entitlement: Entitlement): RequestedChange | null {
-  const to = entitlement.newPendingPlan;
-  if (!to) return null;
-  return {
-    externalOperationId: `plan:${to}:${entitlement.truth.version ?? ''}`,
-    kind: 'plan',
-    toExternalPlanId: to,
-    toQuantity: null,
-    answerBefore: null,
-    requestedByUs: false,
-    ...(to === entitlement.plan ? { isRevert: true } : {}),
-  };
 }
 
 /** An account is no purchase: what it tells is told of each of its live ones, and noted where there is none. */

@@ -1,4 +1,4 @@
-import type { MarketplaceState, SubscriptionTruth } from '#marketplaces/core';
+import type { MarketplaceState, RequestedChange, SubscriptionTruth } from '#marketplaces/core';
 import { z } from 'zod';
 import type { components } from '../../../../openapi/generated/gcp-procurement.js';
 import { fieldsOf, instantOf, lastSegment, microsecondsOf, textOf } from './liberal.js';
@@ -60,6 +60,7 @@ export function entitlementOf(raw: unknown, observedAt: Date): Entitlement | nul
   const currentEnd = instantOf(one['offerEndTime']) ?? instantOf(one['subscriptionEndTime']);
   const waits = state === 'ENTITLEMENT_ACTIVATION_REQUESTED';
   const refs: GcpRefs = { accountId, ...(usageReportingId === null ? {} : { usageReportingId }), product, updateTime, state };
+  const newPendingPlan = textOf(one['newPendingPlan']);
   const party = accountId === null ? null : { email: null, personId: null, directoryId: null, accountId };
   return {
     id,
@@ -68,7 +69,7 @@ export function entitlementOf(raw: unknown, observedAt: Date): Entitlement | nul
     plan,
     orderId,
     newOfferStartsAt,
-    newPendingPlan: textOf(one['newPendingPlan']),
+    newPendingPlan,
     messageToUser: textOf(one['messageToUser']),
     createdAt: instantOf(one['createTime']),
     updatedAt: instantOf(one['updateTime']),
@@ -96,12 +97,27 @@ export function entitlementOf(raw: unknown, observedAt: Date): Entitlement | nul
       supersedes: null,
       // Needed to report usage; it may come minutes or hours after the activation, without a message (contract gcp §2).
       ...(state === 'ENTITLEMENT_ACTIVE' && usageReportingId === null ? { incomplete: 'usage' as const } : {}),
+      ...(newPendingPlan !== null && state === 'ENTITLEMENT_PENDING_PLAN_CHANGE_APPROVAL'
+        ? { pendingChange: changeTo(newPendingPlan, plan, updateTime) }
+        : {}),
+      ...(newPendingPlan !== null && state === 'ENTITLEMENT_PENDING_PLAN_CHANGE' ? { agreedPlanId: newPendingPlan } : {}),
       refs,
       observedAt,
       version: updateTime,
     },
   };
 }
+
+/** A new private offer on the plan in force is asked for the same way; the plan does not change, so it must be accepted. */
+const changeTo = (to: string, plan: string, updateTime: string | null): RequestedChange => ({
+  externalOperationId: `plan:${to}:${updateTime ?? ''}`,
+  kind: 'plan',
+  toExternalPlanId: to,
+  toQuantity: null,
+  answerBefore: null,
+  requestedByUs: false,
+  ...(to === plan ? { isRevert: true } : {}),
+});
 
 export interface Account {
   id: string;
