@@ -40,6 +40,8 @@ function verifyEvent(request: InboundRequest, settings: AwsSettings): InboundVer
   if (!timingSafeEqual(digest(given), digest(settings.webhookSecret)))
     return refused(401, 'aws.secret_wrong', `the header ${SECRET_HEADER} does not hold the secret of the API destination`);
   const event = envelopeOf(request.body);
+  // EventBridge drops what was answered 4xx; what came broken shall come again (contract aws §4.1).
+  if (!isJson(request.body)) return refused(503, 'aws.body_not_json', 'the body is not JSON; send it again');
   if (!event) return refused(400, 'aws.body_not_event', 'the body is no EventBridge event with id, source and detail-type');
   const foreign = ofForeignSource(event, settings);
   if (foreign) return foreign;
@@ -52,4 +54,13 @@ function verifyEvent(request: InboundRequest, settings: AwsSettings): InboundVer
     decisionWanted: false,
     externalSubscriptionId: event.licenseId,
   };
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -159,8 +159,11 @@ describe('a webhook', () => {
       naturalKey: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
       decisionWanted: false,
     });
-    for (const body of ['', 'x', 'null', '[]', '"x"', {}, { subscriptionId }, { action: 'Renew' }, { subscriptionId: '', action: 'Renew' }])
+    for (const body of ['null', '[]', '"x"', {}, { subscriptionId }, { action: 'Renew' }, { subscriptionId: '', action: 'Renew' }])
       expect(await verify(bearer, body), JSON.stringify(body)).toMatchObject({ ok: false, status: 400 });
+    // From a genuine sender it came broken: a 4xx would refuse the change, so the whole one comes again (contract azure §4).
+    for (const body of ['', 'x', JSON.stringify(operation).slice(0, -2)])
+      expect(await verify(bearer, body), body).toMatchObject({ ok: false, status: 503, code: 'azure.body_not_json' });
     expect(await verify(bearer, { ...operation, filler: 'x'.repeat(256 * 1024) })).toMatchObject({ ok: false, status: 413 });
   });
 

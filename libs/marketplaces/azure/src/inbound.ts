@@ -46,7 +46,8 @@ export async function verifyInbound(request: InboundRequest, settings: AzureSett
   try {
     body = JSON.parse(request.body);
   } catch {
-    return refused(400, 'azure.body_not_json', 'the body is not JSON');
+    // The sender is genuine, so it came broken: a 4xx would refuse a change, so that the whole one shall come again.
+    return refused(503, 'azure.body_not_json', 'the body is not JSON; send it again');
   }
   if (!isFields(body)) return refused(400, 'azure.body_not_object', 'the body is not a JSON object');
   // No more is required: minimal legacy bodies exist, and the rest is re-read (contract azure §4).

@@ -23,7 +23,7 @@ export type InboundVerdict =
       /** The purchase it names, where the message tells without a further read: its lane keeps fetch order = apply order. */
       externalSubscriptionId?: string | null;
     }
-  | { ok: false; status: 400 | 401 | 403 | 413 | 415; code: string; detail: string };
+  | { ok: false; status: 400 | 401 | 403 | 413 | 415 | 503; code: string; detail: string };
 
 /** A message that was pulled over an authenticated channel. */
 export interface PulledMessage {
