@@ -393,7 +393,7 @@ describe('a purchase', () => {
 
     it('cut neither in the future nor before the segment they end has begun', async () => {
       await active();
-      await see('10:20', { state: 'suspended', observedAt: new Date('2030-05-01T09:00:00Z') });
+      await see('10:20', { state: 'suspended' }, { effectiveAt: new Date('2030-05-01T09:00:00Z') });
       await see('10:30', { state: 'active' }, { effectiveAt: new Date('2030-05-01T11:00:00Z') });
       const segments = await rig.segments(id);
       expectUnbroken(segments);

@@ -62,7 +62,7 @@ describe('an explanation', () => {
       addsUp(x);
       expect([meter, hour, x.differs, x.sameInputs]).toEqual([meter, hour, [], true]);
       expect(x.samples).toHaveLength(12);
-      expect(x.samples.every((s) => s.source === h.source && s.eventId.startsWith('e-'))).toBe(true);
+      expect(x.samples.every((s) => s.source === h.source && s.eventId.startsWith(`${h.source}.`))).toBe(true);
     }
     const first = await explain('gib_hours_stored', '10T10:00');
     expect(first.steps.map((s) => s.step)).toEqual(['measured', 'included', 'sent', 'remainder_out']);

@@ -47,13 +47,15 @@ describe('the inbox', () => {
   it('gives a repeat the stored answer, a refusal too, and the first answer stays', async () => {
     const m = message();
     const first = await receive(m);
-    expect(await receive(m)).toEqual({ inboxId: first.inboxId, fresh: false, answer: null });
+    const { receivedAt } = first;
+    expect(await receive(m)).toEqual({ inboxId: first.inboxId, fresh: false, answer: null, receivedAt });
     await db.ops((tx) => inbox.answer(tx, first.inboxId, { status: 409, body: { no: 'more is stored' } }));
     await db.ops((tx) => inbox.answer(tx, first.inboxId, { status: 200 }));
     expect(await receive({ ...m, body: 'another body under the same key' })).toEqual({
       inboxId: first.inboxId,
       fresh: false,
       answer: { status: 409, body: { no: 'more is stored' } },
+      receivedAt,
     });
     expect((await db.ops((tx) => inbox.load(tx, first.inboxId))).body).toBe(m.body);
   });
