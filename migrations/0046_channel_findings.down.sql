@@ -5,7 +5,8 @@ alter table findings force row level security;
 do $$
 declare kinds text;
 begin
-  select pg_get_constraintdef(oid) into strict kinds from pg_constraint where conname = 'findings_kind_check' and conrelid = 'findings'::regclass;
+  select pg_get_constraintdef(oid) into kinds from pg_constraint where conname = 'findings_kind_check' and conrelid = 'findings'::regclass;
+  if kinds is null then return; end if;
   alter table findings drop constraint findings_kind_check;
   execute 'alter table findings add constraint findings_kind_check ' || replace(kinds, '''channel_lost''::text, ', '');
 end $$;
