@@ -54,7 +54,7 @@ export async function judgeReread(p: ProcessContext, tx: Tx, event: FulfillmentE
       subscriptionId,
     };
   }
-  if (differences.length === 0)
+  if (differences.length === 0 && !bringsWord(record.truth, truth))
     return line.differences.includes('missing_there')
       ? { verdict: 'omitted', note: 'the list leaves it out; asked by id it agrees' }
       : { verdict: 'agrees_now', note: 'the list lagged; asked by id it agrees' };
@@ -68,6 +68,14 @@ export async function judgeReread(p: ProcessContext, tx: Tx, event: FulfillmentE
   const note = outcome.result === 'applied' ? outcome.changes.join(', ') : outcome.why;
   return { verdict: left.length === 0 ? 'applied' : 'differs', note, differences, subscriptionId };
 }
+
+/**
+ * A word that moves no state by itself and was waited for: whose place the purchase takes, or that it is in force at all. With it
+ * lost, a successor would never take over and what was landed on would never be set up.
+ */
+const bringsWord = (known: Pick<SubscriptionTruth, 'supersedes' | 'unconfirmed'>, truth: SubscriptionTruth): boolean =>
+  (truth.supersedes !== null && truth.supersedes.externalId !== known.supersedes?.externalId) ||
+  (known.unconfirmed === true && !truth.unconfirmed);
 
 async function discovered(
   p: ProcessContext,

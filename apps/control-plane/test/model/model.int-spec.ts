@@ -56,6 +56,14 @@ const FOUND: [Step[], number[]][] = [
     ],
     [0, 0, 0, 0],
   ],
+  // AWS: the buyer lands on a purchase whose licence nobody has told of.
+  [
+    [
+      { do: 'buy', planId: 'standard', auto: false, fate: 'lose' },
+      { do: 'land', which: 1, fate: 'lose' },
+    ],
+    [0, 0, 0, 0],
+  ],
   // AWS: nobody told that the term's end was moved.
   [[{ do: 'act', which: 0, action: 'change', fate: 'lose' }], [0, 0, 0, 0]],
 ];
