@@ -47,7 +47,7 @@ export interface SubscriptionRow extends Record<string, unknown> {
   updated_at: Date;
 }
 const SUBSCRIPTION = `subscription_id, marketplace, external_subscription_id, tenant_id, state, suspended_source, name, plan_version_id, external_offer_id, external_plan_id,
-  quantity, term_starts_at, term_ends_at, ends_at, ended_at, activate_by, private_offers, acknowledged_at, is_test, truth -> 'reseller' as reseller, created_at, updated_at`;
+  quantity, term_starts_at, term_ends_at, ends_at, ended_at, activate_by, private_offers, acknowledged_at, is_test, reseller, created_at, updated_at`;
 
 /** The private offers a purchase's plan was found under; ids of the marketplace. */
 export const recordPrivateOffers = (tx: Tx, subscriptionId: string, offers: string[]): Promise<unknown> =>

@@ -1,6 +1,6 @@
 import { ListSubscriptionsCommand, type Subscription } from '@aws-sdk/client-sns';
 import { GetQueueAttributesCommand } from '@aws-sdk/client-sqs';
-import type { Check } from '#marketplaces/core';
+import { type Check, MarketplaceBusy } from '#marketplaces/core';
 import { errorText } from '#platform';
 import type { AgreementReader } from './agreements/agreement-reader.js';
 import { agreementChecks, type Within } from './doctor-agreements.js';
@@ -30,7 +30,12 @@ export async function channelChecks(
   const checks: Check[] = [];
   const failed = (check: string, error: unknown, remedy: string): void => {
     const { sort } = failureOf(error);
-    checks.push({ check, result: sort === 'busy' ? 'unknown' : 'fail', detail: errorText(error), remedy });
+    checks.push({
+      check,
+      result: sort === 'busy' || error instanceof MarketplaceBusy ? 'unknown' : 'fail',
+      detail: errorText(error),
+      remedy,
+    });
   };
   for (const code of Object.keys(settings.contractProducts)) {
     const check = `aws.entitlements.${code}`;

@@ -197,6 +197,16 @@ describe('entitlements of a licence', () => {
 });
 
 describe('doctor', () => {
+  /** Entitlements are told twenty times a second: what was asked before this test may have used that up. */
+  const calm = async <T extends Record<string, string>>(look: () => Promise<T>): Promise<T> => {
+    for (let tries = 0; tries < 50; tries += 1) {
+      const seen = await look();
+      if (seen[`aws.entitlements.${PRODUCT}`] !== 'unknown') return seen;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    throw new Error('the sandbox throttles for five seconds');
+  };
+
   it('says of each topic, queue and contract what is wrong and how to mend it [AW-86]', async () => {
     const [bare, guarded] = [(await queueOf('bare')).url, (await queueOf('guarded')).url];
     const look = async (more: Partial<AwsSettingsInput>) => {
@@ -211,7 +221,7 @@ describe('doctor', () => {
       return Object.fromEntries(checks.map((one) => [one.check, one.result]));
     };
     const topic = `aws.topic.${TOPIC.split(':').pop()}`;
-    expect(await look({})).toMatchObject({
+    expect(await calm(() => look({}))).toMatchObject({
       'aws.queue.bare': 'warn',
       'aws.queue.guarded': 'pass',
       'aws.queue.guardedx': 'fail',
