@@ -64,7 +64,7 @@ describe('sign-up tokens', () => {
     expect(await house.picture()).toEqual(before);
   });
 
-  it('lets one token open several visits of one purchase, take its details once and show its keys once [GC-56]', async () => {
+  it('lets one token open several visits of one purchase, take its details once, and show its keys to the same person only [GC-56]', async () => {
     const tenants = await house.list('tenants');
     const token = tokenOf(waiting);
     const first = sessionOf(await google.land(token));
@@ -80,7 +80,8 @@ describe('sign-up tokens', () => {
         status: 409,
         json: { code: 'landing.already_completed' },
       });
-      expect((await house.session(session)).json).toMatchObject({ state: 'ready', endpoint: { keys: null } });
+      // The token names the Google user who gave the details: he returns to his keys (ADR 0015).
+      expect((await house.session(session)).json).toMatchObject({ state: 'ready', endpoint: { keys: [{ id: 'k1' }] } });
     }
     expect(await house.picture()).toEqual(picture);
     expect(await house.list('tenants')).toHaveLength(tenants.length + 1);
@@ -89,10 +90,10 @@ describe('sign-up tokens', () => {
     expect(await house.stored('gcp.landing', hashOf(token))).toMatchObject({ note: 'resolved; token erased', subscriptionId: mine['id'] });
   }, 60_000);
 
-  it('shows no keys to a later visit that gives the details again with a token of its own', async () => {
+  it('shows the keys again to the person who gave the details, with a new token of his', async () => {
     const { json } = await house.shop('POST', `/gcp/entitlements/${live.entitlementId}/sign-up`);
     const session = sessionOf(await google.land(tokenOf(json as unknown as Bought)));
-    expect((await house.land(session, 'Winter Observatory')).json).toMatchObject({ state: 'ready', endpoint: { keys: null } });
+    expect((await house.land(session, 'Winter Observatory')).json).toMatchObject({ state: 'ready', endpoint: { keys: [{ id: 'k1' }] } });
   });
 
   it('sends a visitor without a token to a page that says so', async () => {

@@ -85,7 +85,7 @@ describe('forged, unknown, repeated and malformed notifications', () => {
     expect(view.operations.find((o) => o.id === operationId)).toMatchObject({ status: 'Failed' });
     expect(view.planId).toBe('standard');
     const said = await until(
-      async () => (await house.shop('GET', '/calls?marketplace=azure&operation=answerOperation&limit=2000')).json.items!,
+      async () => (await house.shop('GET', '/calls?marketplace=azure&operation=patchOperation&limit=2000')).json.items!,
       (calls) => calls.some((c) => JSON.stringify(c).includes(String(operationId))),
     );
     expect(JSON.stringify(said)).toContain('Failure');
@@ -94,9 +94,9 @@ describe('forged, unknown, repeated and malformed notifications', () => {
   });
 
   it.each([
-    ['no JSON', 'this is not json', 400],
+    ['no JSON', 'this is not json', 503],
     ['a list', '[]', 400],
-    ['nothing', '', 400],
+    ['nothing', '', 503],
   ])('answers a body that is %s with a code and keeps it apart', async (_, body, status) => {
     const before = (await house.api('GET', '/refused-events?limit=200')).json.items!.length;
     const answer = await deliver(body);
