@@ -39,9 +39,9 @@ export async function receiveWebhook(
   });
   if (!verdict.ok) {
     await p.inbox.refuse(`${marketplace}.webhook`, verdict.code, verdict.detail, request.headers, request.body);
-    const kind = ({ 400: 'validation', 401: 'unauthenticated', 403: 'forbidden', 413: 'too_large', 415: 'validation', 503: 'unavailable' } as const)[
-      verdict.status
-    ];
+    const kind = (
+      { 400: 'validation', 401: 'unauthenticated', 403: 'forbidden', 413: 'too_large', 415: 'validation', 503: 'unavailable' } as const
+    )[verdict.status];
     throw new ProblemError(kind, verdict.code, verdict.detail);
   }
   const message = {
