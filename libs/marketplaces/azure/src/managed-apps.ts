@@ -104,6 +104,8 @@ export class ManagedApps {
       if (isYoung) throw new MarketplaceBusy('the application is still shown after its deletion was told');
       return [{ ...event, truth, note: `${event.note}: it is still there` }];
     }
+    // Gone already while it is told to be going: the message of the end comes next, on the same lane, and must not wait behind this.
+    if (type === 'DELETE' && !truth) return [];
     if (!truth && isYoung) throw new MarketplaceBusy('the application is not shown yet');
     const kind = !truth || state === 'failed' || type === 'DELETE' ? 'noted' : type === 'PATCH' ? 'changed' : 'purchased';
     return [{ ...event, kind, truth }];
