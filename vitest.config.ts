@@ -4,25 +4,20 @@ import { defineConfig } from 'vitest/config';
 // Tests run from source: a lib's name leads to its TypeScript (package.json#imports, condition `source`). Without `module`:
 // packages that ship bundler-only files under it (OpenTelemetry) do not load in Node.
 const conditions = ['source', ...defaultServerConditions.filter((condition) => condition !== 'module')];
-// `npm test` runs some files in a second mode and names them by a part of their name.
-const part = process.env['BERTH_TEST_ONLY'] ? `*${process.env['BERTH_TEST_ONLY']}*` : '*';
-const rooms = (suffix: string): string[] =>
-  ['apps', 'libs', 'migrations', 'openapi', 'test'].map((room) => `${room}/**/${part}.${suffix}.ts`);
+const rooms = (suffix: string): string[] => ['apps', 'libs', 'migrations', 'openapi', 'test'].map((room) => `${room}/**/*.${suffix}.ts`);
 
 interface Suite {
   readonly name: string;
   readonly suffix: string;
   readonly timeout: number;
   readonly database?: boolean;
-  /** A black-box suite runs its files one after another: each has whole processes of its own. */
-  readonly serial?: boolean;
 }
 
 const suites: readonly Suite[] = [
   { name: 'unit', suffix: 'spec', timeout: 10_000 },
   { name: 'int', suffix: 'int-spec', timeout: 60_000, database: true },
   { name: 'contract', suffix: 'contract-spec', timeout: 60_000, database: true },
-  { name: 'e2e', suffix: 'e2e-spec', timeout: 180_000, database: true, serial: true },
+  { name: 'e2e', suffix: 'e2e-spec', timeout: 180_000, database: true },
 ];
 
 export default defineConfig({
@@ -43,7 +38,6 @@ export default defineConfig({
         globalSetup: suite.database ? ['./test/support/global-postgres.ts'] : [],
         testTimeout: suite.timeout,
         hookTimeout: Math.max(60_000, suite.timeout),
-        fileParallelism: !suite.serial,
         unstubEnvs: true,
         restoreMocks: true,
       },

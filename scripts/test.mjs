@@ -1,6 +1,7 @@
 // npm test [-- <filter>]: prepares the checkout, runs every suite, prints the times and, last of all, the sum.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { basename, relative } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { bootstrap } from './bootstrap.mjs';
 import { checkRules } from './lib/rules.mjs';
 import { inRoot, main, redisServer, root, run, seconds, table } from './lib/house.mjs';
@@ -9,22 +10,32 @@ const vitest = inRoot('node_modules/vitest/vitest.mjs');
 const reports = inRoot('.tmp', 'reports');
 const suffixes = { unit: '.spec.ts', int: '.int-spec.ts', contract: '.contract-spec.ts', e2e: '.e2e-spec.ts' };
 
-/** What is run: each suite once; what depends on the dispatcher, in both of its modes. */
+/** Files that hold an answer to a number of seconds: they run by themselves, with nothing beside them. */
+const alone = (file) => /(many-changes|change-decisions)\./.test(file);
+/** Files whose outcome hangs on the dispatcher: they start a whole control plane, or are the dispatcher's own. */
+const dispatches = (file) => basename(file).startsWith('dispatcher.') || /support\/house(\.js)?'/.test(readFileSync(inRoot(file), 'utf8'));
+
+/** What is run: each file once, two at a time; what depends on the dispatcher, in both of its modes. */
 function plan(withRedis) {
   const mode = withRedis ? 'on' : 'off';
-  const all = [
-    { suite: 'unit', redis: mode },
-    { suite: 'int', redis: mode },
-    { suite: 'contract', redis: mode },
-    { suite: 'e2e', redis: mode, twice: true },
+  const words = withRedis ? 'with Redis' : 'without Redis';
+  const together = (file) => !alone(file);
+  const steps = [
+    { suite: 'unit', title: 'unit', redis: mode, of: together },
+    { suite: 'int', title: 'int', redis: mode, of: together },
+    { suite: 'int', title: 'int, alone', redis: mode, of: alone, workers: 1 },
+    { suite: 'contract', title: `contract, ${words}`, redis: mode, of: together },
+    { suite: 'e2e', title: `e2e, ${words}`, redis: mode, of: together },
+    { suite: 'e2e', title: `e2e, ${words}, alone`, redis: mode, of: alone, workers: 1 },
   ];
-  if (withRedis)
-    all.push({ suite: 'contract', redis: 'off', only: 'dispatcher', twice: true }, { suite: 'e2e', redis: 'off', twice: true });
-  return all;
+  if (!withRedis) return steps;
+  return [
+    ...steps,
+    { suite: 'contract', title: 'contract of the dispatcher, without Redis', redis: 'off', of: dispatches },
+    { suite: 'e2e', title: 'e2e of the control plane, without Redis', redis: 'off', of: (file) => together(file) && dispatches(file) },
+    { suite: 'e2e', title: 'e2e, without Redis, alone', redis: 'off', of: alone, workers: 1 },
+  ];
 }
-
-const title = ({ suite, redis, only, twice, title }) =>
-  title ?? `${suite}${only ? ` (${only})` : ''}${twice || only ? (redis === 'on' ? ', with Redis' : ', without Redis') : ''}`;
 
 main(async () => {
   await bootstrap();
@@ -37,15 +48,13 @@ main(async () => {
   for (const [index, step] of plan(withRedis).entries()) {
     const chosen = files.filter(
       (file) =>
-        file.endsWith(suffixes[step.suite]) &&
-        basename(file).includes(step.only ?? '') &&
-        (filters.length === 0 || filters.some((word) => file.includes(word))),
+        file.endsWith(suffixes[step.suite]) && step.of(file) && (filters.length === 0 || filters.some((word) => file.includes(word))),
     );
     if (chosen.length === 0) {
       results.push({ step, time: 0, passed: 0, failed: 0, skipped: 0, note: filters.length ? undefined : 'there is no such test' });
       continue;
     }
-    console.log(`\n=== ${title(step)}`);
+    console.log(`\n=== ${step.title} (${chosen.length} files)`);
     const report = inRoot('.tmp', 'reports', `${index}-${step.suite}.json`);
     const started = performance.now();
     const { code } = await run(
@@ -55,14 +64,13 @@ main(async () => {
         'run',
         '--project',
         step.suite,
-        '--passWithNoTests',
         '--reporter=default',
         '--reporter=json',
         `--outputFile.json=${report}`,
-        ...filters,
+        `--maxWorkers=${step.workers ?? 2}`,
+        ...chosen,
       ],
-      // Two filters of vitest are alternatives; the step's own must hold besides, so the configuration reads it.
-      { env: { ...process.env, BERTH_TEST_REDIS: step.redis, BERTH_TEST_ONLY: step.only ?? '', NODE_ENV: 'test' } },
+      { env: { ...process.env, BERTH_TEST_REDIS: step.redis, NODE_ENV: 'test' } },
     );
     results.push({ step, time: performance.now() - started, ...count(report, code) });
   }
@@ -89,11 +97,12 @@ main(async () => {
   console.log(
     table([
       ['suite', 'passed', 'failed', 'skipped', 'time'],
-      ...results.map(({ step, time, ...n }) => [title(step), n.passed, n.failed, n.skipped, seconds(time)]),
+      ...results.map(({ step, time, ...n }) => [step.title, n.passed, n.failed, n.skipped, seconds(time)]),
       ['all', passed, failed, skipped, seconds(sum('time'))],
     ]),
   );
-  for (const { step, note } of results) if (note) console.log(`${title(step)}: ${note}`);
+  for (const { step, failures = [] } of results) for (const failure of failures) console.log(`failed: ${step.title}: ${failure}`);
+  for (const { step, note } of results) if (note) console.log(`${step.title}: ${note}`);
   if (!withRedis) {
     console.log(
       'Left out: no redis-server (or valkey-server) is on the PATH, so the e2e suite and the dispatcher contract ran without Redis only.',
@@ -135,8 +144,21 @@ function count(report, code) {
     passed: json.numPassedTests,
     failed: json.numFailedTests + broken.length,
     skipped: json.numPendingTests + json.numTodoTests,
+    // Last of all, so that the end of a long output names them.
+    failures: json.testResults.flatMap((file) => [
+      ...file.assertionResults
+        .filter((test) => test.status === 'failed')
+        .map((test) => `${relative(root, file.name)}: ${test.fullName}\n${indented(test.failureMessages.join('\n'))}`),
+      ...(broken.includes(file) ? [`${relative(root, file.name)}\n${indented(file.message)}`] : []),
+    ]),
   };
   if (broken.length) found.note = `${broken.length} file(s) did not load or failed outside a test; each counted as one failure`;
   if (code !== 0 && found.failed === 0) return { ...found, failed: 1, note: 'an error outside any test; counted as one failure' };
   return found;
+}
+
+/** The first lines of a failure, without colours. */
+function indented(text) {
+  const plain = stripVTControlCharacters(text).split('\n').slice(0, 12);
+  return plain.map((line) => `    ${line.slice(0, 600)}`).join('\n');
 }
