@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import type { Check, Diagnosis } from '../src/diagnosis.js';
+import { diagnose } from '../../control-plane/src/doctor/diagnose.js';
+import { exitCode, type Check, type Diagnosis } from '../src/diagnosis.js';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 
@@ -37,6 +38,17 @@ export async function examined(marketplace: string, env: Record<string, string>,
   const said = await berth(['doctor', marketplace, '--json', ...more], env);
   const { reports } = (said.out ? JSON.parse(said.out) : { reports: [] }) as Diagnosis;
   return { ...said, checks: new Map(reports.flatMap(({ checks }) => checks.map((one) => [one.check, one] as const))) };
+}
+
+/** The same examination without the processes around it, whose start takes longer than all its checks. `seconds` for each check. */
+export async function diagnosed(marketplace: string, env: Record<string, string>, seconds = 15): Promise<Omit<Examined, 'errors'>> {
+  const out = await diagnose(marketplace, seconds * 1000, env);
+  const diagnosis = JSON.parse(out) as Diagnosis;
+  return {
+    code: exitCode(diagnosis, false),
+    out,
+    checks: new Map(diagnosis.reports.flatMap((r) => r.checks.map((one) => [one.check, one] as const))),
+  };
 }
 
 /** The sandbox as a process, and settings that are right for it. */

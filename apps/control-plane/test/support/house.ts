@@ -92,7 +92,8 @@ export class House {
       redirect: 'manual',
       headers: { ...(body !== undefined && !raw ? { 'content-type': 'application/json' } : {}), ...headers },
       body: body === undefined ? undefined : raw ? (body as string) : JSON.stringify(body),
-      signal: AbortSignal.timeout(30_000),
+      // A clock that goes on by days is answered when all of the work of those days is done.
+      signal: AbortSignal.timeout(120_000),
     });
     const text = await answer.text();
     let json: unknown = {};
