@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { projectRoot } from '#platform';
+import { createTestDatabase, type TestDatabase } from '../../../../test/support/database.js';
 import { connectSandbox, sellerEnvironment } from '../../../../scripts/lib/sandbox-shop.mjs';
 
 export interface Answer {
@@ -39,13 +40,17 @@ export function startProgram(program: string, args: string[], env: Record<string
   });
 }
 
-/** A sandbox and a control plane of their own that sells on all its marketplaces, on free ports, with an operator's key. */
+/**
+ * A sandbox and a control plane of their own that sells on all its marketplaces, on free ports, with an operator's key. The database
+ * is a copy of the suite's template; a database that Berth starts by itself has its tests in the demo and in `start-faults`.
+ */
 export class House {
   readonly folder = mkdtempSync(join(tmpdir(), 'berth-e2e-'));
   sandbox!: Started;
   controlPlane!: Started;
   key = '';
   private seller: Record<string, string> = {};
+  private database!: TestDatabase;
 
   private settings: Record<string, string> = {};
 
@@ -53,6 +58,7 @@ export class House {
   constructor(private readonly given: Record<string, string> | ((sandboxUrl: string) => Promise<Record<string, string>>) = {}) {}
 
   async start(): Promise<this> {
+    this.database = await createTestDatabase();
     this.sandbox = await startProgram('apps/marketplace-sandbox/src/main.js', [], { SANDBOX_PORT: '0' });
     this.seller = await sellerEnvironment(this.sandbox.url);
     this.settings = typeof this.given === 'function' ? await this.given(this.sandbox.url) : this.given;
@@ -67,7 +73,8 @@ export class House {
       BERTH_DATA: join(this.folder, 'berth'),
       PORT: '0',
       BERTH_LOG: 'warn',
-      BERTH_RELAXED_DURABILITY: 'true',
+      DATABASE_URL: this.database.url(),
+      BERTH_SECRET: this.database.secret,
       BERTH_STOP_CELLS: 'true',
       BERTH_SANDBOX_URL: this.sandbox.url,
       BERTH_REDIS: process.env['BERTH_TEST_REDIS'] === 'off' ? 'off' : 'auto',
@@ -82,6 +89,7 @@ export class House {
       one.child.kill('SIGTERM');
       await new Promise((resolve) => one.child.once('exit', resolve));
     }
+    await this.database?.drop();
     rmSync(this.folder, { recursive: true, force: true });
   }
 
