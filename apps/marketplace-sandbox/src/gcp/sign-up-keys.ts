@@ -25,14 +25,13 @@ export class SignUpKeys {
     private readonly signer = SIGNER,
   ) {
     this.table = store.table(table);
-    while (this.table.size < 2) this.rotate();
   }
 
   /** A new signing key; the last three stay published. */
   rotate(): string {
     const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
     const kid = randomBytes(20).toString('hex');
-    const sequence = (this.sorted().at(-1)?.sequence ?? 0) + 1;
+    const sequence = Math.max(0, ...this.table.values().map((one) => one.sequence)) + 1;
     const certificate = selfSignedCertificate({
       privateKey,
       commonName: this.signer.replace('@', '.'),
@@ -41,7 +40,7 @@ export class SignUpKeys {
       notAfter: new Date(Date.now() + 3650 * DAY_MS),
     });
     this.table.put(kid, { kid, privateJwk: privateKey.export({ format: 'jwk' }), certificate, sequence });
-    for (const old of this.sorted().slice(0, -3)) this.table.delete(old.kid);
+    for (const old of bySequence(this.table).slice(0, -3)) this.table.delete(old.kid);
     return kid;
   }
 
@@ -72,7 +71,11 @@ export class SignUpKeys {
     return new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: current.kid }).sign(key);
   }
 
+  /** Two keys are there as soon as anybody asks: making them takes longer than all the rest of the sandbox's start. */
   private sorted(): StoredKey[] {
-    return this.table.values().sort((a, b) => a.sequence - b.sequence);
+    while (this.table.size < 2) this.rotate();
+    return bySequence(this.table);
   }
 }
+
+const bySequence = (table: Table<StoredKey>): StoredKey[] => table.values().sort((a, b) => a.sequence - b.sequence);
