@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { FulfillmentEvent } from '#marketplaces/core';
+import { subscriptionIdOf } from '#entitlements';
 import { applyEvent } from '../src/processes/normalise-inbound.js';
+import { requestPlacement } from '../src/processes/provision-purchase.js';
 import { Flows } from './support/flows.js';
 
 const AGREEMENT = { kind: 'agreement', externalId: 'agmt-4711' };
@@ -92,5 +94,45 @@ describe('a message that knows a purchase by another id, at the same time as the
     const again = await flows.rows(`select 1 from tasks where handler = 'inbound.normalise' and payload_ref->>'inboxId' = $1`, [inboxId]);
     // Either it found the purchase itself, or it was parked and then found by the one that brought the id.
     expect([row!.state, again.length]).toEqual(ahead === 'alias' ? ['received', 1] : ['processed', 0]);
+  });
+});
+
+describe('a placement that is asked for while a renewal takes the place of its purchase', () => {
+  it('is not made: the renewal would not know of it, and two would serve one tenant', async () => {
+    const flows = await Flows.open();
+    try {
+      const { externalSubscriptionId } = flows.market.purchase();
+      const truth = await flows.market.readTruth(externalSubscriptionId);
+      const subscriptionId = subscriptionIdOf('azure', externalSubscriptionId);
+      await flows.db.ops(async (tx) => {
+        const kind = { kind: 'purchased', marketplace: 'azure', externalSubscriptionId, occurredAt: flows.clock.now() } as const;
+        await applyEvent(flows.p, tx, { ...kind, truth, note: 'a test' }, null);
+        const place = { purchaseId: subscriptionId, displayName: 'Winter', region: 'here', contact: null };
+        await flows.p.subscriptions.bindTenant(tx, subscriptionId, (await flows.p.tenants.ensureForPurchase(tx, place)).tenantId);
+      });
+      const { open, passed } = gate();
+      const held = gate();
+      const taking = flows.db.ops(async (tx) => {
+        await tx.query(`update subscriptions set state = 'voided', ended_at = $2 where subscription_id = $1`, [
+          subscriptionId,
+          flows.clock.now(),
+        ]);
+        held.open();
+        await passed;
+      });
+      await held.passed;
+      let isDone = false;
+      const asking = requestPlacement(flows.p, { subscriptionId }, { completeIn: () => Promise.resolve() } as never).then(
+        () => (isDone = true),
+      );
+      await expect
+        .poll(async () => isDone || (await flows.rows('select 1 from pg_locks where not granted')).length > 0, { timeout: 10_000 })
+        .toBe(true);
+      open();
+      await Promise.all([taking, asking]);
+      expect(await flows.rows('select phase from placements')).toEqual([]);
+    } finally {
+      await flows.close();
+    }
   });
 });

@@ -54,7 +54,8 @@ async function earlierTenant(p: ProcessContext, tx: Tx, subscription: Subscripti
  */
 export async function requestPlacement(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
   await p.db.ops(async (tx) => {
-    const subscription = await p.subscriptions.get(tx, payload.subscriptionId);
+    // Locked: a renewal may be taking this purchase's place at this moment, and would not see a placement that is not committed.
+    const subscription = (await p.subscriptions.lock(tx, payload.subscriptionId))!;
     // A suspended purchase gets its placement when it is reinstated, not a serving endpoint now.
     const live = ['pending_fulfillment', 'active'].includes(subscription.state) && !subscription.truth.unconfirmed;
     if (live && subscription.tenantId) {
