@@ -172,6 +172,20 @@ describe('a renewal', () => {
     ]);
   });
 
+  it('takes the place over a link of which nothing but its end was told: the chain told of the newest names whom that one followed', async () => {
+    const p = pair();
+    const tenant = await serving(p);
+    const [link, newest] = [randomUUID(), randomUUID()];
+    const id = (externalId: string) => ({ kind: 'agreement', externalId });
+    const ended = { aliases: [id(link)], purchaser: BUYER, state: 'ended' as const, endsAt: rig.at('10:20') };
+    await rig.apply(eventOf(truthOf({ externalSubscriptionId: link, ...ended }), { kind: 'ended' }));
+    const follows = [id(link), p.oldTruth().aliases[0]!];
+    await rig.apply(eventOf(truthOf({ externalSubscriptionId: newest, purchaser: BUYER, supersedes: id(link), follows })));
+    expect(await takeOver(newest)).toMatchObject({ result: 'taken', tenantId: tenant, predecessorId: subscriptionIdOf('azure', p.old) });
+    expect(await rig.get(p.old)).toMatchObject({ supersededBy: subscriptionIdOf('azure', link) });
+    expect(await rig.get(link)).toMatchObject({ supersededBy: subscriptionIdOf('azure', newest) });
+  });
+
   it('is visited as the purchase that serves its buyer meanwhile, also over a link that nobody knows; then as itself [AW-50]', async () => {
     const p = pair();
     await serving(p);

@@ -46,6 +46,14 @@ const FOUND: [Step[], number[]][] = [
     ],
     [0, 0, 0, 0],
   ],
+  // AWS: a replacement of a replacement, of which nothing but its end was told.
+  [
+    [
+      { do: 'act', which: 0, action: 'reinstate', fate: 'lose' },
+      { do: 'act', which: 0, action: 'reinstate', fate: 'deliver' },
+    ],
+    [0, 0, 0, 0],
+  ],
   // AWS: the buyer lands on a renewal that nobody has told of.
   [
     [

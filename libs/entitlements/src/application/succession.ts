@@ -94,13 +94,29 @@ export async function visitedAs(tx: Tx, subscriptionId: string): Promise<string>
 }
 
 /**
+ * The purchase before `subscriptionId` in the chain that the marketplace tells of `successorId`. A renewal that was replaced before
+ * anything but its end was told does not name whom it followed itself.
+ */
+async function toldBefore(tx: Tx, successorId: string, subscriptionId: string): Promise<SubscriptionRecord | null> {
+  const [row] = await tx.query<{ subscription_id: string }>(
+    `with chain as (select a.subscription_id, f.nth from subscriptions s
+         cross join lateral jsonb_array_elements(s.truth -> 'follows') with ordinality as f(id, nth)
+         join subscription_aliases a on a.marketplace = s.marketplace and a.kind = f.id ->> 'kind' and a.external_id = f.id ->> 'externalId'
+        where s.subscription_id = $1)
+     select subscription_id from chain where subscription_id <> $2 and nth > (select max(nth) from chain where subscription_id = $2) order by nth limit 1`,
+    [successorId, subscriptionId],
+  );
+  return row ? tx.manager.findOneBy(SubscriptionRecord, { subscriptionId: row.subscription_id }) : null;
+}
+
+/**
  * From the nearest predecessor that has something to give down to the successor's own: a licence that was replaced before its
  * buyer landed hands on nothing of its own. The first one is whose place this one takes, or took.
  */
 export async function ancestorsOf(tx: Tx, successorId: string): Promise<string[]> {
   const ids: string[] = [];
   for (let id = successorId; ids.length < 20;) {
-    const one = await predecessorOf(tx, id);
+    const one = (await predecessorOf(tx, id)) ?? (id === successorId ? null : await toldBefore(tx, successorId, id));
     if (!one || one.subscriptionId === successorId || ids.includes(one.subscriptionId)) break;
     ids.unshift(one.subscriptionId);
     if (one.tenantId) break;

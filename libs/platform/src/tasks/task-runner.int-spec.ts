@@ -447,27 +447,6 @@ describe('the task runner', () => {
     expect(made).toEqual([]);
   });
 
-  it('begins nothing any more once it was told to stop', async () => {
-    const held = gate();
-    let begun = 0;
-    const r = runner({ pollMs: 10 });
-    r.register('work', async () => {
-      begun += 1;
-      await held.opened;
-    });
-    for (let i = 0; i < 4; i++) await enqueue({ handler: 'work' });
-    await r.start();
-    await eventually('the first task runs', () => begun === 1);
-    const stopped = r.stop();
-    held.open();
-    await stopped;
-    // Long enough for what would be begun after the stop to be seen.
-    await new Promise((resolve) => setTimeout(resolve, 150));
-    const after = await db.ops((tx) => tx.query<{ state: string }>('select state from tasks order by sequence'));
-    expect(after.map((row) => row.state)).toEqual(['done', 'queued', 'queued', 'queued']);
-    expect(begun).toBe(1);
-  });
-
   it('leaves tasks alone that it has no handler for', async () => {
     const r = runner();
     r.register('known', async () => undefined);

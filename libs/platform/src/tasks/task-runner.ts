@@ -197,6 +197,8 @@ export class TaskRunner {
           if (hands === 0) break;
           const claimed = await this.claim(hands);
           if (claimed.length === 0) break;
+          // Told to stop while the claim was on its way: nothing is begun any more, another worker may have them at once.
+          if (this.stopping) return await this.giveBack(claimed);
           for (const task of claimed) this.launch(task);
         }
       } while (this.again);
@@ -240,6 +242,16 @@ export class TaskRunner {
         limit,
         [...this.handlers.keys()],
       ]);
+    });
+  }
+
+  private async giveBack(tasks: TaskRow[]): Promise<void> {
+    await this.db.ops(async (tx) => {
+      for (const { task_id, fence } of tasks)
+        await tx.query(
+          `update tasks set state = 'queued', lease_until = null, attempts = attempts - 1 where task_id = $1 and fence = $2 and state = 'running'`,
+          [task_id, fence],
+        );
     });
   }
 
