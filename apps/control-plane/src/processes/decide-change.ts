@@ -25,7 +25,7 @@ export async function decideChange(
     // Not the purchase's own lane: until the marketplace shows the change, messages of the purchase must not wait for it.
     lane: `change:${subscriptionIdOf(event.marketplace, event.externalSubscriptionId)}:${String(decision.changeRequestId)}`,
     handler: 'change.answer',
-    dedupeKey: `change.answer:${String(decision.changeRequestId)}`,
+    dedupeKey: `change.answer:${String(decision.changeRequestId)}${decision.decidedAgain ? `:${p.clock.now().toISOString()}` : ''}`,
     payload: {
       marketplace: event.marketplace,
       changeRequestId: decision.changeRequestId,

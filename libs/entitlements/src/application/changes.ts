@@ -10,6 +10,8 @@ export interface ChangeDecision {
   changeRequestId: string | null;
   /** Refused because our catalog lacks the wanted plan: a person must know. */
   unmappedPlan?: string;
+  /** Given up before, and decided anew because it waits there after all: it needs an answer of its own. */
+  decidedAgain?: boolean;
 }
 
 /**
@@ -33,10 +35,14 @@ export class Changes {
     const reason = refusal?.reason ?? null;
     if (refusal?.unmappedPlan && !change.answerBefore) return this.stored(tx, subscriptionId, change.externalOperationId);
     const id = uuidv7();
-    const inserted = await tx.query(
+    const [decided] = await tx.query<{ change_request_id: string }>(
       `insert into change_requests (change_request_id, subscription_id, external_operation_id, kind, to_external_plan_id, to_quantity, state, reason, created_at, updated_at,
                                     from_external_plan_id, from_quantity)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11) on conflict (subscription_id, external_operation_id) do nothing returning 1`,
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11) 
+       on conflict (subscription_id, external_operation_id) do update
+          set state = excluded.state, reason = excluded.reason, answered_there_at = null, updated_at = excluded.updated_at
+        where change_requests.state = 'dropped'
+       returning change_request_id`,
       [
         id,
         subscriptionId,
@@ -52,8 +58,10 @@ export class Changes {
       ],
     );
     // A repeat, or the second of two deliveries at once, gets the first decision.
-    if (inserted.length === 0) return this.stored(tx, subscriptionId, change.externalOperationId);
-    return { accept: !reason, reason: reason ?? undefined, changeRequestId: id, unmappedPlan: refusal?.unmappedPlan };
+    if (!decided) return this.stored(tx, subscriptionId, change.externalOperationId);
+    const changeRequestId = decided.change_request_id;
+    const decidedAgain = changeRequestId !== id;
+    return { accept: !reason, reason: reason ?? undefined, changeRequestId, unmappedPlan: refusal?.unmappedPlan, decidedAgain };
   }
 
   private async stored(tx: Tx, subscriptionId: string, externalOperationId: string): Promise<ChangeDecision | null> {
