@@ -29,6 +29,8 @@ describe('berth doctor', () => {
         'azure.token',
         'azure.api',
         'azure.signing_keys',
+        'azure.sign_in',
+        'azure.sign_in_secret_expiry',
         'azure.plans',
         'azure.listed_units',
         'azure.secret_expiry',
@@ -78,6 +80,14 @@ describe('berth doctor', () => {
       check: 'azure.token',
       detail: /AADSTS700016/,
       remedy: /AZURE_CLIENT_ID to the application/,
+    },
+    {
+      what: 'a wrong secret of the sign-in application',
+      marketplace: 'azure',
+      change: () => ({ AZURE_SIGN_IN_CLIENT_SECRET: 'not-the-secret-of-that-app' }),
+      check: 'azure.sign_in',
+      detail: /AADSTS7000215/,
+      remedy: /AZURE_SIGN_IN_CLIENT_SECRET to the value of its secret/,
     },
     {
       what: 'an expired secret',
@@ -225,7 +235,7 @@ describe('berth doctor', () => {
     [
       'missing settings',
       ['doctor', 'azure'],
-      { AZURE_TENANT_ID: '', AZURE_CLIENT_ID: '', AZURE_CLIENT_SECRET: '' },
+      { AZURE_TENANT_ID: '', AZURE_CLIENT_ID: '', AZURE_CLIENT_SECRET: '', AZURE_SIGN_IN_CLIENT_ID: '', AZURE_SIGN_IN_CLIENT_SECRET: '' },
       /^berth: azure is not configured\. Set AZURE_TENANT_ID, .*docs\/guides\/azure\.md\)\n$/,
     ],
     ['half of the settings', ['doctor', 'azure'], { AZURE_CLIENT_SECRET: '' }, /^berth: wrong setting: AZURE_CLIENT_SECRET missing.*\n$/],

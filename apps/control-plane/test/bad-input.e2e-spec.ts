@@ -23,22 +23,32 @@ const problem = (a: { json: Record<string, unknown> }): unknown => {
 };
 
 describe('forged, unknown, repeated and malformed notifications', () => {
-  it.each(['wrong_key', 'wrong_audience', 'wrong_appid', 'wrong_tenant', 'expired', 'no_token'])(
-    'refuses a token that is forged (%s), keeps it apart and changes nothing',
-    async (forge) => {
-      const before = await state();
-      const answer = await deliver({ id: randomUUID(), subscriptionId: externalId, action: 'Unsubscribe' }, forge);
-      expect([401, 403]).toContain(answer.json['status']);
-      expect(String(problem(answer))).toMatch(/^azure\./);
-      expect((await house.api('GET', '/refused-events?limit=1')).json.items![0]).toMatchObject({ source: 'azure.webhook' });
-      expect(
-        (await house.api('GET', '/inbound-events?limit=200')).json.items!.filter(
-          (i) => i['source'] === 'azure.webhook' && i['state'] === 'processed' && String(i['note']).includes('closing'),
-        ),
-      ).toEqual([]);
-      expect(await state()).toBe(before);
-    },
-  );
+  it.each([
+    ['no_token', 401, 'azure.token_missing'],
+    ['wrong_key', 401, 'azure.token_invalid'],
+    ['alg_none', 401, 'azure.token_invalid'],
+    ['hs256', 401, 'azure.token_invalid'],
+    ['wrong_audience', 403, 'azure.token_not_for_us'],
+    ['wrong_appid', 403, 'azure.token_not_for_us'],
+    ['wrong_tenant', 403, 'azure.token_not_for_us'],
+    ['wrong_issuer', 403, 'azure.token_not_for_us'],
+    ['expired', 401, 'azure.token_expired'],
+    ['future', 401, 'azure.token_invalid'],
+    ['captured', 403, 'azure.token_not_for_us'],
+  ])('refuses a token that is forged (%s), keeps it apart and changes nothing [AZ-01]', async (forge, status, code) => {
+    const before = await state();
+    const refused = (await house.api('GET', '/refused-events?limit=200')).json.items!.length;
+    const answer = await deliver({ id: randomUUID(), subscriptionId: externalId, action: 'Unsubscribe' }, forge);
+    expect([answer.json['status'], problem(answer)]).toEqual([status, code]);
+    expect(await house.lastRefused()).toMatchObject({ source: 'azure.webhook', code });
+    expect((await house.api('GET', '/refused-events?limit=200')).json.items!.length).toBe(refused + 1);
+    expect(
+      (await house.api('GET', '/inbound-events?limit=200')).json.items!.filter(
+        (i) => i['source'] === 'azure.webhook' && i['state'] === 'processed' && String(i['note']).includes('closing'),
+      ),
+    ).toEqual([]);
+    expect(await state()).toBe(before);
+  });
 
   it('stores an unknown action and changes nothing [AZ-07]', async () => {
     const before = await state();

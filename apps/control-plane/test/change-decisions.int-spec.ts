@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { subscriptionIdOf } from '#entitlements';
+import { requestPublisherChange } from '../src/processes/publisher-change.js';
 import { receiveWebhook } from '../src/processes/receive-webhook.js';
 import { Flows } from './support/flows.js';
 
@@ -107,6 +109,44 @@ describe('a change that a buyer asks for', () => {
     expect((await findings()).map((one) => one.evidence['wantedPlanId'])).toEqual(['not-mapped', 'later-mapped']);
     expect(await f.rows(`select state from inbox where note like 'waits for plan%'`)).toEqual([{ state: 'parked' }]);
     expect(await f.state(id)).toBe('active');
+  });
+
+  /** A plan like premium, with what a test is about. */
+  const offer = (externalPlanId: string, change: Record<string, unknown>): Promise<unknown> =>
+    f.db.ops(async (tx) => {
+      const premium = (await f.p.catalog.latest(tx, f.market.marketplace, 'object-cells', 'premium'))!;
+      const plan = { ...premium, externalPlanId, planVersionId: randomUUID(), contentHash: externalPlanId, ...change };
+      await f.p.catalog.load(tx, [plan]);
+    });
+
+  it('to a plan that its placement cannot take is refused, by a buyer and by ourselves [AZ-100]', async () => {
+    await offer('roomy', { shape: 'large' });
+    await offer('overseas', { defaultRegion: 'there', regions: [{ id: 'there', name: 'There' }] });
+    const { externalId, id } = await f.serve();
+    for (const [plan, why] of [
+      ['roomy', /needs other capacity \(large\) than the one this purchase is served on \(small\)/],
+      ['overseas', /not offered in region here/],
+    ] as const) {
+      const { changeId, message } = f.market.requestChange(externalId, { externalPlanId: plan });
+      expect(await f.deliver(message), plan).toMatchObject({ status: 400 });
+      await f.settle(20_000);
+      expect(f.market.changes.get(changeId)!.status).toBe('failed');
+      const ours = { change: { kind: 'plan' as const, toExternalPlanId: plan }, reason: 'r', requestedBy: 'k', actor: 'operator:k' };
+      await expect(f.db.ops((tx) => requestPublisherChange(f.p, tx, { subscriptionId: id, ...ours }))).rejects.toThrow(why);
+    }
+    expect(await planOf(externalId)).toBe('standard');
+  });
+
+  it('before anything is set up is bound by the region alone, and served as asked for [AZ-100]', async () => {
+    await offer('roomy', { shape: 'large' });
+    await offer('overseas', { defaultRegion: 'there', regions: [{ id: 'there', name: 'There' }] });
+    f.broken.add('placement.request');
+    const { externalSubscriptionId: bought, message } = f.market.purchase({ name: 'Early', state: 'active' });
+    await f.deliver(message);
+    await f.settle(1_000);
+    expect(await f.rows('select 1 from placements')).toEqual([]);
+    expect(await f.deliver(f.market.requestChange(bought, { externalPlanId: 'overseas' }).message)).toMatchObject({ status: 400 });
+    expect(await f.deliver(f.market.requestChange(bought, { externalPlanId: 'roomy' }).message)).toMatchObject({ status: 200 });
   });
 
   it('that was refused too late is taken back there, and never served here [AZ-13]', async () => {

@@ -104,12 +104,13 @@ describe('credentials at a marketplace', () => {
   });
 
   it('that end on a known day are told of thirty, seven and one days before, once each [AZ-28]', async () => {
-    const clock = new SecretClock(f.p, '2030-06-15');
+    const ending = (expires: string | null) => [{ setting: 'AZURE_CLIENT_SECRET' as const, expires }];
+    const clock = new SecretClock(f.p, ending('2030-06-15'));
     expect(await clock.tick()).toBe(0);
     f.clock.set(new Date('2030-05-16T00:00:00Z'));
     expect(await clock.tick()).toBe(1);
     // Another process, and the next hour.
-    expect(await new SecretClock(f.p, '2030-06-15').tick()).toBe(0);
+    expect(await new SecretClock(f.p, ending('2030-06-15')).tick()).toBe(0);
     f.clock.set(new Date('2030-05-16T02:00:00Z'));
     expect(await clock.tick()).toBe(0);
     expect(await findings()).toMatchObject([{ kind: 'secret_expiring', deadline: new Date('2030-06-15T00:00:00Z') }]);
@@ -123,6 +124,11 @@ describe('credentials at a marketplace', () => {
       f.clock.set(new Date(at));
       expect(await clock.tick(), at).toBe(fresh);
     }
-    expect(await new SecretClock(f.p, null).tick()).toBe(0);
+    expect(await new SecretClock(f.p, ending(null)).tick()).toBe(0);
+    // That of the application with which buyers sign in is one of its own, told of beside the other.
+    const signIn = { setting: 'AZURE_SIGN_IN_CLIENT_SECRET' as const, expires: '2030-06-15' };
+    f.clock.set(new Date('2030-06-14T12:00:00Z'));
+    expect(await new SecretClock(f.p, [...ending('2030-06-15'), signIn]).tick()).toBe(1);
+    expect((await findings()).at(-1)).toMatchObject({ evidence: { setting: 'AZURE_SIGN_IN_CLIENT_SECRET', daysLeft: 1 } });
   });
 });

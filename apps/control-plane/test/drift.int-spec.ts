@@ -286,6 +286,23 @@ describe('comparing purchases with the marketplace', () => {
     expect(flows.market.calls.filter((c) => c.operation === 'answerChange')).toHaveLength(answers);
   });
 
+  it('decides and answers again what was given up here and waits there after all [AZ-94] [AZ-97]', async () => {
+    const { externalId } = await flows.serve();
+    later();
+    const { changeId, message } = flows.market.requestChange(externalId, { externalPlanId: 'premium' });
+    // Our word came before the marketplace knew the operation.
+    flows.market.failNext('answerChange', 'refused');
+    await flows.deliver(message);
+    await flows.settle();
+    expect(await flows.rows('select state from change_requests')).toEqual([{ state: 'dropped' }]);
+    expect(flows.market.changes.get(changeId)!.status).toBe('pending');
+    later();
+    await drift();
+    await flows.settle();
+    expect(flows.market.changes.get(changeId)!.status).toBe('succeeded');
+    expect(await flows.rows('select state from change_requests')).toEqual([{ state: 'applied' }]);
+  });
+
   it('sweeps all purchases, a few at a time, and waits for a marketplace that throttles [AZ-97]', async () => {
     const bought = Array.from({ length: 30 }, (_, i) => flows.market.purchase({ name: `Buyer ${i}`, state: 'active' }));
     for (const { message } of bought) await flows.deliver(message);

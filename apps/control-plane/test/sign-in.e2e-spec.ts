@@ -91,6 +91,21 @@ describe('signing in on the landing page', () => {
     expect(await house.lastRefused()).toMatchObject({ source: 'azure.sign-in', code: 'landing.sign_in_lost' });
     expect(await back(answer, mine.cookie)).toMatch(/^\/landing\/s\/[\w-]{43}$/);
     expect(await back(answer, mine.cookie)).toBe(`/landing/s/${sessionId}?signIn=refused`);
+    expect(await house.list('findings'), 'a code that is used up says nothing of our application').toEqual([]);
+  });
+
+  it('raises an alarm when Entra no longer takes our own application [AZ-28]', async () => {
+    const { sessionId } = await house.buy('Alarm');
+    const secret = async (clientSecret: string): Promise<unknown> =>
+      house.shop('PUT', '/settings', { azure: { signIn: { clientSecret } } });
+    const { signIn: kept } = (await house.shop('GET', '/settings')).json['azure'] as { signIn: { clientSecret: string } };
+    await secret('rolled-over-yesterday');
+    const { authorize, cookie } = await begin(sessionId);
+    expect(await back(await pick(authorize, beneficiary), cookie)).toBe(`/landing/s/${sessionId}?signIn=refused`);
+    await secret(kept.clientSecret);
+    expect(await house.list('findings')).toMatchObject([
+      { kind: 'secret_expiring', evidence: { marketplace: 'azure', what: expect.stringContaining('buyers sign in') } },
+    ]);
   });
 
   it('leads back to the page when the person declines, and offers it on no other marketplace', async () => {

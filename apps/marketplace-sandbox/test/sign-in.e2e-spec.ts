@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Running, startSandbox } from './support/harness.js';
+import { type Running, startSandbox, TENANT } from './support/harness.js';
 
 const CLIENT = '0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d';
 const BACK = 'http://127.0.0.1:4999/landing/sign-in/callback';
@@ -63,6 +63,20 @@ describe('signing in on a landing page (contract azure §2)', () => {
     const { payload } = await jwtVerify(answer.id_token, keys, { audience: CLIENT });
     expect(payload).toMatchObject({ oid: STRANGER, nonce: 'n-1', ver: '2.0', preferred_username: 'visitor@elsewhere.example' });
     expect(payload.iss).toBe(`https://login.microsoftonline.com/${String(payload['tid'])}/v2.0`);
+  });
+
+  it('gives the application a token for itself, and names the issuer of each key', async () => {
+    const own = async (clientSecret: string): Promise<number> => {
+      const form = { grant_type: 'client_credentials', client_id: CLIENT, client_secret: clientSecret, scope: `${CLIENT}/.default` };
+      return (await sandbox.tokenForm(form)).status;
+    };
+    expect([await own('sign-in-secret'), await own('another')]).toEqual([200, 401]);
+    const issuers = async (tenant: string): Promise<unknown[]> =>
+      ((await (await fetch(`${sandbox.url}/azure/login/${tenant}/discovery/v2.0/keys`)).json()) as { keys: { issuer: string }[] }).keys.map(
+        (key) => key.issuer,
+      );
+    expect(await issuers('common')).toEqual(['https://login.microsoftonline.com/{tenantid}/v2.0']);
+    expect(await issuers(TENANT)).toEqual([`https://login.microsoftonline.com/${TENANT}/v2.0`]);
   });
 
   it.each([

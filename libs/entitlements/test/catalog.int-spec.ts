@@ -62,6 +62,7 @@ describe('the catalog', () => {
       text.replace('defaultRegion: local-2', 'defaultRegion: local-1'),
       /plan island: defaultRegion local-1/,
     ],
+    ['more units at least than at most', text.replace('min: 2, max: 10', 'min: 11, max: 10'), /plan crew: quantity.min is above/],
     [
       'a dimension fed by two meters',
       text.replace('dimension: mib_egress', 'dimension: gib_hours_stored'),

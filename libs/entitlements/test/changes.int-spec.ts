@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { RequestedChange, SubscriptionTruth } from '#marketplaces/core';
-import { subscriptionIdOf, type ChangeDecision } from '../src/index.js';
+import { subscriptionIdOf, type ChangeDecision, type ServedAt } from '../src/index.js';
 import { eventOf, truthOf } from '../src/testing/index.js';
 import { Rig } from './rig.js';
 
@@ -35,18 +35,24 @@ describe('the decision on a requested change', () => {
         rig.clock.now(),
       ]),
     );
-  const decide = async (change: Partial<RequestedChange>): Promise<ChangeDecision> => (await decideOrWait(change))!;
-  const decideOrWait = (change: Partial<RequestedChange>): Promise<ChangeDecision | null> =>
+  const decide = async (change: Partial<RequestedChange>, servedAt?: ServedAt): Promise<ChangeDecision> =>
+    (await decideOrWait(change, servedAt))!;
+  const decideOrWait = (change: Partial<RequestedChange>, servedAt: ServedAt | null = null): Promise<ChangeDecision | null> =>
     rig.db.ops((tx) =>
-      rig.changes.decide(tx, truth, {
-        externalOperationId: randomUUID(),
-        kind: change.toQuantity ? 'quantity' : 'plan',
-        toExternalPlanId: null,
-        toQuantity: null,
-        answerBefore: null,
-        requestedByUs: false,
-        ...change,
-      }),
+      rig.changes.decide(
+        tx,
+        truth,
+        {
+          externalOperationId: randomUUID(),
+          kind: change.toQuantity ? 'quantity' : 'plan',
+          toExternalPlanId: null,
+          toQuantity: null,
+          answerBefore: null,
+          requestedByUs: false,
+          ...change,
+        },
+        servedAt,
+      ),
     );
 
   it('is yes to an offered plan that measures what is in use and holds what is stored', async () => {
@@ -154,6 +160,29 @@ describe('the decision on a requested change', () => {
       accept: false,
       reason: expect.stringContaining('at least 1'),
     });
+  });
+
+  it('is no to a plan that what serves the purchase cannot take: other capacity, another region', async () => {
+    await buy('standard');
+    const here = { region: 'local-1', shape: 'shared-small' };
+    expect((await decide({ toExternalPlanId: 'premium' }, here)).accept).toBe(true);
+    expect((await decide({ toExternalPlanId: 'premium' }, { ...here, shape: 'dedicated' })).reason).toContain('other capacity');
+    expect((await decide({ toExternalPlanId: 'island' }, here)).reason).toContain('not offered in region local-1');
+    // Nothing is set up yet: what will be, is by the plan of then.
+    expect((await decide({ toExternalPlanId: 'premium' }, { ...here, shape: null })).accept).toBe(true);
+    expect((await decide({ toExternalPlanId: 'island' }, { ...here, shape: null })).accept).toBe(false);
+    // What has become of the version that was bought does not bind a change of units, nor a revert.
+    expect((await decide({ toExternalPlanId: 'standard' }, { region: 'local-2', shape: 'dedicated' })).accept).toBe(true);
+  });
+
+  it('is no to fewer or more units than the plan is sold with', async () => {
+    await buy('crew', 5);
+    expect((await decide({ toQuantity: 2 })).accept).toBe(true);
+    expect((await decide({ toQuantity: 1 })).reason).toBe('Plan crew is sold with 2 to 10 units.');
+    expect((await decide({ toQuantity: 10 })).accept).toBe(true);
+    expect((await decide({ toQuantity: 11 })).accept).toBe(false);
+    await rig.apply(eventOf({ ...truth, externalPlanId: 'seats', quantity: 50, version: '2031-01-01T00:00:00Z' }));
+    expect((await decide({ toExternalPlanId: 'crew' })).accept).toBe(false);
   });
 
   it('is yes to a revert, which names what the buyer already has', async () => {

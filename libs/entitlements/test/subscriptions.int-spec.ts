@@ -273,14 +273,19 @@ describe('a purchase', () => {
       await active();
       const truth = truthOf({ externalSubscriptionId: id, state: 'active', observedAt: rig.at('10:10') });
       const decision = await rig.db.ops((tx) =>
-        rig.changes.decide(tx, truth, {
-          externalOperationId: randomUUID(),
-          kind: 'plan',
-          toExternalPlanId: 'premium',
-          toQuantity: null,
-          answerBefore: null,
-          requestedByUs: false,
-        }),
+        rig.changes.decide(
+          tx,
+          truth,
+          {
+            externalOperationId: randomUUID(),
+            kind: 'plan',
+            toExternalPlanId: 'premium',
+            toQuantity: null,
+            answerBefore: null,
+            requestedByUs: false,
+          },
+          null,
+        ),
       );
       await see('10:20', { state: 'active', externalPlanId: 'premium' });
       const [row] = await rig.db.ops((tx) =>

@@ -85,14 +85,27 @@ describe('the end of the client secret', () => {
     signIn: null,
     armUrl: '',
     managedAppSignature: null,
+    timeoutsMs: {},
   };
   const now = new Date('2026-05-01T12:00:00Z');
   it.each([
     ['2026-04-30', 'fail'],
     ['2026-05-31', 'warn'],
     ['2026-06-02', 'pass'],
-  ])('on %s: %s', (clientSecretExpires, result) => expect(azureSecretExpiry({ ...azure, clientSecretExpires }, now)?.result).toBe(result));
-  it('is not judged where nobody wrote it down', () => expect(azureSecretExpiry({ ...azure, clientSecretExpires: null }, now)).toBeNull());
+  ])('on %s: %s', (day, result) => {
+    const signIn = { clientId: '', clientSecret: '', clientSecretExpires: day, issuer: '' };
+    const checks = [
+      ...azureSecretExpiry({ ...azure, clientSecretExpires: day }, now),
+      ...azureSecretExpiry({ ...azure, clientSecretExpires: null, signIn }, now),
+    ];
+    expect(checks.map((one) => [one.check, one.result])).toEqual([
+      ['azure.secret_expiry', result],
+      ['azure.sign_in_secret_expiry', result],
+    ]);
+    for (const one of checks)
+      if (result !== 'pass') expect(one.remedy).toContain(one.check.includes('sign_in') ? 'AZURE_SIGN_IN_' : 'AZURE_CLIENT_');
+  });
+  it('is not judged where nobody wrote it down', () => expect(azureSecretExpiry({ ...azure, clientSecretExpires: null }, now)).toEqual([]));
 });
 
 describe('what is printed', () => {

@@ -45,13 +45,15 @@ export async function examine(
       reachAndClock(marketplace, probes, http, timeoutMs),
       adapterChecks(adapter, listingsOf(plans), timeoutMs),
     ]);
-    const expiry = marketplace === 'azure' ? azureSecretExpiry(config.azure!) : null;
+    const expiry = marketplace === 'azure' ? azureSecretExpiry(config.azure!) : [];
+    const isKnown = (one: Check): boolean => expiry.some((known) => known.check === one.check);
     return {
       marketplace,
       checks: [
         ...reach,
         ...(marketplace === 'aws' ? [awsWebhookSecret(env)] : []),
-        ...own.map((one) => (expiry && one.check === expiry.check ? expiry : one)),
+        ...own.filter((one) => !isKnown(one)),
+        ...expiry,
         catalog,
         ...(plans.length > 0 ? [unitCheck(marketplace, plans, adapter.usage.maxDecimals)] : []),
         addressCheck(

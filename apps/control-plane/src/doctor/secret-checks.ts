@@ -5,17 +5,21 @@ const DAY_MS = 86_400_000;
 const WARN_DAYS = 30;
 export const WEBHOOK_SECRET_LENGTH = 16;
 
-/** Null where nobody wrote the day down: then the adapter's `unknown` stands. */
-export function azureSecretExpiry(azure: NonNullable<BerthConfig['azure']>, now: Date = realNow()): Check | null {
-  const day = azure.clientSecretExpires;
-  if (day === null) return null;
-  const check = 'azure.secret_expiry';
+/** Each secret of Azure whose last day somebody wrote down; of the others the adapter's `unknown` stands. */
+export function azureSecretExpiry(azure: NonNullable<BerthConfig['azure']>, now: Date = realNow()): Check[] {
+  return [
+    ...expiryOf('azure.secret_expiry', 'AZURE_CLIENT_SECRET', azure.clientSecretExpires, now),
+    ...expiryOf('azure.sign_in_secret_expiry', 'AZURE_SIGN_IN_CLIENT_SECRET', azure.signIn?.clientSecretExpires ?? null, now),
+  ];
+}
+
+function expiryOf(check: string, setting: string, day: string | null, now: Date): Check[] {
+  if (day === null) return [];
   const days = Math.floor((Date.parse(`${day}T00:00:00Z`) - now.getTime()) / DAY_MS);
-  const remedy =
-    'Make a new client secret in Entra (App registrations, Certificates & secrets), set AZURE_CLIENT_SECRET and AZURE_CLIENT_SECRET_EXPIRES, then restart.';
-  if (days < 0) return { check, result: 'fail', detail: `AZURE_CLIENT_SECRET_EXPIRES says ${day}: the client secret has expired`, remedy };
-  if (days <= WARN_DAYS) return { check, result: 'warn', detail: `the client secret expires on ${day}, in ${days} days`, remedy };
-  return { check, result: 'pass', detail: `the client secret expires on ${day}, in ${days} days` };
+  const remedy = `Make a new client secret in Entra (App registrations, Certificates & secrets), set ${setting} and ${setting}_EXPIRES, then restart.`;
+  if (days < 0) return [{ check, result: 'fail', detail: `${setting}_EXPIRES says ${day}: the client secret has expired`, remedy }];
+  if (days <= WARN_DAYS) return [{ check, result: 'warn', detail: `the client secret expires on ${day}, in ${days} days`, remedy }];
+  return [{ check, result: 'pass', detail: `the client secret expires on ${day}, in ${days} days` }];
 }
 
 /** EventBridge signs nothing: the shared secret is the only proof of a sender. */

@@ -2,6 +2,7 @@ import type { Tx } from '#platform';
 import type { FulfillmentEvent, RequestedChange } from '#marketplaces/core';
 import { subscriptionIdOf, type ApplyOutcome, type ChangeDecision } from '#entitlements';
 import type { ProcessContext } from './context.js';
+import { servedAtOf } from './served-at.js';
 
 /**
  * A buyer asks for another plan or quantity: decided from our own rows, and the explicit answer to the marketplace is booked in
@@ -17,7 +18,8 @@ export async function decideChange(
   const change = wantedChange(event);
   if (!change || !event.truth || change.requestedByUs) return null;
   if (applied.result === 'parked' && !applied.subscriptionId) return null;
-  const decision = await p.changes.decide(tx, event.truth, change);
+  const servedAt = await servedAtOf(p, tx, subscriptionIdOf(event.marketplace, event.externalSubscriptionId));
+  const decision = await p.changes.decide(tx, event.truth, change, servedAt);
   const wantedPlanId = decision ? decision.unmappedPlan : change.toExternalPlanId;
   if (wantedPlanId) await raiseUnmapped(p, tx, event, wantedPlanId, decision ? 'refused: the marketplace decides by itself' : 'waits');
   if (!decision) return 'parked';
@@ -25,7 +27,7 @@ export async function decideChange(
     // Not the purchase's own lane: until the marketplace shows the change, messages of the purchase must not wait for it.
     lane: `change:${subscriptionIdOf(event.marketplace, event.externalSubscriptionId)}:${String(decision.changeRequestId)}`,
     handler: 'change.answer',
-    dedupeKey: `change.answer:${String(decision.changeRequestId)}`,
+    dedupeKey: `change.answer:${String(decision.changeRequestId)}${decision.decidedAgain ? `:${p.clock.now().toISOString()}` : ''}`,
     payload: {
       marketplace: event.marketplace,
       changeRequestId: decision.changeRequestId,

@@ -12,6 +12,7 @@ import {
 import { applyEvent, rereadTruth } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';
 import { isAboutUs } from './refused-credentials.js';
+import { servedAtOf } from './served-at.js';
 
 /** "Every several seconds", and it may take minutes (contract azure §3). Business milliseconds. */
 const POLL_MS = 5_000;
@@ -74,6 +75,7 @@ async function refuseImpossible(p: ProcessContext, tx: Tx, s: SubscriptionRecord
       toExternalPlanId: change.kind === 'plan' ? change.toExternalPlanId : null,
       toQuantity: change.kind === 'quantity' ? change.toQuantity : null,
     },
+    await servedAtOf(p, tx, s.subscriptionId),
   );
   if (why) no('change.refused', why);
 }

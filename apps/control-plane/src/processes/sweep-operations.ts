@@ -59,7 +59,7 @@ export async function sweepOperations(
   });
 }
 
-/** One that did arrive is read once more where nothing came of it: it may not have been readable then. */
+/** One that did arrive is read once more where nothing came of it: it, or our answer, may have come before it was known there. */
 async function takeIn(p: ProcessContext, tx: Tx, marketplace: Marketplace, message: PulledMessage): Promise<void> {
   const { externalSubscriptionId, ...rest } = message;
   const { inboxId, fresh } = await p.inbox.receive(tx, { ...rest, contentType: 'application/json' });
@@ -67,7 +67,7 @@ async function takeIn(p: ProcessContext, tx: Tx, marketplace: Marketplace, messa
     !fresh &&
     (await tx.query(
       `update inbox i set state = 'received' where inbox_id = $1 and state = 'processed' and received_at < $2
-          and not exists (select 1 from change_requests c where c.external_operation_id = i.natural_key)
+          and not exists (select 1 from change_requests c where c.external_operation_id = i.natural_key and c.state <> 'dropped')
        returning 1`,
       [inboxId, new Date(p.clock.now().getTime() - IN_WORK_MS)],
     ));

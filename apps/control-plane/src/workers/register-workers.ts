@@ -29,7 +29,7 @@ import { ReadBackClock } from './read-back-clock.js';
 import { alarmIfAboutUs } from '../processes/refused-credentials.js';
 import { whenToRunAgain } from './patience.js';
 import { PruneClock } from './prune-clock.js';
-import { SecretClock } from './secret-clock.js';
+import { SecretClock, secretsOf } from './secret-clock.js';
 import { ServingClock } from './serving-clock.js';
 import { SuspensionClock } from './suspension-clock.js';
 import { endAccess, finishPurchase, followSuspension, lookForSuccessor, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
@@ -127,7 +127,7 @@ export function registerWorkers(
   runner.addClock(() => drift.tick());
   const readBack = new ReadBackClock(context);
   runner.addClock(() => readBack.tick());
-  const secrets = new SecretClock(context, config.azure?.clientSecretExpires ?? null);
+  const secrets = new SecretClock(context, secretsOf(config.azure));
   runner.addClock(() => secrets.tick());
   const activations = new ActivationClock(context);
   runner.addClock(() => activations.tick());

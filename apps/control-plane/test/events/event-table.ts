@@ -101,7 +101,10 @@ export async function outcomeOf({ marketplace, flows, purchase }: Playing, name:
       await db.ops((tx) => p.subscriptions.apply(tx, event, null));
       flows.clock.advance(1_000);
       if (step === 'pending_fulfillment' && PATHS[state].length > 1 && state !== 'voided')
-        await db.ops((tx) => p.subscriptions.bindTenant(tx, id, randomUUID()));
+        await db.ops(async (tx) => {
+          const { tenantId } = await p.tenants.ensureForPurchase(tx, { purchaseId: id, displayName: name, region: 'here', contact: null });
+          await p.subscriptions.bindTenant(tx, id, tenantId);
+        });
     }
     if (state === 'cancelled') await db.ops((tx) => p.subscriptions.settle(tx, id));
     const reached = await flows.state(id);

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { createPublicKey, type JsonWebKey, randomUUID } from 'node:crypto';
 import { type CryptoKey, exportJWK, generateKeyPair, importJWK, type JWK, type JWTHeaderParameters, SignJWT } from 'jose';
 import { ControlError } from '../shared/http.js';
 import type { Store, Table } from '../shared/store.js';
@@ -71,6 +71,19 @@ export class EntraKeys {
   async signAsStranger(claims: Record<string, unknown>): Promise<string> {
     const { privateKey } = await generateKeyPair('RS256');
     return this.signWith(privateKey, claims);
+  }
+
+  /** Says of itself that it needs no signature. */
+  signNothing(claims: Record<string, unknown>): string {
+    const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+    return `${part({ typ: 'JWT', alg: 'none', kid: this.current.kid })}.${part(claims)}.AA`;
+  }
+
+  /** Our published key as a shared secret: passes a verifier that lets the token choose how it is checked. */
+  signWithPublished(claims: Record<string, unknown>): Promise<string> {
+    const { kid, publicJwk } = this.current;
+    const pem = createPublicKey({ key: publicJwk as JsonWebKey, format: 'jwk' }).export({ type: 'spki', format: 'pem' });
+    return new SignJWT(claims).setProtectedHeader({ typ: 'JWT', alg: 'HS256', kid }).sign(Buffer.from(pem));
   }
 
   private get current(): Key {

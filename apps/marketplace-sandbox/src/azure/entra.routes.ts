@@ -57,7 +57,13 @@ export function entraRoutes(scope: FastifyInstance, keys: EntraKeys, settings: (
   });
 
   const jwks = (): object => keys.jwks();
-  scope.get('/:tenant/discovery/v2.0/keys', { config: { operation: 'jwks' } }, jwks);
+  // The newer list names the issuer of each key: of any directory, or of the one that was asked for.
+  scope.get<TenantParams>('/:tenant/discovery/v2.0/keys', { config: { operation: 'jwks' } }, ({ params: { tenant } }) => ({
+    keys: keys.jwks().keys.map((key) => ({
+      ...key,
+      issuer: `https://login.microsoftonline.com/${tenant === 'common' ? '{tenantid}' : tenant}/v2.0`,
+    })),
+  }));
   scope.get('/:tenant/discovery/keys', { config: { operation: 'jwks' } }, jwks);
 
   scope.get<TenantParams>('/:tenant/v2.0/.well-known/openid-configuration', { config: { operation: 'metadata' } }, (request) => {
@@ -108,7 +114,8 @@ async function issue(
       `Tenant '${tenantId}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.`,
     );
   }
-  const app = publisher.apps.find((one) => one.clientId === clientId);
+  const app: { clientSecret: string; secretExpiresAt?: string } | undefined =
+    publisher.apps.find((one) => one.clientId === clientId) ?? (settings.signIn?.clientId === clientId ? settings.signIn : undefined);
   if (!app) {
     throw new EntraRefusal(
       400,
@@ -137,7 +144,8 @@ async function issue(
   if (app.secretExpiresAt && Date.parse(app.secretExpiresAt) <= Date.now()) {
     throw new EntraRefusal(401, 'invalid_client', 7000222, `The provided client secret keys for app '${clientId}' are expired.`);
   }
-  if (!RESOURCES.has(resource)) {
+  // An application may always ask for itself.
+  if (!RESOURCES.has(resource) && resource !== clientId) {
     throw new EntraRefusal(
       400,
       'invalid_resource',

@@ -173,6 +173,7 @@ function planFaults(plan: Omit<PlanVersion, 'version'>): string[] {
     ...(plan.regions.some((r) => r.id === plan.defaultRegion)
       ? []
       : [`${where}: defaultRegion ${plan.defaultRegion} is not one of its regions`]),
+    ...((plan.quantity?.min ?? 1) > (plan.quantity?.max ?? Infinity) ? [`${where}: quantity.min is above quantity.max`] : []),
     ...repeated(plan.meters.map((m) => m.meter)).map((name) => `${where}: meter ${name} is there twice`),
     // Two meters of one dimension would be two records under one key of the marketplace.
     ...repeated(plan.meters.filter((m) => m.emission === 'live').map((m) => m.dimension)).map(

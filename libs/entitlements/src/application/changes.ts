@@ -10,6 +10,15 @@ export interface ChangeDecision {
   changeRequestId: string | null;
   /** Refused because our catalog lacks the wanted plan: a person must know. */
   unmappedPlan?: string;
+  /** Given up before, and decided anew because it waits there after all: it needs an answer of its own. */
+  decidedAgain?: true;
+}
+
+/** Where a purchase is served. A placement stays where it is, so a plan must fit it. */
+export interface ServedAt {
+  region: string;
+  /** Null: nothing is set up yet, and the plan of that time will tell. */
+  shape: string | null;
 }
 
 /**
@@ -27,16 +36,20 @@ export class Changes {
    * Null: it wants a plan that our catalog lacks, and the marketplace waits as long as we like: decided once the plan is mapped. One
    * that decides by itself after a while gets a no, because nobody could serve the plan.
    */
-  async decide(tx: Tx, truth: SubscriptionTruth, change: RequestedChange): Promise<ChangeDecision | null> {
+  async decide(tx: Tx, truth: SubscriptionTruth, change: RequestedChange, servedAt: ServedAt | null): Promise<ChangeDecision | null> {
     const subscriptionId = subscriptionIdOf(truth.marketplace, truth.externalSubscriptionId);
-    const refusal = await this.refusalOf(tx, subscriptionId, truth, change);
+    const refusal = await this.refusalOf(tx, subscriptionId, truth, change, servedAt);
     const reason = refusal?.reason ?? null;
     if (refusal?.unmappedPlan && !change.answerBefore) return this.stored(tx, subscriptionId, change.externalOperationId);
     const id = uuidv7();
-    const inserted = await tx.query(
+    const [decided] = await tx.query<{ change_request_id: string }>(
       `insert into change_requests (change_request_id, subscription_id, external_operation_id, kind, to_external_plan_id, to_quantity, state, reason, created_at, updated_at,
                                     from_external_plan_id, from_quantity)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11) on conflict (subscription_id, external_operation_id) do nothing returning 1`,
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11) 
+       on conflict (subscription_id, external_operation_id) do update
+          set state = excluded.state, reason = excluded.reason, answered_there_at = null, updated_at = excluded.updated_at
+        where change_requests.state = 'dropped'
+       returning change_request_id`,
       [
         id,
         subscriptionId,
@@ -52,8 +65,10 @@ export class Changes {
       ],
     );
     // A repeat, or the second of two deliveries at once, gets the first decision.
-    if (inserted.length === 0) return this.stored(tx, subscriptionId, change.externalOperationId);
-    return { accept: !reason, reason: reason ?? undefined, changeRequestId: id, unmappedPlan: refusal?.unmappedPlan };
+    if (!decided) return this.stored(tx, subscriptionId, change.externalOperationId);
+    const changeRequestId = decided.change_request_id;
+    const decidedAgain = changeRequestId !== id || undefined;
+    return { accept: !reason, reason: reason ?? undefined, changeRequestId, unmappedPlan: refusal?.unmappedPlan, decidedAgain };
   }
 
   private async stored(tx: Tx, subscriptionId: string, externalOperationId: string): Promise<ChangeDecision | null> {
@@ -70,8 +85,9 @@ export class Changes {
     subscriptionId: string,
     truth: Pick<SubscriptionTruth, 'marketplace' | 'externalOfferId'>,
     change: Pick<RequestedChange, 'kind' | 'toExternalPlanId' | 'toQuantity' | 'isRevert'>,
+    servedAt: ServedAt | null,
   ): Promise<string | null> {
-    return (await this.refusalOf(tx, subscriptionId, truth, change))?.reason ?? null;
+    return (await this.refusalOf(tx, subscriptionId, truth, change, servedAt))?.reason ?? null;
   }
 
   private async refusalOf(
@@ -79,6 +95,7 @@ export class Changes {
     subscriptionId: string,
     truth: Pick<SubscriptionTruth, 'marketplace' | 'externalOfferId'>,
     change: Pick<RequestedChange, 'kind' | 'toExternalPlanId' | 'toQuantity' | 'isRevert'>,
+    servedAt: ServedAt | null,
   ): Promise<{ reason: string; unmappedPlan?: string } | null> {
     const no = (reason: string): { reason: string } => ({ reason });
     // The revert after a refusal asks for what is in force: it must be accepted (contract azure §4).
@@ -92,6 +109,12 @@ export class Changes {
     // More or fewer units stay under the version that was bought.
     const plan = change.kind === 'plan' ? await this.catalog.latest(tx, truth.marketplace, truth.externalOfferId, toPlan) : current;
     if (!plan) return { reason: `Plan ${toPlan} is not offered.`, unmappedPlan: toPlan };
+    if (change.kind === 'plan' && servedAt) {
+      if (servedAt.shape !== null && servedAt.shape !== plan.shape)
+        return no(`Plan ${toPlan} needs other capacity (${plan.shape}) than the one this purchase is served on (${servedAt.shape}).`);
+      if (!plan.regions.some((r) => r.id === servedAt.region))
+        return no(`Plan ${toPlan} is not offered in region ${servedAt.region}, where this purchase is served.`);
+    }
     const missing = current.meters
       .filter((m) => m.emission === 'live' && !plan.meters.some((n) => n.meter === m.meter))
       .map((m) => m.meter);
@@ -102,6 +125,9 @@ export class Changes {
     );
     const quantity = change.kind === 'quantity' ? change.toQuantity : record.quantity;
     if (change.kind === 'quantity' && (quantity ?? 0) < 1) return no('The quantity must be at least 1.');
+    const { min, max } = { ...plan.quantity };
+    if (quantity !== null && ((min ?? 0) > quantity || (max ?? quantity) < quantity))
+      return no(`Plan ${toPlan} is sold with ${min ?? 1} to ${max ?? 'any number of'} units.`);
     const limit = plan.quotas.find((q) => q.name === 'storage_bytes');
     if (limit && used?.value && BigInt(used.value) > quotaLimit(limit, quantity))
       return no(`More is stored now than plan ${toPlan} allows.`);

@@ -50,6 +50,8 @@ export interface PlanVersion {
   /** When the marketplace is told that the purchase serves. */
   acknowledge: 'on_serving' | 'on_purchase';
   features: Record<string, boolean | string>;
+  /** How many units may be asked for by a change; what was bought is taken as it is. */
+  quantity?: { min?: number; max?: number };
   quotas: QuotaTerms[];
   meters: MeterTerms[];
 }

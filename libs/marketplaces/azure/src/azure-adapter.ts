@@ -66,6 +66,7 @@ export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapter
   const publisher = new AzurePublisherChanges(settings, api, reader);
   const metering = new AzureMetering(settings, api);
   const armTokens = new AccessTokens(settings, http, ARM);
+  const signInTokens = settings.signIn ? new AccessTokens({ ...settings, ...settings.signIn }, http, settings.signIn.clientId) : null;
   const managed = new ManagedApps(settings, new ApiClient({ apiUrl: settings.armUrl }, http, armTokens, logger, ARM_API_VERSION), clock);
   return {
     marketplace: 'azure',
@@ -104,6 +105,6 @@ export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapter
     // The API of subscriptions does not know a managed application.
     readPrivateOffers: async (id: string, planId: string, refs?: MarketplaceRefs): Promise<string[]> =>
       ManagedApps.isOne(refs) ? [] : reader.privateOffers(id, planId),
-    doctor: (options) => doctor(settings, { tokens, api, keys, reader, armTokens }, options),
+    doctor: (options) => doctor(settings, { tokens, api, keys, reader, armTokens, signInTokens }, options),
   };
 }

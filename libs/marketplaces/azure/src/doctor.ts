@@ -30,6 +30,8 @@ interface Parts {
   reader: AzureReader;
   /** For Azure Resource Manager. */
   armTokens: AccessTokens;
+  /** Of the application with which buyers sign in, for itself; null where nobody does. */
+  signInTokens: AccessTokens | null;
 }
 
 export async function doctor(settings: AzureSettings, parts: Parts, options: DoctorOptions = {}): Promise<Check[]> {
@@ -95,6 +97,7 @@ export async function doctor(settings: AzureSettings, parts: Parts, options: Doc
     list,
     signing,
     ...managed,
+    ...(parts.signInTokens ? [await signInCheck(parts.signInTokens, check)] : []),
     ...(await listingChecks(options, parts, list.result === 'pass')),
     {
       check: 'azure.secret_expiry',
@@ -104,6 +107,28 @@ export async function doctor(settings: AzureSettings, parts: Parts, options: Doc
         'Look it up in Entra (App registrations, Certificates & secrets) and put a reminder 30 days before: an expired secret makes purchases unseen.',
     },
   ];
+}
+
+/** Its redirect address and its kind of accounts show only when a person signs in; its secret shows now. */
+async function signInCheck(tokens: AccessTokens, check: ReturnType<typeof checker>): Promise<Check> {
+  const found = await check(
+    'azure.sign_in',
+    async () => {
+      await tokens.get();
+      return 'Entra takes id and secret of the sign-in application';
+    },
+    () =>
+      'Buyers cannot sign in: set AZURE_SIGN_IN_CLIENT_ID to the multi-tenant application and AZURE_SIGN_IN_CLIENT_SECRET to the value of its secret.',
+  );
+  // It may live in another directory than the one of the offer's application.
+  return found.result === 'fail' && /AADSTS700016/.test(found.detail)
+    ? {
+        ...found,
+        result: 'unknown',
+        remedy:
+          'The directory of AZURE_TENANT_ID does not have AZURE_SIGN_IN_CLIENT_ID. Where it lives in another one, sign in once to see.',
+      }
+    : found;
 }
 
 const checker =

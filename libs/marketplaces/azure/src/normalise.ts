@@ -62,25 +62,32 @@ export async function normalise(message: StoredInbound, reader: AzureReader, clo
   if (mismatch) return noted(mismatch);
   if (isChange(action)) {
     // A change is always an operation that can be asked for; only, it may be told before it can be read.
-    if (!read) return unknownChange(event, told, clock.now().getTime() - message.receivedAt.getTime() < LAG_MS);
+    if (!read) return unseenChange(event, action, told, message.receivedAt, clock.now().getTime() - message.receivedAt.getTime() < LAG_MS);
     if (!truth) return noted('the marketplace knows no such subscription');
     return [changeEvent(event, action, told, read, truth, message.receivedAt)];
   }
   return noticeEvent(event, { action, told, read }, truth, clock, noted);
 }
 
-/** A 200 lets it come into force unheard: so long as it may only be early, its sender is asked to come again. */
-function unknownChange(event: FulfillmentEvent, told: AzureOperation, isFresh: boolean): FulfillmentEvent[] {
+/**
+ * A 200 lets it come into force unheard: so long as it may only be early, its sender is asked to come again. After that it is decided
+ * as it was told and answered in words, because a change without an answer has hung for others (contract azure §4), and a person is told.
+ */
+function unseenChange(
+  event: FulfillmentEvent,
+  action: 'changeplan' | 'changequantity',
+  told: AzureOperation,
+  receivedAt: Date,
+  isFresh: boolean,
+): FulfillmentEvent[] {
   if (isFresh) throw new MarketplaceBusy(`${told.action} is told, but the operation cannot be read yet`, 2_000);
   const to = told.planId ?? told.quantity ?? 'nothing';
-  return [
-    {
-      ...event,
-      kind: 'noted',
-      note: `${told.action}: the marketplace knows no such operation`,
-      doubt: `${told.action} to ${to} was told, and the marketplace knows no operation ${told.operationId ?? 'without an id'}: not decided`,
-    },
-  ];
+  const doubt = `${told.action} to ${to} was told, and the marketplace knows no operation ${told.operationId ?? 'without an id'}`;
+  const mayWait = told.status === 'pending' || told.status === 'unknown';
+  const isWhole = told.operationId !== null && (action === 'changeplan' ? told.planId : told.quantity) !== null;
+  if (!event.truth || told.byUs || !mayWait || !isWhole)
+    return [{ ...event, kind: 'noted', note: `${told.action}: the marketplace knows no such operation`, doubt: `${doubt}: not decided` }];
+  return [{ ...changeEvent(event, action, told, told, event.truth, receivedAt), doubt: `${doubt}: decided and answered as it was told` }];
 }
 
 function noticeEvent(

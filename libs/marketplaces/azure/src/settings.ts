@@ -31,6 +31,8 @@ export const azureSettingsSchema = z.object({
   reinstate: z.enum(['notice', 'patch']).default('notice'),
   /** The secret given with the notification endpoint of managed applications; none, and no such notification is taken. */
   managedAppSignature: z.string().min(16).nullish(),
+  /** The application with which buyers sign in on the landing page; here for the doctor only. */
+  signIn: z.object({ clientId: z.guid(), clientSecret: z.string().min(1) }).nullish(),
   /** Where a managed application is looked up (contract azure §7). */
   armUrl: base.default('https://management.azure.com'),
   /** Real milliseconds. Two reads must fit into the ten seconds of a change decision. */

@@ -5,6 +5,7 @@ import { EntraSignIn } from './sign-in.js';
 
 const CLIENT = 'c2a5e0f3-64b7-4d19-8e2a-1b9f7c3d5a68';
 const TENANT = '9e8d7c6b-5a49-4837-a625-1403f2e1d0c1';
+const PERSONAL = '9188040d-6c67-4c5b-b112-36a304b66dad';
 const PERSON = '2F4C8A10-91D3-4B7E-A5C6-0D1E2F3A4B51';
 
 describe('[AZ-82] the ID token of a sign-in (contract azure §2)', () => {
@@ -17,9 +18,12 @@ describe('[AZ-82] the ID token of a sign-in (contract azure §2)', () => {
     ours = pair.privateKey;
     foreign = (await generateKeyPair('RS256')).privateKey;
     const jwk: JWK = { ...(await exportJWK(pair.publicKey)), kid: 'k1', use: 'sig' };
-    http = {
-      request: () => Promise.resolve({ status: 200, headers: {}, text: JSON.stringify({ keys: [jwk] }) } as never),
-    };
+    const keys = [
+      jwk,
+      { ...jwk, kid: 'of-anybody', issuer: 'https://login.microsoftonline.com/{tenantid}/v2.0' },
+      { ...jwk, kid: 'of-personal-accounts', issuer: `https://login.microsoftonline.com/${PERSONAL}/v2.0` },
+    ];
+    http = { request: () => Promise.resolve({ status: 200, headers: {}, text: JSON.stringify({ keys }) } as never) };
     signIn = new EntraSignIn({ authorityUrl: 'http://127.0.0.1:1', clientId: CLIENT, clientSecret: 's' }, http);
   });
 
@@ -70,6 +74,36 @@ describe('[AZ-82] the ID token of a sign-in (contract azure §2)', () => {
     const hs = await new SignJWT(good).setProtectedHeader({ alg: 'HS256', kid: 'k1' }).sign(new TextEncoder().encode('s'.repeat(32)));
     for (const token of [await signed(good, foreign), hs, `${part({ alg: 'none', kid: 'k1' })}.${part(good)}.`, '', 'x.y.z'])
       await expect(signIn.verify(token, 'n-1')).rejects.toMatchObject({ code: 'azure.sign_in_refused' });
+  });
+
+  it('is taken from a key of its own issuer only, where the key names one', async () => {
+    const personal = { ...good, tid: PERSONAL, iss: `https://login.microsoftonline.com/${PERSONAL}/v2.0` };
+    for (const [claims, kid] of [
+      [good, 'of-anybody'],
+      [personal, 'of-anybody'],
+      [personal, 'of-personal-accounts'],
+    ] as const)
+      await expect(signIn.verify(await signed(claims, ours, kid), 'n-1'), kid).resolves.toMatchObject({ directoryId: claims.tid });
+    await expect(signIn.verify(await signed(good, ours, 'of-personal-accounts'), 'n-1')).rejects.toMatchObject({
+      code: 'azure.sign_in_refused',
+      message: expect.stringContaining('a key of another issuer'),
+    });
+  });
+
+  it('is of the issuer that is configured, and of no other', async () => {
+    const settings = {
+      authorityUrl: 'http://127.0.0.1:1',
+      clientId: CLIENT,
+      clientSecret: 's',
+      issuer: 'https://login.example/{tenantid}/v2.0',
+    };
+    const abroad = new EntraSignIn(settings, http);
+    await expect(abroad.verify(await signed({ ...good, iss: `https://login.example/${TENANT}/v2.0` }, ours), 'n-1')).resolves.toMatchObject(
+      {
+        directoryId: TENANT,
+      },
+    );
+    await expect(abroad.verify(await signed(good, ours), 'n-1')).rejects.toMatchObject({ code: 'azure.sign_in_refused' });
   });
 
   it('of a key that Entra does not list is refused once it was asked for', async () => {

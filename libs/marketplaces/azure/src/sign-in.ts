@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import { ConfidentialClientApplication, CryptoProvider } from '@azure/msal-node';
 import { z } from 'zod';
 import { MarketplaceRefusal, type TokenFault, verifySignedToken } from '#marketplaces/core';
@@ -6,6 +7,7 @@ import { SigningKeys } from './signing-keys.js';
 
 /** Work, school and personal accounts (contract azure §2). */
 const EVERYBODY = 'common';
+const ISSUER = `https://${AUTHORITY_HOST}/{tenantid}/v2.0`;
 const SCOPES = ['openid', 'profile'];
 const SKEW_SECONDS = 300;
 const timeoutsMs = { read: 5_000, write: 5_000, usage: 5_000, token: 8_000, keys: 4_000 };
@@ -14,6 +16,8 @@ export interface SignInSettings {
   authorityUrl: string;
   clientId: string;
   clientSecret: string;
+  /** Who signs ID tokens, with the person's directory in place of `{tenantid}`. */
+  issuer?: string;
 }
 
 /** What the authority has proved of a person. Known again by `personId` in `directoryId`, never by a name or an address. */
@@ -97,7 +101,7 @@ export class EntraSignIn {
 
   /**
    * Redeems the code and checks the ID token: signature, issuer of the very directory it names, audience, life, nonce. Throws
-   * `MarketplaceRefusal` (`azure.sign_in_refused`) or `MarketplaceBusy`.
+   * `MarketplaceRefusal` (`azure.sign_in_refused`; `azure.unauthorised` where our own application is not believed) or `MarketplaceBusy`.
    */
   async finish(code: string, redirectUri: string, secrets: Pick<SignInSecrets, 'nonce' | 'verifier'>): Promise<SignedInPerson> {
     let idToken: string | undefined;
@@ -111,7 +115,9 @@ export class EntraSignIn {
       });
       idToken = result.idToken;
     } catch (error) {
-      if ((error as { errorCode?: string }).errorCode === 'nonce_mismatch') throw refused('the ID token belongs to another sign-in');
+      const { errorCode } = error as { errorCode?: string };
+      if (errorCode === 'nonce_mismatch') throw refused('the ID token belongs to another sign-in');
+      if (errorCode === 'invalid_grant') throw refused('Entra does not take the code: it is used up, too old or of another sign-in');
       throw tokenFailure(error);
     } finally {
       // Nothing is asked in anybody's name later: MSAL shall not keep him.
@@ -122,7 +128,13 @@ export class EntraSignIn {
 
   /** MSAL reads an ID token and does not verify its signature, issuer or audience. */
   async verify(idToken: string, nonce: string): Promise<SignedInPerson> {
-    const verdict = await verifySignedToken(idToken, (id) => this.keys.find(id), { skewSeconds: SKEW_SECONDS, required: ['exp', 'iat'] });
+    let keyIssuer: string | null = null;
+    const find = async (id: string): Promise<KeyObject | null> => {
+      const key = await this.keys.find(id);
+      keyIssuer = this.keys.issuerOf(id);
+      return key;
+    };
+    const verdict = await verifySignedToken(idToken, find, { skewSeconds: SKEW_SECONDS, required: ['exp', 'iat'] });
     if (!verdict.ok) throw refused(FAULTS[verdict.fault]);
     const { aud } = verdict.claims;
     if (aud !== this.settings.clientId) throw refused('the ID token is meant for another application');
@@ -130,10 +142,14 @@ export class EntraSignIn {
     if (!claims.success) throw refused(`the ID token lacks ${claims.error.issues.map((i) => i.path.join('.')).join(', ')}`);
     const { oid, tid, iss, name, preferred_username: username } = claims.data;
     // The keys are everybody's: only the issuer tells whose directory speaks.
-    if (iss !== `https://${AUTHORITY_HOST}/${tid}/v2.0`) throw refused('the ID token is of another issuer');
+    if (iss !== issuerFor(this.settings.issuer ?? ISSUER, tid)) throw refused('the ID token is of another issuer');
+    // A key may be good for some directories only: that of personal accounts names theirs.
+    if (keyIssuer !== null && iss !== issuerFor(keyIssuer, tid)) throw refused('the ID token is signed with a key of another issuer');
     if (claims.data.nonce !== nonce) throw refused('the ID token belongs to another sign-in');
     return { personId: oid.toLowerCase(), directoryId: tid.toLowerCase(), name: name ?? null, username: username ?? null };
   }
 }
+
+const issuerFor = (pattern: string, directoryId: string): string => pattern.replace('{tenantid}', directoryId);
 
 const refused = (detail: string): MarketplaceRefusal => new MarketplaceRefusal('azure.sign_in_refused', detail, 401);

@@ -19,6 +19,7 @@ const MOST_ABSENT = 100;
  */
 export class SigningKeys {
   private keys = new Map<string, KeyObject>();
+  private issuers = new Map<string, string>();
   private fetchedAtMs = Number.NEGATIVE_INFINITY;
   private triedAtMs = Number.NEGATIVE_INFINITY;
   private pending: Promise<void> | null = null;
@@ -60,6 +61,11 @@ export class SigningKeys {
     return this.pending;
   }
 
+  /** Whose tokens a key may sign, where the list says so; `{tenantid}` stands for any directory. */
+  issuerOf(keyId: string): string | null {
+    return this.issuers.get(keyId) ?? null;
+  }
+
   get size(): number {
     return this.keys.size;
   }
@@ -80,17 +86,21 @@ export class SigningKeys {
       throw new Error(`the key URL did not answer JSON: ${errorText(error)}`);
     }
     const keys = new Map<string, KeyObject>();
+    const issuers = new Map<string, string>();
     for (const raw of Array.isArray(list) ? list : []) {
       const jwk = fieldsOf(raw);
       const id = textOf(jwk['kid']);
       const key = id ? keyOfJwk(jwk) : null;
       if (id && key) keys.set(id, key);
+      const issuer = textOf(jwk['issuer']);
+      if (id && issuer) issuers.set(id, issuer);
     }
     if (keys.size === 0) throw new Error('the key URL answered no usable key');
     this.absent.clear();
     // A withdrawn key needs no second question.
     for (const id of this.keys.keys()) if (!keys.has(id)) this.absent.add(id);
     this.keys = keys;
+    this.issuers = issuers;
     this.fetchedAtMs = this.realMs();
   }
 }

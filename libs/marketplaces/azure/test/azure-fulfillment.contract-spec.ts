@@ -223,7 +223,10 @@ describe('azure fulfillment against the sandbox', () => {
       const body = { id: randomUUID(), subscriptionId: id, planId: 'premium', timeStamp: longAgo().toISOString() };
       const told = async (more: Record<string, unknown>): Promise<FulfillmentEvent> =>
         only(aged(await sandbox.deliver({ ...body, ...more })));
-      expect(await told({ action: 'ChangePlan', status: 'InProgress' })).toMatchObject({ kind: 'noted', doubt: expect.any(String) });
+      expect(await told({ action: 'ChangePlan', status: 'InProgress', operationRequestSource: 'Partner' })).toMatchObject({
+        kind: 'noted',
+        doubt: expect.stringContaining('not decided'),
+      });
       expect(await told({ action: 'Unsubscribe', status: 'Succeeded' })).toMatchObject({ kind: 'noted' });
       expect(await told({ subscriptionId: randomUUID(), action: 'Unsubscribe' })).toMatchObject({ kind: 'noted', truth: null });
       expect(await told({ subscriptionId: '../../x', action: 'Unsubscribe' })).toMatchObject({ kind: 'noted', truth: null });
@@ -233,13 +236,34 @@ describe('azure fulfillment against the sandbox', () => {
     it('that borrow an operation of another kind, plan or purchase are noted [AZ-08]', async () => {
       const [id, other] = [await active(), await active()];
       const { body } = await sandbox.act(id, 'change-plan', { planId: 'premium' });
-      for (const change of [{ action: 'Unsubscribe' }, { planId: 'standard' }, { subscriptionId: other }]) {
-        expect(
-          await only(aged(await sandbox.deliver({ ...body, ...change, timeStamp: longAgo().toISOString() }))),
-          JSON.stringify(change),
-        ).toMatchObject({ kind: 'noted' });
-      }
+      const borrowed = async (change: Record<string, unknown>): Promise<FulfillmentEvent> =>
+        only(aged(await sandbox.deliver({ ...body, ...change, timeStamp: longAgo().toISOString() })));
+      for (const change of [{ action: 'Unsubscribe' }, { planId: 'standard' }, { subscriptionId: other, action: 'Unsubscribe' }])
+        expect(await borrowed(change), JSON.stringify(change)).toMatchObject({ kind: 'noted' });
+      // What is answered for the wrong purchase is refused there, so that nothing comes of it.
+      const astray = await borrowed({ subscriptionId: other });
+      await expect(sandbox.adapter.answerChange(astray.truth!, astray.change!, { accept: true })).rejects.toBeInstanceOf(
+        MarketplaceRefusal,
+      );
+      expect([astray.doubt, (await truthOf(other)).externalPlanId]).toEqual([expect.any(String), 'standard']);
       expect(await only(await sandbox.deliver(body))).toMatchObject({ kind: 'change_requested' });
+    });
+
+    it('of a change that can never be read are decided as told, and answered in words [AZ-94]', async () => {
+      const id = await active();
+      const captured = await sandbox.act(id, 'change-plan', { planId: 'premium' });
+      await sandbox.fault('getOperation', 'status', { status: 404, times: 2 });
+      const event = await only(aged(captured));
+      expect(event).toMatchObject({
+        kind: 'change_requested',
+        change: { externalOperationId: captured.body['id'], kind: 'plan', toExternalPlanId: 'premium', requestedByUs: false },
+        doubt: expect.stringContaining(String(captured.body['id'])),
+      });
+      await sandbox.adapter.answerChange(event.truth!, event.change!, { accept: true });
+      expect((await truthOf(id)).externalPlanId).toBe('premium');
+      // One that they really do not know: our word is refused there, which ends it.
+      const invented = { ...event.change!, externalOperationId: randomUUID() };
+      await expect(sandbox.adapter.answerChange(event.truth!, invented, { accept: true })).rejects.toBeInstanceOf(MarketplaceRefusal);
     });
 
     it('may be told before they can be read: their sender is asked to come again, and then decides nothing unheard [AZ-94]', async () => {

@@ -169,6 +169,6 @@ export interface FulfillmentEvent {
   /** For people: the foreign action as received. */
   note: string;
   notice?: MarketplaceNotice;
-  /** For a person: why nothing follows from a verified message although it may be true. Raised as a finding. */
+  /** For a person: what of a verified message the marketplace does not bear out, and what was made of it. Raised as a finding. */
   doubt?: string;
 }

@@ -20,13 +20,16 @@ export interface NewFinding {
 }
 
 /** The marketplace does not take our credentials: nothing of it goes on until they are mended. One a marketplace and day. */
-export const credentialsRefused = (marketplace: string, now: Date, detail: string): NewFinding => ({
+export const credentialsRefused = (marketplace: string, now: Date, detail: string, whose: 'api' | 'sign_in' = 'api'): NewFinding => ({
   kind: 'secret_expiring',
-  dedupeKey: `credentials_refused:${marketplace}:${now.toISOString().slice(0, 10)}`,
+  dedupeKey: `credentials_refused:${marketplace}${whose === 'api' ? '' : `.${whose}`}:${now.toISOString().slice(0, 10)}`,
   deadline: now,
   evidence: {
     marketplace,
-    what: 'the marketplace refuses our credentials',
+    what:
+      whose === 'api'
+        ? 'the marketplace refuses our credentials'
+        : 'the credentials of the application are refused with which buyers sign in',
     detail: detail.slice(0, 500),
     remedy: `berth doctor ${marketplace}`,
   },

@@ -144,10 +144,42 @@ describe('the configuration', () => {
     expect(loadConfig({ ...base, ...azure }).landingAccess).toBe('first_visit');
     expect(loadConfig({ ...base, ...azure, ...app })).toMatchObject({
       landingAccess: 'signed_in',
-      azure: { signIn: { clientId: ID, clientSecret: 't' } },
+      azure: { signIn: { clientId: ID, clientSecret: 't', issuer: 'https://login.microsoftonline.com/{tenantid}/v2.0' } },
     });
     expect(loadConfig({ ...base, ...azure, ...app, BERTH_LANDING_ACCESS: 'first_visit' }).landingAccess).toBe('first_visit');
     for (const wrong of [{ ...azure, AZURE_SIGN_IN_CLIENT_ID: ID }, app, { ...azure, BERTH_LANDING_ACCESS: 'signed_in' }])
       expect(() => loadConfig({ ...base, ...wrong })).toThrow(/AZURE_SIGN_IN_CLIENT_ID/);
+  });
+
+  it('takes what differs in another Azure cloud or contract, and leaves the rest to the adapter', () => {
+    const azure = { AZURE_TENANT_ID: ID, AZURE_CLIENT_ID: ID, AZURE_CLIENT_SECRET: 's' };
+    const plain = loadConfig({ ...base, ...azure }).azure!;
+    expect(plain.timeoutsMs).toEqual({});
+    for (const name of ['publisherId', 'marketplaceAppId', 'issuers']) expect(plain).not.toHaveProperty(name);
+    const other = {
+      AZURE_PUBLISHER_ID: 'harbor-storage',
+      AZURE_MARKETPLACE_APP_ID: ID,
+      AZURE_ISSUERS: 'https://sts.example/a/, https://login.example/a/v2.0',
+      AZURE_TIMEOUTS_MS: 'read=3000, usage=60000',
+      AZURE_SIGN_IN_CLIENT_ID: ID,
+      AZURE_SIGN_IN_CLIENT_SECRET: 't',
+      AZURE_SIGN_IN_CLIENT_SECRET_EXPIRES: '2031-01-31',
+      AZURE_SIGN_IN_ISSUER: 'https://login.example/{tenantid}/v2.0',
+    };
+    expect(loadConfig({ ...base, ...azure, ...other }).azure).toMatchObject({
+      publisherId: 'harbor-storage',
+      marketplaceAppId: ID,
+      issuers: ['https://sts.example/a/', 'https://login.example/a/v2.0'],
+      timeoutsMs: { read: 3_000, usage: 60_000 },
+      signIn: { clientSecretExpires: '2031-01-31', issuer: 'https://login.example/{tenantid}/v2.0' },
+    });
+    for (const [name, wrong] of [
+      ['AZURE_TIMEOUTS_MS', 'read=soon'],
+      ['AZURE_TIMEOUTS_MS', 'nap=5'],
+      ['AZURE_TIMEOUTS_MS', 'read=0'],
+      ['AZURE_SIGN_IN_ISSUER', 'https://login.example/common/v2.0'],
+      ['AZURE_MARKETPLACE_APP_ID', 'the marketplace'],
+    ] as const)
+      expect(() => loadConfig({ ...base, ...azure, [name]: wrong }), `${name} ${wrong}`).toThrow(name);
   });
 });

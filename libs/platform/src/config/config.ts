@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { isLoopbackName } from '../http/guarded-http.js';
 import { projectRoot } from '../project-root.js';
 import { AWS_ENDPOINTS, type AwsConfig, awsFaults, awsOf, awsVariables } from './aws-config.js';
+import { AZURE_ENDPOINTS, type AzureConfig, azureFaults, azureOf, azureVariables } from './azure-config.js';
 
 const flag = z.enum(['true', 'false', '1', '0']).transform((v) => v === 'true' || v === '1');
 const url = z.url();
@@ -30,20 +31,7 @@ const schema = z.object({
   BERTH_DRIFT_MINUTES: z.coerce.number().int().min(0).max(10_080).default(60),
   /** Development only: one sandbox plays every marketplace and owns the clock. */
   BERTH_SANDBOX_URL: url.optional(),
-  AZURE_MARKETPLACE_URL: url.default('https://marketplaceapi.microsoft.com/api'),
-  AZURE_AUTHORITY_URL: url.default('https://login.microsoftonline.com'),
-  AZURE_TENANT_ID: z.string().optional(),
-  AZURE_CLIENT_ID: z.string().optional(),
-  AZURE_CLIENT_SECRET: z.string().optional(),
-  /** When the client secret ends, as Entra shows it: no API of the marketplace tells. For reminders only. */
-  AZURE_CLIENT_SECRET_EXPIRES: z.iso.date().optional(),
-  /** The multi-tenant app with which buyers sign in on the landing page; none, and nobody can. */
-  AZURE_SIGN_IN_CLIENT_ID: z.guid().optional(),
-  AZURE_SIGN_IN_CLIENT_SECRET: z.string().optional(),
-  AZURE_ARM_URL: url.default('https://management.azure.com'),
-  /** The secret given in the definition of managed applications, beside `<public>/webhooks/azure/managed`. */
-  AZURE_MANAGED_APP_SIG: z.string().min(16, 'must have at least 16 characters').optional(),
-  AZURE_REINSTATE: z.enum(['notice', 'patch']).default('notice'),
+  ...azureVariables,
   GCP_PROVIDER_ID: z.string().optional(),
   GCP_PROJECT_ID: z.string().optional(),
   GCP_SUBSCRIPTION: z.string().optional(),
@@ -85,22 +73,7 @@ export interface BerthConfig {
   /** Business minutes between two comparisons with a marketplace's list; 0 for none. */
   driftMinutes: number;
   sandboxUrl: string | null;
-  azure: {
-    apiUrl: string;
-    authorityUrl: string;
-    tenantId: string;
-    clientId: string;
-    clientSecret: string;
-    /** A day (UTC) or null where nobody wrote it down. */
-    clientSecretExpires: string | null;
-    /** Whether a reinstatement waits for our word (ADR 0014). */
-    reinstate: 'notice' | 'patch';
-    armUrl: string;
-    /** Set where managed applications are sold. */
-    managedAppSignature: string | null;
-    /** Where buyers can sign in on the landing page. */
-    signIn: { clientId: string; clientSecret: string } | null;
-  } | null;
+  azure: AzureConfig | null;
   gcp: {
     providerId: string;
     projectId: string;
@@ -141,8 +114,6 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
   const e = parsed.data;
   const sandbox = e.BERTH_SANDBOX_URL?.replace(/\/$/, '') ?? null;
   const dataDir = resolve(e.BERTH_DATA);
-  const azureUrl = given['AZURE_MARKETPLACE_URL'] ?? (sandbox ? `${sandbox}/azure/api` : e.AZURE_MARKETPLACE_URL);
-  const authorityUrl = given['AZURE_AUTHORITY_URL'] ?? (sandbox ? `${sandbox}/azure/login` : e.AZURE_AUTHORITY_URL);
   return {
     dataDir,
     role: e.BERTH_ROLE,
@@ -161,24 +132,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     successorHoldMs: e.BERTH_SUCCESSOR_HOLD_MINUTES * 60_000,
     driftMinutes: e.BERTH_DRIFT_MINUTES,
     sandboxUrl: sandbox,
-    azure:
-      e.AZURE_TENANT_ID && e.AZURE_CLIENT_ID && e.AZURE_CLIENT_SECRET
-        ? {
-            apiUrl: azureUrl,
-            authorityUrl,
-            tenantId: e.AZURE_TENANT_ID,
-            clientId: e.AZURE_CLIENT_ID,
-            clientSecret: e.AZURE_CLIENT_SECRET,
-            clientSecretExpires: e.AZURE_CLIENT_SECRET_EXPIRES ?? null,
-            reinstate: e.AZURE_REINSTATE,
-            armUrl: given['AZURE_ARM_URL'] ?? (sandbox ? `${sandbox}/azure/arm` : e.AZURE_ARM_URL),
-            managedAppSignature: e.AZURE_MANAGED_APP_SIG ?? null,
-            signIn:
-              e.AZURE_SIGN_IN_CLIENT_ID && e.AZURE_SIGN_IN_CLIENT_SECRET
-                ? { clientId: e.AZURE_SIGN_IN_CLIENT_ID.toLowerCase(), clientSecret: e.AZURE_SIGN_IN_CLIENT_SECRET }
-                : null,
-          }
-        : null,
+    azure: azureOf(e, given, sandbox),
     gcp: gcpOf(e, given, sandbox),
     aws: awsOf(e, given, sandbox, e.BERTH_PUBLIC_URL?.replace(/\/$/, '') ?? null),
   };
@@ -228,9 +182,7 @@ const GROUPS: Record<string, readonly string[]> = {
 };
 const ENDPOINTS = [
   'BERTH_SANDBOX_URL',
-  'AZURE_MARKETPLACE_URL',
-  'AZURE_AUTHORITY_URL',
-  'AZURE_ARM_URL',
+  ...AZURE_ENDPOINTS,
   'GCP_PROCUREMENT_URL',
   'GCP_SERVICE_CONTROL_URL',
   'GCP_SERVICE_MANAGEMENT_URL',
@@ -258,13 +210,6 @@ function faultsAcross(given: Given): string[] {
     if (missing.length > 0 && missing.length < names.length)
       faults.push(`${missing.join(' and ')} missing: ${names.join(', ')} belong together (set all, or none to not sell on ${seller})`);
   }
-  if (
-    !given['AZURE_SIGN_IN_CLIENT_ID'] !== !given['AZURE_SIGN_IN_CLIENT_SECRET'] ||
-    (given['AZURE_SIGN_IN_CLIENT_ID'] && !given['AZURE_CLIENT_ID'])
-  )
-    faults.push(
-      'AZURE_SIGN_IN_CLIENT_ID and AZURE_SIGN_IN_CLIENT_SECRET belong together, beside AZURE_CLIENT_ID (set both to let buyers sign in, or none)',
-    );
   if (given['BERTH_LANDING_ACCESS'] === 'signed_in' && !given['AZURE_SIGN_IN_CLIENT_ID'])
     faults.push(
       'BERTH_LANDING_ACCESS is signed_in and nobody can sign in (set AZURE_SIGN_IN_CLIENT_ID and AZURE_SIGN_IN_CLIENT_SECRET, or choose approval)',
@@ -274,7 +219,7 @@ function faultsAcross(given: Given): string[] {
       'GCP_PUSH_AUDIENCE and GCP_PUSH_SERVICE_ACCOUNT belong together: anybody can have a Google token made for an audience, so the audience alone proves nothing (set both to be pushed to, or none to pull)',
     );
   }
-  faults.push(...awsFaults(given));
+  faults.push(...azureFaults(given), ...awsFaults(given));
   return faults;
 }
 

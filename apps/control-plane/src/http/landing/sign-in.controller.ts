@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { errorText, ProblemError, realNow, Sealer, sha256Hex } from '#platform';
 import { MarketplaceBusy, MarketplaceRefusal } from '#marketplaces/core';
 import { EntraSignIn, type SignedInPerson } from '#marketplaces/azure';
+import { credentialsRefused } from '#metering';
 import { ProcessContext } from '../../processes/context.js';
 import { RuntimeInfo } from '../../runtime-info.js';
 import { Open } from '../support/auth.guard.js';
@@ -86,6 +87,8 @@ export class SignInController {
       person = await this.signIn.finish(query['code'], flow.redirectUri, flow);
     } catch (error) {
       if (!(error instanceof MarketplaceBusy || error instanceof MarketplaceRefusal)) throw error;
+      // About our application and not about this person: nobody can sign in until it is mended.
+      if (error instanceof MarketplaceRefusal && error.code === 'azure.unauthorised') await this.alarm(error.message);
       await this.refuse(error instanceof MarketplaceBusy ? 'landing.sign_in_unavailable' : 'landing.sign_in_refused', errorText(error));
       return back(error instanceof MarketplaceBusy ? 'unavailable' : 'refused');
     }
@@ -117,6 +120,11 @@ export class SignInController {
   private cookie(value: string, seconds: number): string {
     const secure = this.runtime.publicUrl.startsWith('https:') ? '; Secure' : '';
     return `${COOKIE}=${value}; Path=${PATH}; Max-Age=${seconds}; HttpOnly; SameSite=Lax${secure}`;
+  }
+
+  private async alarm(detail: string): Promise<void> {
+    const { db, metering, clock } = this.p;
+    await db.ops((tx) => metering.raiseFinding(tx, credentialsRefused('azure', clock.now(), detail, 'sign_in')));
   }
 
   private async refuse(code: string, detail: string): Promise<void> {

@@ -145,7 +145,7 @@ export class FakeMarketplace implements MarketplaceAdapter {
   /** A pushed message; a kind that is not known is sent as it is. */
   message(id: string, kind: string, changeId?: string): InboundRequest {
     const message: Message = {
-      id: randomUUID(),
+      id: changeId ?? randomUUID(),
       subscriptionId: id,
       kind,
       at: this.clock.now().toISOString(),
