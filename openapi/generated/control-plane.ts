@@ -1101,6 +1101,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/purchase-joins": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Purchases of old AWS listings and the licences that may be the same purchase, by buyer and product, oldest first. AWS does not tell: a person decides */
+        get: operations["listPurchaseJoins"];
+        put?: never;
+        /** This purchase goes on under this licence, from the hour on in which the listing is metered by licence. Cannot be taken back */
+        post: operations["joinPurchase"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/purchase-joins/{id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Both are one purchase. Cannot be taken back */
+        post: operations["approvePurchaseJoin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/purchase-joins/{id}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** They are two purchases: the buyer of the licence may set it up for itself */
+        post: operations["rejectPurchaseJoin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/subscriptions/{id}/changes": {
         parameters: {
             query?: never;
@@ -1326,6 +1378,24 @@ export interface components {
             }[];
         };
         RemittanceVoid: {
+            reason: string;
+        };
+        PurchaseJoinOrder: {
+            /** @description The purchase under the customer identifier of an old listing. */
+            subscriptionId: string;
+            /** @description The ARN of the licence as AWS spells it in calls: `arn:aws:license-manager::…:license:l-…`. */
+            licenseArn: string;
+            /** @description How you know that both are one purchase; kept in the audit trail. */
+            reason: string;
+        };
+        PurchaseJoinApproval: {
+            /** @description How you know that both are one purchase; kept in the audit trail. */
+            reason: string;
+            /** @description Needed where the buyer has not opened the page under the licence yet. */
+            licenseArn?: string;
+        };
+        PurchaseJoinRejection: {
+            /** @description Why they are two purchases; kept in the audit trail. */
             reason: string;
         };
         PublisherChange: {
@@ -2342,7 +2412,7 @@ export interface operations {
                 limit?: number;
                 subscriptionId?: unknown;
                 open?: "true" | "false";
-                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck";
+                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase";
             };
             header?: never;
             path?: never;
@@ -2811,7 +2881,7 @@ export interface operations {
         parameters: {
             query?: {
                 open?: "true" | "false";
-                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck";
+                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase";
                 subscriptionId?: unknown;
                 marketplace?: "azure" | "gcp" | "aws";
                 to?: unknown;
@@ -3148,6 +3218,119 @@ export interface operations {
                 content?: never;
             };
             /** @description claim.decided */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listPurchaseJoins: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+                /** @description waiting unless told */
+                state?: "waiting" | "approved" | "rejected" | "all";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    joinPurchase: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PurchaseJoinOrder"];
+            };
+        };
+        responses: {
+            /** @description subscription.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description join.not_joinable, join.decided */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    approvePurchaseJoin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PurchaseJoinApproval"];
+            };
+        };
+        responses: {
+            /** @description join.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description join.decided, join.not_joinable */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    rejectPurchaseJoin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PurchaseJoinRejection"];
+            };
+        };
+        responses: {
+            /** @description join.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description join.decided */
             409: {
                 headers: {
                     [name: string]: unknown;

@@ -22,6 +22,7 @@ import { readPrivateOffers, wantPrivateOffers } from '../processes/read-private-
 import { tellBuyer } from '../processes/tell-buyer.js';
 import { startPurchase } from '../processes/start-purchase.js';
 import { AtRiskClock } from './at-risk-clock.js';
+import { JoinClock } from './join-clock.js';
 import { ClaimsClock } from './claims-clock.js';
 import { ActivationClock } from './activation-clock.js';
 import { DriftClock } from './drift-clock.js';
@@ -139,6 +140,8 @@ export function registerWorkers(
   runner.addClock(() => claims.tick());
   const atRisk = new AtRiskClock(context, app.get<Metrics>(METRICS));
   runner.addClock(() => atRisk.tick());
+  const joins = new JoinClock(context);
+  runner.addClock(() => joins.tick());
   const prune = new PruneClock(context);
   runner.addClock(() => prune.tick());
 }

@@ -51,6 +51,7 @@ export type GcpAdapter = Required<
     | 'handshake'
     | 'mergeTruth'
     | 'askTruth'
+    | 'keyChange'
     | 'decisionAnswer'
     | 'readBack'
   >
