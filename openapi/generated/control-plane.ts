@@ -1033,6 +1033,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/marketplace-notices/{id}/take": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** You look after it; others see that */
+        post: operations["takeMarketplaceNotice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/marketplace-notices/{id}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** It needs nobody any more; the marketplace is told nothing, and its next word on the matter opens it again */
+        post: operations["closeMarketplaceNotice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/renewals": {
         parameters: {
             query?: never;
@@ -1378,6 +1412,17 @@ export interface components {
             }[];
         };
         RemittanceVoid: {
+            reason: string;
+        };
+        NoticeTaking: {
+            /**
+             * @description Also where another person looks after it already.
+             * @default false
+             */
+            takeOver: boolean;
+        };
+        NoticeClosing: {
+            /** @description What was done about it; kept with it and in the audit trail. */
             reason: string;
         };
         PurchaseJoinOrder: {
@@ -3103,6 +3148,8 @@ export interface operations {
             query?: {
                 cursor?: unknown;
                 limit?: number;
+                /** @description Whom they are with */
+                taken?: "mine" | "nobody";
                 subscriptionId?: unknown;
                 /** @description open unless told */
                 state?: "open" | "closed" | "all";
@@ -3115,6 +3162,68 @@ export interface operations {
         requestBody?: never;
         responses: {
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    takeMarketplaceNotice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NoticeTaking"];
+            };
+        };
+        responses: {
+            /** @description notice.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description notice.taken, notice.closed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    closeMarketplaceNotice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NoticeClosing"];
+            };
+        };
+        responses: {
+            /** @description notice.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description notice.closed */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -29,6 +29,7 @@ import { DriftClock } from './drift-clock.js';
 import { ReadBackClock } from './read-back-clock.js';
 import { alarmIfAboutUs } from '../processes/refused-credentials.js';
 import { whenToRunAgain } from './patience.js';
+import { NoticeClock } from './notice-clock.js';
 import { PruneClock } from './prune-clock.js';
 import { SecretClock } from './secret-clock.js';
 import { ServingClock } from './serving-clock.js';
@@ -142,6 +143,8 @@ export function registerWorkers(
   runner.addClock(() => atRisk.tick());
   const joins = new JoinClock(context);
   runner.addClock(() => joins.tick());
+  const notices = new NoticeClock(context);
+  runner.addClock(() => notices.tick());
   const prune = new PruneClock(context);
   runner.addClock(() => prune.tick());
 }
