@@ -1033,6 +1033,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/marketplace-notices/{id}/take": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** You look after it; others see that */
+        post: operations["takeMarketplaceNotice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/marketplace-notices/{id}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** It needs nobody any more; the marketplace is told nothing, and its next word on the matter opens it again */
+        post: operations["closeMarketplaceNotice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/renewals": {
         parameters: {
             query?: never;
@@ -1095,6 +1129,58 @@ export interface paths {
         put?: never;
         /** The page that asked gets nothing, and the reason is shown there */
         post: operations["rejectClaim"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/purchase-joins": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Purchases of old AWS listings and the licences that may be the same purchase, by buyer and product, oldest first. AWS does not tell: a person decides */
+        get: operations["listPurchaseJoins"];
+        put?: never;
+        /** This purchase goes on under this licence, from the hour on in which the listing is metered by licence. Cannot be taken back */
+        post: operations["joinPurchase"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/purchase-joins/{id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Both are one purchase. Cannot be taken back */
+        post: operations["approvePurchaseJoin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/purchase-joins/{id}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** They are two purchases: the buyer of the licence may set it up for itself */
+        post: operations["rejectPurchaseJoin"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1326,6 +1412,35 @@ export interface components {
             }[];
         };
         RemittanceVoid: {
+            reason: string;
+        };
+        NoticeTaking: {
+            /**
+             * @description Also where another person looks after it already.
+             * @default false
+             */
+            takeOver: boolean;
+        };
+        NoticeClosing: {
+            /** @description What was done about it; kept with it and in the audit trail. */
+            reason: string;
+        };
+        PurchaseJoinOrder: {
+            /** @description The purchase under the customer identifier of an old listing. */
+            subscriptionId: string;
+            /** @description The ARN of the licence as AWS spells it in calls: `arn:aws:license-manager::…:license:l-…`. */
+            licenseArn: string;
+            /** @description How you know that both are one purchase; kept in the audit trail. */
+            reason: string;
+        };
+        PurchaseJoinApproval: {
+            /** @description How you know that both are one purchase; kept in the audit trail. */
+            reason: string;
+            /** @description Needed where the buyer has not opened the page under the licence yet. */
+            licenseArn?: string;
+        };
+        PurchaseJoinRejection: {
+            /** @description Why they are two purchases; kept in the audit trail. */
             reason: string;
         };
         PublisherChange: {
@@ -2342,7 +2457,7 @@ export interface operations {
                 limit?: number;
                 subscriptionId?: unknown;
                 open?: "true" | "false";
-                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck";
+                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase";
             };
             header?: never;
             path?: never;
@@ -2811,7 +2926,7 @@ export interface operations {
         parameters: {
             query?: {
                 open?: "true" | "false";
-                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck";
+                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase";
                 subscriptionId?: unknown;
                 marketplace?: "azure" | "gcp" | "aws";
                 to?: unknown;
@@ -3033,6 +3148,8 @@ export interface operations {
             query?: {
                 cursor?: unknown;
                 limit?: number;
+                /** @description Whom they are with */
+                taken?: "mine" | "nobody";
                 subscriptionId?: unknown;
                 /** @description open unless told */
                 state?: "open" | "closed" | "all";
@@ -3045,6 +3162,68 @@ export interface operations {
         requestBody?: never;
         responses: {
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    takeMarketplaceNotice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NoticeTaking"];
+            };
+        };
+        responses: {
+            /** @description notice.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description notice.taken, notice.closed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    closeMarketplaceNotice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NoticeClosing"];
+            };
+        };
+        responses: {
+            /** @description notice.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description notice.closed */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3148,6 +3327,119 @@ export interface operations {
                 content?: never;
             };
             /** @description claim.decided */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listPurchaseJoins: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+                /** @description waiting unless told */
+                state?: "waiting" | "approved" | "rejected" | "all";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    joinPurchase: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PurchaseJoinOrder"];
+            };
+        };
+        responses: {
+            /** @description subscription.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description join.not_joinable, join.decided */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    approvePurchaseJoin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PurchaseJoinApproval"];
+            };
+        };
+        responses: {
+            /** @description join.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description join.decided, join.not_joinable */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    rejectPurchaseJoin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PurchaseJoinRejection"];
+            };
+        };
+        responses: {
+            /** @description join.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description join.decided */
             409: {
                 headers: {
                     [name: string]: unknown;

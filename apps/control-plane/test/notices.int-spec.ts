@@ -1,6 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { listNotices, listRenewals, subscriptionIdOf, withAdvisory, type NoticeRow } from '#entitlements';
+import { toPublicId } from '#platform';
+import type { Principal } from '#tenancy';
+import { NoticesController } from '../src/http/api/notices.controller.js';
 import { AwsFlows, PRODUCT } from './support/aws-flows.js';
 
 const at = (time: string): Date => new Date(`2026-03-10T${time}:00Z`);
@@ -78,6 +81,66 @@ describe('what AWS tells people', () => {
     await request('Rejected', at('11:00'));
     await f.until(at('11:01'));
     expect(await notices('cancellation_request', 'open')).toEqual([]);
+  });
+
+  it('a request that nobody answers is closed after the seven days as approved by AWS; its next word still holds [AW-23]', async () => {
+    await serve();
+    await request('Pending Approval', at('10:30'));
+    await f.until(at('10:31'));
+    await f.until(new Date('2026-03-17T09:50:00Z'));
+    expect(await notices('cancellation_request', 'open')).toHaveLength(1);
+    await f.until(new Date('2026-03-17T10:00:00Z'));
+    expect(await notices('cancellation_request')).toMatchObject([
+      { state: 'closed', status: 'Approved by AWS', closed_by: 'control plane', closed_reason: 'unanswered until 2026-03-17T10:00:00Z' },
+    ]);
+    expect(await f.rows(`select actor, detail ->> 'externalId' as id from audit_events where action = 'notice.closed'`)).toEqual([
+      { actor: 'control plane', id: 'acr-1' },
+    ]);
+    await request('Approved', new Date('2026-03-17T10:01:00Z'));
+    await f.until(new Date('2026-03-17T10:02:00Z'));
+    expect(await notices('cancellation_request')).toMatchObject([{ status: 'Approved', closed_by: null, closed_reason: null }]);
+  });
+
+  it('is taken by one person at a time, closed with a reason, and opened again by a newer word; all with who [AW-135]', async () => {
+    await serve();
+    const advise = (word: string, time: Date): Promise<unknown> =>
+      tell(`Purchase Agreement Advisory ${word} - Manufacturer`, time, { advisory: { issuedAt: time } });
+    await advise('Issued', at('11:00'));
+    await f.until(at('11:01'));
+    const controller = new NoticesController(f.db, f.clock, f.p.audit);
+    const [ada, bob] = ['ada', 'bob'].map((keyId) => ({ kind: 'operator', keyId, name: keyId }) as Principal);
+    const [{ notice_id: noticeId }] = (await notices()) as [NoticeRow];
+    const id = toPublicId('ntc', noticeId);
+    const listed = async (who: Principal, taken: string): Promise<number> =>
+      ((await controller.list(who, { taken })) as { items: unknown[] }).items.length;
+    expect(await listed(ada!, 'nobody')).toBe(1);
+    expect(await controller.take(ada!, id, undefined)).toMatchObject({ takenBy: 'ada', state: 'open' });
+    await expect(controller.take(bob!, id, {})).rejects.toMatchObject({ code: 'notice.taken' });
+    expect([await listed(ada!, 'mine'), await listed(bob!, 'mine'), await listed(ada!, 'nobody')]).toEqual([1, 0, 0]);
+    expect(await controller.take(bob!, id, { takeOver: true })).toMatchObject({ takenBy: 'bob' });
+    expect(await controller.close(bob!, id, { reason: 'spoke with the buyer' })).toMatchObject({
+      state: 'closed',
+      status: 'Issued',
+      closedBy: 'bob',
+      closedReason: 'spoke with the buyer',
+    });
+    for (const again of [() => controller.take(ada!, id, {}), () => controller.close(ada!, id, { reason: 'once more' })])
+      await expect(again()).rejects.toMatchObject({ code: 'notice.closed' });
+    // The same word again changes nothing, a newer one does.
+    await advise('Issued', at('11:00'));
+    await f.until(at('11:02'));
+    expect(await notices(null, 'open')).toEqual([]);
+    await advise('Issued', at('12:00'));
+    await f.until(at('12:01'));
+    expect(await notices(null, 'open')).toMatchObject([{ taken_by: 'bob', closed_by: null }]);
+    const trail = await f.rows(
+      `select actor, action, detail ->> 'from' as from from audit_events where action like 'notice.%' order by audit_event_id`,
+    );
+    expect(trail).toEqual([
+      { actor: 'operator:ada', action: 'notice.taken', from: null },
+      { actor: 'operator:bob', action: 'notice.taken', from: 'ada' },
+      { actor: 'operator:bob', action: 'notice.closed', from: null },
+    ]);
   });
 
   it('the newest word holds, in whatever order they come, and once more changes nothing', async () => {

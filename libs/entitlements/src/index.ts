@@ -19,3 +19,4 @@ export * from './domain/drift.js';
 export * from './application/drift-runs.js';
 export * from './application/publisher-changes.js';
 export * from './application/notices.js';
+export * from './application/purchase-joins.js';

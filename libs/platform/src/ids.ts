@@ -60,6 +60,7 @@ export type IdPrefix =
   | 'chg'
   | 'pch'
   | 'ntc'
+  | 'pjn'
   | 'crd'
   | 'prc'
   | 'rem';

@@ -12,6 +12,7 @@ import { MonthsController } from './api/months.controller.js';
 import { RemittancesController } from './api/remittances.controller.js';
 import { ProvisioningController } from './api/provisioning.controller.js';
 import { NoticesController } from './api/notices.controller.js';
+import { PurchaseJoinsController } from './api/purchase-joins.controller.js';
 import { PublisherChangesController } from './api/publisher-changes.controller.js';
 import { TasksController } from './api/tasks.controller.js';
 import { TenantsController } from './api/tenants.controller.js';
@@ -45,6 +46,7 @@ export const CONTROLLERS = [
   DriftController,
   NoticesController,
   ClaimsController,
+  PurchaseJoinsController,
   PublisherChangesController,
   TasksController,
 ];

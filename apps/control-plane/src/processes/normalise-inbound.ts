@@ -17,6 +17,7 @@ import type { ProcessContext } from './context.js';
 import { decideChange, wantedChange } from './decide-change.js';
 import { awaitSuccessor, holdUsage } from './end-purchase.js';
 import { followForeignChange } from './follow-foreign-change.js';
+import { proposeJoins } from './propose-joins.js';
 import { isAboutUs } from './refused-credentials.js';
 import { bookWord } from './tell-buyer.js';
 
@@ -149,6 +150,7 @@ export async function applyEvent(p: ProcessContext, tx: Tx, told: FulfillmentEve
     const record = await p.subscriptions.get(tx, outcome.subscriptionId);
     await awaitStart(p, tx, record);
     await awaitMissing(p, tx, record);
+    await proposeJoins(p, tx, record);
     await bookWord(p, tx, record, 'sign_up');
     if (event.kind === 'superseded') await awaitSuccessor(p, tx, outcome.subscriptionId);
     if (event.truth.successorExpected) await holdUsage(p, tx, outcome.subscriptionId);

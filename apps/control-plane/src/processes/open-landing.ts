@@ -1,5 +1,6 @@
 import { sha256Hex, ProblemError, type Sealer } from '#platform';
 import { MarketplaceBusy, type LandingResolution, type Marketplace } from '#marketplaces/core';
+import { awaitsJoin } from '#entitlements';
 import { applyEvent, recall } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';
 import { alarmIfAboutUs } from './refused-credentials.js';
@@ -89,6 +90,12 @@ export async function openLanding(
     if (outcome.result === 'parked' && outcome.code === 'unmapped_plan' && !outcome.subscriptionId)
       return { ok: false, code: 'landing.plan_not_ready', detail: 'The seller has not set up this plan yet.' };
     if (!outcome.subscriptionId) return { ok: false, code: 'landing.not_for_us', detail: 'This purchase is not one we serve.' };
+    if (await awaitsJoin(tx, outcome.subscriptionId))
+      return {
+        ok: false,
+        code: 'landing.awaiting_join',
+        detail: 'You use this product already. The seller has to connect this purchase with it.',
+      };
     // The token of a purchase that was renewed meanwhile, or of a renewal that has not taken over yet.
     const subscriptionId = await p.subscriptions.visitedAs(tx, outcome.subscriptionId);
     return { ok: true, sessionId: await p.landings.open(tx, { marketplace, token, subscriptionId, visitor: visitor ?? null }) };

@@ -22,12 +22,14 @@ import { readPrivateOffers, wantPrivateOffers } from '../processes/read-private-
 import { tellBuyer } from '../processes/tell-buyer.js';
 import { startPurchase } from '../processes/start-purchase.js';
 import { AtRiskClock } from './at-risk-clock.js';
+import { JoinClock } from './join-clock.js';
 import { ClaimsClock } from './claims-clock.js';
 import { ActivationClock } from './activation-clock.js';
 import { DriftClock } from './drift-clock.js';
 import { ReadBackClock } from './read-back-clock.js';
 import { alarmIfAboutUs } from '../processes/refused-credentials.js';
 import { whenToRunAgain } from './patience.js';
+import { NoticeClock } from './notice-clock.js';
 import { PruneClock } from './prune-clock.js';
 import { SecretClock, secretsOf } from './secret-clock.js';
 import { ServingClock } from './serving-clock.js';
@@ -139,6 +141,10 @@ export function registerWorkers(
   runner.addClock(() => claims.tick());
   const atRisk = new AtRiskClock(context, app.get<Metrics>(METRICS));
   runner.addClock(() => atRisk.tick());
+  const joins = new JoinClock(context);
+  runner.addClock(() => joins.tick());
+  const notices = new NoticeClock(context);
+  runner.addClock(() => notices.tick());
   const prune = new PruneClock(context);
   runner.addClock(() => prune.tick());
 }

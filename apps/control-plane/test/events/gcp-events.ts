@@ -112,7 +112,9 @@ export class GcpAnswers {
               this.onPost(name);
               return json({});
             }
-            const found = this.answers.get(name);
+            const all = this.answers.get(name);
+            // Who resold it is in the full view only (contract gcp §2).
+            const found = all && searchParams.get('view') !== 'ACCOUNT_VIEW_FULL' ? { ...all, resellerParentBillingAccount: '' } : all;
             return found ? json(found) : json({ error: { code: 404, message: 'Not found', status: 'NOT_FOUND' } }, 404);
           },
         },

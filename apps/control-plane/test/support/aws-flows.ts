@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
@@ -40,13 +41,14 @@ export const arnOf = (licenseId: string): string => `arn:aws:license-manager::29
 
 interface UsageRecord {
   Timestamp: number;
-  LicenseArn: string;
+  LicenseArn?: string;
+  CustomerIdentifier?: string;
   Dimension: string;
   Quantity: number;
 }
 
 /**
- * The calls of AWS's metering service: a token is the licence it stands for; first write wins (contract aws §2, §5.3). And of the
+ * The calls of AWS's metering service: a token is the licence, or the customer identifier of an old listing, it stands for; first write wins (contract aws §2, §5.3). And of the
  * entitlement service (§3).
  */
 class Metered {
@@ -55,12 +57,19 @@ class Metered {
   /** Units of `nodes` by the licence's ARN; a licence that is not here has none. */
   readonly granted = new Map<string, number>();
   entitlementsAreDown = false;
+  /** Usage is not taken just now. */
+  throttles = false;
   private readonly server: Server = createServer((request, response) => {
     let body = '';
     request.on('data', (chunk: Buffer) => (body += chunk.toString()));
     request.on('end', () => {
       const asked = JSON.parse(body) as { RegistrationToken?: string; UsageRecords?: UsageRecord[]; Filter?: { LICENSE_ARN: string[] } };
       response.setHeader('content-type', 'application/x-amz-json-1.1');
+      if (asked.UsageRecords && this.throttles) {
+        response.statusCode = 400;
+        response.end('{"__type":"ThrottlingException"}');
+        return;
+      }
       if (asked.Filter) return this.grant(asked.Filter.LICENSE_ARN[0]!, response);
       response.end(JSON.stringify(asked.UsageRecords ? this.meter(asked.UsageRecords) : resolve(asked.RegistrationToken!)));
     });
@@ -88,7 +97,7 @@ class Metered {
   private meter(records: UsageRecord[]): object {
     return {
       Results: records.map((record) => {
-        const key = [record.LicenseArn, record.Dimension, record.Timestamp].join('|');
+        const key = [record.LicenseArn ?? record.CustomerIdentifier, record.Dimension, record.Timestamp].join('|');
         const first = this.accepted.get(key);
         if (first && first.Quantity !== record.Quantity) {
           this.conflicts.push(record);
@@ -104,6 +113,7 @@ class Metered {
 
 const resolve = (token: string): object => {
   const [licenseId, accountId] = token.split('/');
+  if (!licenseId!.startsWith('l-')) return { ProductCode: PRODUCT, CustomerIdentifier: licenseId, CustomerAWSAccountId: accountId };
   return { ProductCode: PRODUCT, CustomerAWSAccountId: accountId, LicenseArn: arnOf(licenseId!) };
 };
 
@@ -124,6 +134,7 @@ export class AwsFlows {
     readonly fake: FakeMarketplace,
     endpoint: string,
     isContract: boolean,
+    legacyUntil: Date | null,
   ) {
     const logger = createLogger('test', 'silent');
     this.tasks = new Tasks(clock, new SilentNudger());
@@ -134,6 +145,7 @@ export class AwsFlows {
         endpoint,
         webhookSecret: SECRET,
         credentials: { accessKeyId: 'AKIATEST', secretAccessKey: 'an invented key' },
+        ...(legacyUntil ? { legacyProducts: { [PRODUCT]: { until: legacyUntil.toISOString() } } } : {}),
         ...(isContract ? { contractProducts: { [PRODUCT]: { quantityDimension: 'nodes' } }, entitlementEndpoint: endpoint } : {}),
       },
       { clock, http: new GuardedHttp({ allow: hostsOf([endpoint]) }) },
@@ -183,13 +195,16 @@ export class AwsFlows {
     registerWorkers({ get: (token: unknown) => provided.get(token) } as never, this.runner, { driftMinutes: 0, azure: null });
   }
 
-  /** `contract`: the product is sold by units of `nodes`, and so is what may be stored. */
-  static async open(start: Date, { contract = false } = {}): Promise<AwsFlows> {
+  /**
+   * `contract`: the product is sold by units of `nodes`, and so is what may be stored. `legacyUntil`: it is an old listing, and by
+   * licence from then on.
+   */
+  static async open(start: Date, { contract = false, legacyUntil = null as Date | null } = {}): Promise<AwsFlows> {
     const base = await createTestDatabase();
     const db = await openDatabase({ adminUrl: base.url(), secret: base.secret, entities: [SubscriptionRecord] });
     const clock = new ManualClock(start);
     const metered = new Metered();
-    const flows = new AwsFlows(base, db, clock, metered, new FakeMarketplace(clock), await metered.start(), contract);
+    const flows = new AwsFlows(base, db, clock, metered, new FakeMarketplace(clock), await metered.start(), contract, legacyUntil);
     // What the driver in memory offers.
     const files = flows.p.catalog
       .readFolder(CATALOG)
@@ -228,6 +243,18 @@ export class AwsFlows {
 
   event(body: object): Promise<unknown> {
     return receiveWebhook(this.p, 'aws', { headers: { 'x-berth-webhook-secret': SECRET }, query: {}, body: JSON.stringify(body) });
+  }
+
+  /** One notification of an old listing, as a queue brings it. */
+  async notify(action: string, customerIdentifier: string): Promise<void> {
+    const message = { action, 'customer-identifier': customerIdentifier, 'product-code': PRODUCT };
+    const [MessageId, Timestamp] = [randomUUID(), this.clock.now().toISOString()];
+    const body = JSON.stringify({ Type: 'Notification', MessageId, TopicArn: 'arn:t', Message: JSON.stringify(message), Timestamp });
+    await this.ops(async (tx) => {
+      const told = { source: 'aws.sqs', naturalKey: MessageId, headers: {}, body, principal: 'a queue', contentType: 'application/json' };
+      const { inboxId } = await this.p.inbox.receive(tx, told);
+      await this.tasks.enqueue(tx, { lane: `inbox:${inboxId}`, handler: 'inbound.normalise', payload: { inboxId, marketplace: 'aws' } });
+    });
   }
 
   async land(licenseId: string, accountId: string): Promise<string> {

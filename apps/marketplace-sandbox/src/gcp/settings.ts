@@ -71,6 +71,8 @@ export const gcpSettingsSchema = z
     sendAccountCreation: z.boolean().default(false),
     /** Documents have named it both ways (contract gcp §3, "Field renamed in docs"). */
     offerDurationField: z.enum(['newPendingOfferDuration', 'newOfferDuration']).default('newPendingOfferDuration'),
+    /** False: GET leaves out the start of an accepted offer, which its message told (contract gcp §3). */
+    showsNewOfferStart: z.boolean().default(true),
     deleteAfterDays: z.number().positive().default(60),
     keysMaxAgeSeconds: z.number().int().nonnegative().default(3600),
     plans: z.array(planSchema).min(1).max(24),

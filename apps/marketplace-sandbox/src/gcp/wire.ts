@@ -42,7 +42,7 @@ export function entitlementWire(one: GcpEntitlement, settings: GcpSettings): Rec
     offerDuration: durationOf(one.termMonths, one.privateTerms),
     newPendingOffer: next?.name,
     newPendingOfferDuration: next && durationOf(next.termMonths, next.terms),
-    newOfferStartTime: waits ? (started ? next?.startsAt : one.startsAt) : undefined,
+    newOfferStartTime: waits && settings.showsNewOfferStart ? (started ? next?.startsAt : one.startsAt) : undefined,
     newOfferEndTime: next?.terms.endsAt,
     offerEndTime: one.offerEndTime,
     subscriptionEndTime: one.offerEndTime,

@@ -56,6 +56,13 @@ export function problemWords(code: string | null, marketplace: string | null | u
         remedy: `Wait a few minutes and open the page again. ${UNAFFECTED}`,
         steps: reopen,
       };
+    case 'landing.awaiting_join':
+      return {
+        title: 'We are connecting your purchase',
+        happened: `You use this product already, and ${name} now keeps your purchase under another number. The seller has to confirm that both are one, so that nothing you have is set up or charged twice.`,
+        remedy: `The seller has been told. Your service goes on meanwhile. Open the page again from ${name} tomorrow.`,
+        steps: reopen,
+      };
     case 'landing.awaiting_order':
       return {
         title: 'You are signed up',

@@ -125,6 +125,16 @@ export async function ancestorsOf(tx: Tx, successorId: string): Promise<string[]
   return ids;
 }
 
+const fullHour = (ms: number): Date => new Date(Math.ceil(ms / 3_600_000) * 3_600_000);
+
+/** Nothing of it is cut before this instant: its end, else the start of what counts now. */
+async function beganAt(tx: Tx, old: SubscriptionRecord): Promise<number> {
+  if (isOver(old.state)) return old.endedAt?.getTime() ?? 0;
+  const segment = await currentSegment(tx, old.subscriptionId);
+  // A cut lies a millisecond after it.
+  return segment ? segment.startsAt.getTime() + 1 : 0;
+}
+
 const lock = (tx: Tx, subscriptionId: string): Promise<SubscriptionRecord | null> =>
   tx.manager.findOne(SubscriptionRecord, { where: { subscriptionId }, lock: { mode: 'pessimistic_write' } });
 
@@ -158,8 +168,11 @@ export async function takeOver(tx: Tx, on: { clock: Clock; tasks: Tasks }, succe
   if (olds.some((o) => !o.buyerAccountId || o.buyerAccountId !== next.buyerAccountId)) return none('the predecessor is of another buyer');
   const isInChain = (o: SubscriptionRecord, i: number): boolean => o.supersededBy === (olds[i + 1]?.subscriptionId ?? successorId);
   if (olds.some((o, i) => o.supersededBy && !isInChain(o, i))) return none('another purchase has taken its place');
-  const starts = next.termStartsAt ?? next.truth.term.startsAt;
-  const wanted = starts ? new Date(starts) : now;
+  const { wholeHoursFrom } = next.truth.supersedes ?? {};
+  const starts = wholeHoursFrom ?? next.termStartsAt ?? next.truth.term.startsAt;
+  let wanted = starts ? new Date(starts) : now;
+  // Both are reported under one key: a second record of an hour would be refused.
+  if (wholeHoursFrom) wanted = fullHour(Math.max(wanted.getTime(), await beganAt(tx, old)));
   if (wanted > now) return { result: 'waits', until: wanted };
   const floor = Math.min(now.getTime(), notBefore?.getTime() ?? 0);
   let at = await cutAt(tx, old.subscriptionId, new Date(Math.max(wanted.getTime(), floor)), now);

@@ -87,6 +87,8 @@ export interface MeteredSubscription {
   marketplaceRefs: MarketplaceRefs;
   startedAt: Date;
   endedAt: Date | null;
+  /** It ended here only: the marketplace takes its usage as that of a purchase in force, which it is under another key. */
+  goesOn: boolean;
 }
 
 /** Purchases that have begun to count and are not settled yet. */
@@ -100,8 +102,11 @@ export async function readMeteredSubscriptions(tx: Tx, filter: { subscriptionIds
     marketplace_refs: MarketplaceRefs;
     started_at: Date;
     ended_at: Date | null;
+    goes_on: boolean;
   }>(
-    `select s.subscription_id, s.tenant_id, s.marketplace, s.external_subscription_id, s.state, s.marketplace_refs, s.ended_at, g.starts_at as started_at
+    `select s.subscription_id, s.tenant_id, s.marketplace, s.external_subscription_id, s.state, s.marketplace_refs, s.ended_at, g.starts_at as started_at,
+            s.superseded_by is not null and exists (select 1 from subscriptions n
+              where n.subscription_id = s.superseded_by and n.truth #>> '{supersedes,wholeHoursFrom}' is not null) as goes_on
        from subscriptions s join segments g on g.subscription_id = s.subscription_id and g.sequence = 1
       where s.state in ('active', 'suspended', 'closing') and s.tenant_id is not null and ($1::uuid[] is null or s.subscription_id = any($1::uuid[]))
       order by s.subscription_id`,
@@ -116,6 +121,7 @@ export async function readMeteredSubscriptions(tx: Tx, filter: { subscriptionIds
     marketplaceRefs: r.marketplace_refs,
     startedAt: r.started_at,
     endedAt: r.ended_at,
+    goesOn: r.goes_on,
   }));
 }
 

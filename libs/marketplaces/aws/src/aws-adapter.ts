@@ -26,6 +26,7 @@ import { verifyInbound } from './inbound.js';
 import { resolveLanding } from './landing.js';
 import { mergeTruth } from './merge-truth.js';
 import { submitUsage } from './metering.js';
+import { keyChangeOf } from './legacy/key-change.js';
 import { legacyIdOf, legacyTruth, readLegacyRefs } from './legacy/legacy-refs.js';
 import { normaliseStored } from './normalise-stored.js';
 import { QueuePuller, type Sink } from './queue.js';
@@ -58,6 +59,7 @@ export function createAwsAdapter(given: AwsSettingsInput, { clock, http, logger 
   const agreements = agreementReader && new AgreementTruth(settings, agreementReader, clock, logger);
   const hasty = { ...settings, timeoutsMs: { ...settings.timeoutsMs, read: settings.timeoutsMs.help } };
   const help = settings.agreements && new AgreementTruth(settings, new AgreementReader(hasty, clients, logger), clock, logger);
+  const keyChange = keyChangeOf(settings);
   const certificates = settings.sns && new SnsCertificates(http, settings.sns.endpoint);
   const readTruth = async (externalSubscriptionId: string, raw?: MarketplaceRefs): Promise<SubscriptionTruth | null> => {
     const truth = toldTruth(externalSubscriptionId, raw, clock.now());
@@ -85,6 +87,7 @@ export function createAwsAdapter(given: AwsSettingsInput, { clock, http, logger 
         }
       : {}),
     mergeTruth,
+    ...(keyChange ? { keyChange } : {}),
     resolveLanding: (fields: Record<string, string>, recall?: RecallRefs): Promise<LandingResolution> =>
       resolveLanding(fields, { settings, api, entitlements, clock, recall, agreements: help }),
     // AWS is told nothing: the registration is complete when the tenant serves, and that is remembered (contract aws §11.2).

@@ -1,6 +1,7 @@
 import type { MarketplaceState, SubscriptionTruth } from '#marketplaces/core';
 import { z } from 'zod';
 import { entitlementsSchema, expiryOf, isGrantDue, quantityOf } from './entitlements.js';
+import { FORMER_KEY } from './legacy/former-key.js';
 import { dateOf } from './liberal.js';
 
 /** AWS knows products, not plans: the catalog has one plan of this name for each product. */
@@ -46,6 +47,8 @@ export const awsRefsSchema = z.looseObject({
   /** A partner who sold it for us, and by which authorisation (CPPO). */
   resellerAccountId: z.string().nullable().default(null),
   resaleAuthorizationId: z.string().nullable().default(null),
+  /** A person said that it is this purchase of an old listing, whose hours are its own from the instant on. */
+  joins: z.object({ formerId: z.string(), from: instant }).nullable().default(null),
   /** A free trial is among the accepted terms of its agreement. */
   trial: told(z.boolean()),
   /** Of a product with a contract: what GetEntitlements answered last (contract aws §3). */
@@ -79,6 +82,7 @@ export const NOTHING_KNOWN: AwsRefs = {
   earlierAgreementIds: null,
   resellerAccountId: null,
   resaleAuthorizationId: null,
+  joins: null,
   trial: null,
   entitlements: null,
   entitlementsDueAt: null,
@@ -138,6 +142,7 @@ export function joinRefs(a: AwsRefs, b: AwsRefs): AwsRefs {
     earlierAgreementIds: later(a.earlierAgreementIds, b.earlierAgreementIds),
     resellerAccountId: greater(a.resellerAccountId, b.resellerAccountId),
     resaleAuthorizationId: greater(a.resaleAuthorizationId, b.resaleAuthorizationId),
+    joins: !a.joins || !b.joins ? (a.joins ?? b.joins) : text(a.joins) <= text(b.joins) ? a.joins : b.joins,
     trial: later(a.trial, b.trial),
     entitlements: later(a.entitlements, b.entitlements),
     entitlementsDueAt: greater(a.entitlementsDueAt, b.entitlementsDueAt),
@@ -191,8 +196,15 @@ export function truthOfRefs(refs: AwsRefs, observedAt: Date): SubscriptionTruth 
     // Only the accepted terms tell: events carry no flag and the landing's field is an untrusted hint (contract aws §2, §3).
     isFreeTrial: refs.trial?.value === true,
     // Signed is not licensed: until License Updated the predecessor goes on (contract aws §0.5, §4.1).
-    supersedes: refs.licensed && refs.previousAgreementId !== null ? { kind: 'agreement', externalId: refs.previousAgreementId } : null,
-    follows: earlierOf(refs).map((externalId) => ({ kind: 'agreement', externalId })),
+    supersedes: refs.joins
+      ? { kind: FORMER_KEY, externalId: refs.joins.formerId, wholeHoursFrom: refs.joins.from }
+      : refs.licensed && refs.previousAgreementId !== null
+        ? { kind: 'agreement', externalId: refs.previousAgreementId }
+        : null,
+    follows: [
+      ...(refs.joins ? [{ kind: FORMER_KEY, externalId: refs.joins.formerId }] : []),
+      ...earlierOf(refs).map((externalId) => ({ kind: 'agreement', externalId })),
+    ],
     // Provisioned only when both halves are there: the licence, and the registration (contract aws §11.2).
     ...(refs.licensed || refs.endedAt !== null ? {} : { unconfirmed: true }),
     ...(isGrantDue(refs) && callArnOf(refs) !== null ? { incomplete: 'quantity' as const } : {}),

@@ -1,8 +1,8 @@
 import { type Deadlines, MarketplaceRefusal, type UsageItemInput, type UsageTraits, type UsageWireItem } from '#marketplaces/core';
 import { licenceIdOf } from './liberal.js';
-import { checkKey } from './legacy/keys.js';
+import { checkKey, isLegacyAt } from './legacy/keys.js';
 import { readLegacyRefs } from './legacy/legacy-refs.js';
-import { callArnOf, readRefs } from './refs.js';
+import { callArnOf, NOTHING_KNOWN, readRefs } from './refs.js';
 import type { AwsSettings } from './settings.js';
 
 const MINUTE = 60_000;
@@ -44,9 +44,12 @@ export function buildUsageItem(
   const wrong = (code: string, detail: string): never => {
     throw new MarketplaceRefusal(code, detail);
   };
-  const legacy = readLegacyRefs(input.refs);
-  const refs = legacy ? null : readRefs(input.refs);
-  const licenseId = licenceIdOf(input.externalSubscriptionId);
+  const told = readLegacyRefs(input.refs);
+  // Joined with its licence, its hours from the change of keys on are reported under that, as what follows them is.
+  const joined = told?.joined && !isLegacyAt(settings, told.productCode, input.hourStart) ? told.joined : null;
+  const legacy = joined ? null : told;
+  const refs = joined ? { ...NOTHING_KNOWN, ...joined, productCode: told!.productCode, endedAt: told!.endedAt } : readRefs(input.refs);
+  const licenseId = joined?.licenseId ?? licenceIdOf(input.externalSubscriptionId);
   // Only ResolveCustomer tells the spelling that calls take; a renewal's is derived from its predecessor's (contract aws §2).
   const licenseArn = refs && callArnOf(refs);
   if (legacy) {

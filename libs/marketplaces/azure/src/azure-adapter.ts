@@ -48,7 +48,16 @@ export interface AzureAdapterDeps {
 export type AzureAdapter = Required<
   Omit<
     MarketplaceAdapter,
-    'mergeTruth' | 'askTruth' | 'pull' | 'bootChecks' | 'listWaitingBuyers' | 'prepareUsage' | 'checkService' | 'tellBuyer' | 'approveBuyer'
+    | 'mergeTruth'
+    | 'askTruth'
+    | 'pull'
+    | 'bootChecks'
+    | 'keyChange'
+    | 'listWaitingBuyers'
+    | 'prepareUsage'
+    | 'checkService'
+    | 'tellBuyer'
+    | 'approveBuyer'
   >
 >;
 

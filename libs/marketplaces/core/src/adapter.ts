@@ -1,4 +1,5 @@
 import type { Check, DoctorOptions } from './doctor.js';
+import type { KeyChange } from './key-change.js';
 import type { FulfillmentEvent, Marketplace, MarketplaceRefs, RequestedChange, SubscriptionTruth } from './words.js';
 import type { Deadlines, ReadBackLine, ReadBackQuery, UsageItemOutcome, UsageTraits, UsageWireItem } from './usage.js';
 
@@ -244,6 +245,8 @@ export interface MarketplaceAdapter {
    * (contract azure §8). Throws as `readTruth` does.
    */
   readPrivateOffers?(externalSubscriptionId: string, externalPlanId: string, refs?: MarketplaceRefs): Promise<string[]>;
+  /** Present where purchases in force get another key. */
+  readonly keyChange?: KeyChange;
   /** Buyer accounts that wait for our approval (Google); an approval can be lost or taken back without a message. */
   listWaitingBuyers?(): AsyncIterable<{ buyerAccountId: string }>;
   /** Checks of configuration, reachability and, with `listings`, of our catalog against the listing; each with a remedy. Changes nothing. */

@@ -61,7 +61,15 @@ export interface SubscriptionTruth {
    * The purchase whose place this one takes, by one of its foreign ids: a renewal or replacement that is a purchase of its own
    * (AWS: kind `agreement`, the previous one). Set from the moment it may take over, null before and where there is none.
    */
-  supersedes: { kind: string; externalId: string } | null;
+  supersedes: {
+    kind: string;
+    externalId: string;
+    /**
+     * It is the same purchase under another key, which its usage is reported under from this instant on (ISO): it takes over at a full
+     * hour not before it, and earlier hours that are still to be sent keep their own windows.
+     */
+    wholeHoursFrom?: string;
+  } | null;
   /**
    * The purchases before it in its chain of renewals, nearest first, told already before it may take over: until it does, its
    * buyer's visits are of the one that serves him.

@@ -2,7 +2,9 @@ import type {
   FulfillmentEvent,
   LandingResolution,
   MarketplaceAdapter,
+  MarketplaceRefs,
   PulledMessage,
+  RecallRefs,
   RequestedChange,
   StoredInbound,
   SubscriptionTruth,
@@ -25,6 +27,7 @@ import { verifyPush } from './push.js';
 import type { GcpSettings, Http } from './settings.js';
 import { SigningKeys } from './signing-keys.js';
 import { subscriptionChecks } from './subscription-checks.js';
+import { toldStartOf, withToldStart } from './told-start.js';
 import { signUpOf } from './truth.js';
 import { batchKey, buildUsageItem, deadlines, gcpUsage } from './usage-item.js';
 
@@ -51,6 +54,7 @@ export type GcpAdapter = Required<
     | 'handshake'
     | 'mergeTruth'
     | 'askTruth'
+    | 'keyChange'
     | 'decisionAnswer'
     | 'readBack'
   >
@@ -72,11 +76,14 @@ export function createGcpAdapter(settings: GcpSettings, deps: GcpAdapterDeps): G
   return {
     marketplace: 'gcp',
     usage: gcpUsage(settings.safeResend),
-    normalise: (message: StoredInbound): Promise<FulfillmentEvent[]> => normalise(message, procurement, settings.providerId),
-    readTruth: async (externalSubscriptionId: string): Promise<SubscriptionTruth | null> =>
-      (await procurement.entitlementWithBuyer(externalSubscriptionId))?.truth ?? null,
-    resolveLanding: (fields: Record<string, string>): Promise<LandingResolution> =>
-      resolveLanding(fields, settings, keys, procurement, logger),
+    normalise: (message: StoredInbound, recall: RecallRefs): Promise<FulfillmentEvent[]> =>
+      normalise(message, procurement, settings.providerId, recall),
+    readTruth: async (externalSubscriptionId: string, refs?: MarketplaceRefs): Promise<SubscriptionTruth | null> => {
+      const found = await procurement.entitlementWithBuyer(externalSubscriptionId);
+      return found && withToldStart(found, toldStartOf(refs)).truth;
+    },
+    resolveLanding: (fields: Record<string, string>, recall?: RecallRefs): Promise<LandingResolution> =>
+      resolveLanding(fields, settings, keys, { procurement, recall }, logger),
     acknowledge: (truth: SubscriptionTruth, { tenantId }: { tenantId: string }): Promise<void> => changes.acknowledge(truth, tenantId),
     approveBuyer: (buyerAccountId: string): Promise<void> => changes.approveBuyer(buyerAccountId),
     tellBuyer: (externalSubscriptionId: string, message: string): Promise<void> => changes.tellBuyer(externalSubscriptionId, message),

@@ -1,9 +1,10 @@
-import { type LandingResolution, MarketplaceBusy, MarketplaceRefusal } from '#marketplaces/core';
+import { type LandingResolution, MarketplaceBusy, MarketplaceRefusal, type RecallRefs } from '#marketplaces/core';
 import type { Logger } from '#platform';
 import type { Procurement } from './procurement.js';
 import type { GcpSettings } from './settings.js';
 import type { SigningKeys } from './signing-keys.js';
 import { verifySignUp } from './sign-up-token.js';
+import { toldStartOf, withToldStart } from './told-start.js';
 import type { Entitlement } from './truth.js';
 
 /** The form field of the browser's POST (contract gcp §1). */
@@ -15,7 +16,7 @@ export async function resolveLanding(
   fields: Record<string, string>,
   settings: GcpSettings,
   keys: SigningKeys,
-  procurement: Procurement,
+  { procurement, recall }: { procurement: Procurement; recall: RecallRefs | undefined },
   logger?: Logger,
 ): Promise<LandingResolution> {
   const token = fields[TOKEN_FIELD] ?? '';
@@ -41,7 +42,8 @@ export async function resolveLanding(
         detail: 'the marketplace does not show the order yet',
         signedUp: { buyerAccountId: accountId },
       };
-    return { ok: true, truth: found.truth, buyerAccountId: accountId, visitor: userIdentity };
+    const { truth } = withToldStart(found, toldStartOf(await recall?.(found.id)));
+    return { ok: true, truth, buyerAccountId: accountId, visitor: userIdentity };
   } catch (error) {
     if (error instanceof MarketplaceBusy) return unavailable('the marketplace does not answer; try again in a minute');
     if (error instanceof MarketplaceRefusal) return unavailable('the marketplace does not take our credentials');

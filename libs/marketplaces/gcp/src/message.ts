@@ -9,6 +9,8 @@ export interface Notification {
   providerId: string | null;
   about: { kind: 'entitlement' | 'account'; id: string } | null;
   updatedAt: Date | null;
+  /** Of ENTITLEMENT_OFFER_ACCEPTED: when the accepted offer starts. */
+  startsAt: Date | null;
 }
 
 /** Null where the text is no JSON object. */
@@ -25,6 +27,7 @@ export function notificationOf(text: string): Notification | null {
     providerId: textOf(body['providerId']),
     about: entitlementId ? { kind: 'entitlement', id: entitlementId } : accountId ? { kind: 'account', id: accountId } : null,
     updatedAt: instantOf(entitlement['updateTime']) ?? instantOf(account['updateTime']),
+    startsAt: textOf(body['eventType']) === 'ENTITLEMENT_OFFER_ACCEPTED' ? instantOf(entitlement['newOfferStartTime']) : null,
   };
 }
 

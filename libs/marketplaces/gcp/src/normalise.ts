@@ -1,8 +1,9 @@
-import type { FulfillmentEvent, FulfillmentEventKind, StoredInbound } from '#marketplaces/core';
+import type { FulfillmentEvent, FulfillmentEventKind, RecallRefs, StoredInbound } from '#marketplaces/core';
 import type { Procurement } from './procurement.js';
 import { bodyTextOf, type Notification, notificationOf } from './message.js';
 import { PULLED_ID } from './pull.js';
 import { envelopeOf } from './push.js';
+import { toldStartOf, withToldStart } from './told-start.js';
 import { type Entitlement, type EntitlementState, signUpOf } from './truth.js';
 
 const ENTITLED: EntitlementState[] = [
@@ -33,7 +34,12 @@ const MEANINGS: Record<string, { kind: FulfillmentEventKind; states: Entitlement
 };
 
 /** A message is a hint: the entitlement is fetched, and the fetched state is what is folded (contract gcp §3). */
-export async function normalise(message: StoredInbound, procurement: Procurement, providerId: string): Promise<FulfillmentEvent[]> {
+export async function normalise(
+  message: StoredInbound,
+  procurement: Procurement,
+  providerId: string,
+  recall?: RecallRefs,
+): Promise<FulfillmentEvent[]> {
   const told = notificationOf(notificationText(message));
   const word = told?.eventType?.slice(0, 100) ?? told?.about?.kind ?? 'a message';
   const noted = (why: string): FulfillmentEvent[] => [
@@ -49,9 +55,11 @@ export async function normalise(message: StoredInbound, procurement: Procurement
   if (!told) return noted('it is no JSON object');
   if (!told.about) return noted('it names neither an entitlement nor an account');
   if (told.providerId && told.providerId !== providerId) return noted(`it is of the provider ${told.providerId.slice(0, 100)}`);
-  return told.about.kind === 'account'
-    ? accountEvents(told, told.about.id, word, message, procurement, noted)
-    : [entitlementEvent(told, told.about.id, word, message, await procurement.entitlementWithBuyer(told.about.id))];
+  const { id } = told.about;
+  if (told.about.kind === 'account') return accountEvents(told, id, word, message, { procurement, recall }, noted);
+  const shown = await procurement.entitlementWithBuyer(id);
+  const startsAt = told.startsAt ?? toldStartOf(await recall?.(id));
+  return [entitlementEvent(told, id, word, message, shown && withToldStart(shown, startsAt))];
 }
 
 /** A pulled message is stored as it was published, a pushed one in its envelope. Only pulling sets the header. */
@@ -109,7 +117,7 @@ async function accountEvents(
   accountId: string,
   word: string,
   message: StoredInbound,
-  procurement: Procurement,
+  { procurement, recall }: { procurement: Procurement; recall: RecallRefs | undefined },
   noted: (why: string) => FulfillmentEvent[],
 ): Promise<FulfillmentEvent[]> {
   const account = await procurement.account(accountId);
@@ -124,12 +132,17 @@ async function accountEvents(
   const live = (await procurement.entitlementsOf(accountId)).filter((e) => e.truth.state !== 'ended');
   if (live.length === 0) return noted(note.slice(word.length + 2));
   const signedUp = signUpOf(account) === 'APPROVED';
-  return live.map((e) => ({
-    kind: isReady && signedUp ? 'buyer_ready' : 'noted',
-    marketplace: 'gcp',
-    externalSubscriptionId: e.id,
-    occurredAt: e.updatedAt ?? told.updatedAt ?? message.receivedAt,
-    truth: e.truth.state === 'pending_fulfillment' ? { ...e.truth, buyerReady: signedUp } : e.truth,
-    note,
-  }));
+  const events: FulfillmentEvent[] = [];
+  for (const one of live) {
+    const e = withToldStart(one, toldStartOf(await recall?.(one.id)));
+    events.push({
+      kind: isReady && signedUp ? 'buyer_ready' : 'noted',
+      marketplace: 'gcp',
+      externalSubscriptionId: e.id,
+      occurredAt: e.updatedAt ?? told.updatedAt ?? message.receivedAt,
+      truth: e.truth.state === 'pending_fulfillment' ? { ...e.truth, buyerReady: signedUp } : e.truth,
+      note,
+    });
+  }
+  return events;
 }

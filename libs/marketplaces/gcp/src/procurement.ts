@@ -46,14 +46,16 @@ export class Procurement {
   async entitlementWithBuyer(entitlementId: string): Promise<Entitlement | null> {
     const found = await this.entitlement(entitlementId);
     if (!found?.accountId || found.truth.state !== 'pending_fulfillment') return found;
-    const buyerReady = signUpOf(await this.account(found.accountId)) === 'APPROVED';
-    return { ...found, truth: { ...found.truth, buyerReady } };
+    const account = await this.account(found.accountId);
+    const reseller = account?.resellerBillingAccount ? { accountId: account.resellerBillingAccount, authorizationId: null } : null;
+    return { ...found, truth: { ...found.truth, buyerReady: signUpOf(account) === 'APPROVED', reseller } };
   }
 
   async account(accountId: string): Promise<Account | null> {
     const id = lastSegment(accountId);
     if (!id) return null;
-    const raw = await this.get('getAccount', `/accounts/${encodeURIComponent(id)}`);
+    // Only the full view tells who resold it.
+    const raw = await this.get('getAccount', `/accounts/${encodeURIComponent(id)}`, { view: 'ACCOUNT_VIEW_FULL' });
     if (raw === null) return null;
     const account = accountOf(raw);
     if (!account || account.id !== id) throw new MarketplaceBusy('getAccount: the answer is no account');
@@ -144,10 +146,11 @@ export class Procurement {
     return isOk(answer) ? null : failureOf(operation, answer, true);
   }
 
-  private async get(operation: string, path: string): Promise<unknown> {
+  private async get(operation: string, path: string, query: Record<string, string> = {}): Promise<unknown> {
     const answer = await this.api.call({
       method: 'GET',
       url: `${this.base}${path}`,
+      query,
       timeoutMs: TIMEOUTS_MS.read,
       changes: false,
       operation,

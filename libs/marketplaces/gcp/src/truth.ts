@@ -12,6 +12,8 @@ export const gcpRefsSchema = z.looseObject({
   product: z.string(),
   updateTime: z.string().nullable(),
   state: z.string(),
+  /** The start that a message told and GET does not show (ADR 0019). */
+  toldStart: z.string().optional(),
 });
 export type GcpRefs = z.output<typeof gcpRefsSchema>;
 
@@ -123,6 +125,8 @@ export interface Account {
   id: string;
   state: string;
   approvals: { name: string; state: string }[];
+  /** The reseller's billing account, of which the buyer's is a part; null where nobody resold. */
+  resellerBillingAccount: string | null;
 }
 
 export function accountOf(raw: unknown): Account | null {
@@ -133,6 +137,7 @@ export function accountOf(raw: unknown): Account | null {
   return {
     id,
     state: textOf(one['state']) ?? '',
+    resellerBillingAccount: lastSegment(one['resellerParentBillingAccount']),
     approvals: given.map(fieldsOf).map((a) => ({ name: textOf(a['name']) ?? '', state: (textOf(a['state']) ?? '').toUpperCase() })),
   };
 }

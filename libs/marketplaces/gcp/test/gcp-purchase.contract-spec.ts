@@ -167,11 +167,19 @@ describe('a purchase on Google Cloud', () => {
     expect(await sandbox.adapter.normalise(stored), 'the old message is stale').toMatchObject([{ kind: 'noted' }]);
   });
 
-  it('that begins later is scheduled, and in force on the day [GC-26]', async () => {
+  it.each([
+    ['GET shows', true],
+    ['only the message tells', false],
+  ])('that begins later, as %s, is scheduled, and in force on the day [GC-26, GC-65]', async (_, showsNewOfferStart) => {
+    await sandbox.control('PUT', '/settings', { gcp: { showsNewOfferStart } });
     const startsAt = new Date(sandbox.clock.now().getTime() + 2 * 86_400_000).toISOString();
     const { entitlementId } = await sandbox.buy({ autoApprove: true, startsAt });
     const [accepted] = await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_OFFER_ACCEPTED')).stored);
     expect(accepted).toMatchObject({ kind: 'purchased', truth: { state: 'scheduled', term: { startsAt: new Date(startsAt) } } });
+    const again = await sandbox.adapter.readTruth(entitlementId, accepted!.truth!.refs);
+    expect(again, 'as it is read with what was told').toMatchObject({ state: 'scheduled', term: { startsAt: new Date(startsAt) } });
+    if (!showsNewOfferStart) expect(await sandbox.truth(entitlementId)).toMatchObject({ state: 'pending_fulfillment' });
+    await sandbox.control('PUT', '/settings', { gcp: { showsNewOfferStart: true } });
     await sandbox.advance(2 * 86_400 + 60);
     expect(await sandbox.truth(entitlementId)).toMatchObject({ state: 'active' });
     expect(await sandbox.adapter.normalise((await sandbox.message(entitlementId, 'ENTITLEMENT_ACTIVE')).stored)).toMatchObject([

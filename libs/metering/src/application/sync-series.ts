@@ -66,7 +66,8 @@ export async function syncSeries(tx: Tx, deps: MeteringDeps): Promise<number> {
        from series s where s.subscription_id = any($1::uuid[]) and s.completed_at is null and s.ended_at <= s.next_hour on conflict do nothing`,
     [params[0]],
   );
-  if (changed.length > 0) await moveDeadlines(tx, deps, [...new Set(changed.map((c) => c.subscription_id))]);
+  const cancelled = changed.map((c) => c.subscription_id).filter((id) => !byId.get(id)?.goesOn);
+  if (cancelled.length > 0) await moveDeadlines(tx, deps, [...new Set(cancelled)]);
   return made.length + changed.length;
 }
 

@@ -33,6 +33,7 @@ export const FINDING_KINDS = [
   'suspended_long',
   'usage_unbuilt',
   'marketplace_stuck',
+  'unjoined_purchase',
 ] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
 
@@ -83,6 +84,7 @@ const MAY_SETTLE: Record<FindingKind, readonly SettlementKind[]> = {
   suspended_long: OURS_TO_MEND,
   usage_unbuilt: OURS_TO_MEND,
   marketplace_stuck: OURS_TO_MEND,
+  unjoined_purchase: OURS_TO_MEND,
 };
 
 export const settlementsOf = (kind: FindingKind): readonly SettlementKind[] => MAY_SETTLE[kind];

@@ -199,7 +199,7 @@ async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], now: Dat
           const deadlines = c.adapter.deadlines({
             hourStart: fromUs(hour),
             hourEnd: fromUs(hour + US_PER_HOUR),
-            endedAt: c.series.endedAt === null ? null : fromUs(c.series.endedAt),
+            endedAt: c.series.endedAt === null || c.subscription?.goesOn ? null : fromUs(c.series.endedAt),
           });
           return {
             item_id: itemId,

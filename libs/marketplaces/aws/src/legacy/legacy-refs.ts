@@ -2,6 +2,7 @@ import type { FulfillmentEvent, MarketplaceState, SubscriptionTruth } from '#mar
 import { z } from 'zod';
 import { entitlementsSchema, expiryOf, isGrantDue, quantityOf } from '../entitlements.js';
 import { dateOf } from '../liberal.js';
+import { FORMER_KEY } from './former-key.js';
 import { AWS_PLAN } from '../refs.js';
 
 const instant = z.iso.datetime().nullable();
@@ -30,12 +31,16 @@ export const legacyRefsSchema = z.object({
   entitlements: z.object({ value: entitlementsSchema, at: z.iso.datetime() }).nullable(),
   /** Entitlements read before this instant may be outdated. */
   entitlementsDueAt: instant.default(null),
+  /** The licence that a person joined it with: later hours are reported under that, in this spelling. */
+  joined: z.object({ licenseId: z.string(), licenseArn: z.string(), accountId: z.string() }).nullable().default(null),
   lastEventAt: instant,
 });
 export type LegacyRefs = z.output<typeof legacyRefsSchema>;
 
 export const legacyIdOf = (productCode: string, customerIdentifier: string, generation = 1): string =>
   `legacy:${productCode}:${customerIdentifier}${generation === 1 ? '' : `:${generation}`}`;
+
+export const idOf = (refs: LegacyRefs): string => legacyIdOf(refs.productCode, refs.customerIdentifier, refs.generation);
 
 export const newLegacyRefs = (productCode: string, customerIdentifier: string, generation = 1): LegacyRefs => ({
   generation,
@@ -52,6 +57,7 @@ export const newLegacyRefs = (productCode: string, customerIdentifier: string, g
   freeTrial: null,
   entitlements: null,
   entitlementsDueAt: null,
+  joined: null,
   lastEventAt: null,
 });
 
@@ -83,6 +89,7 @@ export function joinLegacyRefs(a: LegacyRefs, b: LegacyRefs): LegacyRefs {
     freeTrial: later(a.freeTrial, b.freeTrial),
     entitlements: later(a.entitlements, b.entitlements),
     entitlementsDueAt: greater(a.entitlementsDueAt, b.entitlementsDueAt),
+    joined: !a.joined || !b.joined ? (a.joined ?? b.joined) : a.joined.licenseArn <= b.joined.licenseArn ? a.joined : b.joined,
     lastEventAt: greater(a.lastEventAt, b.lastEventAt),
   };
 }
@@ -100,8 +107,9 @@ export function legacyStateOf(refs: LegacyRefs): MarketplaceState {
 export function legacyTruth(refs: LegacyRefs, observedAt: Date): SubscriptionTruth {
   return {
     marketplace: 'aws',
-    externalSubscriptionId: legacyIdOf(refs.productCode, refs.customerIdentifier, refs.generation),
-    aliases: [],
+    externalSubscriptionId: idOf(refs),
+    // Only where a person said so may a licence take its place by this name.
+    aliases: refs.joined ? [{ kind: FORMER_KEY, externalId: idOf(refs) }] : [],
     state: legacyStateOf(refs),
     name: null,
     externalOfferId: refs.productCode,

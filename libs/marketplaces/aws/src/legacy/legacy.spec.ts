@@ -5,6 +5,7 @@ import type { AwsSettings } from '../settings.js';
 import type { Entitlements, EntitlementReader } from '../entitlements.js';
 import { mergeTruth } from '../merge-truth.js';
 import { NOTHING_KNOWN } from '../refs.js';
+import { keyChangeOf } from './key-change.js';
 import { legacyIdOf, type LegacyRefs, newLegacyRefs } from './legacy-refs.js';
 import { normaliseLegacy } from './normalise-legacy.js';
 
@@ -183,5 +184,41 @@ describe('the two keys of an hour', () => {
     // Another product has no such past.
     expect(() => build({ ...licensed, productCode: '4harborobjectcells0000000' }, LICENCE, before)).not.toThrow();
     expect(batchKey(item)).not.toBe(batchKey(build(licensed, LICENCE, after)));
+  });
+
+  it('joined by a person, hours of the old purchase go by the licence from the change on, and before it as ever [AW-132]', () => {
+    const { former, next } = keyChangeOf(one)!.join(old, null, licensed.licenseArn, new Date('2026-11-20T00:00:00Z'));
+    const [before, after] = ['2026-11-30T23:00:00.000Z', '2026-12-01T00:00:00.000Z'];
+    const id = legacyIdOf(PRODUCT, CUSTOMER);
+    expect(build(former.refs, id, before)).toEqual(build(old, id, before));
+    const late = build(former.refs, id, after);
+    expect(late).toEqual(build(next.refs, LICENCE, after));
+    expect(batchKey(late)).toBe(batchKey(build(licensed, LICENCE, after)));
+    expect(next).toMatchObject({
+      supersedes: { kind: 'former_key', externalId: id, wholeHoursFrom: after },
+      follows: [{ kind: 'former_key', externalId: id }],
+      state: 'pending_fulfillment',
+    });
+    expect(former.aliases).toEqual([{ kind: 'former_key', externalId: id }]);
+  });
+
+  it('are joined for one buyer and product only, and with one licence [AW-134]', () => {
+    const change = keyChangeOf(one)!;
+    expect(change.mayJoin(old, licensed)).toBe(true);
+    for (const other of [
+      { accountId: '999922223333' },
+      { productCode: '4harborobjectcells0000000' },
+      { endedAt: '2026-11-20T00:00:00.000Z' },
+    ]) {
+      expect(change.mayJoin(old, { ...licensed, ...other })).toBe(false);
+      expect(() => change.join(old, { ...licensed, ...other }, null, until)).toThrow(/aws\.not_joinable/);
+    }
+    const { former } = change.join(old, licensed, null, until);
+    const another = licensed.licenseArn.replace('l-01', 'l-ff');
+    expect(() => change.join(former.refs, null, another, until)).toThrow(/aws\.joined_already/);
+    expect(() => change.join({ ...old, accountId: null }, null, another, until)).toThrow(/aws\.account_missing/);
+    expect(change.dueAt(old)).toEqual(until);
+    for (const refs of [former.refs, licensed, { ...old, endedAt: '2026-11-20T00:00:00.000Z' }]) expect(change.dueAt(refs)).toBeNull();
+    expect(keyChangeOf({ legacyProducts: { [PRODUCT]: { until: null } } })).toBeNull();
   });
 });
