@@ -1,4 +1,5 @@
 import type { ProcessContext } from '../processes/context.js';
+import { PacedClock } from './paced-clock.js';
 
 const NEAR_MS = 7 * 86_400_000;
 const LOOK_EVERY_MS = 3_600_000;
@@ -15,35 +16,29 @@ interface Row extends Record<string, unknown> {
  * Raises `activate_by_near` seven days before a purchase that waits is void (contract azure §2: 30 days). A clock of its own:
  * where nothing is compared with the marketplace the limit passes all the same.
  */
-export class ActivationClock {
-  private lookAt = 0;
+export class ActivationClock extends PacedClock {
+  constructor(p: ProcessContext) {
+    super(p, LOOK_EVERY_MS);
+  }
 
-  constructor(private readonly p: ProcessContext) {}
-
-  /** Answers how many findings are new. */
-  async tick(): Promise<number> {
-    const now = this.p.clock.now().getTime();
-    if (now < this.lookAt) return 0;
-    this.lookAt = now + LOOK_EVERY_MS;
+  protected look(now: Date): Promise<number> {
     return this.p.db.ops(async (tx) => {
       const rows = await tx.query<Row>(
         `select subscription_id, tenant_id, marketplace, external_subscription_id, activate_by from subscriptions
           where state = 'pending_fulfillment' and activate_by < $1`,
-        [new Date(now + NEAR_MS)],
+        [new Date(now.getTime() + NEAR_MS)],
       );
-      let raised = 0;
-      for (const row of rows) {
-        const fresh = await this.p.metering.raiseFinding(tx, {
+      return this.p.metering.raiseFindings(
+        tx,
+        rows.map((row) => ({
           kind: 'activate_by_near',
           dedupeKey: `activate_by_near:${row.subscription_id}`,
           tenantId: row.tenant_id,
           subscriptionId: row.subscription_id,
           deadline: row.activate_by,
           evidence: { marketplace: row.marketplace, externalSubscriptionId: row.external_subscription_id, landed: row.tenant_id !== null },
-        });
-        if (fresh) raised += 1;
-      }
-      return raised;
+        })),
+      );
     });
   }
 }

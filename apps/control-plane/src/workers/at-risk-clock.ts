@@ -2,23 +2,20 @@ import type { Metrics } from '#platform';
 import { LEFT_WITHIN, readAtRisk } from '#metering';
 import { MARKETPLACES } from '#marketplaces/core';
 import type { ProcessContext } from '../processes/context.js';
+import { PacedClock } from './paced-clock.js';
 
 const LOOK_EVERY_MS = 60_000;
 
 /** Keeps the metrics of usage that no marketplace has accepted yet, so that somebody is woken before its deadline. */
-export class AtRiskClock {
-  private lookAt = 0;
-
+export class AtRiskClock extends PacedClock {
   constructor(
-    private readonly p: ProcessContext,
+    p: ProcessContext,
     private readonly metrics: Metrics,
-  ) {}
+  ) {
+    super(p, LOOK_EVERY_MS);
+  }
 
-  /** Answers how many marketplaces have something waiting that calls for a person. */
-  async tick(): Promise<number> {
-    const now = this.p.clock.now();
-    if (now.getTime() < this.lookAt) return 0;
-    this.lookAt = now.getTime() + LOOK_EVERY_MS;
+  protected async look(now: Date): Promise<number> {
     const all = await this.p.db.ops((tx) => readAtRisk(tx, now));
     const items = this.metrics.gauge('berth_usage_at_risk_items', 'Frozen hours not accepted yet, by time to the hard deadline', [
       'marketplace',

@@ -1,22 +1,19 @@
 import { underFormerKey } from '#entitlements';
 import { proposeJoins, raiseUnjoined } from '../processes/propose-joins.js';
 import type { ProcessContext } from '../processes/context.js';
+import { PacedClock } from './paced-clock.js';
 
 /** Long enough to ask the marketplace for the licences of all who are left. */
 const AHEAD_MS = 14 * 86_400_000;
 const LOOK_EVERY_MS = 3_600_000;
 
 /** Names each purchase whose key goes out of use soon and that nobody has joined: from then on its usage waits (contract aws §0.3). */
-export class JoinClock {
-  private lookAt = 0;
+export class JoinClock extends PacedClock {
+  constructor(p: ProcessContext) {
+    super(p, LOOK_EVERY_MS);
+  }
 
-  constructor(private readonly p: ProcessContext) {}
-
-  /** Answers how many findings are new. */
-  async tick(): Promise<number> {
-    const now = this.p.clock.now().getTime();
-    if (now < this.lookAt) return 0;
-    this.lookAt = now + LOOK_EVERY_MS;
+  protected async look(now: Date): Promise<number> {
     let raised = 0;
     for (const { marketplace, keyChange } of this.p.marketplaces.all()) {
       if (!keyChange) continue;
@@ -24,7 +21,7 @@ export class JoinClock {
         let fresh = 0;
         for (const row of await underFormerKey(tx, marketplace, keyChange.formerPrefix)) {
           const dueAt = keyChange.dueAt(row.marketplace_refs);
-          if (!dueAt || dueAt.getTime() - AHEAD_MS > now) continue;
+          if (!dueAt || dueAt.getTime() - AHEAD_MS > now.getTime()) continue;
           const former = await this.p.subscriptions.get(tx, row.subscription_id);
           // Two messages at once may have missed each other.
           await proposeJoins(this.p, tx, former);

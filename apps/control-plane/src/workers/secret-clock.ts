@@ -1,5 +1,6 @@
 import type { BerthConfig } from '#platform';
 import type { ProcessContext } from '../processes/context.js';
+import { PacedClock } from './paced-clock.js';
 
 const DAY_MS = 86_400_000;
 /** Days before the end on which a person is told (contract azure §11). */
@@ -18,21 +19,18 @@ export const secretsOf = (azure: BerthConfig['azure']): AzureSecret[] => [
 ];
 
 /** Raises `secret_expiring` thirty, seven and one days before the day on which a client secret ends; Entra sends no reminder. */
-export class SecretClock {
-  private lookAt = 0;
-
+export class SecretClock extends PacedClock {
   constructor(
-    private readonly p: ProcessContext,
+    p: ProcessContext,
     private readonly secrets: AzureSecret[],
-  ) {}
+  ) {
+    super(p, LOOK_EVERY_MS);
+  }
 
-  /** Answers how many findings are new. */
-  async tick(): Promise<number> {
-    const now = this.p.clock.now().getTime();
-    if (now < this.lookAt) return 0;
-    this.lookAt = now + LOOK_EVERY_MS;
+  protected async look(now: Date): Promise<number> {
     let raised = 0;
-    for (const { setting, expires } of this.secrets) if (expires !== null && (await this.warn(setting, expires, now))) raised += 1;
+    for (const { setting, expires } of this.secrets)
+      if (expires !== null && (await this.warn(setting, expires, now.getTime()))) raised += 1;
     return raised;
   }
 

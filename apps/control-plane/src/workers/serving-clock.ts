@@ -1,4 +1,5 @@
 import type { ProcessContext } from '../processes/context.js';
+import { PacedClock } from './paced-clock.js';
 
 const LOOK_EVERY_MS = 300_000;
 /** So long setting up, suspending and ending may take before somebody must look. */
@@ -20,16 +21,12 @@ interface Row extends Record<string, unknown> {
  * Raises `paid_not_serving` where the marketplace bills for a purchase that no placement serves, and `serving_not_paid` where one
  * serves that is not in force, once either has lasted half an hour. One for each state of the purchase.
  */
-export class ServingClock {
-  private lookAt = 0;
+export class ServingClock extends PacedClock {
+  constructor(p: ProcessContext) {
+    super(p, LOOK_EVERY_MS);
+  }
 
-  constructor(private readonly p: ProcessContext) {}
-
-  /** Answers how many findings are new. */
-  async tick(): Promise<number> {
-    const now = this.p.clock.now().getTime();
-    if (now < this.lookAt) return 0;
-    this.lookAt = now + LOOK_EVERY_MS;
+  protected look(now: Date): Promise<number> {
     return this.p.db.ops(async (tx) => {
       const rows = await tx.query<Row>(
         `select 'paid_not_serving' as kind, s.subscription_id, s.tenant_id, s.marketplace, s.external_subscription_id, s.state,
@@ -45,11 +42,11 @@ export class ServingClock {
           where p.phase = 'active' and s.state <> 'active' and greatest(s.updated_at, p.activated_at) < $1
             -- Access of an end that may be a renewal's waits for the successor.
             and not (s.state = 'closing' and (s.truth ->> 'successorExpected')::boolean is true and s.ended_at > $2)`,
-        [new Date(now - PATIENCE_MS), new Date(now - PATIENCE_MS - this.p.successorHoldMs)],
+        [new Date(now.getTime() - PATIENCE_MS), new Date(now.getTime() - PATIENCE_MS - this.p.successorHoldMs)],
       );
-      let raised = 0;
-      for (const row of rows) {
-        const fresh = await this.p.metering.raiseFinding(tx, {
+      return this.p.metering.raiseFindings(
+        tx,
+        rows.map((row) => ({
           kind: row.kind,
           dedupeKey: `${row.kind}:${row.subscription_id}:${row.since.toISOString()}`,
           tenantId: row.tenant_id,
@@ -62,10 +59,8 @@ export class ServingClock {
             phase: row.phase,
             since: row.since.toISOString(),
           },
-        });
-        if (fresh) raised += 1;
-      }
-      return raised;
+        })),
+      );
     });
   }
 }

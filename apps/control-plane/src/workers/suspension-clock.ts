@@ -1,4 +1,5 @@
 import type { ProcessContext } from '../processes/context.js';
+import { PacedClock } from './paced-clock.js';
 
 const DAY_MS = 86_400_000;
 /** Azure cancels what has been suspended for thirty days (contract azure §5). */
@@ -14,25 +15,21 @@ interface Row extends Record<string, unknown> {
 }
 
 /** Raises `suspended_long` seven days before a suspended purchase is cancelled: its buyer may only have an expired card. */
-export class SuspensionClock {
-  private lookAt = 0;
+export class SuspensionClock extends PacedClock {
+  constructor(p: ProcessContext) {
+    super(p, LOOK_EVERY_MS);
+  }
 
-  constructor(private readonly p: ProcessContext) {}
-
-  /** Answers how many findings are new. */
-  async tick(): Promise<number> {
-    const now = this.p.clock.now().getTime();
-    if (now < this.lookAt) return 0;
-    this.lookAt = now + LOOK_EVERY_MS;
+  protected look(now: Date): Promise<number> {
     return this.p.db.ops(async (tx) => {
       const rows = await tx.query<Row>(
         `select subscription_id, tenant_id, external_subscription_id, suspended_at from subscriptions
           where marketplace = 'azure' and state = 'suspended' and suspended_at < $1`,
-        [new Date(now - ENDS_AFTER_MS + NEAR_MS)],
+        [new Date(now.getTime() - ENDS_AFTER_MS + NEAR_MS)],
       );
-      let raised = 0;
-      for (const row of rows) {
-        const fresh = await this.p.metering.raiseFinding(tx, {
+      return this.p.metering.raiseFindings(
+        tx,
+        rows.map((row) => ({
           kind: 'suspended_long',
           dedupeKey: `suspended_long:${row.subscription_id}:${row.suspended_at.toISOString()}`,
           tenantId: row.tenant_id,
@@ -43,10 +40,8 @@ export class SuspensionClock {
             externalSubscriptionId: row.external_subscription_id,
             suspendedAt: row.suspended_at.toISOString(),
           },
-        });
-        if (fresh) raised += 1;
-      }
-      return raised;
+        })),
+      );
     });
   }
 }

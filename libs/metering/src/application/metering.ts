@@ -124,6 +124,11 @@ export class Metering {
     return (await raiseFindings(tx, this.deps.clock, [finding])) > 0;
   }
 
+  /** Answers how many of them are new. */
+  raiseFindings(tx: Tx, findings: NewFinding[]): Promise<number> {
+    return raiseFindings(tx, this.deps.clock, findings);
+  }
+
   /** For flows that have done what they say; a person's wish is `settleByPerson`. */
   settleFinding(tx: Tx, input: { findingId: string; words: SettlementWords }): Promise<void> {
     return settleFinding(tx, this.deps.clock, input);
