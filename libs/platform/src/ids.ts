@@ -1,4 +1,4 @@
-import { createHash, randomFillSync } from 'node:crypto';
+import { hash, randomFillSync } from 'node:crypto';
 import { realNow } from './clock.js';
 import { ProblemError } from './problem.js';
 
@@ -28,11 +28,9 @@ const NAMESPACE = Buffer.from('7d1c5f6e2b6b4f0a9a3e0c4b8f21d9aa', 'hex');
 
 /** A name-based uuid (version 5): the same parts always give the same id, so racing creators become an upsert. */
 export function uuidv5(...parts: string[]): string {
-  const h = createHash('sha1').update(NAMESPACE).update(parts.join('\u0000')).digest().subarray(0, 16);
-  const b = Buffer.from(h);
-  b[6] = (b[6]! & 0x0f) | 0x50;
-  b[8] = (b[8]! & 0x3f) | 0x80;
-  return format(b);
+  const h = hash('sha1', Buffer.concat([NAMESPACE, Buffer.from(parts.join('\u0000'))]), 'hex');
+  const variant = ((parseInt(h[16]!, 16) & 0x3) | 0x8).toString(16);
+  return `${h.slice(0, 8)}-${h.slice(8, 12)}-5${h.slice(13, 16)}-${variant}${h.slice(17, 20)}-${h.slice(20, 32)}`;
 }
 
 /** Prefixes of ids at the API's edge. Inside the house ids are bare uuids. */

@@ -1,10 +1,18 @@
-import { createPublicKey, X509Certificate, type JsonWebKey, type KeyObject } from 'node:crypto';
-import jwt from 'jsonwebtoken';
+import { createPublicKey, createVerify, X509Certificate, type JsonWebKey, type KeyObject } from 'node:crypto';
 import { realNow } from '#platform';
 
 const MAX_KEY_ID = 200;
+/** Three parts in base64url; the last may be empty, as that of `none` is. */
+const SHAPE = /^[\w-]+\.[\w-]+\.[\w-]*$/;
 
-export type TokenClaims = Record<string, unknown> & { iss?: unknown; aud?: unknown; sub?: unknown; exp?: unknown; iat?: unknown };
+export type TokenClaims = Record<string, unknown> & {
+  iss?: unknown;
+  aud?: unknown;
+  sub?: unknown;
+  exp?: unknown;
+  iat?: unknown;
+  nbf?: unknown;
+};
 
 /** Why a token is not believed; in the order in which it is looked at. */
 export type TokenFault = 'no_jwt' | 'algorithm' | 'unknown_key' | 'signature' | 'expired' | 'invalid';
@@ -24,27 +32,43 @@ export async function verifySignedToken(
   { skewSeconds, required }: { skewSeconds: number; required: readonly string[] },
 ): Promise<TokenVerdict> {
   const failed = (fault: TokenFault): TokenVerdict => ({ ok: false, fault });
-  const header = headerOf(token);
+  const parts = SHAPE.test(token) ? token.split('.') : [];
+  const header = objectIn(parts[0]);
   if (!header) return failed('no_jwt');
   if (header['alg'] !== 'RS256') return failed('algorithm');
   if (header['crit'] !== undefined) return failed('invalid');
   const keyId = header['kid'];
   const key = typeof keyId === 'string' && keyId !== '' && keyId.length <= MAX_KEY_ID ? await find(keyId) : null;
   if (!key) return failed('unknown_key');
-  let claims: unknown;
+  if (!isSigned(`${parts[0]}.${parts[1]}`, parts[2]!, key)) return failed('signature');
+  // Nothing of the claims is read before their signature holds.
+  const claims: TokenClaims | null = objectIn(parts[1]);
+  if (!claims || !required.every((name) => claims[name] !== undefined)) return failed('invalid');
+  const now = Math.floor(realNow().getTime() / 1_000);
+  const { nbf = null, exp = null } = claims;
+  if (nbf !== null && !(typeof nbf === 'number' && nbf <= now + skewSeconds)) return failed('invalid');
+  if (exp !== null && typeof exp !== 'number') return failed('invalid');
+  if (exp !== null && now >= exp + skewSeconds) return failed('expired');
+  return { ok: true, claims };
+}
+
+/** RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3): `key` is an RSA key, `keyOfJwk` and `keyOfCertificate` make no other. */
+function isSigned(text: string, signature: string, key: KeyObject): boolean {
   try {
-    claims = jwt.verify(token, key, {
-      algorithms: ['RS256'],
-      clockTolerance: skewSeconds,
-      clockTimestamp: Math.floor(realNow().getTime() / 1_000),
-    });
-  } catch (error) {
-    if (error instanceof jwt.TokenExpiredError) return failed('expired');
-    return failed(error instanceof jwt.JsonWebTokenError && error.message === 'invalid signature' ? 'signature' : 'invalid');
+    return createVerify('RSA-SHA256').update(text).verify(key, Buffer.from(signature, 'base64url'));
+  } catch {
+    return false;
   }
-  if (claims === null || typeof claims !== 'object' || Array.isArray(claims)) return failed('invalid');
-  const given = claims as TokenClaims;
-  return required.every((name) => given[name] !== undefined) ? { ok: true, claims: given } : failed('invalid');
+}
+
+function objectIn(part: string | undefined): Record<string, unknown> | null {
+  if (part === undefined) return null;
+  try {
+    const value: unknown = JSON.parse(Buffer.from(part, 'base64url').toString('utf8'));
+    return value !== null && typeof value === 'object' && !Array.isArray(value) ? (value as Record<string, unknown>) : null;
+  } catch {
+    return null;
+  }
 }
 
 /** The RSA key of a JWK, null where it is none that may sign tokens. */
@@ -63,16 +87,6 @@ export function keyOfCertificate(pem: string): KeyObject | null {
   try {
     const key = new X509Certificate(pem).publicKey;
     return key.asymmetricKeyType === 'rsa' ? key : null;
-  } catch {
-    return null;
-  }
-}
-
-function headerOf(token: string): Record<string, unknown> | null {
-  try {
-    const parts = token.split('.');
-    const header: unknown = parts.length === 3 ? JSON.parse(Buffer.from(parts[0]!, 'base64url').toString('utf8')) : null;
-    return header !== null && typeof header === 'object' && !Array.isArray(header) ? (header as Record<string, unknown>) : null;
   } catch {
     return null;
   }

@@ -18,9 +18,27 @@ describe('words to other processes', () => {
     expect(told).toEqual([0, 99, 100]);
   });
 
+  it('are kept further apart the longer the crowd lasts, up to a bound, and are told at once when it is over', () => {
+    const told: number[] = [];
+    const gather = new Gather(50, 200);
+    const at: number[] = [];
+    const began = Date.now();
+    for (let ms = 0; ms < 1_000; ms += 10) {
+      gather.soon(() => at.push(Date.now() - began));
+      vi.advanceTimersByTime(10);
+    }
+    expect(at).toEqual([0, 50, 150, 350, 550, 750, 950]);
+    vi.advanceTimersByTime(1_000);
+    gather.soon(() => told.push(1));
+    gather.soon(() => told.push(2));
+    expect(told).toEqual([1]);
+    vi.advanceTimersByTime(50);
+    expect(told).toEqual([1, 2]);
+  });
+
   it('are kept apart by the moment however long the crowd lasts', () => {
     const told: number[] = [];
-    const gather = new Gather(50);
+    const gather = new Gather(50, 50);
     for (let ms = 0; ms < 1_000; ms += 10) {
       gather.soon(() => told.push(ms));
       vi.advanceTimersByTime(10);

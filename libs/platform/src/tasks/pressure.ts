@@ -2,8 +2,8 @@
 const WINDOW_MS = 100;
 const BUSY_IN_WINDOW = 8;
 const BUSY_AT_ONCE = 4;
-/** Between two tasks while senders wait: some 10 a second go on. */
-const STEP_MS = 100;
+/** Between two tasks while senders wait: some 5 a second go on. */
+const STEP_MS = 200;
 /** A burst may hold the worker back for so long; then it works on whatever comes. */
 const MOST_MS = 30_000;
 /** So long without a burst makes the next one a new one. */

@@ -14,6 +14,8 @@ export function readBodies(fastify: FastifyInstance): void {
   fastify.removeAllContentTypeParsers();
   // Webhooks keep their bytes: a signature or a stored original must not depend on our reading of them.
   fastify.addContentTypeParser('*', { parseAs: 'buffer' }, (request: RawRequest, body: Buffer, done) => {
+    request.rawBody = body;
+    if (request.url.startsWith('/webhooks/')) return done(null, undefined);
     readBody(request, body).then(
       (value) => done(null, value),
       (error: Error) => done(error),
@@ -21,10 +23,8 @@ export function readBodies(fastify: FastifyInstance): void {
   });
 }
 
-/** The body as its content type says: JSON, form fields or text; a webhook's stays bytes. Throws stable codes. */
+/** The body as its content type says: JSON, form fields or text. Throws stable codes. */
 async function readBody(request: RawRequest, body: Buffer): Promise<unknown> {
-  request.rawBody = body;
-  if (request.url.startsWith('/webhooks/')) return undefined;
   const most = isUsagePost(request) ? MAX_USAGE_BYTES : MAX_INFLATED;
   const encoding = request.headers['content-encoding']?.toLowerCase();
   const bytes = encoding === undefined || encoding === 'identity' ? body : await unpacked(body, encoding, most);
