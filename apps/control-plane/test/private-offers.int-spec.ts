@@ -48,6 +48,19 @@ describe('the private offers of a purchase [AZ-83]', () => {
     expect(await kept(id)).toBeNull();
   });
 
+  it('are asked for with what is known of the purchase, by which a managed application is told from a subscription', async () => {
+    const given: unknown[] = [];
+    f.market.readPrivateOffers = (...args: unknown[]) => {
+      given.push(args);
+      return Promise.resolve([]);
+    };
+    const bought = f.market.purchase({ name: 'Deployed', state: 'active' });
+    f.market.patch(bought.externalSubscriptionId, { refs: { applicationId: '/subscriptions/s/applications/a' } });
+    await f.deliver(bought.message);
+    await f.settle();
+    expect(given).toEqual([[bought.externalSubscriptionId, 'standard', { applicationId: '/subscriptions/s/applications/a' }]]);
+  });
+
   it('of a plan that was left meanwhile are not kept', async () => {
     const { externalId, id } = await f.serve();
     f.market.privateOffers.set(externalId, ['of the old plan']);

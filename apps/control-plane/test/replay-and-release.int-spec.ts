@@ -1,10 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { listTasks } from '#platform';
+import { subscriptionIdOf } from '#entitlements';
+import type { MarketplaceAdapter } from '#marketplaces/core';
 import type { Principal } from '#tenancy';
+import { normaliseInbound } from '../src/processes/normalise-inbound.js';
 import { readTimeline } from '../src/processes/read-timeline.js';
 import { releaseParked } from '../src/processes/release-parked.js';
 import { replayInbound } from '../src/processes/replay-inbound.js';
+import { timelineView } from '../src/http/api/timeline-view.js';
+import { AzureAnswers } from './events/azure-events.js';
 import { Flows } from './support/flows.js';
 
 const OPERATOR: Principal = { kind: 'operator', keyId: 'op-1', name: 'a person' } as Principal;
@@ -145,7 +150,7 @@ describe('the timeline as the database lets a tenant see it', () => {
       flows.db.tenant(tenantId, (tx) => readTimeline(tx, id, { limit: 200, after: null }, 'tenant'));
     const all = await flows.db.ops((tx) => readTimeline(tx, mine.id, { limit: 200, after: null }, 'operator'));
     expect(new Set(all.items.map((i) => i.kind))).toEqual(new Set(['inbound', 'decision', 'event', 'segment', 'call', 'operation']));
-    expect((await read(me, mine.id)).items).toEqual(all.items.map((i) => ({ ...i, call: null })));
+    expect((await read(me, mine.id)).items).toEqual(all.items.map((i) => ({ ...i, call: null, evidence: null })));
     expect((await read(me, theirs.id)).items).toEqual([]);
     expect((await read(randomUUID(), mine.id)).items).toEqual([]);
 
@@ -159,6 +164,7 @@ describe('the timeline as the database lets a tenant see it', () => {
       'headers from inbox',
       'principal from inbox',
       'answer from inbox',
+      'evidence from fulfillment_events',
       'intent from calls',
       'outcome from calls',
       '* from inbox',
@@ -172,5 +178,74 @@ describe('the timeline as the database lets a tenant see it', () => {
         flows.db.tenant(me, (tx) => tx.query(`update ${source} set subscription_id = subscription_id`)),
         source,
       ).rejects.toThrow(/permission denied/);
+  });
+
+  it('tells what a sender was answered, what we answered in words, and what was read for it (law 3)', async () => {
+    const { id, externalId } = await flows.serve();
+    (flows.market as MarketplaceAdapter).handshake = () => ({
+      operation: 'acceptReinstate',
+      intent: {},
+      externalSubscriptionId: externalId,
+      run: () => Promise.resolve({ answered: true }),
+    });
+    await flows.deliver(flows.market.message(externalId, 'activated'));
+    await flows.settle();
+    const { changeId, message } = flows.market.requestChange(externalId, { externalPlanId: 'not-mapped' });
+    flows.market.changes.get(changeId)!.answerBefore = new Date(flows.clock.now().getTime() + 10_000);
+    await flows.deliver(message);
+    const { items } = await flows.db.ops((tx) => readTimeline(tx, id, { limit: 200, after: null }, 'operator'));
+    expect(items.filter((one) => one.kind === 'inbound').map((one) => one.facts['answered'])).toEqual([200, 200, 400]);
+    expect(items.find((one) => one.facts['operation'] === 'acceptReinstate')).toMatchObject({
+      kind: 'call',
+      call: { outcome: { answered: true } },
+    });
+    expect(timelineView(items.filter((one) => one.kind === 'inbound').at(-1)!)['summary']).toMatch(/; answered 400$/);
+  });
+
+  it('keeps what Get Operation said when a change was decided, and that it said nothing, without any person', async () => {
+    let answers!: AzureAnswers;
+    const azure = await Flows.open({ adapters: (clock) => [(answers = new AzureAnswers(clock)).adapter] });
+    try {
+      const evidence = async (name: string): Promise<unknown> => {
+        const one = answers.purchase(name);
+        await azure.db.ops((tx) =>
+          azure.p.subscriptions.apply(
+            tx,
+            {
+              kind: 'purchased',
+              marketplace: 'azure',
+              externalSubscriptionId: one.externalId,
+              occurredAt: azure.clock.now(),
+              truth: one.truth('active'),
+              note: '',
+            },
+            null,
+          ),
+        );
+        const { inboxId } = await azure.db.ops((tx) =>
+          azure.p.inbox.receive(tx, { ...one.message(), contentType: 'application/json', principal: 'a test' }),
+        );
+        azure.clock.advance(61_000);
+        const task = { taskId: randomUUID(), lane: 'a', attempt: 1, completeIn: () => Promise.resolve() };
+        await normaliseInbound(azure.p, { inboxId, marketplace: 'azure' }, task);
+        const { items } = await azure.db.ops((tx) =>
+          readTimeline(tx, subscriptionIdOf('azure', one.externalId), { limit: 200, after: null }, 'operator'),
+        );
+        return timelineView(items.filter((entry) => entry.kind === 'event').at(-1)!)['evidence'];
+      };
+      expect(await evidence('ChangePlan InProgress; still the old plan')).toEqual({
+        getOperation: {
+          id: expect.any(String),
+          subscriptionId: expect.any(String),
+          action: 'ChangePlan',
+          status: 'InProgress',
+          planId: 'premium',
+          timeStamp: expect.any(String),
+        },
+      });
+      expect(await evidence('ChangePlan; no such operation')).toEqual({ getOperation: null });
+    } finally {
+      await azure.close();
+    }
   });
 });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { neverStrikes } from '../src/shared/fault-help.js';
 import { call, CLIENT, eventually, type Running, startSandbox, TENANT } from './support/harness.js';
 import { Receiver } from './support/receiver.js';
 
@@ -88,6 +89,45 @@ describe('managed applications (contract azure §7)', () => {
     expect((await view(resourceUsageId)).notifications[0].state).toBe('pending');
     await sandbox.advance(2 * 3600, 3600);
     expect((await view(resourceUsageId)).notifications[0].state).toBe('failed');
+  });
+
+  it('may be lost, come twice, late, out of order or broken, as faults say (contract azure §7)', async () => {
+    const fault = (kind: string, operation: string, more: object = {}) =>
+      sandbox.control('/faults', { body: { marketplace: 'azure', operation, kind, ...more } });
+    const came = (): string[] =>
+      receiver.received.map(({ body }) => {
+        const { eventType, provisioningState } = body as Record<string, unknown>;
+        return `${String(eventType)} ${String(provisioningState)}`;
+      });
+    await fault('lose_notification', 'PUT Accepted');
+    await fault('duplicate_notification', 'PUT Succeeded');
+    const { resourceUsageId } = await deploy();
+    await eventually(() => came().length === 2);
+    expect(came()).toEqual(['PUT Succeeded', 'PUT Succeeded']);
+    expect(receiver.received[0]!.body).toEqual(receiver.received[1]!.body);
+    expect((await view(resourceUsageId)).notifications.map((one: { state: string }) => one.state)).toEqual(['lost', 'delivered']);
+
+    await fault('reorder_notification', 'DELETE Deleting');
+    await act(resourceUsageId, 'delete');
+    await eventually(() => came().length === 4);
+    expect(came().slice(2)).toEqual(['DELETE Deleted', 'DELETE Deleting']);
+
+    const late = await deploy();
+    await eventually(() => came().length === 6);
+    await fault('delay_notification', 'PATCH Succeeded', { delayMs: 1_800_000 });
+    await act(late.resourceUsageId, 'update', { planId: 'premium' });
+    expect((await view(late.resourceUsageId)).notifications[2]).toMatchObject({ state: 'pending', attempts: [] });
+    await sandbox.advance(1_801, 60);
+    expect(came().slice(6)).toEqual(['PATCH Succeeded']);
+
+    receiver.answering = ({ body }) => ({ status: typeof body === 'object' && body !== null ? 200 : 503 });
+    await fault('malformed_notification', 'PATCH Succeeded', { shape: 'truncated' });
+    await act(late.resourceUsageId, 'update');
+    await sandbox.advance(10, 1);
+    const { attempts, state } = (await view(late.resourceUsageId)).notifications[3];
+    expect([attempts.map((one: { status: number }) => one.status), state]).toEqual([[503, 200], 'delivered']);
+
+    expect(neverStrikes('azure', 'PUT Succeeded', 'expired_token_notification')).toContain('carries no token');
   });
 
   it('are shown by ARM to the offer’s application with a token for ARM, and no more once deleted', async () => {

@@ -130,9 +130,10 @@ async function answerHandshake(
 ): Promise<string | null> {
   const handshake = adapter.handshake?.(row);
   if (!handshake) return null;
-  const { operation, intent } = handshake;
+  const { operation, intent, externalSubscriptionId } = handshake;
+  const subscriptionId = externalSubscriptionId ? subscriptionIdOf(marketplace, externalSubscriptionId) : undefined;
   try {
-    await p.calls.around({ target: marketplace, operation, subject: `inbox:${row.inboxId}`, intent }, handshake.run);
+    await p.calls.around({ target: marketplace, operation, subject: `inbox:${row.inboxId}`, subscriptionId, intent }, handshake.run);
     return null;
   } catch (error) {
     if (error instanceof MarketplaceRefusal && !isAboutUs(error)) return `${operation} refused: ${error.message}`.slice(0, 500);

@@ -14,6 +14,15 @@ interface Told {
   reads: Json | null;
   more?: Json;
 }
+/** A notification of a managed application (contract azure §7), with what ARM shows of it then; null where it is gone. */
+interface ManagedTold {
+  managed: `${'PUT' | 'PATCH' | 'DELETE'} ${string}`;
+  reads: { state: string; planId?: string } | null;
+  /** It names another application than the purchase is. */
+  isAstray?: boolean;
+  /** Of the customer's own catalog: nothing is sold. */
+  isCatalog?: boolean;
+}
 const PREMIUM = { planId: 'premium' };
 const SUBSCRIBED = { saasSubscriptionStatus: 'Subscribed' };
 const SUSPENDED = { saasSubscriptionStatus: 'Suspended' };
@@ -21,7 +30,7 @@ const UNSUBSCRIBED = { saasSubscriptionStatus: 'Unsubscribed' };
 const NEXT_TERM = { term: { startDate: '2030-05-02T00:00:00Z', endDate: '2030-06-01T00:00:00Z', termUnit: 'P1M' } };
 
 /** Every action of contract azure §4, with what Get Operation and Get Subscription then answer; unknown and overtaken ones too. */
-export const AZURE_TOLD: Record<string, Told> = {
+export const AZURE_TOLD: Record<string, Told | ManagedTold> = {
   'Subscribe; reads Subscribed': { action: 'Subscribe', reads: SUBSCRIBED },
   'ChangePlan InProgress; still the old plan': { action: 'ChangePlan', status: 'InProgress', reads: SUBSCRIBED, more: PREMIUM },
   'ChangePlan InProgress; to the plan in force': {
@@ -68,6 +77,19 @@ export const AZURE_TOLD: Record<string, Told> = {
   'Transfer (not documented); reads Subscribed': { action: 'Transfer', operation: null, reads: SUBSCRIBED },
   'an unknown action; reads Subscribed': { action: 'Teleport', operation: null, reads: SUBSCRIBED },
   'an unknown action; reads Unsubscribed': { action: 'Teleport', operation: null, reads: UNSUBSCRIBED },
+  'managed PUT Accepted; shows Accepted': { managed: 'PUT Accepted', reads: { state: 'Accepted' } },
+  'managed PUT Accepted; shows Succeeded by now': { managed: 'PUT Accepted', reads: { state: 'Succeeded' } },
+  'managed PUT Succeeded; shows Succeeded': { managed: 'PUT Succeeded', reads: { state: 'Succeeded' } },
+  'managed PUT Succeeded; not shown': { managed: 'PUT Succeeded', reads: null },
+  'managed PUT Failed; shows Failed': { managed: 'PUT Failed', reads: { state: 'Failed' } },
+  'managed PATCH Succeeded; shows another plan': { managed: 'PATCH Succeeded', reads: { state: 'Succeeded', planId: 'premium' } },
+  'managed DELETE Deleting; shows Deleting': { managed: 'DELETE Deleting', reads: { state: 'Deleting' } },
+  'managed DELETE Deleting; gone by now': { managed: 'DELETE Deleting', reads: null },
+  'managed DELETE Deleted; gone': { managed: 'DELETE Deleted', reads: null },
+  'managed DELETE Deleted; still there': { managed: 'DELETE Deleted', reads: { state: 'Succeeded' } },
+  'managed DELETE Failed; shows Failed': { managed: 'DELETE Failed', reads: { state: 'Failed' } },
+  'managed PUT Succeeded; names another application': { managed: 'PUT Succeeded', reads: { state: 'Succeeded' }, isAstray: true },
+  'managed PUT Succeeded; of a service catalog': { managed: 'PUT Succeeded', reads: { state: 'Succeeded' }, isCatalog: true },
 };
 
 /** The real adapter, whose HTTP answers are written down here. */
@@ -83,15 +105,17 @@ export class AzureAnswers {
         tenantId: '7b1d2c54-3a0e-4f6b-9c11-5f0e8a4d2b90',
         clientId: 'c2a5e0f3-64b7-4d19-8e2a-1b9f7c3d5a68',
         clientSecret: 'invented',
+        armUrl: 'http://arm.invalid',
       },
       {
         clock,
         http: {
           request: async ({ url }) => {
             const { host, pathname } = new URL(url);
+            if (host === 'arm.invalid') return shown(this.answers.get(pathname));
             if (host === 'login.invalid') return json({ token_type: 'Bearer', expires_in: 3600, access_token: 'an.invented.token' });
             const found = this.answers.get(pathname.replace('/api/saas/subscriptions/', ''));
-            return found ? json(found) : json({ code: 'EntityNotFound', message: 'there is none' }, 404);
+            return shown(found);
           },
         },
       },
@@ -100,6 +124,7 @@ export class AzureAnswers {
 
   purchase(name: string): EventCase & { externalId: string } {
     const told = AZURE_TOLD[name]!;
+    if ('managed' in told) return this.managed(told);
     const [id, operationId] = [randomUUID(), randomUUID()];
     return {
       externalId: id,
@@ -136,7 +161,45 @@ export class AzureAnswers {
       },
     };
   }
+
+  private managed({ managed, reads, isAstray, isCatalog }: ManagedTold): EventCase & { externalId: string } {
+    const id = randomUUID();
+    const address = (name: string): string =>
+      `/subscriptions/${id}/resourceGroups/${name}-rg/providers/Microsoft.Solutions/applications/${name}`;
+    const [own, other] = [address('archive'), address('another')];
+    return {
+      externalId: id,
+      truth: (state) => ({
+        ...truthOf(id, state, this.clock.now()),
+        term: { unit: null, startsAt: null, endsAt: null },
+        refs: { applicationId: own, deployed: state === 'active' || state === 'suspended' },
+        version: null,
+      }),
+      message: () => {
+        const [eventType, provisioningState] = managed.split(' ');
+        const plan = { publisher: 'harbor-storage', product: 'object-cells', name: reads?.planId ?? 'standard', version: '1.0.1' };
+        const sold = isCatalog ? {} : { billingDetails: { resourceUsageId: id } };
+        for (const applicationId of [own, other])
+          this.answers.set(
+            applicationId,
+            reads && { id: applicationId, name: 'archive', plan, properties: { provisioningState: reads.state, ...sold } },
+          );
+        const body = {
+          eventType,
+          applicationId: isAstray ? other : own,
+          eventTime: this.clock.now().toISOString(),
+          provisioningState,
+          ...(isCatalog ? { applicationDefinitionId: 'd' } : { ...sold, plan }),
+        };
+        const text = JSON.stringify(body);
+        return { source: 'azure.managed_app', naturalKey: `sha256:${id}`, headers: {}, body: text, receivedAt: this.clock.now() };
+      },
+    };
+  }
 }
+
+const shown = (found: Json | null | undefined): ReturnType<typeof json> =>
+  found ? json(found) : json({ code: 'EntityNotFound', message: 'there is none' }, 404);
 
 export const json = (body: unknown, status = 200): { status: number; headers: Record<string, string>; text: string } => ({
   status,

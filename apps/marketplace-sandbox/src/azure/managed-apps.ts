@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { Table } from '../shared/store.js';
 import { HOUR, SECOND } from '../shared/clock.js';
+import { attemptFaultKinds } from '../shared/faults.js';
 import { ControlError } from '../shared/http.js';
+import { strikeNotification } from '../shared/notification-faults.js';
 import type { AzureContext } from './context.js';
 import { offerOf, planOf } from './settings.js';
 import type { ManagedApp, ManagedNotification } from './types.js';
@@ -10,6 +12,7 @@ import { postWebhook } from './webhook-client.js';
 const GIVE_UP_MS = 10 * HOUR;
 const LONGEST_PAUSE_MS = 300 * SECOND;
 const WINDOW_MS = 10 * SECOND;
+const HOLD_MS = 300 * SECOND;
 
 /** Azure Resource Manager's side of managed applications: their life, and the notifications of it. */
 export class ManagedApps {
@@ -117,10 +120,13 @@ export class ManagedApps {
     this.context.state.managedApps.put(app.resourceUsageId, app);
     const now = this.now();
     const id = randomUUID();
+    const name = `${eventType} ${app.provisioningState}`;
+    const { isLost, isReordered, repeats, delayMs } = strikeNotification(this.context.faults, 'azure', name);
     this.notifications.put(id, {
       id,
       applicationId: app.applicationId,
       sequence: this.context.state.nextSequence('managedNotification'),
+      name,
       body: JSON.stringify({
         eventType,
         applicationId: app.applicationId,
@@ -143,10 +149,12 @@ export class ManagedApps {
             }
           : {}),
       }),
-      state: 'pending',
+      state: isLost ? 'lost' : isReordered ? 'held' : 'pending',
       attempts: [],
+      repeats,
       createdAt: now,
-      nextAttemptAt: now,
+      // A held one waits for the next to pass it, and not for ever.
+      nextAttemptAt: new Date(Date.parse(now) + delayMs + (isReordered ? HOLD_MS : 0)).toISOString(),
     });
     this.kick();
     return app;
@@ -162,31 +170,50 @@ export class ManagedApps {
     const now = this.context.clock.nowMs();
     return this.notifications
       .values()
-      .filter((one) => one.state === 'pending' && Date.parse(one.nextAttemptAt) <= now)
+      .filter((one) => (one.state === 'pending' || one.state === 'held' || one.repeats > 0) && Date.parse(one.nextAttemptAt) <= now)
       .sort((a, b) => a.sequence - b.sequence);
   }
 
   private async sendDue(): Promise<void> {
+    for (let due = this.due(); due.length > 0; due = this.due())
+      for (const one of due) {
+        await this.send(one);
+        this.releaseHeld(one);
+      }
+  }
+
+  private async send(one: ManagedNotification): Promise<void> {
     const { managedApps } = this.context.settings();
-    for (const one of this.due()) {
-      const at = this.now();
-      const answer = managedApps.endpoint
-        ? await postWebhook(this.url(managedApps.sig), one.body, undefined, WINDOW_MS)
-        : { status: null, body: null, error: 'no endpoint is set', tookMs: 0 };
-      const { status, body, error, tookMs } = answer;
-      const attempts = [...one.attempts, { at, status, answer: body, error, tookMs }].slice(-20);
-      const nowMs = this.context.clock.nowMs();
-      // Again on 5xx, 429 and silence, for ten hours; any other answer than 200 drops it (contract azure §7).
-      const again = status === null || status >= 500 || status === 429;
-      const isOver = nowMs - Date.parse(one.createdAt) >= GIVE_UP_MS;
-      const pause = Math.min(LONGEST_PAUSE_MS, SECOND * 2 ** Math.min(20, attempts.length - 1));
-      this.notifications.put(one.id, {
-        ...one,
-        attempts,
-        state: again ? (isOver ? 'failed' : 'pending') : status === 200 ? 'delivered' : 'dropped',
-        nextAttemptAt: new Date(nowMs + pause).toISOString(),
-      });
+    const at = this.now();
+    const way = this.context.faults.take('azure', one.name, attemptFaultKinds);
+    const answer = managedApps.endpoint
+      ? await postWebhook(this.url(managedApps.sig), one.body, undefined, WINDOW_MS, {}, way)
+      : { status: null, body: null, error: 'no endpoint is set', tookMs: 0 };
+    const { status, body, error, tookMs } = answer;
+    const attempts = [...one.attempts, { at, status, answer: body, error, tookMs }].slice(-20);
+    const nowMs = this.context.clock.nowMs();
+    // Sent once more after it has come: what is answered to that one counts for nothing.
+    if (one.state === 'delivered' || one.state === 'dropped') {
+      this.notifications.put(one.id, { ...one, attempts, repeats: one.repeats - 1 });
+      return;
     }
+    // Again on 5xx, 429 and silence, for ten hours; any other answer than 200 drops it (contract azure §7).
+    const again = status === null || status >= 500 || status === 429;
+    const isOver = nowMs - Date.parse(one.createdAt) >= GIVE_UP_MS;
+    const pause = again ? Math.min(LONGEST_PAUSE_MS, SECOND * 2 ** Math.min(20, attempts.length - 1)) : 0;
+    this.notifications.put(one.id, {
+      ...one,
+      attempts,
+      state: again ? (isOver ? 'failed' : 'pending') : status === 200 ? 'delivered' : 'dropped',
+      repeats: again && isOver ? 0 : one.repeats,
+      nextAttemptAt: new Date(nowMs + pause).toISOString(),
+    });
+  }
+
+  private releaseHeld(passed: ManagedNotification): void {
+    for (const held of this.notifications.values())
+      if (held.state === 'held' && held.id !== passed.id && held.applicationId === passed.applicationId)
+        this.notifications.put(held.id, { ...held, state: 'pending', nextAttemptAt: this.now() });
   }
 
   /** The service appends `/resource` and the secret to what the publisher gave. */

@@ -130,9 +130,14 @@ export interface ManagedNotification {
   id: string;
   applicationId: string;
   sequence: number;
+  /** `PUT Succeeded`: the name that faults know it by. */
+  name: string;
   body: string;
-  state: 'pending' | 'delivered' | 'dropped' | 'failed';
+  /** `held` waits for the next one of its application; `lost` is never sent. */
+  state: 'pending' | 'held' | 'delivered' | 'dropped' | 'failed' | 'lost';
   attempts: DeliveryAttempt[];
+  /** How often it is still sent once more after it has come. */
+  repeats: number;
   createdAt: string;
   nextAttemptAt: string;
 }

@@ -42,13 +42,16 @@ export const FAULT_GROUPS: { title: string; kinds: readonly FaultKind[] }[] = [
 
 const words = (text: string): string[] => text.trim().split(/\s+/);
 
+/** Notifications of managed applications; they carry no token. */
+const MANAGED = ['PUT Accepted', 'PUT Succeeded', 'PUT Failed', 'PATCH Succeeded', 'DELETE Deleting', 'DELETE Deleted', 'DELETE Failed'];
+
 /** Names that a call or a notification has in each marketplace; `*` is any. */
 export const OPERATIONS: Record<string, { calls: string[]; notifications: string[] }> = {
   azure: {
     calls: words(
       'resolve activate get list plans patch delete listOperations getOperation patchOperation usageEvent batchUsageEvent usageEvents token jwks metadata authorize',
     ),
-    notifications: words('Subscribe ChangePlan ChangeQuantity Renew Suspend Reinstate Unsubscribe'),
+    notifications: [...words('Subscribe ChangePlan ChangeQuantity Renew Suspend Reinstate Unsubscribe'), ...MANAGED],
   },
   aws: {
     calls: words(
@@ -83,6 +86,8 @@ export function neverStrikes(marketplace: string, operation: string, kind: Fault
   const names = OPERATIONS[marketplace];
   if (!names || operation === '*') return undefined;
   const [mine, others] = isForNotifications(kind) ? [names.notifications, names.calls] : [names.calls, names.notifications];
+  if (MANAGED.includes(operation) && tokenFaultKinds.some((one) => one === kind))
+    return `${operation} carries no token that ${kind} could strike.`;
   if (mine.includes(operation)) return undefined;
   const what = isForNotifications(kind) ? 'notifications' : 'calls';
   if (others.includes(operation)) return `${kind} strikes ${what}, and ${operation} is none of them.`;

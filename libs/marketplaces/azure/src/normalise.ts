@@ -9,7 +9,7 @@ import {
 } from '#marketplaces/core';
 import type { Clock } from '#platform';
 import { exclusiveEndOf, fieldsOf, isFields, sameWord } from './liberal.js';
-import { type AzureOperation, isChange, type KnownAction, knownAction, operationOf } from './operations.js';
+import { type AzureOperation, evidenceOf, isChange, type KnownAction, knownAction, operationOf } from './operations.js';
 import type { AzureReader } from './reader.js';
 
 /** A 200 to a change is taken for a yes after this (contract azure §0.4). */
@@ -46,7 +46,8 @@ export async function normalise(message: StoredInbound, reader: AzureReader, clo
     ];
 
   const action = knownAction(told.action);
-  const read = action && told.operationId ? await reader.operation(id, told.operationId) : null;
+  const isAsked = action !== null && told.operationId !== null;
+  const read = isAsked ? await reader.operation(id, told.operationId!) : null;
   const truth = await reader.subscription(id);
   const event: FulfillmentEvent = {
     ...received,
@@ -54,6 +55,7 @@ export async function normalise(message: StoredInbound, reader: AzureReader, clo
     occurredAt: timeOf(told, read) ?? message.receivedAt,
     truth,
     note: told.action,
+    ...(isAsked ? { evidence: { getOperation: read && evidenceOf(read) } } : {}),
   };
   const noted = (why: string): FulfillmentEvent[] => [{ ...event, kind: 'noted', note: `${told.action}: ${why}` }];
 

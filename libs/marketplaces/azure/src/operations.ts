@@ -66,3 +66,20 @@ export function knownAction(action: string): KnownAction | null {
 
 export const isChange = (action: KnownAction | null): action is 'changeplan' | 'changequantity' =>
   action === 'changeplan' || action === 'changequantity';
+
+const EVIDENCE = [
+  'id',
+  'subscriptionId',
+  'action',
+  'status',
+  'planId',
+  'quantity',
+  'timeStamp',
+  'operationRequestSource',
+  'errorStatusCode',
+  'errorMessage',
+];
+
+/** What Get Operation said, in its own words; nothing else of it is kept, as it may name persons. */
+export const evidenceOf = (operation: AzureOperation): Fields =>
+  Object.fromEntries(EVIDENCE.flatMap((name) => (operation.raw[name] === undefined ? [] : [[name, operation.raw[name]]])));

@@ -20,6 +20,7 @@ export function reinstateHandshake(message: StoredInbound, settings: AzureSettin
   if (!told || knownAction(told.action) !== 'reinstate' || !id || !operationId) return null;
   return {
     operation: 'acceptReinstate',
+    externalSubscriptionId: id,
     intent: { externalSubscriptionId: id, externalOperationId: operationId },
     run: async () => {
       const waits = async (): Promise<boolean> => {

@@ -78,6 +78,8 @@ export interface Handshake {
   operation: string;
   /** Facts of the request, without its token. */
   intent: unknown;
+  /** Of which purchase it is, where it is of one: its history shows it. */
+  externalSubscriptionId?: string;
   /** Throws the port's errors; a `MarketplaceRefusal` is final, unless it is about our credentials (401, 403). */
   run(): Promise<unknown>;
 }

@@ -176,6 +176,8 @@ export interface FulfillmentEvent {
   effectiveAt?: Date;
   /** For people: the foreign action as received. */
   note: string;
+  /** What was read beside the truth and decided on (law 3), without anything of a person; kept with the event, for operators. */
+  evidence?: Record<string, unknown>;
   notice?: MarketplaceNotice;
   /** For a person: what of a verified message the marketplace does not bear out, and what was made of it. Raised as a finding. */
   doubt?: string;

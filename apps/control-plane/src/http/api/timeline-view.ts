@@ -21,7 +21,8 @@ const DECISIONS: Record<string, string> = {
 
 /** One sentence for a person; the facts behind it are in the entry too. */
 const SUMMARIES: Record<TimelineRow['kind'], (f: Facts) => string> = {
-  inbound: (f) => `A message came from ${text(f['source'])}: ${text(f['state'])}${after(', ', f['note'])}`,
+  inbound: (f) =>
+    `A message came from ${text(f['source'])}: ${text(f['state'])}${after(', ', f['note'])}${after('; answered ', f['answered'])}`,
   decision: (f) =>
     `A change ${f['change'] === 'plan' ? `to plan ${text(f['toPlan'])}` : `to ${text(f['toQuantity'])} units`} was ${DECISIONS[text(f['state'])] ?? text(f['state'])}${after(': ', f['reason'])}`,
   event: (f) => `The marketplace told: ${text(f['event'])}${after(' (', f['note'])}${f['note'] ? ')' : ''}; ${text(f['outcome'])}`,
@@ -52,4 +53,5 @@ export const timelineView = (row: TimelineRow): Record<string, unknown> => ({
     Object.entries(row.refs).flatMap(([name, id]) => (id && PREFIXES[name] ? [[name, toPublicId(PREFIXES[name], id)]] : [])),
   ),
   ...(row.call ? { call: row.call } : {}),
+  ...(row.evidence ? { evidence: row.evidence } : {}),
 });
