@@ -1197,7 +1197,7 @@ export interface paths {
         /** Changes and cancellations that we asked for, newest first */
         get: operations["listPublisherChanges"];
         put?: never;
-        /** Change the plan or quantity of a purchase, or cancel it, at its marketplace and with the buyer's consent */
+        /** Change the plan or quantity of a purchase, or cancel it, at its marketplace and with the buyer's consent; or reject an order that waits (Google) */
         post: operations["startPublisherChange"];
         delete?: never;
         options?: never;
@@ -1467,6 +1467,18 @@ export interface components {
             /** @enum {boolean} */
             buyerConsent: true;
             /** @description The purchase's externalSubscriptionId once more: a cancellation cannot be taken back. */
+            confirm: string;
+        } | {
+            /** @enum {string} */
+            kind: "reject";
+            /** @description For the buyer: Google gets it, and the landing page shows it. */
+            reason: string;
+            /**
+             * @description The buyer's sign-up too, where it waits for us.
+             * @default false
+             */
+            alsoBuyer: boolean;
+            /** @description The purchase's externalSubscriptionId once more: a rejection cannot be taken back. */
             confirm: string;
         };
         LandingDetails: {
@@ -3499,7 +3511,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description change.under_way, change.not_supported, change.read_only, change.nothing_to_change, change.refused, subscription.over */
+            /** @description change.under_way, change.not_supported, change.read_only, change.nothing_to_change, change.refused, change.too_late, subscription.over */
             409: {
                 headers: {
                     [name: string]: unknown;

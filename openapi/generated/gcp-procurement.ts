@@ -98,6 +98,44 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/providers/{provider}/entitlements/{entitlement}:reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider: components["parameters"]["provider"];
+                entitlement: components["parameters"]["entitlement"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["rejectEntitlement"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/providers/{provider}/accounts/{account}:reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider: components["parameters"]["provider"];
+                account: components["parameters"]["account"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["rejectAccount"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/providers/{provider}/entitlements/{entitlement}:approvePlanChange": {
         parameters: {
             query?: never;
@@ -217,6 +255,14 @@ export interface components {
         };
         ApprovePlanChangeRequest: {
             pendingPlanName: string;
+        };
+        RejectEntitlementRequest: {
+            /** @description At most 256 bytes. */
+            reason?: string;
+        };
+        RejectAccountRequest: {
+            approvalName: string;
+            reason?: string;
         };
         RejectPlanChangeRequest: {
             pendingPlanName: string;
@@ -373,6 +419,46 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["ApproveEntitlementRequest"];
+            };
+        };
+        responses: {
+            200: components["responses"]["Empty"];
+            default: components["responses"]["Failed"];
+        };
+    };
+    rejectEntitlement: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider: components["parameters"]["provider"];
+                entitlement: components["parameters"]["entitlement"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RejectEntitlementRequest"];
+            };
+        };
+        responses: {
+            200: components["responses"]["Empty"];
+            default: components["responses"]["Failed"];
+        };
+    };
+    rejectAccount: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider: components["parameters"]["provider"];
+                account: components["parameters"]["account"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RejectAccountRequest"];
             };
         };
         responses: {

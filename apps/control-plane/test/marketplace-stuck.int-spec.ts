@@ -4,6 +4,7 @@ import { MarketplaceBusy } from '#marketplaces/core';
 import type { Principal } from '#tenancy';
 import { subscriptionIdOf } from '#entitlements';
 import { replayInbound } from '../src/processes/replay-inbound.js';
+import { rememberSignUp } from '../src/processes/sign-up-buyer.js';
 import { GcpAnswers } from './events/gcp-events.js';
 import { Flows } from './support/flows.js';
 
@@ -76,4 +77,69 @@ describe('what a marketplace does not take or does not show as it should', () =>
       expect(await flows.state(id)).toBe('active');
     },
   );
+
+  it.each([
+    ['the approval of a buyer', 'approveBuyer'],
+    ['the answer to a change', 'answerChange'],
+  ])(
+    'is asked for more and more slowly with %s, a person is told after an hour, and it is done once it is taken [GC-63]',
+    async (_, step) => {
+      flows = await Flows.open();
+      const { market } = flows;
+      const { externalId, id } = await flows.serve();
+      let asked = 0;
+      let isBusy = true;
+      const answer = market.answerChange.bind(market);
+      const once = async (): Promise<void> => {
+        asked += 1;
+        if (isBusy) throw new MarketplaceBusy('Precondition check failed.', 5_000);
+      };
+      Object.assign(market, {
+        approveBuyer: once,
+        answerChange: async (...given: Parameters<typeof answer>) => {
+          await once();
+          return answer(...given);
+        },
+      });
+      if (step === 'approveBuyer')
+        await flows.db.ops((tx) => rememberSignUp(flows.p, tx, { marketplace: market.marketplace, buyerAccountId: 'a-buyer' }));
+      else await flows.deliver(market.requestChange(externalId, { externalPlanId: 'premium' }).message);
+      await flows.settle(50 * 60_000);
+      expect(asked).toBeGreaterThan(5);
+      expect(asked).toBeLessThan(40);
+      expect(await stuck()).toEqual([]);
+      const before = asked;
+      await flows.settle(2 * HOUR);
+      expect(asked - before, 'every five minutes').toBeLessThanOrEqual(26);
+      expect(await stuck()).toMatchObject([{ step }]);
+      isBusy = false;
+      await flows.settle(HOUR);
+      expect(await flows.rows(`select handler from tasks where state <> 'done' and handler in ('buyer.sign_up', 'change.answer')`)).toEqual(
+        [],
+      );
+      if (step === 'answerChange')
+        expect(await flows.rows('select external_plan_id from subscriptions where subscription_id = $1', [id])).toEqual([
+          { external_plan_id: 'premium' },
+        ]);
+    },
+  );
+
+  it('is looked for more and more slowly where an accepted change is not shown, and given up after an hour [GC-63]', async () => {
+    flows = await Flows.open();
+    const { market } = flows;
+    const { externalId } = await flows.serve();
+    let reads = 0;
+    const read = market.readTruth.bind(market);
+    await flows.deliver(market.requestChange(externalId, { externalPlanId: 'premium' }).message);
+    Object.assign(market, {
+      answerChange: () => Promise.resolve(),
+      readTruth: (...given: Parameters<typeof read>) => {
+        reads += 1;
+        return read(...given);
+      },
+    });
+    await flows.settle(2 * HOUR);
+    expect(reads).toBeLessThan(40);
+    expect(await flows.rows('select state from change_requests')).toEqual([{ state: 'dropped' }]);
+  });
 });

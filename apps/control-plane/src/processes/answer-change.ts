@@ -4,6 +4,7 @@ import { dropRequests, subscriptionIdOf } from '#entitlements';
 import { applyEvent, rereadTruth } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';
 import { isAboutUs } from './refused-credentials.js';
+import { waitForMarketplace } from './wait-for-marketplace.js';
 
 interface ChangeRow {
   change_request_id: string;
@@ -17,6 +18,7 @@ interface ChangeRow {
   state: string;
   reason: string | null;
   answered_there_at: Date | null;
+  created_at: Date;
 }
 
 /**
@@ -43,6 +45,8 @@ export async function answerChange(
     requestedByUs: false,
   };
   let refusal: MarketplaceRefusal | null = null;
+  const about = { externalSubscriptionId: payload.externalSubscriptionId, externalOperationId: row.external_operation_id };
+  const step = { name: 'answerChange', marketplace: payload.marketplace, about, subscriptionId };
   if (!row.answered_there_at) {
     const shown = await adapter.readTruth(payload.externalSubscriptionId);
     if (shown && adapter.answerChange) {
@@ -64,7 +68,7 @@ export async function answerChange(
         );
       } catch (error) {
         if (error instanceof MarketplaceBusy)
-          throw new RunAgainAt(new Date(p.clock.now().getTime() + (error.retryAfterMs ?? 2_000)), error.message);
+          await waitForMarketplace(p, { ...step, since: row.created_at, leastMs: error.retryAfterMs ?? 2_000 }, error.message);
         // A definite no about this change means that a newer one won or it is settled there: the truth decides below.
         if (!(error instanceof MarketplaceRefusal) || isAboutUs(error)) throw error;
         refusal = error;
@@ -94,8 +98,11 @@ export async function answerChange(
   // Asked back, but not back yet: what was refused is not applied meanwhile.
   if (isRefused && shows && !refusal && since < UNDO_MS)
     throw new RunAgainAt(new Date(now + 5_000), 'the marketplace still shows the refused change');
-  if (!isRefused && !shows && !isAgreed && !refusal && task.attempt < 20 && since < SHOWN_WITHIN_MS)
-    throw new RunAgainAt(new Date(now + 1_000), 'the marketplace does not show the accepted change yet');
+  if (!isRefused && !shows && !isAgreed && !refusal && since < SHOWN_WITHIN_MS)
+    throw new RunAgainAt(
+      new Date(now + Math.max(1_000, Math.min(MOST_MS, since / 2))),
+      'the marketplace does not show the accepted change yet',
+    );
   await p.db.ops(async (tx) => {
     await applyEvent(p, tx, event, null);
     if (!isRefused && !shows && !isAgreed)
@@ -131,5 +138,7 @@ const raiseInForce = (
 
 /** An accepted change that is not shown an hour after our answer is given up; should it come, the next event or a drift run applies it. */
 const SHOWN_WITHIN_MS = 3_600_000;
+/** It is asked for at once, and more and more slowly. */
+const MOST_MS = 5 * 60_000;
 /** So long a refused change may take to be undone there, with the purchase's lane waiting. */
 const UNDO_MS = 120_000;

@@ -47,7 +47,7 @@ export async function completeFulfillment(
   if (subscription.state !== 'pending_fulfillment') return;
   const adapter = p.marketplaces.get(subscription.marketplace);
   const { marketplace, externalSubscriptionId, subscriptionId } = subscription;
-  const step = { name: 'acknowledge', marketplace, externalSubscriptionId, subscriptionId, since: found.since };
+  const step = { name: 'acknowledge', marketplace, about: { externalSubscriptionId }, subscriptionId, since: found.since };
   let refs = subscription.marketplaceRefs;
   const truth = await adapter.readTruth(subscription.externalSubscriptionId, refs);
   if (truth?.state === 'pending_fulfillment') {

@@ -1,8 +1,9 @@
-import { RunAgainAt, sha256Hex, type TaskContext, type Tx } from '#platform';
+import { sha256Hex, type TaskContext, type Tx } from '#platform';
 import { MarketplaceBusy, type FulfillmentEvent, type Marketplace } from '#marketplaces/core';
 import type { SubscriptionRecord } from '#entitlements';
 import type { ProcessContext } from './context.js';
 import { applyEvent, rereadTruth } from './normalise-inbound.js';
+import { waitForMarketplace } from './wait-for-marketplace.js';
 
 interface Buyer {
   marketplace: Marketplace;
@@ -78,6 +79,9 @@ export async function bookLostOrders(
   for (const { buyer_account_id: buyerAccountId } of rows) await bookUnlessOpen(p, tx, { marketplace: input.marketplace, buyerAccountId });
 }
 
+const bookedAt = async (tx: Tx, { taskId }: TaskContext): Promise<Date> =>
+  (await tx.query<{ created_at: Date }>('select created_at from tasks where task_id = $1', [taskId]))[0]!.created_at;
+
 /** Null: nothing is kept of him any more. */
 async function named(tx: Tx, { marketplace, buyer }: HashedBuyer): Promise<string | null> {
   const [row] = await tx.query<{ buyer_account_id: string }>(
@@ -106,8 +110,11 @@ export async function signUpBuyer(p: ProcessContext, payload: HashedBuyer, task:
         adapter.approveBuyer!(buyerAccountId).then(() => null),
       );
     } catch (error) {
-      if (error instanceof MarketplaceBusy)
-        throw new RunAgainAt(new Date(p.clock.now().getTime() + (error.retryAfterMs ?? 5_000)), error.message);
+      if (error instanceof MarketplaceBusy) {
+        const step = { name: 'approveBuyer', marketplace, about: { buyer: payload.buyer }, subscriptionId: null };
+        const since = await p.db.ops((tx) => bookedAt(tx, task));
+        await waitForMarketplace(p, { ...step, since, leastMs: error.retryAfterMs ?? 5_000 }, error.message);
+      }
       throw error;
     }
   }

@@ -11,7 +11,16 @@ const TELL_AFTER_MS = 3_600_000;
  */
 export async function waitForMarketplace(
   p: ProcessContext,
-  step: { name: string; marketplace: string; externalSubscriptionId: string; subscriptionId: string; since: Date; leastMs: number },
+  step: {
+    name: string;
+    marketplace: string;
+    /** What the finding tells of: a change, a buyer by his hash, a purchase. Each has a finding of its own. */
+    about: Record<string, string>;
+    /** Null where the step is of no single purchase. */
+    subscriptionId: string | null;
+    since: Date;
+    leastMs: number;
+  },
   why: string,
 ): Promise<never> {
   const now = p.clock.now();
@@ -20,11 +29,11 @@ export async function waitForMarketplace(
     await p.db.ops((tx) =>
       p.metering.raiseFinding(tx, {
         kind: 'marketplace_stuck',
-        dedupeKey: `marketplace_stuck:${step.name}:${step.subscriptionId}`,
+        dedupeKey: ['marketplace_stuck', step.name, step.subscriptionId, ...Object.values(step.about)].filter(Boolean).join(':'),
         subscriptionId: step.subscriptionId,
         evidence: {
           marketplace: step.marketplace,
-          externalSubscriptionId: step.externalSubscriptionId,
+          ...step.about,
           step: step.name,
           since: step.since.toISOString(),
           why: why.slice(0, 500),

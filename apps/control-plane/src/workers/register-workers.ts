@@ -17,6 +17,7 @@ import { completePurchase } from '../processes/read-missing.js';
 import { checkService } from '../processes/check-service.js';
 import { beginErasure, eraseData } from '../processes/erase-data.js';
 import { runPublisherChange } from '../processes/publisher-change.js';
+import { rejectPurchase } from '../processes/reject-purchase.js';
 import { signUpBuyer } from '../processes/sign-up-buyer.js';
 import { readPrivateOffers, wantPrivateOffers } from '../processes/read-private-offers.js';
 import { tellBuyer } from '../processes/tell-buyer.js';
@@ -64,6 +65,7 @@ const HANDLERS: Record<string, Flow> = {
   'buyer.tell': tellBuyer,
   'start.hold': holdUntilStart,
   'buyer.sign_up': signUpBuyer,
+  'purchase.reject': rejectPurchase,
   'purchase.complete': completePurchase,
   'erasure.begin': beginErasure,
   'data.erase': eraseData,

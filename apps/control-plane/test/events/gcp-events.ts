@@ -107,7 +107,7 @@ export class GcpAnswers {
             }
             if (name === 'accounts')
               return json({ accounts: [...this.answers].filter(([known]) => known.startsWith('accounts/')).map(([, one]) => one) });
-            if (method === 'POST' && name.startsWith('entitlements/')) {
+            if (method === 'POST' && /^(entitlements|accounts)\//.test(name)) {
               this.posted.push(name);
               this.onPost(name);
               return json({});

@@ -7,10 +7,12 @@ export type PublisherChangeRowState = 'requested' | 'sent' | 'succeeded' | 'fail
 export interface PublisherChangeRow extends Record<string, unknown> {
   publisher_change_id: string;
   subscription_id: string;
-  kind: PublisherChange['kind'];
+  kind: PublisherChange['kind'] | 'reject';
   to_external_plan_id: string | null;
   to_quantity: number | null;
   reason: string;
+  /** Of a rejection: the buyer's sign-up too. */
+  also_buyer: boolean;
   requested_by: string;
   state: PublisherChangeRowState;
   external_operation_id: string | null;
@@ -50,6 +52,29 @@ export async function insertPublisherChange(
     ],
   );
   return row ?? null;
+}
+
+/** An order that we do not take; null where another wish of this purchase is still under way. */
+export async function insertRejection(
+  tx: Tx,
+  input: { subscriptionId: string; reason: string; alsoBuyer: boolean; requestedBy: string; now: Date },
+): Promise<PublisherChangeRow | null> {
+  const [row] = await tx.query<PublisherChangeRow>(
+    `insert into publisher_changes (publisher_change_id, subscription_id, kind, reason, also_buyer, requested_by, state, created_at, updated_at)
+     values ($1, $2, 'reject', $3, $4, $5, 'requested', $6, $6)
+     on conflict (subscription_id) where state in ('requested', 'sent') do nothing returning *`,
+    [uuidv7(), input.subscriptionId, input.reason, input.alsoBuyer, input.requestedBy, input.now],
+  );
+  return row ?? null;
+}
+
+/** Why we did not take this order, in the words for its buyer; null where it was not we who ended it. */
+export async function rejectedBecause(tx: Tx, subscriptionId: string): Promise<string | null> {
+  const [row] = await tx.query<{ reason: string }>(
+    `select reason from publisher_changes where subscription_id = $1 and kind = 'reject' and state = 'succeeded' limit 1`,
+    [subscriptionId],
+  );
+  return row?.reason ?? null;
 }
 
 export async function getPublisherChange(tx: Tx, id: string): Promise<PublisherChangeRow | null> {

@@ -53,6 +53,7 @@ export type AzureAdapter = Required<
     | 'pull'
     | 'bootChecks'
     | 'keyChange'
+    | 'rejectPurchase'
     | 'listWaitingBuyers'
     | 'prepareUsage'
     | 'checkService'

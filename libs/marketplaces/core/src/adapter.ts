@@ -193,6 +193,8 @@ export interface MarketplaceAdapter {
   ): Promise<MarketplaceRefs | void>;
   /** Approves a buyer who has signed up before any order of his was to be seen (Google). Idempotent by re-reading. */
   approveBuyer?(buyerAccountId: string): Promise<void>;
+  /** Refuses an order that waits (Google), and with `alsoBuyer` his sign-up; idempotent by re-reading. In force: `MarketplaceRefusal`. */
+  rejectPurchase?(truth: SubscriptionTruth, wish: { reason: string; alsoBuyer: boolean }): Promise<void>;
   /** Shows a text to a buyer whose purchase waits for us, at the marketplace (Google's messageToUser); nothing where none waits. */
   tellBuyer?(externalSubscriptionId: string, message: string): Promise<void>;
   /**

@@ -2,7 +2,7 @@ import { MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, type Requested
 import type { components } from '../../../../openapi/generated/gcp-procurement.js';
 import { cutToBytes } from './liberal.js';
 import type { Procurement } from './procurement.js';
-import { type Entitlement, type EntitlementState, signUpOf } from './truth.js';
+import { type Entitlement, type EntitlementState, gcpRefsSchema, signUpOf } from './truth.js';
 
 type Schemas = components['schemas'];
 
@@ -44,6 +44,35 @@ export class GcpChanges {
     if (!failure) return;
     const account = await rereadOr(failure, () => this.procurement.account(accountId));
     if (signUpOf(account) === 'APPROVED') return;
+    throw precondition(failure);
+  }
+
+  /** Refuses an order that waits: Google removes it and charges nobody (contract gcp §2). */
+  async reject({ externalSubscriptionId, refs }: SubscriptionTruth, wish: { reason: string; alsoBuyer: boolean }): Promise<void> {
+    const reason = cutToBytes(wish.reason, MAX_REASON_BYTES);
+    const waits = async (read: () => Promise<Entitlement | null>): Promise<Entitlement | null> => {
+      const now = await read();
+      if (!now || now.truth.state === 'ended') return null;
+      if (now.state === 'ENTITLEMENT_ACTIVATION_REQUESTED') return now;
+      throw new MarketplaceRefusal('gcp.entitlement_in_force', `the entitlement is ${now.state}: only its buyer can end it`);
+    };
+    const read = (): Promise<Entitlement | null> => this.procurement.entitlement(externalSubscriptionId);
+    const before = await waits(read);
+    if (before) {
+      const body: Schemas['RejectEntitlementRequest'] = { reason };
+      const failure = await this.procurement.attempt('rejectEntitlement', `/entitlements/${encodeURIComponent(before.id)}:reject`, body);
+      const still = await waits(() => (failure ? rereadOr(failure, read) : read()));
+      if (still) throw failure ? precondition(failure) : new MarketplaceBusy('the rejection is not shown yet', SETTLE_MS);
+    }
+    const accountId = before?.accountId ?? gcpRefsSchema.safeParse(refs).data?.accountId;
+    if (wish.alsoBuyer && accountId) await this.rejectAccount(accountId, reason);
+  }
+
+  private async rejectAccount(accountId: string, reason: string): Promise<void> {
+    if (signUpOf(await this.procurement.account(accountId)) !== 'PENDING') return;
+    const body: Schemas['RejectAccountRequest'] = { approvalName: 'signup', reason };
+    const failure = await this.procurement.attempt('rejectAccount', `/accounts/${encodeURIComponent(accountId)}:reject`, body);
+    if (!failure || signUpOf(await rereadOr(failure, () => this.procurement.account(accountId))) !== 'PENDING') return;
     throw precondition(failure);
   }
 

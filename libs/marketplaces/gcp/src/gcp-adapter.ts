@@ -86,6 +86,7 @@ export function createGcpAdapter(settings: GcpSettings, deps: GcpAdapterDeps): G
       resolveLanding(fields, settings, keys, { procurement, recall }, logger),
     acknowledge: (truth: SubscriptionTruth, { tenantId }: { tenantId: string }): Promise<void> => changes.acknowledge(truth, tenantId),
     approveBuyer: (buyerAccountId: string): Promise<void> => changes.approveBuyer(buyerAccountId),
+    rejectPurchase: (truth: SubscriptionTruth, wish: { reason: string; alsoBuyer: boolean }): Promise<void> => changes.reject(truth, wish),
     tellBuyer: (externalSubscriptionId: string, message: string): Promise<void> => changes.tellBuyer(externalSubscriptionId, message),
     answerChange: (truth: SubscriptionTruth, change: RequestedChange, answer: { accept: boolean; reason?: string }): Promise<void> =>
       changes.answerChange(truth, change, answer),

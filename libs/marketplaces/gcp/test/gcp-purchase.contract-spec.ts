@@ -196,6 +196,20 @@ describe('a purchase on Google Cloud', () => {
     }
   });
 
+  it('that we refuse is over, with its buyer where that is said; one in force is not [GC-67]', async () => {
+    const wish = { reason: 'We may not sell to this country. '.repeat(20), alsoBuyer: true };
+    const { entitlementId, accountId } = await sandbox.buy();
+    const waiting = await sandbox.truth(entitlementId);
+    await sandbox.fault('rejectEntitlement', 'drop_after');
+    await sandbox.adapter.rejectPurchase!(waiting, wish);
+    expect(await sandbox.truth(entitlementId)).toMatchObject({ state: 'ended' });
+    const view = await sandbox.control<{ account: { signUp: string } }>('GET', `/gcp/entitlements/${entitlementId}`);
+    expect([view.account.signUp, accountId.length > 0]).toEqual(['REJECTED', true]);
+    await sandbox.adapter.rejectPurchase!(waiting, wish);
+    const { entitlementId: served } = await active();
+    await expect(sandbox.adapter.rejectPurchase!(await sandbox.truth(served), wish)).rejects.toBeInstanceOf(MarketplaceRefusal);
+  });
+
   it('shows its buyer a text while it waits for us, and none afterwards [GC-27]', async () => {
     const { entitlementId } = await sandbox.buy();
     const shown = async () =>

@@ -1,12 +1,13 @@
 import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiOperation, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
-import { DATABASE, fromPublicId, ProblemError, toPublicId, type Database } from '#platform';
+import { DATABASE, fromPublicId, ProblemError, toPublicId, type Database, type Tx } from '#platform';
 import { getPublisherChange, listPublisherChanges, type PublisherChangeRow } from '#entitlements';
 import type { PublisherChange } from '#marketplaces/core';
 import type { Principal } from '#tenancy';
 import { ProcessContext } from '../../processes/context.js';
 import { requestPublisherChange } from '../../processes/publisher-change.js';
+import { requestRejection } from '../../processes/reject-purchase.js';
 import { apiSchema, schemaRef } from '../support/api-schemas.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
@@ -26,6 +27,12 @@ const wish = apiSchema(
       buyerConsent,
       confirm: z.string().describe("The purchase's externalSubscriptionId once more: a cancellation cannot be taken back."),
     }),
+    z.strictObject({
+      kind: z.literal('reject'),
+      reason: reason.describe('For the buyer: Google gets it, and the landing page shows it.'),
+      alsoBuyer: z.boolean().default(false).describe("The buyer's sign-up too, where it waits for us."),
+      confirm: z.string().describe("The purchase's externalSubscriptionId once more: a rejection cannot be taken back."),
+    }),
   ]),
 );
 
@@ -43,18 +50,26 @@ export class PublisherChangesController {
   @Allow('operator')
   @ApiOperation({
     operationId: 'startPublisherChange',
-    summary: "Change the plan or quantity of a purchase, or cancel it, at its marketplace and with the buyer's consent",
+    summary:
+      "Change the plan or quantity of a purchase, or cancel it, at its marketplace and with the buyer's consent; or reject an order that waits (Google)",
   })
   @ApiBody({ schema: schemaRef(wish) })
   @ApiResponse({ status: 400, description: 'request.invalid, change.not_confirmed' })
   @ApiResponse({ status: 404, description: 'subscription.not_found' })
   @ApiResponse({
     status: 409,
-    description: 'change.under_way, change.not_supported, change.read_only, change.nothing_to_change, change.refused, subscription.over',
+    description:
+      'change.under_way, change.not_supported, change.read_only, change.nothing_to_change, change.refused, change.too_late, subscription.over',
   })
   async start(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
     const subscriptionId = fromPublicId('sub', id);
     const given = parse(wish, body);
+    const by = { requestedBy: caller.keyId, actor: `${caller.kind}:${caller.keyId}` };
+    if (given.kind === 'reject')
+      return this.db.ops(async (tx) => {
+        await this.confirmed(tx, subscriptionId, given.confirm);
+        return view(await requestRejection(this.p, tx, { subscriptionId, reason: given.reason, alsoBuyer: given.alsoBuyer, ...by }));
+      });
     const change: PublisherChange =
       given.kind === 'plan'
         ? { kind: 'plan', toExternalPlanId: given.toPlan }
@@ -62,25 +77,26 @@ export class PublisherChangesController {
           ? { kind: 'quantity', toQuantity: given.toQuantity }
           : { kind: 'cancel' };
     return this.db.ops(async (tx) => {
-      if (given.kind === 'cancel') {
-        const { externalSubscriptionId } = await this.p.subscriptions.get(tx, subscriptionId);
-        if (given.confirm !== externalSubscriptionId)
-          throw new ProblemError(
-            'validation',
-            'change.not_confirmed',
-            'To cancel a purchase for good, repeat its externalSubscriptionId in `confirm`.',
-          );
-      }
+      if (given.kind === 'cancel') await this.confirmed(tx, subscriptionId, given.confirm);
       return view(
         await requestPublisherChange(this.p, tx, {
           subscriptionId,
           change,
           reason: given.reason,
-          requestedBy: caller.keyId,
-          actor: `${caller.kind}:${caller.keyId}`,
+          ...by,
         }),
       );
     });
+  }
+
+  private async confirmed(tx: Tx, subscriptionId: string, confirm: string): Promise<void> {
+    const { externalSubscriptionId } = await this.p.subscriptions.get(tx, subscriptionId);
+    if (confirm !== externalSubscriptionId)
+      throw new ProblemError(
+        'validation',
+        'change.not_confirmed',
+        'To end a purchase for good, repeat its externalSubscriptionId in `confirm`.',
+      );
   }
 
   @Get()
@@ -115,6 +131,7 @@ const view = (r: PublisherChangeRow): Record<string, unknown> => ({
   toPlan: r.to_external_plan_id,
   toQuantity: r.to_quantity,
   reason: r.reason,
+  ...(r.kind === 'reject' ? { alsoBuyer: r.also_buyer } : {}),
   requestedBy: r.requested_by,
   state: r.state,
   externalOperationId: r.external_operation_id,

@@ -1,10 +1,20 @@
 import { toPublicId, type Tx } from '#platform';
 import type { LandingSession, MeterTerms, PlanVersion, SubscriptionRecord } from '#entitlements';
-import { quotaLimit } from '#entitlements';
+import { quotaLimit, rejectedBecause } from '#entitlements';
 import type { PlacementView, Progress } from '#provisioning/engine';
 import type { ProcessContext } from '../../processes/context.js';
 import type { LandingProgress, LandingView } from './landing-schemas.js';
-import { activatingWords, failureWords, RETRYING, STAGES, stageTitle, stepWords, unconfirmedWords, voidedWords } from './landing-words.js';
+import {
+  activatingWords,
+  failureWords,
+  rejectedWords,
+  RETRYING,
+  STAGES,
+  stageTitle,
+  stepWords,
+  unconfirmedWords,
+  voidedWords,
+} from './landing-words.js';
 
 export async function landingView(
   p: ProcessContext,
@@ -62,7 +72,7 @@ export async function landingView(
       : null,
     tenant: tenant ? { slug: tenant.slug, displayName: tenant.displayName } : null,
     apiKey: null,
-    problem: problemOf(state, s, progress, reference),
+    problem: problemOf(state, s, progress, reference, s.state === 'voided' ? await rejectedBecause(tx, s.subscriptionId) : null),
     support: { email: 'support@harbor-storage.example', reference },
   };
 }
@@ -94,8 +104,10 @@ function problemOf(
   s: SubscriptionRecord,
   progress: Progress | null,
   reference: string,
+  rejected: string | null,
 ): LandingView['problem'] {
   if (state === 'failed') return failureWords(progress?.error ?? null, reference);
+  if (rejected !== null) return rejectedWords(s.marketplace, rejected);
   return s.state === 'voided' ? voidedWords(s.marketplace) : null;
 }
 

@@ -129,6 +129,15 @@ export function voidedWords(marketplace: Marketplace): Failure {
   };
 }
 
+/** We did not take the order, and this is why. */
+export function rejectedWords(marketplace: Marketplace, reason: string): Failure {
+  return {
+    code: 'purchase.rejected',
+    detail: `The seller did not take this order: ${reason}`,
+    remedy: `Nothing is charged. Ask the seller if you think this is a mistake, and order again on ${MARKETPLACE_NAME[marketplace]} once it is settled.`,
+  };
+}
+
 export const RETRYING = 'The last try did not succeed. We try again by ourselves.';
 
 export interface Failure {
