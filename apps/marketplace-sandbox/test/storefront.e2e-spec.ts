@@ -41,6 +41,31 @@ describe('the storefront', () => {
     expect([again.status, again.text.includes('this needs Subscribed')]).toEqual([409, true]);
   });
 
+  it('sells in force at once, without renewal, as a preview, and a trial only where the plan has one', async () => {
+    const bought = (fields: Record<string, string>): ReturnType<typeof call> =>
+      form('/storefront/purchases', { offerId: 'object-cells', planId: 'standard', buyer: '0', ...fields });
+    expect((await bought({ subscriptionName: 'All at once', autoActivate: 'yes', endsAfterTerm: 'yes', isTest: 'yes' })).status).toBe(200);
+    const all = (await sandbox.control('/azure/subscriptions')).json.items as Record<string, unknown>[];
+    const made = all.find((one) => one['name'] === 'All at once');
+    expect(made).toMatchObject({ status: 'Subscribed', autoRenew: false, isTest: true, isFreeTrial: false });
+    expect(await home()).toContain(', not renewed, preview');
+    const trial = await bought({ isFreeTrial: 'yes' });
+    expect([trial.status, trial.text.includes('has no free trial')]).toEqual([400, true]);
+  });
+
+  it('deploys a managed application, changes its plan and deletes it', async () => {
+    expect(await home()).toContain('azure.managedApps.endpoint');
+    await sandbox.settings({ managedApps: { endpoint: 'http://127.0.0.1:9/managed' } });
+    expect((await form('/storefront/managed-applications', { plan: 'object-cells/standard' })).text).toContain('deploy again');
+    const [app] = (await sandbox.control('/azure/managed-applications')).json.items as Record<string, string>[];
+    const path = `/storefront/managed-applications/${app!['resourceUsageId']}`;
+    await form(`${path}/update`, { planId: 'premium' });
+    expect((await sandbox.control(`/azure/managed-applications/${app!['resourceUsageId']}`)).json.planId).toBe('premium');
+    expect((await form(`${path}/delete`, {})).text).toContain('Deleted');
+    expect((await form(`${path}/redeploy`, {})).status).toBe(409);
+    expect((await form('/storefront/managed-applications', { plan: 'object-cells/nothing' })).status).toBe(400);
+  });
+
   it('escapes what buyers type', async () => {
     await sandbox.purchase({ subscriptionName: `<script>alert("1")</script>'&` });
     const page = await home();

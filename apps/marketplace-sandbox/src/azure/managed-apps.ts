@@ -81,6 +81,11 @@ export class ManagedApps {
     };
   }
 
+  /** Newest first. */
+  all(): ManagedApp[] {
+    return this.context.state.managedApps.values().sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1));
+  }
+
   list(): object[] {
     return this.context.state.managedApps.values().map((app) => this.view(app.resourceUsageId));
   }

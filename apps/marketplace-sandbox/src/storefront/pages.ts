@@ -1,6 +1,4 @@
 import type { Landing } from '../azure/desk.js';
-import type { AzureSettings } from '../azure/settings.js';
-import type { AzureSubscription } from '../azure/types.js';
 import type { BilledItem } from '../shared/billed.js';
 import { html, Html } from './html.js';
 
@@ -16,7 +14,7 @@ button,.button,select,input{font:inherit;padding:.3rem .65rem;border:1px solid v
 button,.button{cursor:pointer;text-decoration:none}.main{background:var(--accent);border-color:var(--accent);color:#fff}
 table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid var(--line);padding:.4rem .5rem;text-align:left;vertical-align:top}th{font-weight:600}
 td.number{text-align:right;font-variant-numeric:tabular-nums}.wide{overflow-x:auto}code{font-size:.85em}
-.note{background:var(--soft);border-left:3px solid var(--accent);padding:.7rem 1rem;margin:1rem 0}.quiet{opacity:.7}form.sheet small{grid-column:2}:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
+.note{background:var(--soft);border-left:3px solid var(--accent);padding:.7rem 1rem;margin:1rem 0}.quiet{opacity:.7}form.sheet small{grid-column:2}.options{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem}:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 @media(max-width:46rem){form.sheet{grid-template-columns:minmax(0,1fr)}form.sheet label{margin-top:.3rem}form.sheet>span:empty{display:none}form.sheet small{grid-column:1}
 table.rows,table.rows tbody,table.rows tr,table.rows td{display:block}table.rows thead{display:none}
 table.rows tr{border:1px solid var(--line);border-radius:.4rem;padding:.4rem .6rem;margin-bottom:.75rem}table.rows td{border:0;padding:.2rem 0}}`;
@@ -40,14 +38,12 @@ export function page(title: string, body: Html, refreshSeconds?: number): string
 }
 
 export interface HomeView {
-  settings: AzureSettings;
-  subscriptions: AzureSubscription[];
   billed: BilledItem[];
   now: Date;
   advancing: boolean;
   armedFaults: number;
-  /** What the other marketplaces add to the page. */
-  others: (Html | undefined)[];
+  /** A section of each marketplace that is played. */
+  marketplaces: (Html | undefined)[];
 }
 
 export function homePage(view: HomeView): string {
@@ -55,9 +51,7 @@ export function homePage(view: HomeView): string {
     'Marketplace sandbox',
     html`${clockHeader(view)}
       <main>
-        <h2>Azure Marketplace</h2>
-        ${view.settings.offers.map((offer) => buyForm(view.settings, offer))}
-        ${view.subscriptions.length ? purchases(view) : html`<p class="quiet">No subscription yet.</p>`} ${view.others}
+        ${view.marketplaces}
         <h2>Accepted usage, to be billed</h2>
         ${view.billed.length ? billedTable(view.billed) : html`<p class="quiet">No usage has been accepted yet.</p>`}
       </main>`,
@@ -79,77 +73,6 @@ function clockHeader(view: HomeView): Html {
       ${view.advancing ? html`<strong>moving on …</strong>` : steps.map(([label, seconds]) => html` <form method="post" action="/storefront/clock"><input type="hidden" name="seconds" value="${seconds}" /><button>advance ${label}</button></form>`)}
     </div>
   </header>`;
-}
-
-function buyForm(settings: AzureSettings, offer: AzureSettings['offers'][number]): Html {
-  const perSeat = offer.plans.some((plan) => plan.isPricePerSeat);
-  const field = (name: string): string => `${name}-${offer.id}`;
-  return html`<form class="sheet" method="post" action="/storefront/purchases">
-    <input type="hidden" name="offerId" value="${offer.id}" /> <strong>Offer</strong
-    ><span>${offer.displayName} <span class="quiet">by ${offer.publisherId}</span></span> <label for="${field('plan')}">Plan</label
-    ><select id="${field('plan')}" name="planId">
-      ${offer.plans.map((plan) => html`<option value="${plan.id}">${plan.displayName}: ${plan.price} ${plan.currency} per ${plan.termUnit === 'P1M' ? 'month' : 'term'}</option>`)}
-    </select>
-    ${perSeat ? html`<label for="${field('quantity')}">Seats</label><input id="${field('quantity')}" name="quantity" type="number" min="1" value="1" />` : ''}
-    <label for="${field('buyer')}">Buyer</label
-    ><select id="${field('buyer')}" name="buyer">
-      ${settings.buyers.map((buyer, index) => html`<option value="${index}">${buyer.name}</option>`)}
-    </select>
-    <label for="${field('name')}">Name</label
-    ><input id="${field('name')}" name="subscriptionName" placeholder="My subscription" maxlength="100" /> <span></span
-    ><span><button class="main">Buy</button></span>
-  </form>`;
-}
-
-function purchases(view: HomeView): Html {
-  return html`<div class="wide">
-    <table class="rows">
-      <thead>
-        <tr>
-          <th>Subscription</th>
-          <th>Plan</th>
-          <th>State</th>
-          <th>Buyer's actions</th>
-        </tr>
-      </thead>
-      <tbody>
-        ${view.subscriptions.map(
-          (one) =>
-            html`<tr>
-              <td>
-                ${one.name}<br /><code>${one.id}</code
-                >${one.isCsp ? html`<br /><span class="quiet">through ${one.purchaser.emailId}</span>` : ''}
-              </td>
-              <td>${one.planId}${one.quantity === null ? '' : ` × ${one.quantity}`}</td>
-              <td class="state">${one.status}<br /><span class="quiet">to ${one.term.endDate.slice(0, 10)}</span></td>
-              <td>${actions(view.settings, one)}</td>
-            </tr>`,
-        )}
-      </tbody>
-    </table>
-  </div>`;
-}
-
-function actions(settings: AzureSettings, one: AzureSubscription): Html {
-  const plans = settings.offers.find((offer) => offer.id === one.offerId)?.plans ?? [];
-  const to = (action: string): string => `/storefront/subscriptions/${one.id}/${action}`;
-  const button = (action: string, label: string): Html =>
-    html`<form method="post" action="${to(action)}"><button>${label}</button></form> `;
-  const isSubscribed = one.status === 'Subscribed';
-  const isLive = isSubscribed || one.status === 'Suspended' || one.status === 'PendingFulfillmentStart';
-  const others = plans.filter((plan) => plan.id !== one.planId);
-  return html`${button('manage', one.status === 'PendingFulfillmentStart' ? 'Configure account' : 'Manage account')}
-  ${
-    isSubscribed && others.length
-      ? html`<form method="post" action="${to('change-plan')}">
-          <select name="planId" aria-label="New plan">
-            ${others.map((plan) => html`<option value="${plan.id}">${plan.displayName}</option>`)}</select
-          ><button>change plan</button>
-        </form> `
-      : ''
-  }
-  ${isSubscribed && one.quantity !== null ? html`<form method="post" action="${to('change-quantity')}"><input name="quantity" type="number" min="1" value="${one.quantity}" aria-label="New quantity" /><button>change quantity</button></form> ` : ''}
-  ${isSubscribed ? button('suspend', 'suspend') : ''}${one.status === 'Suspended' ? button('reinstate', 'reinstate') : ''}${isLive ? button('unsubscribe', 'unsubscribe') : ''}`;
 }
 
 function billedTable(items: BilledItem[]): Html {

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { AwsDesk } from '../aws/desk.js';
 import { act } from '../azure/control.routes.js';
 import type { AzureDesk } from '../azure/desk.js';
+import type { ManagedApps } from '../azure/managed-apps.js';
 import type { GcpDesk } from '../gcp/desk.js';
 import type { BilledList } from '../shared/billed.js';
 import type { VirtualClock } from '../shared/clock.js';
@@ -9,6 +10,7 @@ import { type ClockAdvancer, ClockBusyError, ClockNotSettledError } from '../sha
 import type { Faults } from '../shared/faults.js';
 import { ControlError } from '../shared/http.js';
 import type { Settings } from '../shared/settings.js';
+import { azureSection } from './azure.pages.js';
 import { awsSection } from './aws.pages.js';
 import { awsStorefrontRoutes } from './aws.routes.js';
 import { faultStorefrontRoutes } from './faults.routes.js';
@@ -28,6 +30,7 @@ export function storefrontRoutes(
   app: FastifyInstance,
   parts: {
     desk: AzureDesk;
+    managedApps: ManagedApps;
     aws: AwsDesk;
     gcp: GcpDesk | undefined;
     settings: Settings;
@@ -37,7 +40,7 @@ export function storefrontRoutes(
     advancer: ClockAdvancer;
   },
 ): void {
-  const { desk, aws, gcp, settings, billed, faults, clock, advancer } = parts;
+  const { desk, managedApps, aws, gcp, settings, billed, faults, clock, advancer } = parts;
   let lastFault: string | undefined;
 
   void app.register((scope, _options, done) => {
@@ -56,13 +59,15 @@ export function storefrontRoutes(
       return sendPage(
         reply,
         homePage({
-          settings: settings.current.azure,
-          subscriptions: newestFirst,
           billed: billed.list({}),
           now: clock.now(),
           advancing: advancer.advancing,
           armedFaults: faults.list().length,
-          others: [awsSection(settings.current.aws, agreements), gcp && gcpSection(settings.current.gcp, gcp)],
+          marketplaces: [
+            azureSection({ settings: settings.current.azure, subscriptions: newestFirst, managedApps: managedApps.all() }),
+            awsSection(settings.current.aws, agreements),
+            gcp && gcpSection(settings.current.gcp, gcp),
+          ],
         }),
       );
     });
@@ -81,6 +86,11 @@ export function storefrontRoutes(
         beneficiary: buyer?.beneficiary,
         purchaser: buyer?.purchaser,
         csp: buyer?.purchaser !== undefined,
+        // An empty box is the plan's own way.
+        autoActivate: form['autoActivate'] ? true : undefined,
+        autoRenew: !form['endsAfterTerm'],
+        isFreeTrial: Boolean(form['isFreeTrial']),
+        isTest: Boolean(form['isTest']),
       });
       return sendPage(reply, landingPage(landing, true));
     });
@@ -89,6 +99,17 @@ export function storefrontRoutes(
       const { id, action } = request.params;
       if (action === 'manage') return sendPage(reply, landingPage(desk.manage(id), false));
       act(desk, id, action, request.body);
+      return reply.redirect('/', 303);
+    });
+
+    scope.post<{ Body: Form }>('/storefront/managed-applications', (request, reply) => {
+      const { plan = '', outcome } = request.body ?? {};
+      const [offerId = '', planId = ''] = plan.split('/');
+      managedApps.create({ offerId, planId, outcome: outcome === 'failed' ? 'failed' : 'succeeded' });
+      return reply.redirect('/', 303);
+    });
+    scope.post<{ Params: { id: string; action: string }; Body: Form }>('/storefront/managed-applications/:id/:action', (request, reply) => {
+      managedApps.act(request.params.id, request.params.action, request.body?.['planId']);
       return reply.redirect('/', 303);
     });
 
