@@ -36,7 +36,9 @@ const FAULTS: Record<TokenFault, string> = {
 export async function verifyInbound(request: InboundRequest, settings: AzureSettings, keys: SigningKeys): Promise<InboundVerdict> {
   if (Buffer.byteLength(request.body, 'utf8') > MAX_BODY)
     return refused(413, 'azure.body_too_large', `a webhook may have ${MAX_BODY} bytes`);
-  const header = Object.entries(request.headers).find(([name]) => name.toLowerCase() === 'authorization')?.[1] ?? '';
+  // Node gives names in lower case; a stored request has them as it was given.
+  const header =
+    request.headers['authorization'] ?? Object.entries(request.headers).find(([name]) => name.toLowerCase() === 'authorization')?.[1] ?? '';
   const token = /^Bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)\s*$/i.exec(header)?.[1];
   if (!token || token.length > MAX_TOKEN) return refused(401, 'azure.token_missing', 'a bearer token of Entra is needed');
   const verdict = await verifyToken(token, settings, keys);
