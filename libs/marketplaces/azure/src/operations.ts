@@ -41,7 +41,10 @@ export function operationOf(raw: unknown): AzureOperation | null {
     status: STATUS[(textOf(raw['status']) ?? '').toLowerCase()] ?? 'unknown',
     planId: textOf(raw['planId']),
     quantity: seatsOf(raw['quantity']),
-    at: instantOf(raw['timeStamp']),
+    // Read when asked for: the door, which looks at each message first, never asks.
+    get at() {
+      return instantOf(raw['timeStamp']);
+    },
     byUs: source?.toLowerCase() === 'partner',
     raw,
   };

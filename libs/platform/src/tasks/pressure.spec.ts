@@ -36,6 +36,22 @@ describe('the pressure of senders who wait', () => {
     expect(pressure.allow(6, 0)).toEqual({ hands: 6, againMs: null });
   });
 
+  it('leaves the fewer tasks the longer a burst lasts, and begins anew with the next one', async () => {
+    const { pressure, pass, send } = make();
+    const begun = async (forMs: number): Promise<number[]> => {
+      const at: number[] = [];
+      for (let ms = 0; ms < forMs; ms += 20) {
+        await send(8);
+        if (pressure.allow(6, 0).hands > 0) at.push(ms);
+        pass(20);
+      }
+      return at;
+    };
+    expect(await begun(5_000)).toEqual([0, 200, 400, 800, 1_600, 2_600, 3_600, 4_600]);
+    pass(2_000);
+    expect(await begun(700)).toEqual([0, 200, 400]);
+  });
+
   it('counts those who wait at once, however slowly they came', async () => {
     const { pressure, pass } = make();
     const ends: (() => void)[] = [];
