@@ -125,7 +125,17 @@ export async function buildSandbox(config: SandboxConfig, options: SandboxOption
       { prefix: '/sandbox/gcp' },
     );
   }
-  storefrontRoutes(app, { desk: azure.desk, managedApps: azure.managedApps, aws: aws.desk, gcp: gcp?.desk, settings, billed, faults, clock, advancer });
+  storefrontRoutes(app, {
+    desk: azure.desk,
+    managedApps: azure.managedApps,
+    aws: aws.desk,
+    gcp: gcp?.desk,
+    settings,
+    billed,
+    faults,
+    clock,
+    advancer,
+  });
   azure.register(app);
   aws.register(app);
   gcp?.register(app);
