@@ -1,13 +1,11 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
+import { projectRoot } from '#platform';
+import { startProgram } from './program.js';
 
 /** The sandbox as a process, and settings that are right for it. */
 export class Shop {
@@ -19,16 +17,8 @@ export class Shop {
   ) {}
 
   static async open(): Promise<Shop> {
-    const child = spawn(process.execPath, [join(root, 'dist/apps/marketplace-sandbox/src/main.js')], {
-      env: { PATH: process.env['PATH'], SANDBOX_PORT: '0' },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    const line = await new Promise<string>((resolve, reject) => {
-      createInterface({ input: child.stdout }).once('line', resolve);
-      child.once('exit', (code) => reject(new Error(`the sandbox ended with ${code}`)));
-    });
-    const { url, pubsub } = JSON.parse(line) as { url: string; pubsub: string };
-    return new Shop(child, url, pubsub, mkdtempSync(join(tmpdir(), 'berth-shop-')));
+    const { child, url, banner } = await startProgram('apps/marketplace-sandbox/src/main.js', [], { SANDBOX_PORT: '0' });
+    return new Shop(child, url, String(banner['pubsub']), mkdtempSync(join(tmpdir(), 'berth-shop-')));
   }
 
   settings(changed: Record<string, string> = {}): Record<string, string> {
@@ -58,7 +48,7 @@ export class Shop {
   /** A copy of the catalog with one text of one file exchanged everywhere. */
   catalog(file: string, from: string, to: string): string {
     const folder = mkdtempSync(join(this.folder, 'catalog-'));
-    cpSync(join(root, 'catalog'), folder, { recursive: true });
+    cpSync(join(projectRoot(), 'catalog'), folder, { recursive: true });
     const text = readFileSync(join(folder, file), 'utf8');
     if (!text.includes(from)) throw new Error(`${file} does not hold ${from}`);
     writeFileSync(join(folder, file), text.replaceAll(from, to));

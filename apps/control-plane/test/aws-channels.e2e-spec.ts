@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Amazon, FIELD, type Item, tokenOf } from './support/amazon.js';
-import { sessionOf, startProgram, until } from './support/house.js';
+import { startProgram } from '../../../test/support/program.js';
+import { sessionOf, until } from './support/house.js';
 import { CONTRACT, LEGACY, OldHouse, OVER, QUEUE, SEATS_TOPIC, TOPIC } from './support/old-listings.js';
 
 interface Customer {

@@ -1,13 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Shop, skewed } from '../../../test/support/shop.js';
+import type { Check } from '#marketplaces/core';
 import { diagnose } from '../src/doctor/diagnose.js';
-
-interface Check {
-  check: string;
-  result: string;
-  detail: string;
-  remedy?: string;
-}
+import type { Report } from '../src/doctor/examine.js';
 
 /** What `berth doctor` says, without the two processes around it, whose start takes longer than all its checks. `seconds` for each check. */
 async function diagnosed(
@@ -16,7 +11,7 @@ async function diagnosed(
   seconds = 15,
 ): Promise<{ out: string; checks: Map<string, Check> }> {
   const out = await diagnose(marketplace, seconds * 1000, env);
-  const { reports } = JSON.parse(out) as { reports: { checks: Check[] }[] };
+  const { reports } = JSON.parse(out) as { reports: Report[] };
   return { out, checks: new Map(reports.flatMap((r) => r.checks.map((one) => [one.check, one] as const))) };
 }
 

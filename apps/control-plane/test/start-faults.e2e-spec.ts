@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { startProgram } from './support/house.js';
+import { startProgram } from '../../../test/support/program.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'berth-start-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -4,7 +4,7 @@ import { dropRequests, subscriptionIdOf } from '#entitlements';
 import { applyEvent, rereadTruth } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';
 import { isAboutUs } from './refused-credentials.js';
-import { waitForMarketplace } from './wait-for-marketplace.js';
+import { growingPause, waitForMarketplace } from './wait-for-marketplace.js';
 
 interface ChangeRow {
   change_request_id: string;
@@ -99,10 +99,7 @@ export async function answerChange(
   if (isRefused && shows && !refusal && since < UNDO_MS)
     throw new RunAgainAt(new Date(now + 5_000), 'the marketplace still shows the refused change');
   if (!isRefused && !shows && !isAgreed && !refusal && since < SHOWN_WITHIN_MS)
-    throw new RunAgainAt(
-      new Date(now + Math.max(1_000, Math.min(MOST_MS, since / 2))),
-      'the marketplace does not show the accepted change yet',
-    );
+    throw new RunAgainAt(new Date(now + growingPause(since, 1_000)), 'the marketplace does not show the accepted change yet');
   await p.db.ops(async (tx) => {
     await applyEvent(p, tx, event, null);
     if (!isRefused && !shows && !isAgreed)
@@ -138,7 +135,5 @@ const raiseInForce = (
 
 /** An accepted change that is not shown an hour after our answer is given up; should it come, the next event or a drift run applies it. */
 const SHOWN_WITHIN_MS = 3_600_000;
-/** It is asked for at once, and more and more slowly. */
-const MOST_MS = 5 * 60_000;
 /** So long a refused change may take to be undone there, with the purchase's lane waiting. */
 const UNDO_MS = 120_000;

@@ -1,6 +1,6 @@
 import { ProblemError, type TaskContext, type Tx } from '#platform';
 import { MarketplaceBusy, MarketplaceRefusal, MarketplaceUnknown, type FulfillmentEvent } from '#marketplaces/core';
-import { getPublisherChange, insertRejection, movePublisherChange, type PublisherChangeRow } from '#entitlements';
+import { getPublisherChange, insertPublisherChange, movePublisherChange, type PublisherChangeRow } from '#entitlements';
 import { applyEvent, rereadTruth } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';
 import { isAboutUs } from './refused-credentials.js';
@@ -21,7 +21,11 @@ export async function requestRejection(
     throw new ProblemError('conflict', 'change.not_supported', `On ${s.marketplace} an order cannot be rejected.`);
   if (!OPEN.includes(s.state))
     throw new ProblemError('conflict', 'change.too_late', `Only an order that waits can be rejected; this one is ${s.state}.`);
-  const row = await insertRejection(tx, { ...input, now: p.clock.now() });
+  const row = await insertPublisherChange(tx, {
+    ...input,
+    change: { kind: 'reject', alsoBuyer: input.alsoBuyer },
+    now: p.clock.now(),
+  });
   if (!row) throw new ProblemError('conflict', 'change.under_way', 'It is rejected already, and under way.');
   await p.tasks.enqueue(tx, {
     // Not the purchase's own lane: a setting up that waits for the marketplace must not keep it back.

@@ -4,6 +4,9 @@ import type { ProcessContext } from './context.js';
 const MOST_MS = 5 * 60_000;
 const TELL_AFTER_MS = 3_600_000;
 
+/** Business milliseconds to the next question after so long a wait: `leastMs` at first, then half of what was waited, at most five minutes. */
+export const growingPause = (waitedMs: number, leastMs: number): number => Math.max(leastMs, Math.min(MOST_MS, waitedMs / 2));
+
 /**
  * A step of ours that a marketplace does not take or does not show yet, though nothing forbids it: its views differ for a while. Asked
  * at `leastMs` at first and more and more slowly, up to every five minutes; after an hour a person is told, and it goes on. `since`:
@@ -40,5 +43,5 @@ export async function waitForMarketplace(
         },
       }),
     );
-  throw new RunAgainAt(new Date(now.getTime() + Math.max(step.leastMs, Math.min(MOST_MS, waitedMs / 2))), why);
+  throw new RunAgainAt(new Date(now.getTime() + growingPause(waitedMs, step.leastMs)), why);
 }

@@ -1,19 +1,16 @@
 import { closeUnanswered } from '#entitlements';
 import type { ProcessContext } from '../processes/context.js';
+import { PacedClock } from './paced-clock.js';
 
 const LOOK_EVERY_MS = 5 * 60_000;
 
 /** Closes requests for cancellation that nobody answered in time: AWS has approved them by itself (contract aws §4.1). */
-export class NoticeClock {
-  private lookAt = 0;
+export class NoticeClock extends PacedClock {
+  constructor(p: ProcessContext) {
+    super(p, LOOK_EVERY_MS);
+  }
 
-  constructor(private readonly p: ProcessContext) {}
-
-  /** Answers how many it closed. */
-  async tick(): Promise<number> {
-    const now = this.p.clock.now();
-    if (now.getTime() < this.lookAt) return 0;
-    this.lookAt = now.getTime() + LOOK_EVERY_MS;
+  protected look(now: Date): Promise<number> {
     return this.p.db.ops(async (tx) => {
       const closed = await closeUnanswered(tx, now);
       for (const notice of closed)

@@ -1,5 +1,6 @@
 import { MARKETPLACES, type Marketplace } from '#marketplaces/core';
 import type { ProcessContext } from '../processes/context.js';
+import { PacedClock } from './paced-clock.js';
 
 const DAY_MS = 86_400_000;
 /** What was used yesterday may still be sent today, and takes a while to be processed: the report is asked for from this hour (UTC) on. */
@@ -9,18 +10,14 @@ const DAYS = 2;
 const LOOK_EVERY_MS = 900_000;
 
 /** Books, once a day, a comparison of what each marketplace says it has accepted with our receipts. */
-export class ReadBackClock {
-  private lookAt = 0;
+export class ReadBackClock extends PacedClock {
+  constructor(p: ProcessContext) {
+    super(p, LOOK_EVERY_MS);
+  }
 
-  constructor(private readonly p: ProcessContext) {}
-
-  /** Answers how many comparisons it booked. */
-  async tick(): Promise<number> {
-    const now = this.p.clock.now().getTime();
-    if (now < this.lookAt) return 0;
-    this.lookAt = now + LOOK_EVERY_MS;
-    const today = new Date(Math.floor(now / DAY_MS) * DAY_MS);
-    if (now < today.getTime() + FROM_HOUR_MS) return 0;
+  protected async look(now: Date): Promise<number> {
+    const today = new Date(Math.floor(now.getTime() / DAY_MS) * DAY_MS);
+    if (now.getTime() < today.getTime() + FROM_HOUR_MS) return 0;
     let booked = 0;
     for (const marketplace of MARKETPLACES)
       if (this.p.marketplaces.has(marketplace) && this.p.marketplaces.get(marketplace).readBack && (await this.book(marketplace, today)))

@@ -9,7 +9,7 @@ import { requestDriftRun } from '../../src/processes/check-drift.js';
 import { openLanding } from '../../src/processes/open-landing.js';
 import { receiveWebhook } from '../../src/processes/receive-webhook.js';
 import { Flows } from '../support/flows.js';
-import { startProgram } from '../support/house.js';
+import { startProgram } from '../../../../test/support/program.js';
 
 /** What becomes of a notification on its way to us. `late`: we answer, and look at it only after what follows. */
 export const FATES = ['deliver', 'twice', 'lose', 'late'] as const;

@@ -1,6 +1,6 @@
 import type { AwsAgreement, RegistrationForm } from '../aws/types.js';
 import type { AwsSettings } from '../aws/settings.js';
-import { html, type Html } from './html.js';
+import { html, type Html, rowsTable } from './html.js';
 import { page } from './pages.js';
 
 /** The part of the home page that plays the buyer's side of AWS Marketplace. */
@@ -53,35 +53,24 @@ const successorForm = (one: AwsAgreement, action: 'renew' | 'replace'): Html =>
   </form> `;
 
 function agreementsTable(agreements: AwsAgreement[]): Html {
-  return html`<div class="wide">
-    <table class="rows">
-      <thead>
-        <tr>
-          <th>Agreement</th>
-          <th>Buyer account</th>
-          <th>State</th>
-          <th>Buyer's actions</th>
-        </tr>
-      </thead>
-      <tbody>
-        ${agreements.map(
-          (one) =>
-            html`<tr>
-              <td><code>${one.id}</code><br /><code class="quiet">${one.licenseId}</code></td>
-              <td>
-                ${one.buyerAccountId}${one.resaleAuthorizationId === null ? '' : html`<br /><span class="quiet">resold by ${one.proposerAccountId}</span>`}
-              </td>
-              <td class="state">
-                ${one.status}<br /><span class="quiet"
-                  >${one.licensedAt === null ? 'not licensed yet' : `from ${one.startsAt.slice(0, 10)}`}</span
-                >
-              </td>
-              <td>${actions(one)}</td>
-            </tr>`,
-        )}
-      </tbody>
-    </table>
-  </div>`;
+  return rowsTable(
+    ['Agreement', 'Buyer account', 'State', "Buyer's actions"],
+    agreements.map(
+      (one) =>
+        html`<tr>
+          <td><code>${one.id}</code><br /><code class="quiet">${one.licenseId}</code></td>
+          <td>
+            ${one.buyerAccountId}${one.resaleAuthorizationId === null ? '' : html`<br /><span class="quiet">resold by ${one.proposerAccountId}</span>`}
+          </td>
+          <td class="state">
+            ${one.status}<br /><span class="quiet"
+              >${one.licensedAt === null ? 'not licensed yet' : `from ${one.startsAt.slice(0, 10)}`}</span
+            >
+          </td>
+          <td>${actions(one)}</td>
+        </tr>`,
+    ),
+  );
 }
 
 function actions(one: AwsAgreement): Html {

@@ -1,6 +1,6 @@
 import type { AzureSettings } from '../azure/settings.js';
 import type { AzureSubscription, ManagedApp } from '../azure/types.js';
-import { html, type Html } from './html.js';
+import { html, type Html, rowsTable } from './html.js';
 
 export interface AzureView {
   settings: AzureSettings;
@@ -45,37 +45,26 @@ function buyForm(settings: AzureSettings, offer: AzureSettings['offers'][number]
 }
 
 function purchases(view: AzureView): Html {
-  return html`<div class="wide">
-    <table class="rows">
-      <thead>
-        <tr>
-          <th>Subscription</th>
-          <th>Plan</th>
-          <th>State</th>
-          <th>Buyer's actions</th>
-        </tr>
-      </thead>
-      <tbody>
-        ${view.subscriptions.map(
-          (one) =>
-            html`<tr>
-              <td>
-                ${one.name}<br /><code>${one.id}</code
-                >${one.isCsp ? html`<br /><span class="quiet">through ${one.purchaser.emailId}</span>` : ''}
-              </td>
-              <td>${one.planId}${one.quantity === null ? '' : ` × ${one.quantity}`}</td>
-              <td class="state">
-                ${one.status}<br /><span class="quiet"
-                  >to
-                  ${one.term.endDate.slice(0, 10)}${one.autoRenew ? '' : ', not renewed'}${one.isFreeTrial ? ', free trial' : ''}${one.isTest ? ', preview' : ''}</span
-                >
-              </td>
-              <td>${actions(view.settings, one)}</td>
-            </tr>`,
-        )}
-      </tbody>
-    </table>
-  </div>`;
+  return rowsTable(
+    ['Subscription', 'Plan', 'State', "Buyer's actions"],
+    view.subscriptions.map(
+      (one) =>
+        html`<tr>
+          <td>
+            ${one.name}<br /><code>${one.id}</code
+            >${one.isCsp ? html`<br /><span class="quiet">through ${one.purchaser.emailId}</span>` : ''}
+          </td>
+          <td>${one.planId}${one.quantity === null ? '' : ` × ${one.quantity}`}</td>
+          <td class="state">
+            ${one.status}<br /><span class="quiet"
+              >to
+              ${one.term.endDate.slice(0, 10)}${one.autoRenew ? '' : ', not renewed'}${one.isFreeTrial ? ', free trial' : ''}${one.isTest ? ', preview' : ''}</span
+            >
+          </td>
+          <td>${actions(view.settings, one)}</td>
+        </tr>`,
+    ),
+  );
 }
 
 function actions(settings: AzureSettings, one: AzureSubscription): Html {
@@ -124,29 +113,18 @@ function managedSection({ settings, managedApps }: AzureView): Html {
 }
 
 function managedTable(settings: AzureSettings, apps: ManagedApp[]): Html {
-  return html`<div class="wide">
-    <table class="rows">
-      <thead>
-        <tr>
-          <th>Application</th>
-          <th>Plan</th>
-          <th>State</th>
-          <th>Buyer's actions</th>
-        </tr>
-      </thead>
-      <tbody>
-        ${apps.map(
-          (app) =>
-            html`<tr>
-              <td>${app.applicationId.split('/').at(-1)}<br /><code>${app.resourceUsageId}</code></td>
-              <td>${app.planId}</td>
-              <td class="state">${app.provisioningState}</td>
-              <td>${app.deletedAt ? '' : managedActions(settings, app)}</td>
-            </tr>`,
-        )}
-      </tbody>
-    </table>
-  </div>`;
+  return rowsTable(
+    ['Application', 'Plan', 'State', "Buyer's actions"],
+    apps.map(
+      (app) =>
+        html`<tr>
+          <td>${app.applicationId.split('/').at(-1)}<br /><code>${app.resourceUsageId}</code></td>
+          <td>${app.planId}</td>
+          <td class="state">${app.provisioningState}</td>
+          <td>${app.deletedAt ? '' : managedActions(settings, app)}</td>
+        </tr>`,
+    ),
+  );
 }
 
 function managedActions(settings: AzureSettings, app: ManagedApp): Html {

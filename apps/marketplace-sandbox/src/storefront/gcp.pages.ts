@@ -3,7 +3,7 @@ import { priceOf } from '../gcp/offers.js';
 import type { GcpSettings } from '../gcp/settings.js';
 import type { SignUpForm } from '../gcp/sign-up.js';
 import type { GcpEntitlement } from '../gcp/types.js';
-import { html, type Html } from './html.js';
+import { html, type Html, rowsTable } from './html.js';
 import { page } from './pages.js';
 
 /** The part of the home page that plays the buyer's side of Google Cloud Marketplace. */
@@ -46,40 +46,29 @@ export function gcpSection(settings: GcpSettings | undefined, desk: GcpDesk): Ht
 }
 
 function table(settings: GcpSettings, desk: GcpDesk, entitlements: GcpEntitlement[]): Html {
-  return html`<div class="wide">
-    <table class="rows">
-      <thead>
-        <tr>
-          <th>Entitlement</th>
-          <th>Plan</th>
-          <th>State</th>
-          <th>Buyer's actions</th>
-        </tr>
-      </thead>
-      <tbody>
-        ${entitlements.map(
-          (one) =>
-            html`<tr>
-              <td>
-                ${desk.buyerOf(one)}<br /><code>${one.id}</code
-                >${desk.resellerOf(one) ? html`<br /><span class="quiet">through ${desk.resellerOf(one)}</span>` : ''}
-              </td>
-              <td>
-                ${one.plan}${one.newPendingPlan === null ? '' : ` → ${one.newPendingPlan}`}<br /><span class="quiet"
-                  >${priceText(settings, one)}</span
-                >
-              </td>
-              <td>
-                ${one.state.replace('ENTITLEMENT_', '')}${one.messageToUser ? html`<br /><span class="quiet">${one.messageToUser}</span>` : ''}${
-                  one.billingDisabledAt ? html`<br /><span class="quiet">billing disabled</span>` : ''
-                }
-              </td>
-              <td>${actions(settings, one)}</td>
-            </tr>`,
-        )}
-      </tbody>
-    </table>
-  </div>`;
+  return rowsTable(
+    ['Entitlement', 'Plan', 'State', "Buyer's actions"],
+    entitlements.map(
+      (one) =>
+        html`<tr>
+          <td>
+            ${desk.buyerOf(one)}<br /><code>${one.id}</code
+            >${desk.resellerOf(one) ? html`<br /><span class="quiet">through ${desk.resellerOf(one)}</span>` : ''}
+          </td>
+          <td>
+            ${one.plan}${one.newPendingPlan === null ? '' : ` → ${one.newPendingPlan}`}<br /><span class="quiet"
+              >${priceText(settings, one)}</span
+            >
+          </td>
+          <td>
+            ${one.state.replace('ENTITLEMENT_', '')}${one.messageToUser ? html`<br /><span class="quiet">${one.messageToUser}</span>` : ''}${
+              one.billingDisabledAt ? html`<br /><span class="quiet">billing disabled</span>` : ''
+            }
+          </td>
+          <td>${actions(settings, one)}</td>
+        </tr>`,
+    ),
+  );
 }
 
 /** What comes when a private offer is over (contract gcp §5). */

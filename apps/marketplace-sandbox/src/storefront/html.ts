@@ -16,3 +16,18 @@ function render(value: unknown): string {
   if (value === null || value === undefined || value === false) return '';
   return String(value).replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
 }
+
+/** A table that becomes one card a row where the page is narrow. */
+export const rowsTable = (heads: string[], rows: Html[]): Html =>
+  html`<div class="wide">
+    <table class="rows">
+      <thead>
+        <tr>
+          ${heads.map((head) => html`<th>${head}</th>`)}
+        </tr>
+      </thead>
+      <tbody>
+        ${rows}
+      </tbody>
+    </table>
+  </div>`;

@@ -33,12 +33,18 @@ export const changeOfRow = (row: PublisherChangeRow): PublisherChange =>
 /** Stores the wish; null where another one of this purchase is still under way. */
 export async function insertPublisherChange(
   tx: Tx,
-  input: { subscriptionId: string; change: PublisherChange; reason: string; requestedBy: string; now: Date },
+  input: {
+    subscriptionId: string;
+    change: PublisherChange | { kind: 'reject'; alsoBuyer: boolean };
+    reason: string;
+    requestedBy: string;
+    now: Date;
+  },
 ): Promise<PublisherChangeRow | null> {
   const { change } = input;
   const [row] = await tx.query<PublisherChangeRow>(
-    `insert into publisher_changes (publisher_change_id, subscription_id, kind, to_external_plan_id, to_quantity, reason, requested_by, state, created_at, updated_at)
-     values ($1, $2, $3, $4, $5, $6, $7, 'requested', $8, $8)
+    `insert into publisher_changes (publisher_change_id, subscription_id, kind, to_external_plan_id, to_quantity, reason, requested_by, state, created_at, updated_at, also_buyer)
+     values ($1, $2, $3, $4, $5, $6, $7, 'requested', $8, $8, $9)
      on conflict (subscription_id) where state in ('requested', 'sent') do nothing returning *`,
     [
       uuidv7(),
@@ -49,21 +55,8 @@ export async function insertPublisherChange(
       input.reason,
       input.requestedBy,
       input.now,
+      change.kind === 'reject' && change.alsoBuyer,
     ],
-  );
-  return row ?? null;
-}
-
-/** An order that we do not take; null where another wish of this purchase is still under way. */
-export async function insertRejection(
-  tx: Tx,
-  input: { subscriptionId: string; reason: string; alsoBuyer: boolean; requestedBy: string; now: Date },
-): Promise<PublisherChangeRow | null> {
-  const [row] = await tx.query<PublisherChangeRow>(
-    `insert into publisher_changes (publisher_change_id, subscription_id, kind, reason, also_buyer, requested_by, state, created_at, updated_at)
-     values ($1, $2, 'reject', $3, $4, $5, 'requested', $6, $6)
-     on conflict (subscription_id) where state in ('requested', 'sent') do nothing returning *`,
-    [uuidv7(), input.subscriptionId, input.reason, input.alsoBuyer, input.requestedBy, input.now],
   );
   return row ?? null;
 }

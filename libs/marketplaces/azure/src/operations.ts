@@ -41,10 +41,7 @@ export function operationOf(raw: unknown): AzureOperation | null {
     status: STATUS[(textOf(raw['status']) ?? '').toLowerCase()] ?? 'unknown',
     planId: textOf(raw['planId']),
     quantity: seatsOf(raw['quantity']),
-    // Read when asked for: the door, which looks at each message first, never asks.
-    get at() {
-      return instantOf(raw['timeStamp']);
-    },
+    at: instantOf(raw['timeStamp']),
     byUs: source?.toLowerCase() === 'partner',
     raw,
   };

@@ -38,8 +38,8 @@ export function keyChangeOf({ legacyProducts }: Pick<AwsSettings, 'legacyProduct
       const due = former && firstHour(former.productCode);
       if (!former || !due || !isUnderWay(former))
         throw new MarketplaceRefusal('aws.not_joinable', 'it is no purchase in force of an old listing that changes to licences');
-      // Not in hours that have begun: what was counted in them stays where it is, and goes by the licence too.
-      const from = fullHour(Math.max(due.getTime(), now.getTime()));
+      // The take-over begins with the next full hour: what was counted before stays where it is, and goes by the licence too.
+      const from = new Date(Math.max(due.getTime(), now.getTime()));
       const next = licenceOf(former, rawNext, spelling);
       const { licenseId, accountId } = next;
       if (former.joined && former.joined.licenseId !== licenseId)
