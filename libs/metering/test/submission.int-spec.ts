@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { MarketplaceRefusal, type MarketplaceAdapter, type UsageItemOutcome, type UsageWireItem } from '#marketplaces/core';
+import { MarketplaceRefusal, type MarketplaceAdapter, type UsageWireItem } from '#marketplaces/core';
 import type { FakeMarketplace } from '#marketplaces/core/testing';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
-import { at, GIB, Harness, STORED, type Purchase } from '../src/testing/index.js';
+import { at, door, GIB, Harness, STORED, type Purchase } from '../src/testing/index.js';
 
 let database: TestDatabase | undefined;
 let h: Harness;
@@ -12,21 +12,6 @@ afterEach(async () => {
 });
 
 const START = at('10T10:00');
-type Send = (items: UsageWireItem[]) => Promise<UsageItemOutcome[]>;
-
-/** A marketplace whose door a test can stand in; everything else is the fake itself. */
-function door(wrap: (inner: Send) => Send): (m: FakeMarketplace) => MarketplaceAdapter {
-  return (m) =>
-    new Proxy(m, {
-      get: (target, name) =>
-        name === 'submitUsage'
-          ? wrap((items) => target.submitUsage(items))
-          : (Reflect.get(target, name, target) as unknown) instanceof Function
-            ? (Reflect.get(target, name, target) as () => unknown).bind(target)
-            : Reflect.get(target, name, target),
-    });
-}
-
 /** `n` purchases with one closed hour each, nothing sent yet. */
 async function closedHours(
   n: number,
@@ -179,7 +164,7 @@ describe('submission', () => {
     );
     culprit = purchases[4]!.externalSubscriptionId;
     await h.metering.submitDue();
-    expect(await states()).toEqual({ accepted: 8, rejected: 1 });
+    expect(await states()).toEqual({ accepted: 8, held: 1 });
     expect(await kinds()).toEqual(['loss.quarantined']);
     expect(h.market.billed()).toHaveLength(8);
     await lawHolds();

@@ -34,7 +34,7 @@ import { deriveArn, readRefs, truthOfRefs } from './refs.js';
 import { type AwsSettings, type AwsSettingsInput, awsSettingsSchema } from './settings.js';
 import { SnsCertificates } from './sns/certificates.js';
 import { snsHandshake } from './sns/confirm.js';
-import { AWS_USAGE, batchKey, buildUsageItem, deadlines } from './usage-item.js';
+import { AWS_USAGE, batchKey, buildUsageItem, deadlines, gateOf } from './usage-item.js';
 
 export interface AwsAdapterDeps {
   /** Business time; signatures and time-outs use real time. */
@@ -99,6 +99,7 @@ export function createAwsAdapter(given: AwsSettingsInput, { clock, http, logger 
     buildUsageItem: (input: UsageItemInput): UsageWireItem => buildUsageItem(input, settings),
     submitUsage: (items: UsageWireItem[]): Promise<UsageItemOutcome[]> => submitUsage(items, settings, api, clock),
     batchKey,
+    gateOf,
     deadlines,
     ...(settings.queues.length > 0 ? { pull: (sink: Sink) => pullQueues(settings, clients, sink, logger) } : {}),
     doctor: (options) => doctor(settings, api, options ?? {}, { clients, entitlements, agreements: agreementReader }),

@@ -19,6 +19,8 @@ export const AWS_USAGE: UsageTraits = {
   maxQuantity: 2_147_483_647n,
   maxDecimals: 0,
   batchSize: 25,
+  // Per account and region (contract aws §5.1).
+  rate: { perSecond: 10, burst: 10 },
   // Not the 6 h of money.md: the month's last hour would then close at 06:00 on the 1st, when AWS has closed the month.
   holdLimitMinutes: 270,
   finalHoldMinutes: 30,
@@ -107,6 +109,9 @@ function stampOf({ hourStart, startsAt }: UsageItemInput, { licenceWindow }: Pic
 /** Licences of two products in one call refuse all of it; months close at different times (contract aws §5.1, money.md "Month end"). */
 export const batchKey = ({ route }: UsageWireItem): string =>
   `${route['productCode']}|${route['region']}|${route['month']}|${route['key'] ?? 'license'}`;
+
+/** Rates, and what is up or down, are by region. */
+export const gateOf = ({ route }: UsageWireItem): string => route['region'] ?? '';
 
 /** For the way there and for clocks that differ. */
 const SAFETY_MS = 5 * MINUTE;

@@ -105,6 +105,7 @@ export function createAzureAdapter(given: AzureSettingsInput, deps: AzureAdapter
     buildUsageItem: (input: UsageItemInput): UsageWireItem => buildUsageItem(input),
     submitUsage: (items: UsageWireItem[]): Promise<UsageItemOutcome[]> => metering.submit(items),
     batchKey: (): string => 'azure',
+    gateOf: (): string => '',
     deadlines,
     readBack: (query: ReadBackQuery): Promise<ReadBackLine[]> => metering.readBack(query),
     // No limits are documented for List; "no polling of it more than needed" (contract azure §3, throttling).

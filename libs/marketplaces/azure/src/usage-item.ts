@@ -18,6 +18,8 @@ export const AZURE_USAGE: UsageTraits = {
   maxQuantity: null,
   maxDecimals: 6,
   batchSize: 25,
+  // Microsoft documents no limit (contract azure §3 "Throttling"): ours, so that a backlog is no flood.
+  rate: { perSecond: 10, burst: 20 },
   holdLimitMinutes: 360,
   finalHoldMinutes: 30,
   safeResend: true,

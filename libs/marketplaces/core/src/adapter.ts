@@ -224,6 +224,8 @@ export interface MarketplaceAdapter {
   submitUsage(items: UsageWireItem[]): Promise<UsageItemOutcome[]>;
   /** Items with different keys never share a batch (product, region, billing month). */
   batchKey(item: UsageWireItem): string;
+  /** What has a rate and a health of its own at the marketplace (a region, a service); items of one batch key share it. Default ''. */
+  gateOf?(item: UsageWireItem): string;
   deadlines(input: { hourStart: Date; hourEnd: Date; endedAt: Date | null }): Deadlines;
   /** Loads what `buildUsageItem` needs and no purchase holds (types of metrics). Cached by the adapter; called before each pass. */
   prepareUsage?(): Promise<void>;

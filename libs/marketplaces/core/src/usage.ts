@@ -65,6 +65,8 @@ export interface UsageTraits {
   /** How many decimals a quantity may have: 0 for whole numbers. */
   maxDecimals: number;
   batchSize: number;
+  /** Calls of `submitUsage` that a gate (`gateOf`) lets through, over all workers, in real time; null without limit. */
+  rate: { perSecond: number; burst: number } | null;
   /** How long an hour may wait for late sources, in minutes; and the same for the final hour. */
   holdLimitMinutes: number;
   finalHoldMinutes: number;

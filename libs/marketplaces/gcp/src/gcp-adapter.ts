@@ -29,7 +29,7 @@ import { SigningKeys } from './signing-keys.js';
 import { subscriptionChecks } from './subscription-checks.js';
 import { toldStartOf, withToldStart } from './told-start.js';
 import { signUpOf } from './truth.js';
-import { batchKey, buildUsageItem, deadlines, gcpUsage } from './usage-item.js';
+import { batchKey, buildUsageItem, deadlines, gateOf, gcpUsage } from './usage-item.js';
 
 export interface GcpAdapterDeps {
   /** Must allow the hosts of `procurementUrl`, `serviceControlUrl`, `serviceManagementUrl`, `signUpKeysUrl` and `oidcKeysUrl`. */
@@ -96,6 +96,7 @@ export function createGcpAdapter(settings: GcpSettings, deps: GcpAdapterDeps): G
     checkService: (purchase) => metering.checkService(purchase, clock.now()),
     submitUsage: (items: UsageWireItem[]): Promise<UsageItemOutcome[]> => metering.submit(items),
     batchKey,
+    gateOf,
     deadlines,
     // No quota is published; a public handler limits itself to 15 calls in 15 minutes (contract gcp §2, errors).
     listing: { minIntervalMs: 900_000, lagMs: 600_000 },

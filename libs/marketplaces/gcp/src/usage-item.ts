@@ -22,6 +22,8 @@ export const gcpUsage = (safeResend: boolean): UsageTraits => ({
   maxDecimals: 0,
   // 100 operations are some 50 KB of the 1 MB a request may have.
   batchSize: 100,
+  // Google documents none for us; one batch may ask `check` for each of its buyers, so batches are few.
+  rate: { perSecond: 5, burst: 10 },
   holdLimitMinutes: 40,
   finalHoldMinutes: 30,
   safeResend,
@@ -94,6 +96,9 @@ export function buildUsageItem(input: UsageItemInput, serviceName: string, typeO
 
 /** Records of the month before go out in batches of their own (money.md "Month end"). */
 export const batchKey = (item: UsageWireItem): string => `gcp|${item.route['serviceName'] ?? ''}|${item.route['month'] ?? ''}`;
+
+/** Each service is configured, and may be refused, on its own. */
+export const gateOf = (item: UsageWireItem): string => item.route['serviceName'] ?? '';
 
 /**
  * Google wants usage within an hour. Later reports are taken, until 01:00 Pacific on the 1st puts them on another invoice, or

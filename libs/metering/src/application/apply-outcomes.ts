@@ -6,7 +6,14 @@ import { writeCarryIns, writeEntries, type EntryRow } from '../infra/write-ledge
 import type { MeteringDeps } from './deps.js';
 import { raiseFindings, type NewFinding } from './findings.js';
 
-export type AttemptOutcome = UsageItemOutcome | { itemId: string; outcome: 'busy'; detail: string; retryAfterMs: number | null };
+export type AttemptOutcome =
+  | UsageItemOutcome
+  | { itemId: string; outcome: 'busy'; detail: string; retryAfterMs: number | null }
+  /** A whole-batch refusal of a batch of one. `neighbourAnswered`: others of the batch that was halved down to it have gone. */
+  | { itemId: string; outcome: 'refused_alone'; code: string; detail: string; neighbourAnswered: boolean };
+
+/** Near its deadline an item is tried at every half of the time that is left, not after a pause that ends too late. */
+const SHORTEST_WAIT_MS = 5_000;
 
 export interface OpenItem {
   item_id: string;
@@ -98,6 +105,12 @@ class Outcome {
         return this.conflict(o.receipt, o.acceptedQuantity);
       case 'rejected':
         return this.item.unsure ? this.unknown(o.code) : this.lost('rejected', 'quarantined', o.code, o.detail);
+      case 'refused_alone':
+        if (!this.current) return;
+        if (this.item.unsure) return this.unknown(o.code);
+        return o.neighbourAnswered || (await this.othersWent())
+          ? this.quarantine(o.code, o.detail)
+          : this.wait('pending', 'refused_alone', this.backOff());
       case 'expired':
         return this.item.unsure ? this.unknown('expired') : this.lost('expired', 'expired', 'expired', o.detail);
       case 'deferred':
@@ -193,6 +206,26 @@ class Outcome {
     await raiseFindings(this.tx, this.deps.clock, [this.lossFinding(cause, this.base, { code, detail: detail.slice(0, 1_000) })]);
   }
 
+  /** Unless others went since it was first refused, nothing tells its fault from ours (a version or a setting refuses everything). */
+  private async othersWent(): Promise<boolean> {
+    const rows = await this.tx.query(
+      `select 1 from submission_items i join marketplace_gates g using (marketplace, gate)
+        where i.item_id = $1 and g.answered_at > (select min(a.outcome_at) from submission_attempts a where a.item_id = i.item_id and a.outcome = 'refused_alone')`,
+      [this.item.item_id],
+    );
+    return rows.length > 0;
+  }
+
+  /** Nothing of it is lost yet: a person lets it go again (`resubmit`), or it becomes a loss at its hard deadline. */
+  private async quarantine(code: string, detail: string): Promise<void> {
+    await this.tx.query(
+      `update submission_items set state = 'held', hold_reason = 'quarantined', last_code = $2, lease_until = null where item_id = $1`,
+      [this.item.item_id, code],
+    );
+    const finding = this.lossFinding('quarantined', this.base, { code, detail: detail.slice(0, 1_000), held: true });
+    await raiseFindings(this.tx, this.deps.clock, [{ ...finding, dedupeKey: `${finding.dedupeKey}:${this.item.attempts}` }]);
+  }
+
   /** An earlier answer was lost, so a refusal now does not say that nothing was taken then. */
   private async unknown(code: string): Promise<void> {
     await this.tx.query(
@@ -205,7 +238,8 @@ class Outcome {
   /** Only the holder of the lease decides when to try again; `null`: not by us. */
   private async wait(state: 'pending' | 'deferred' | 'unknown', code: string, ms: number | null): Promise<void> {
     if (!this.current) return;
-    const at = ms === null ? this.item.hard_at : new Date(this.now.getTime() + ms);
+    const left = this.item.hard_at.getTime() - this.now.getTime();
+    const at = ms === null ? this.item.hard_at : new Date(this.now.getTime() + Math.min(ms, Math.max(SHORTEST_WAIT_MS, left / 2)));
     await this.tx.query(
       `update submission_items set state = $2, last_code = $3, lease_until = null, next_attempt_at = $4 where item_id = $1`,
       [this.item.item_id, state, code, at],

@@ -4,6 +4,8 @@ import type { MarketplaceRegistry } from '#marketplaces/core';
 export interface MeteringOptions {
   /** Real milliseconds a claimed item is ours; longer than any adapter's time-outs. */
   submissionLeaseMs?: number;
+  /** Real time, for rates and breakers of marketplaces. Tests give one that they move. */
+  realNow?: () => Date;
   /** Business time after which a marketplace's read-back is expected to show what it accepted. */
   readBackLagMs?: number;
   /** No source carries more; default 100 Gbit/s. */

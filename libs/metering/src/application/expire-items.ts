@@ -25,8 +25,10 @@ export function expireItems(deps: MeteringDeps): Promise<number> {
         findings.push(unknownFinding(item, item.last_code ?? 'answer_lost'));
         continue;
       }
-      const cause =
-        item.hold_reason === 'suspended' || (item.state === 'deferred' && item.last_code !== 'references_missing')
+      const quarantined = item.hold_reason === 'quarantined' || item.last_code === 'refused_alone';
+      const cause = quarantined
+        ? 'quarantined'
+        : item.hold_reason === 'suspended' || (item.state === 'deferred' && item.last_code !== 'references_missing')
           ? 'suspended_unbillable'
           : 'expired';
       const base = BigInt(item.base_quantity);
@@ -45,11 +47,21 @@ export function expireItems(deps: MeteringDeps): Promise<number> {
         `update submission_items set state = 'expired', last_code = coalesce(last_code, 'deadline'), settled_at = $2, lease_until = null where item_id = $1`,
         [item.item_id, now],
       );
-      if (base !== 0n) findings.push(lossFindingOf(item, cause, base, { lastCode: item.last_code, heldFor: item.hold_reason }));
+      if (base !== 0n && !(quarantined && (await isTold(tx, item))))
+        findings.push(lossFindingOf(item, cause, base, { lastCode: item.last_code, heldFor: item.hold_reason }));
     }
     await raiseFindings(tx, deps.clock, findings);
     return items.length;
   });
+}
+
+/** A quarantine has told of its loss before it happened; one that nobody has settled is this loss's finding. */
+async function isTold(tx: Tx, item: OpenItem): Promise<boolean> {
+  const open = await tx.query(
+    `select 1 from findings where subscription_id = $1 and kind = 'loss.quarantined' and settlement is null and evidence ->> 'itemId' = $2`,
+    [item.subscription_id, item.item_id],
+  );
+  return open.length > 0;
 }
 
 /** A person lets a held item go; it is sent with its own hour if the window is still open. */

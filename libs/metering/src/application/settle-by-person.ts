@@ -2,7 +2,7 @@ import { ProblemError, toPublicId, type Tx } from '#platform';
 import { notASecondPerson, settlementsOf, type Person, type SettlementKind } from '../domain/finding-kinds.js';
 import type { MeteringDeps } from './deps.js';
 import { settleFinding } from './findings.js';
-import { carryOn, resubmitItem, releaseStanding, writeOffRows } from './settlement-moves.js';
+import { carryOn, loseQuarantined, resubmitItem, releaseStanding, writeOffRows } from './settlement-moves.js';
 import { openCredit } from './credits.js';
 import { lockFinding, type OpenFinding } from './open-finding.js';
 import { checkMended } from './settlement-checks.js';
@@ -91,19 +91,20 @@ function doIt(tx: Tx, deps: MeteringDeps, finding: OpenFinding, wish: Settlement
     case 'claim_refund':
       return claimRefund(tx, deps, finding, wish);
     case 'invoice_outside':
-      return Promise.resolve(invoicedOutside(wish));
+      return invoicedOutside(tx, deps, finding, wish);
     case 'write_off':
       throw new Error('a write-off is confirmed, not done at once');
   }
 }
 
-function invoicedOutside(wish: SettlementWish): string {
+async function invoicedOutside(tx: Tx, deps: MeteringDeps, finding: OpenFinding, wish: SettlementWish): Promise<string> {
   if (!wish.reference)
     throw new ProblemError(
       'validation',
       'finding.reference_missing',
       'Name the invoice in `reference`: without it nobody can see later that this was paid outside the marketplace.',
     );
+  await loseQuarantined(tx, deps, finding);
   return `invoiced outside the marketplace: ${wish.reference}`;
 }
 

@@ -23,7 +23,8 @@ export async function resubmitItem(tx: Tx, deps: MeteringDeps, finding: OpenFind
       `The marketplace took this hour until ${item.hard_at.toISOString()}. Ask it what it holds; then write the amount off, or leave the finding open until the read-back shows it.`,
     );
   const sent = await tx.query(
-    `update submission_items set state = 'pending', next_attempt_at = $2 where item_id = $1 and state = 'unknown' returning 1`,
+    `update submission_items set state = 'pending', hold_reason = null, next_attempt_at = $2
+      where item_id = $1 and (state = 'unknown' or (state = 'held' and hold_reason = 'quarantined')) returning 1`,
     [item.item_id, now],
   );
   if (sent.length === 0) throw refuse('not_waiting', `Its submission is ${item.state}: it goes on by itself.`);
@@ -35,6 +36,7 @@ export async function resubmitItem(tx: Tx, deps: MeteringDeps, finding: OpenFind
  * re-dated. The loss is taken back and becomes a carry-in, both under the finding's name.
  */
 export async function carryOn(tx: Tx, deps: MeteringDeps, finding: OpenFinding): Promise<string> {
+  await loseQuarantined(tx, deps, finding);
   const at = await placeOf(tx, finding);
   const amount = BigInt(said(finding, 'baseQuantity') ?? '0');
   if (!at || amount <= 0n)
@@ -87,6 +89,18 @@ export async function carryOn(tx: Tx, deps: MeteringDeps, finding: OpenFinding):
   return `${finding.units ?? '?'} units go into the hour of ${instantText(next)} or a later one of the month`;
 }
 
+/**
+ * A quarantined item that still waits for its deadline is lost now, because a person settles it otherwise than by sending it again.
+ * Its finding is the loss's.
+ */
+export async function loseQuarantined(tx: Tx, deps: MeteringDeps, finding: OpenFinding): Promise<boolean> {
+  if (finding.kind !== 'loss.quarantined') return false;
+  const item = await lockItem(tx, said(finding, 'itemId') ?? '');
+  if (!item || item.settled || item.hold_reason !== 'quarantined') return false;
+  await bookLoss(tx, deps, item, 'quarantined', 'quarantined');
+  return true;
+}
+
 /** Lets go what stands still: a held item, a series that could not close. Where nothing does, its cause is said to be mended. */
 export async function releaseStanding(tx: Tx, deps: MeteringDeps, finding: OpenFinding): Promise<string> {
   if (said(finding, 'taskId'))
@@ -112,6 +126,7 @@ export async function releaseStanding(tx: Tx, deps: MeteringDeps, finding: OpenF
 
 /** The rows of a write-off: what still waits becomes a named loss, what is lost already stays so. */
 export async function writeOffRows(tx: Tx, deps: MeteringDeps, finding: OpenFinding): Promise<string> {
+  if (await loseQuarantined(tx, deps, finding)) return '1 submission(s) will not be sent; the amount is a named loss';
   const itemId = finding.kind === 'unknown_outcome' ? said(finding, 'itemId') : null;
   const items = itemId ? [await lockItem(tx, itemId)] : await heldItems(tx, finding);
   let given = 0;
@@ -129,29 +144,10 @@ export async function writeOffRows(tx: Tx, deps: MeteringDeps, finding: OpenFind
 }
 
 async function giveUp(tx: Tx, deps: MeteringDeps, item: OpenItem, finding: OpenFinding): Promise<void> {
-  const now = deps.clock.now();
   const base = BigInt(item.base_quantity);
   const cause = item.state === 'held' ? 'quarantined' : 'expired';
-  const row = {
-    series: { subscriptionId: item.subscription_id, meter: item.meter, tenantId: item.tenant_id },
-    hour: BigInt(item.hour_us),
-    segmentId: item.segment_id,
-    cause,
-    ref: item.item_id,
-  };
-  await tx.query(
-    `update submission_items set state = 'expired', last_code = 'written_off', settled_at = $2, lease_until = null where item_id = $1`,
-    [item.item_id, now],
-  );
+  await bookLoss(tx, deps, item, cause, 'written_off');
   if (base === 0n) return;
-  await writeEntries(
-    tx,
-    [
-      { ...row, term: 'pending', quantity: -base },
-      { ...row, term: 'loss', quantity: base },
-    ],
-    now,
-  );
   // Every loss has its finding; this one is settled by the same two persons.
   const loss = lossFindingOf(item, cause, base, { writtenOffWith: finding.finding_id });
   await raiseFindings(tx, deps.clock, [loss]);
@@ -163,6 +159,33 @@ async function giveUp(tx: Tx, deps: MeteringDeps, item: OpenItem, finding: OpenF
       findingId: raised.finding_id,
       words: { kind: 'write_off', actor: 'finding', reason: `with finding ${finding.finding_id}`, reference: finding.finding_id },
     });
+}
+
+/** The item's end, and its amount from pending to loss. */
+async function bookLoss(tx: Tx, deps: MeteringDeps, item: OpenItem, cause: 'quarantined' | 'expired', code: string): Promise<void> {
+  const now = deps.clock.now();
+  const base = BigInt(item.base_quantity);
+  await tx.query(`update submission_items set state = 'expired', last_code = $3, settled_at = $2, lease_until = null where item_id = $1`, [
+    item.item_id,
+    now,
+    code,
+  ]);
+  if (base === 0n) return;
+  const row = {
+    series: { subscriptionId: item.subscription_id, meter: item.meter, tenantId: item.tenant_id },
+    hour: BigInt(item.hour_us),
+    segmentId: item.segment_id,
+    cause,
+    ref: item.item_id,
+  };
+  await writeEntries(
+    tx,
+    [
+      { ...row, term: 'pending', quantity: -base },
+      { ...row, term: 'loss', quantity: base },
+    ],
+    now,
+  );
 }
 
 async function lockItem(tx: Tx, itemId: string): Promise<OpenItem | null> {

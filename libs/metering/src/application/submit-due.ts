@@ -1,27 +1,52 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { errorText, type Tx } from '#platform';
-import { MarketplaceBusy, MarketplaceRefusal, type Marketplace, type UsageItemOutcome } from '#marketplaces/core';
+import { MarketplaceRefusal, type Marketplace } from '#marketplaces/core';
 import { readMeteredSubscriptions } from '#entitlements';
+import { DeadlineQueue } from '../domain/deadline-queue.js';
 import { quantaText, parseDecimal } from '../domain/units.js';
-import { batchMates, beginAttempts, headItem, loseOpenAttempts, storeWire, type Claimed, type ItemRow } from '../infra/items.sql.js';
+import { Gates } from '../infra/gates.sql.js';
+import {
+  batchMates,
+  beginAttempts,
+  headItem,
+  loseOpenAttempts,
+  nextDeadline,
+  storeWire,
+  type Claimed,
+  type ItemRow,
+} from '../infra/items.sql.js';
 import { tryBuild } from '../infra/write-closings.js';
-import { applyOutcomes, OPEN_ITEM, unknownFinding, type AttemptOutcome, type OpenItem } from './apply-outcomes.js';
+import { OPEN_ITEM, unknownFinding, type OpenItem } from './apply-outcomes.js';
 import type { MeteringDeps } from './deps.js';
 import { expireItems } from './expire-items.js';
 import { credentialsRefused, raiseFindings, type NewFinding } from './findings.js';
+import { leaseOf, SendBatch } from './send-batch.js';
 import { settleClosing } from './settle.js';
 
-const DEFAULT_LEASE_MS = 60_000;
 const BATCHES_PER_PASS = 200;
-/** A refused connection, key or rate says nothing about the items: they wait. Anything else refused is about what was sent. */
-const ABOUT_US = new Set([401, 403, 407, 408, 423, 425, 429]);
+/** Transactions of all marketplaces' passes at once: the rest of the pool is for closing hours and for people. */
+const WORKS_AT_ONCE = 2;
+/** A longer wait for the next token is left to the next pass. */
+const LONGEST_WAIT_MS = 2_000;
+
+/** What a claim found: a batch with its intent; nothing (yet) at the head; a token that is not there yet; or nothing due. */
+type Claim = { kind: 'batch'; batch: Claimed[] } | { kind: 'put_back' } | { kind: 'wait'; ms: number } | { kind: 'none' };
 
 /**
  * Sends what is due: earliest hard deadline first, intent before and outcome after, bytes stored once (architecture §5.10).
- * Each marketplace has passes of its own, one at a time: a slow one delays neither the others nor the closing of hours.
+ * Each marketplace has passes of its own, one at a time: a slow one delays neither the others nor the closing of hours. What the
+ * passes share, the database, goes by hard deadline over all marketplaces.
  */
 export class SubmitDue {
   private readonly passes = new Map<Marketplace, Promise<number>>();
-  constructor(private readonly deps: MeteringDeps) {}
+  private readonly turns = new DeadlineQueue(WORKS_AT_ONCE);
+  private readonly gates: Gates;
+  private readonly sender: SendBatch;
+
+  constructor(private readonly deps: MeteringDeps) {
+    this.gates = new Gates(deps.clock, deps.options?.realNow);
+    this.sender = new SendBatch(deps, this.gates, this.turns);
+  }
 
   /** Everything once, for callers that have no clocks. */
   async run(): Promise<number> {
@@ -48,12 +73,19 @@ export class SubmitDue {
 
   private async sendAll(marketplace: Marketplace): Promise<number> {
     let done = 0;
+    let deadline: Date | null = await this.deps.db.ops((tx) => nextDeadline(tx, this.deps.clock.now(), marketplace));
+    if (deadline === null) return 0;
     await this.prepare(marketplace);
     for (let n = 0; n < BATCHES_PER_PASS; n++) {
-      const batch = await this.deps.db.ops((tx) => this.claim(tx, marketplace));
-      if (batch === null) break;
-      if (batch.length > 0) await this.send(batch);
-      done += Math.max(1, batch.length);
+      const claim: Claim = await this.turns.run(deadline, () => this.deps.db.ops((tx) => this.claim(tx, marketplace)));
+      if (claim.kind === 'none' || (claim.kind === 'wait' && claim.ms > LONGEST_WAIT_MS)) break;
+      if (claim.kind === 'wait') await delay(claim.ms);
+      else if (claim.kind === 'put_back') done += 1;
+      else {
+        deadline = claim.batch[0]!.hardAt;
+        await this.sender.run(claim.batch);
+        done += claim.batch.length;
+      }
     }
     if (done > 0) done += await settleClosing(this.deps);
     return done;
@@ -72,13 +104,12 @@ export class SubmitDue {
     }
   }
 
-  /** The next batch with its intent; empty where the head could not go and was put back; null where nothing is due. */
-  private async claim(tx: Tx, marketplace: Marketplace): Promise<Claimed[] | null> {
+  private async claim(tx: Tx, marketplace: Marketplace): Promise<Claim> {
     const now = this.deps.clock.now();
-    const head = await headItem(tx, now, marketplace);
-    if (!head) return null;
+    const head = await headItem(tx, now, marketplace, await this.gates.standing(tx, marketplace));
+    if (!head) return { kind: 'none' };
     const adapter = this.deps.marketplaces.get(head.marketplace);
-    let { wire, batch_key: batchKey } = head;
+    let { wire, batch_key: batchKey, gate } = head;
     if (!wire || !batchKey) {
       const [subscription] = await readMeteredSubscriptions(tx, { subscriptionIds: [head.subscription_id] });
       let why = 'the purchase is not known';
@@ -104,27 +135,29 @@ export class SubmitDue {
           `update submission_items set state = 'deferred', last_code = 'references_missing', next_attempt_at = $2 where item_id = $1`,
           [head.item_id, new Date(now.getTime() + 60_000)],
         );
-        return [];
+        return { kind: 'put_back' };
       }
-      ({ wire, batchKey } = built);
-      await storeWire(tx, head.item_id, wire, batchKey);
+      ({ wire, batchKey, gate } = built);
+      await storeWire(tx, head.item_id, wire, batchKey, gate);
     }
     const mates = adapter.usage.batchSize > 1 ? await batchMates(tx, now, head, batchKey, adapter.usage.batchSize - 1) : [];
     const rows = await this.sendable(tx, [{ ...head, wire }, ...mates], now, adapter.usage.safeResend);
-    if (rows.length === 0) return [];
-    return beginAttempts(
-      tx,
-      this.deps.calls,
-      now,
-      this.deps.options?.submissionLeaseMs ?? DEFAULT_LEASE_MS,
-      rows.map((r) => ({
-        itemId: r.item_id,
-        tenantId: r.tenant_id,
-        subscriptionId: r.subscription_id,
-        marketplace: r.marketplace,
-        wire: r.wire!,
-      })),
-    );
+    if (rows.length === 0) return { kind: 'put_back' };
+    const { rate } = adapter.usage;
+    const entry = await this.gates.enter(tx, { marketplace, gate, hardAt: head.hard_at, rate, leaseMs: leaseOf(this.deps) });
+    // Shut since we looked (it was built only now, or another worker failed or probes): the next look leaves it out.
+    if (entry.admission === 'no') return { kind: 'put_back' };
+    if (entry.waitMs > 0) return { kind: 'wait', ms: entry.waitMs };
+    const items = rows.map((r) => ({
+      itemId: r.item_id,
+      tenantId: r.tenant_id,
+      subscriptionId: r.subscription_id,
+      marketplace: r.marketplace,
+      wire: r.wire!,
+      gate,
+      hardAt: r.hard_at,
+    }));
+    return { kind: 'batch', batch: await beginAttempts(tx, this.deps.calls, now, leaseOf(this.deps), items) };
   }
 
   private async sendable(tx: Tx, rows: ItemRow[], now: Date, safeResend: boolean): Promise<ItemRow[]> {
@@ -179,79 +212,6 @@ export class SubmitDue {
       return free.length;
     });
   }
-
-  private async send(batch: Claimed[]): Promise<void> {
-    const adapter = this.deps.marketplaces.get(batch[0]!.marketplace);
-    let outcomes: AttemptOutcome[];
-    let call: { state: 'ok' | 'refused' | 'unknown'; outcome: unknown };
-    let aboutUs: string | null = null;
-    try {
-      const answers = await adapter.submitUsage(batch.map((b) => b.wire));
-      outcomes = batch.map(
-        (b) =>
-          answers.find((a) => a.itemId === b.itemId) ?? {
-            itemId: b.itemId,
-            outcome: 'unknown',
-            detail: 'the answer does not name this item',
-          },
-      );
-      call = { state: outcomes.every((o) => o.outcome === 'unknown') ? 'unknown' : 'ok', outcome: answers };
-    } catch (error) {
-      if (
-        error instanceof MarketplaceRefusal &&
-        !(error.httpStatus !== undefined && (ABOUT_US.has(error.httpStatus) || error.httpStatus >= 500))
-      )
-        return this.refused(batch, error);
-      if (error instanceof MarketplaceRefusal && ABOUT_US.has(error.httpStatus ?? 0)) aboutUs = error.message;
-      outcomes = batch.map((b) => failure(b.itemId, error));
-      call = { state: outcomes[0]!.outcome === 'unknown' ? 'unknown' : 'refused', outcome: { error: errorText(error) } };
-      this.deps.logger.warn(
-        { marketplace: adapter.marketplace, items: batch.length, err: errorText(error) },
-        'a usage batch was not taken',
-      );
-    }
-    await this.deps.db.ops(async (tx) => {
-      await this.deps.calls.end(batch[0]!.callId, call.state, call.outcome, tx);
-      await applyOutcomes(tx, this.deps, batch, outcomes);
-      if (aboutUs !== null)
-        await raiseFindings(tx, this.deps.clock, [credentialsRefused(adapter.marketplace, this.deps.clock.now(), aboutUs)]);
-    });
-  }
-
-  /** One bad item refuses a whole batch (AWS: one bad time stamp): halve until the culprit stands alone; the rest goes. */
-  private async refused(batch: Claimed[], error: MarketplaceRefusal): Promise<void> {
-    if (batch.length === 1) {
-      await this.deps.db.ops(async (tx) => {
-        await this.deps.calls.end(batch[0]!.callId, 'refused', { error: errorText(error) }, tx);
-        await applyOutcomes(tx, this.deps, batch, [
-          { itemId: batch[0]!.itemId, outcome: 'rejected', code: error.code, detail: error.message },
-        ]);
-      });
-      return;
-    }
-    const half = Math.ceil(batch.length / 2);
-    let first = true;
-    for (const part of [batch.slice(0, half), batch.slice(half)]) {
-      const again = await this.deps.db.ops(async (tx) => {
-        if (first) await this.deps.calls.end(batch[0]!.callId, 'refused', { error: errorText(error) }, tx);
-        const mine = await tx.query<{ item_id: string }>(
-          `select i.item_id from submission_items i join unnest($1::uuid[], $2::bigint[]) as u(id, f) on i.item_id = u.id and i.fence = u.f where i.settled_at is null order by i.item_id for update of i`,
-          [part.map((p) => p.itemId), part.map((p) => p.fence)],
-        );
-        await tx.query(
-          `update submission_attempts set outcome = 'batch_refused', code = $2, outcome_at = $3 where attempt_id = any($1::uuid[]) and outcome is null`,
-          [part.map((p) => p.attemptId), error.code, this.deps.clock.now()],
-        );
-        const ids = new Set(mine.map((m) => m.item_id)); // a fence that moved on belongs to another worker
-        const rest = part.filter((p) => ids.has(p.itemId));
-        return rest.length === 0
-          ? []
-          : beginAttempts(tx, this.deps.calls, this.deps.clock.now(), this.deps.options?.submissionLeaseMs ?? DEFAULT_LEASE_MS, rest);
-      });
-      first = false;
-      if (again.length > 0) await this.send(again);
-    }
-  }
 }
 
 /** Past its target it is late already, and at its hard deadline it will be a loss: once a purchase and dimension, while there is time. */
@@ -265,13 +225,6 @@ const unbuiltFinding = (item: ItemRow, why: string): NewFinding => ({
   deadline: item.hard_at,
   evidence: { itemId: item.item_id, marketplace: item.marketplace, why: why.slice(0, 500), remedy: `berth doctor ${item.marketplace}` },
 });
-
-const failure = (itemId: string, error: unknown): AttemptOutcome =>
-  error instanceof MarketplaceBusy
-    ? { itemId, outcome: 'busy', detail: errorText(error), retryAfterMs: error.retryAfterMs }
-    : error instanceof MarketplaceRefusal
-      ? { itemId, outcome: 'busy', detail: errorText(error), retryAfterMs: null }
-      : ({ itemId, outcome: 'unknown', detail: errorText(error) } satisfies UsageItemOutcome);
 
 /** Postgres gives numeric text as it was stored; this only makes the number of decimals certain. */
 function exactQuantity(r: { quantity: string; decimals: number }): string {

@@ -57,7 +57,8 @@ const MAY_SETTLE: Record<FindingKind, readonly SettlementKind[]> = {
   'loss.expired': MAY_MOVE,
   'loss.event_too_old': LOST,
   'loss.month_cut': LOST,
-  'loss.quarantined': MAY_MOVE,
+  // Held until its deadline where a whole batch was refused for it: then the same bytes may go out again.
+  'loss.quarantined': ['resubmit', ...MAY_MOVE],
   over_reported: TOO_MUCH,
   duplicate_conflict: TOO_MUCH,
   unknown_outcome: ['resubmit', 'write_off'],

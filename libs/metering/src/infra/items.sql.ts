@@ -7,6 +7,9 @@ export interface Claimed {
   subscriptionId: string;
   marketplace: Marketplace;
   wire: UsageWireItem;
+  /** What of the marketplace it goes through (`gateOf`). */
+  gate: string;
+  hardAt: Date;
   fence: string;
   attemptId: string;
   attempt: number;
@@ -20,6 +23,7 @@ interface ItemRow {
   marketplace: Marketplace;
   wire: UsageWireItem | null;
   batch_key: string | null;
+  gate: string;
   state: string;
   hour: Date;
   month: string;
@@ -33,16 +37,37 @@ interface ItemRow {
   decimals: number;
 }
 
-const ITEM = `i.item_id, i.record_id, i.tenant_id, i.subscription_id, i.marketplace, i.wire, i.batch_key, i.state, i.hour, to_char(i.hour at time zone 'UTC', 'YYYY-MM') as month, i.target_at, i.hard_at,
+const ITEM = `i.item_id, i.record_id, i.tenant_id, i.subscription_id, i.marketplace, i.wire, i.batch_key, i.gate, i.state, i.hour, to_char(i.hour at time zone 'UTC', 'YYYY-MM') as month, i.target_at, i.hard_at,
   r.external_plan_id, r.dimension, r.starts_at, r.ends_at, r.quantity::text as quantity, r.decimals`;
 /** May be sent now, and nobody else is at it. Leases run in real time, waiting in business time. */
-const SENDABLE = `i.settled_at is null and i.state in ('pending', 'deferred', 'unknown', 'in_flight') and i.next_attempt_at <= $1 and i.hard_at > $1 and (i.lease_until is null or i.lease_until < $2)`;
+const FREE = `i.settled_at is null and i.state in ('pending', 'deferred', 'unknown', 'in_flight') and i.hard_at > $1 and (i.lease_until is null or i.lease_until < $2)`;
+const SENDABLE = `${FREE} and i.next_attempt_at <= $1`;
 
-export async function headItem(tx: Tx, now: Date, marketplace: Marketplace): Promise<ItemRow | null> {
+/** The hard deadline that is next at a marketplace, or at one gate of it, of what may be sent or waits; null where nothing does. */
+export async function nextDeadline(tx: Tx, now: Date, marketplace: Marketplace, gate: string | null = null): Promise<Date | null> {
+  const [row] = await tx.query<{ at: Date | null }>(
+    `select min(i.hard_at) as at from submission_items i where ${FREE} and i.marketplace = $3 and ($4::text is null or i.gate = $4)`,
+    [now, realNow(), marketplace, gate],
+  );
+  return row!.at;
+}
+
+/**
+ * Earliest hard deadline first. Nothing of a shut gate; at a forced one also what waits only because the marketplace was busy:
+ * its own pause would end after its deadline.
+ */
+export async function headItem(
+  tx: Tx,
+  now: Date,
+  marketplace: Marketplace,
+  gates: { shut: string[]; forced: string[] },
+): Promise<ItemRow | null> {
   const [row] = await tx.query<ItemRow>(
-    `select ${ITEM} from submission_items i join usage_records r using (record_id) where ${SENDABLE} and i.marketplace = $3
+    `select ${ITEM} from submission_items i join usage_records r using (record_id)
+      where ${FREE} and i.marketplace = $3 and i.gate <> all($4::text[])
+        and (i.next_attempt_at <= $1 or (i.last_code in ('busy', 'unknown') and i.gate = any($5::text[])))
       order by i.hard_at, i.hour, i.item_id limit 1 for update of i skip locked`,
-    [now, realNow(), marketplace],
+    [now, realNow(), marketplace, gates.shut, gates.forced],
   );
   return row ?? null;
 }
@@ -60,11 +85,12 @@ export function batchMates(tx: Tx, now: Date, head: ItemRow, batchKey: string, l
 export type { ItemRow };
 
 /** Stores the bytes once; from here on they are what is sent, whatever the number of attempts. */
-export async function storeWire(tx: Tx, itemId: string, wire: UsageWireItem, batchKey: string): Promise<void> {
-  await tx.query('update submission_items set wire = $2, batch_key = $3 where item_id = $1 and wire is null', [
+export async function storeWire(tx: Tx, itemId: string, wire: UsageWireItem, batchKey: string, gate: string): Promise<void> {
+  await tx.query('update submission_items set wire = $2, batch_key = $3, gate = $4 where item_id = $1 and wire is null', [
     itemId,
     JSON.stringify(wire),
     batchKey,
+    gate,
   ]);
 }
 
@@ -82,7 +108,7 @@ export async function beginAttempts(
   calls: Calls,
   now: Date,
   leaseMs: number,
-  items: { itemId: string; tenantId: string; subscriptionId: string; marketplace: Marketplace; wire: UsageWireItem }[],
+  items: Omit<Claimed, 'fence' | 'attemptId' | 'attempt' | 'callId'>[],
 ): Promise<Claimed[]> {
   const callId = await calls.begin(
     {
@@ -120,4 +146,39 @@ export async function beginAttempts(
     ],
   );
   return claimed;
+}
+
+/** Of these, the ones that are still ours; their lease begins anew, so that a long bisection does not lose them. */
+export async function holdOnTo(tx: Tx, part: Claimed[], leaseMs: number): Promise<Set<string>> {
+  const rows = await tx.query<{ item_id: string }>(
+    `update submission_items i set lease_until = $3 from (
+       select i.item_id from submission_items i join unnest($1::uuid[], $2::bigint[]) as u(id, f) on i.item_id = u.id and i.fence = u.f
+        where i.settled_at is null and i.state = 'in_flight' order by i.item_id for update of i) mine
+      where i.item_id = mine.item_id returning i.item_id`,
+    [part.map((p) => p.itemId), part.map((p) => p.fence), new Date(realNow().getTime() + leaseMs)],
+  );
+  return new Set(rows.map((r) => r.item_id));
+}
+
+/** The batch was refused as a whole: nothing of it was taken, and that is the outcome of these attempts. */
+export async function refuseAttempts(
+  tx: Tx,
+  part: Claimed[],
+  outcome: 'batch_refused' | 'refused_alone',
+  code: string,
+  at: Date,
+): Promise<void> {
+  await tx.query(
+    `update submission_attempts set outcome = $2, code = $3, outcome_at = $4 where attempt_id = any($1::uuid[]) and outcome is null`,
+    [part.map((p) => p.attemptId), outcome, code, at],
+  );
+}
+
+/** What a bisection did not get to: at once where the marketplace answers, else after a minute. */
+export async function giveBack(tx: Tx, rest: Claimed[], now: Date, atOnce: boolean): Promise<void> {
+  await tx.query(
+    `update submission_items i set state = 'pending', lease_until = null, next_attempt_at = $3
+       from unnest($1::uuid[], $2::bigint[]) as u(id, f) where i.item_id = u.id and i.fence = u.f and i.settled_at is null and i.state = 'in_flight'`,
+    [rest.map((p) => p.itemId), rest.map((p) => p.fence), new Date(now.getTime() + (atOnce ? 0 : 60_000))],
+  );
 }

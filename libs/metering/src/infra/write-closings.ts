@@ -177,9 +177,9 @@ async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], now: Dat
     ],
   );
   await tx.query(
-    `insert into submission_items (item_id, record_id, tenant_id, subscription_id, marketplace, hour, batch_key, wire, state, hold_reason, target_at, hard_at, next_attempt_at, created_at)
-     select r.item_id, r.record_id, r.tenant_id, r.subscription_id, r.marketplace, $2, r.batch_key, r.wire, r.state, r.hold_reason, r.target_at, r.hard_at, $3, $3
-       from jsonb_to_recordset($1::jsonb) as r(item_id uuid, record_id uuid, tenant_id uuid, subscription_id uuid, marketplace text, batch_key text, wire jsonb, state text, hold_reason text, target_at timestamptz, hard_at timestamptz)`,
+    `insert into submission_items (item_id, record_id, tenant_id, subscription_id, marketplace, hour, batch_key, gate, wire, state, hold_reason, target_at, hard_at, next_attempt_at, created_at)
+     select r.item_id, r.record_id, r.tenant_id, r.subscription_id, r.marketplace, $2, r.batch_key, r.gate, r.wire, r.state, r.hold_reason, r.target_at, r.hard_at, $3, $3
+       from jsonb_to_recordset($1::jsonb) as r(item_id uuid, record_id uuid, tenant_id uuid, subscription_id uuid, marketplace text, batch_key text, gate text, wire jsonb, state text, hold_reason text, target_at timestamptz, hard_at timestamptz)`,
     [
       JSON.stringify(
         rows.map(({ c, r, recordId }) => {
@@ -208,6 +208,7 @@ async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], now: Dat
             subscription_id: c.series.subscriptionId,
             marketplace: c.series.marketplace,
             batch_key: built?.batchKey ?? null,
+            gate: built?.gate ?? '',
             wire: built?.wire ?? null,
             state: r.hold ? 'held' : 'pending',
             hold_reason: r.hold,
@@ -231,7 +232,7 @@ export function tryBuild(
   subscription: { externalSubscriptionId: string; marketplaceRefs: MarketplaceRefs },
   r: { itemId: string; externalPlanId: string; dimension: string; hour: Date; startsAt: Date; endsAt: Date; quantity: string },
   onFault: (why: string) => void = () => undefined,
-): { wire: UsageWireItem; batchKey: string } | null {
+): { wire: UsageWireItem; batchKey: string; gate: string } | null {
   try {
     const wire = adapter.buildUsageItem({
       itemId: r.itemId,
@@ -244,7 +245,7 @@ export function tryBuild(
       quantity: r.quantity,
       refs: subscription.marketplaceRefs,
     });
-    return { wire, batchKey: adapter.batchKey(wire) };
+    return { wire, batchKey: adapter.batchKey(wire), gate: adapter.gateOf?.(wire) ?? '' };
   } catch (error) {
     onFault(errorText(error));
     return null;

@@ -1,13 +1,33 @@
 import { randomUUID } from 'node:crypto';
 import { Calls, createLogger, openDatabase, SilentNudger, Tasks, type Database } from '#platform';
 import { ManualClock } from '#platform/testing';
-import { MarketplaceRegistry, type Marketplace, type MarketplaceAdapter } from '#marketplaces/core';
+import {
+  MarketplaceRegistry,
+  type Marketplace,
+  type MarketplaceAdapter,
+  type UsageItemOutcome,
+  type UsageWireItem,
+} from '#marketplaces/core';
 import { FakeMarketplace } from '#marketplaces/core/testing';
 import { Metering } from '../application/metering.js';
 import type { MeteringOptions } from '../application/deps.js';
 import { Fixtures, sampleEvent, watermarkEvent, type Purchase } from './fixtures.js';
 
 export const at = (text: string): Date => new Date(`2026-03-${text}:00.000Z`);
+
+type Send = (items: UsageWireItem[]) => Promise<UsageItemOutcome[]>;
+
+/** A marketplace whose door a test can stand in; everything else is the fake itself. */
+export function door(wrap: (inner: Send) => Send): (m: FakeMarketplace) => MarketplaceAdapter {
+  return (m) =>
+    new Proxy(m, {
+      get: (target, name) => {
+        if (name === 'submitUsage') return wrap((items) => target.submitUsage(items));
+        const value: unknown = Reflect.get(target, name, target);
+        return value instanceof Function ? (value as () => unknown).bind(target) : value;
+      },
+    });
+}
 
 /** Metering on a real database with a marketplace in memory (or several) and a clock that a test moves. */
 export class Harness {

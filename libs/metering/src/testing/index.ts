@@ -1,2 +1,2 @@
 export * from './fixtures.js';
-export { Harness, at } from './harness.js';
+export { Harness, at, door } from './harness.js';

@@ -47,6 +47,7 @@ export const TRAITS: UsageTraits = {
   maxQuantity: null,
   maxDecimals: 6,
   batchSize: 25,
+  rate: null,
   holdLimitMinutes: 360,
   finalHoldMinutes: 30,
   safeResend: true,

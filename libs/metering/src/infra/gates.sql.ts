@@ -1,0 +1,171 @@
+import { realNow, type Clock, type Tx } from '#platform';
+import type { Marketplace } from '#marketplaces/core';
+import { admits, answered, failed, fill, probing, type Admission, type Breaker, type Instant, type Rate } from '../domain/breaker.js';
+
+export interface GateRow extends Breaker {
+  marketplace: Marketplace;
+  gate: string;
+  tokens: number;
+  tokensAt: Date;
+  /** Business time of the last answer about items, whatever it said of them. */
+  answeredAt: Date | null;
+}
+interface Raw {
+  marketplace: Marketplace;
+  gate: string;
+  tokens: number;
+  tokens_at: Date;
+  answered_at: Date | null;
+  state: Breaker['state'];
+  failures: number;
+  pause_ms: string;
+  failed_at: Date | null;
+  failed_real: Date | null;
+  probe_until: Date | null;
+  reason: string | null;
+  since: Date | null;
+}
+const COLUMNS =
+  'marketplace, gate, tokens, tokens_at, answered_at, state, failures, pause_ms::text, failed_at, failed_real, probe_until, reason, since';
+const toRow = (r: Raw): GateRow => ({
+  marketplace: r.marketplace,
+  gate: r.gate,
+  tokens: r.tokens,
+  tokensAt: r.tokens_at,
+  answeredAt: r.answered_at,
+  state: r.state,
+  failures: r.failures,
+  pauseMs: Number(r.pause_ms),
+  failed: r.failed_at && r.failed_real ? { business: r.failed_at, real: r.failed_real } : null,
+  probeUntil: r.probe_until,
+  reason: r.reason,
+  since: r.since,
+});
+
+/** What changed at a gate, for whoever must be told. */
+export interface GateChange {
+  before: GateRow;
+  after: Breaker;
+}
+
+/** The rows of token buckets and breakers. Whoever also locks submission items locks those first. */
+export class Gates {
+  constructor(
+    private readonly clock: Clock,
+    /** Real time (architecture law 9). */
+    private readonly real: () => Date = realNow,
+  ) {}
+
+  now(): Instant {
+    return { business: this.clock.now(), real: this.real() };
+  }
+
+  /** Gates that let nothing through now, and those whose one batch may also be an item that waits for the marketplace. */
+  async standing(tx: Tx, marketplace: Marketplace): Promise<{ shut: string[]; forced: string[] }> {
+    const rows = await tx.query<Raw & { hard_at: Date | null }>(
+      `select ${COLUMNS}, (select min(i.hard_at) from submission_items i where i.marketplace = g.marketplace and i.gate = g.gate and i.settled_at is null
+          and i.state in ('pending', 'deferred', 'unknown', 'in_flight') and i.hard_at > $2) as hard_at
+         from marketplace_gates g where marketplace = $1 and state <> 'closed'`,
+      [marketplace, this.clock.now()],
+    );
+    const now = this.now();
+    const judged = rows.map((r) => ({ gate: r.gate, admission: admits(toRow(r), now, r.hard_at) }));
+    const of = (wanted: Admission): string[] => judged.filter((j) => j.admission === wanted).map((j) => j.gate);
+    return { shut: of('no'), forced: of('forced') };
+  }
+
+  /**
+   * Takes the right to one call through a gate, `leaseMs` being how long a probe may last. `waitMs` above 0: no token is there
+   * yet. Concurrent workers wait for each other's row here and never take one token twice.
+   */
+  async enter(
+    tx: Tx,
+    at: { marketplace: Marketplace; gate: string; hardAt: Date; rate: Rate | null; leaseMs: number },
+  ): Promise<{ admission: Admission; waitMs: number }> {
+    const row = await this.lock(tx, at.marketplace, at.gate, at.rate);
+    const now = this.now();
+    const admission = admits(row, now, at.hardAt);
+    if (admission === 'no') return { admission, waitMs: 0 };
+    if (at.rate) {
+      const waitMs = await this.takeToken(tx, row, at.rate);
+      if (waitMs > 0) return { admission, waitMs };
+    }
+    if (admission !== 'yes') await this.write(tx, row, probing(row, now, at.leaseMs));
+    return { admission, waitMs: 0 };
+  }
+
+  /** A further call for items that are ours already (bisecting): the rate counts, the breaker has let them through. */
+  async token(tx: Tx, at: { marketplace: Marketplace; gate: string; rate: Rate | null }): Promise<number> {
+    return at.rate ? this.takeToken(tx, await this.lock(tx, at.marketplace, at.gate, at.rate), at.rate) : 0;
+  }
+
+  async failed(tx: Tx, marketplace: Marketplace, gate: string, reason: string, retryAfterMs: number | null): Promise<GateChange> {
+    const before = await this.lock(tx, marketplace, gate, null);
+    const after = failed(before, this.now(), reason, retryAfterMs);
+    await this.write(tx, before, after);
+    return { before, after };
+  }
+
+  async answered(tx: Tx, marketplace: Marketplace, gate: string): Promise<GateChange> {
+    const before = await this.lock(tx, marketplace, gate, null);
+    const after = answered();
+    if (before.state !== 'closed' || before.failures > 0) await this.write(tx, before, after);
+    await tx.query('update marketplace_gates set answered_at = $3 where marketplace = $1 and gate = $2', [
+      marketplace,
+      gate,
+      this.clock.now(),
+    ]);
+    return { before, after };
+  }
+
+  private async lock(tx: Tx, marketplace: Marketplace, gate: string, rate: Rate | null): Promise<GateRow> {
+    const read = (): Promise<Raw[]> =>
+      tx.query<Raw>(`select ${COLUMNS} from marketplace_gates where marketplace = $1 and gate = $2 for update`, [marketplace, gate]);
+    let [row] = await read();
+    if (!row) {
+      await tx.query(
+        'insert into marketplace_gates (marketplace, gate, tokens, tokens_at) values ($1, $2, $3, $4) on conflict do nothing',
+        [marketplace, gate, rate?.burst ?? 1, this.real()],
+      );
+      [row] = await read();
+    }
+    return toRow(row!);
+  }
+
+  private async takeToken(tx: Tx, row: GateRow, rate: Rate): Promise<number> {
+    const real = this.real();
+    const { tokens, waitMs } = fill({ tokens: row.tokens, at: row.tokensAt }, rate, real);
+    if (waitMs > 0) return waitMs;
+    await tx.query('update marketplace_gates set tokens = $3, tokens_at = $4 where marketplace = $1 and gate = $2', [
+      row.marketplace,
+      row.gate,
+      tokens - 1,
+      real,
+    ]);
+    return 0;
+  }
+
+  private write(tx: Tx, { marketplace, gate }: GateRow, b: Breaker): Promise<unknown> {
+    return tx.query(
+      `update marketplace_gates set state = $3, failures = $4, pause_ms = $5, failed_at = $6, failed_real = $7, probe_until = $8, reason = $9, since = $10
+        where marketplace = $1 and gate = $2`,
+      [
+        marketplace,
+        gate,
+        b.state,
+        b.failures,
+        b.pauseMs,
+        b.failed?.business ?? null,
+        b.failed?.real ?? null,
+        b.probeUntil,
+        b.reason,
+        b.since,
+      ],
+    );
+  }
+}
+
+/** All gates as they stand; operators' role. */
+export async function readGates(tx: Tx): Promise<GateRow[]> {
+  return (await tx.query<Raw>(`select ${COLUMNS} from marketplace_gates order by marketplace, gate`)).map(toRow);
+}
