@@ -552,6 +552,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/marketplaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How each marketplace is asked now: breakers, rates, the next deadline, and which listings are sent
+         * @description A breaker opens after three failures in a row and lets one probe through after a pause, the earliest hard deadline first; within 15 minutes of a hard deadline a probe is forced. A listing that is not `live` sends nothing.
+         */
+        get: operations["listMarketplaces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/reconciliations": {
         parameters: {
             query?: never;
@@ -1364,6 +1384,56 @@ export interface components {
                         /** @description Exact decimal text. */
                         units: string;
                     }[];
+                }[];
+            }[];
+        };
+        Marketplaces: {
+            items: {
+                /** @enum {string} */
+                marketplace: "azure" | "gcp" | "aws";
+                /**
+                 * Format: date-time
+                 * @description The first hard deadline of usage that waits to be sent.
+                 */
+                nextDeadline: string | null;
+                /** @description Calls with usage, each gate, over all workers. */
+                rate: {
+                    perSecond: number;
+                    burst: number;
+                } | null;
+                gates: {
+                    /** @description AWS: a region; Google: a service; empty: the whole account. */
+                    gate: string;
+                    /** @enum {string} */
+                    breaker: "closed" | "open" | "half_open";
+                    /** @description In a row. */
+                    failures: number;
+                    /** @description The last failure, in the words of the marketplace. */
+                    reason: string | null;
+                    /** Format: date-time */
+                    since: string | null;
+                    /**
+                     * Format: date-time
+                     * @description Real time. A probe goes earlier where a hard deadline is near.
+                     */
+                    pausedUntil: string | null;
+                    /** Format: date-time */
+                    lastAnsweredAt: string | null;
+                    /** @description Calls that could go at once now. */
+                    tokens: number | null;
+                }[];
+                listings: {
+                    offerId: string;
+                    /** @enum {string} */
+                    emission: "live" | "shadow" | "invoice" | "none";
+                    /** Format: date-time */
+                    since: string | null;
+                    next: {
+                        /** @enum {string} */
+                        emission: "live" | "shadow" | "invoice" | "none";
+                        /** Format: date-time */
+                        from: string;
+                    } | null;
                 }[];
             }[];
         };
@@ -2357,6 +2427,26 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AtRisk"];
+                };
+            };
+        };
+    };
+    listMarketplaces: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Configured marketplaces */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Marketplaces"];
                 };
             };
         };

@@ -2,6 +2,7 @@ export * from './domain/plan-version.js';
 export * from './domain/segment.js';
 export * from './domain/subscription-states.js';
 export * from './application/catalog.js';
+export { readListingEmissions, readListingsNow, type ListingEmission, type ListingNow } from './application/emissions.js';
 export * from './application/subscriptions.js';
 export { isFollowed, meetAt, type TakeOver } from './application/succession.js';
 export { eraseBuyer, erasePurchase, pseudonymOf } from './application/deletions.js';

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { projectRoot } from '#platform';
+import { readListingEmissions } from '../src/index.js';
 import { Rig, TEST_CATALOG } from './rig.js';
 
 describe('the catalog', () => {
@@ -136,6 +137,52 @@ describe('the catalog', () => {
       expect(await rig.catalog.latest(tx, 'azure', 'tide-cells', 'mystery')).toBeNull();
       expect(await rig.catalog.knowsOffer(tx, 'azure', 'tide-cells')).toBe(true);
       expect(await rig.catalog.knowsOffer(tx, 'gcp', 'tide-cells')).toBe(false);
+    });
+  });
+
+  describe('the emission of a listing', () => {
+    const inShadow = (mode: string): string => text.replace('name: Tide Cells }', `name: Tide Cells, emission: ${mode} }`);
+    const emissions = async () =>
+      (await rig.db.ops((tx) => readListingEmissions(tx)))
+        .filter((e) => e.externalOfferId === 'tide-cells')
+        .map((e) => [e.from.toISOString().slice(0, 16), e.emission]);
+
+    it('changes at the next hour for every version, and is no new version; what has begun never changes', async () => {
+      await load(text);
+      const before = (await latest('standard'))!;
+      rig.at('10:20');
+      expect(await load(inShadow('shadow'))).toBe(0);
+      expect(await load(inShadow('invoice'))).toBe(0);
+      expect(await latest('standard')).toEqual(before);
+      expect(await emissions()).toEqual([['2030-05-01T11:00', 'invoice']]);
+      rig.at('11:00');
+      await load(text);
+      expect(await emissions()).toEqual([
+        ['2030-05-01T11:00', 'invoice'],
+        ['2030-05-01T12:00', 'live'],
+      ]);
+      await expect(
+        rig.db.ops((tx) =>
+          tx.query(`update listing_emissions set emission = 'none', recorded_at = $1`, [new Date('2030-05-01T11:30:00Z')]),
+        ),
+      ).rejects.toThrow(/in force/);
+    });
+
+    it('of a listing that was never sold here holds from the beginning', async () => {
+      const other = inShadow('shadow').replace('externalId: tide-cells', 'externalId: ebb-cells');
+      await load(other);
+      const [first] = (await rig.db.ops((tx) => readListingEmissions(tx))).filter((e) => e.externalOfferId === 'ebb-cells');
+      expect(first).toMatchObject({ from: new Date(0), emission: 'shadow' });
+    });
+
+    it('is refused with a code where it is no emission, or said in two ways', () => {
+      expect(() => read({ 'tide.yaml': inShadow('dark') })).toThrow(
+        /catalog\.emission_invalid: \/offer\/emission must be .*: live, shadow, invoice, none/,
+      );
+      const one = text.replace('externalId: standard', 'externalId: another');
+      expect(() => read({ 'a.yaml': text, 'b.yaml': one.replace('name: Tide Cells }', 'name: Tide Cells, emission: shadow }') })).toThrow(
+        /catalog\.emission_conflict: azure offer tide-cells is live in one file and shadow in another/,
+      );
     });
   });
 });

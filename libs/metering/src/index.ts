@@ -46,3 +46,4 @@ export { listAllocations, listRemittances, type AllocationRow, type RemittanceRo
 export { termUnits, type ClosedMonth, type MonthMoney, type MonthUnits } from './application/close-month.js';
 export { readAtRisk } from './application/at-risk.js';
 export { LEFT_WITHIN, type AtRisk, type LeftWithin } from './domain/at-risk.js';
+export type { GateStatus, MarketplaceStatus } from './application/marketplace-status.js';

@@ -112,6 +112,15 @@ describe('a breaker', () => {
     expect([hoursOf(asked), await breaker()]).toEqual([['10', '11', '12'], 'open']);
     await h.another().submitDue();
     expect(asked).toHaveLength(3);
+    await h.fixtures.emission('shadow', at('10T19:00'));
+    expect(await h.db.ops((tx) => h.metering.marketplaceStatus(tx))).toMatchObject([
+      {
+        marketplace: 'azure',
+        nextDeadline: at('11T10:00'),
+        gates: [{ gate: '', state: 'open', failures: 3, reason: '503', since: at('10T18:00'), pausedUntil: new Date(+real.now() + 5_000) }],
+        listings: [{ externalOfferId: 'object-cells', emission: 'live', next: { emission: 'shadow', from: at('10T19:00') } }],
+      },
+    ]);
     // The pause is over: one probe, though two workers come at once; its pause is twice as long.
     real.advance(5_000);
     await Promise.all([h.metering.submitDue(), h.another().submitDue()]);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { MeterTerms, PlanVersion } from '#entitlements';
+import type { CatalogPlan, MeterTerms, PlanVersion } from '#entitlements';
 import { addressCheck, faultOf } from './address-check.js';
+import { emissionCheck } from './emission-check.js';
 import { azureSecretExpiry } from './secret-checks.js';
 import { unitCheck } from './unit-check.js';
 import { withoutSecrets } from './without-secrets.js';
@@ -44,6 +45,19 @@ describe('the units of a meter', () => {
   it.each(['request', 'GB-month'])('cannot be judged for "%s"', (listedUnit) =>
     expect(units({ listedUnit, meter: 'm', dimension: 'd' })).toMatchObject({ result: 'unknown', remedy: expect.any(String) as string }),
   );
+});
+
+describe('the emission of the listings', () => {
+  const plan = (listingEmission?: 'live' | 'shadow', emission: MeterTerms['emission'] = 'live'): CatalogPlan =>
+    ({ externalOfferId: 'cells', externalPlanId: 'gold', listingEmission, meters: [meter({ emission })] }) as unknown as CatalogPlan;
+  it('is said where something is not sent, once', () => {
+    expect(emissionCheck('azure', [plan(), plan('live')]).result).toBe('pass');
+    expect(emissionCheck('azure', [plan('shadow'), plan('shadow')])).toMatchObject({
+      result: 'warn',
+      detail: 'not sent to the marketplace: cells: shadow',
+    });
+    expect(emissionCheck('azure', [plan('live', 'none')]).detail).toMatch(/gold gib_hours_stored: none/);
+  });
 });
 
 describe('the address that buyers get', () => {

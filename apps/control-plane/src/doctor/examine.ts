@@ -1,10 +1,11 @@
 import { type BerthConfig, createLogger, errorText, GuardedHttp, hostsOf, OffsetClock } from '#platform';
 import { awsHosts, awsSettingsSchema } from '#marketplaces/aws';
 import { type Check, type ExpectedListing, type Marketplace, type MarketplaceAdapter, timeLimited } from '#marketplaces/core';
-import { Catalog, type PlanVersion } from '#entitlements';
+import { Catalog, type CatalogPlan, type PlanVersion } from '#entitlements';
 import { makeAdapters } from '../marketplaces.js';
 import { addressCheck, SNS_ADDRESS } from './address-check.js';
 import { type Probe, reachAndClock } from './clock-check.js';
+import { emissionCheck } from './emission-check.js';
 import { awsWebhookSecret, azureSecretExpiry } from './secret-checks.js';
 import { unitCheck } from './unit-check.js';
 
@@ -55,7 +56,7 @@ export async function examine(
         ...own.filter((one) => !isKnown(one)),
         ...expiry,
         catalog,
-        ...(plans.length > 0 ? [unitCheck(marketplace, plans, adapter.usage.maxDecimals)] : []),
+        ...(plans.length > 0 ? [unitCheck(marketplace, plans, adapter.usage.maxDecimals), emissionCheck(marketplace, plans)] : []),
         addressCheck(
           marketplace,
           config.publicUrl,
@@ -85,7 +86,7 @@ async function adapterChecks(adapter: MarketplaceAdapter, listings: ExpectedList
   }
 }
 
-function readCatalog(marketplace: Marketplace, config: BerthConfig): { plans: Omit<PlanVersion, 'version'>[]; check: Check } {
+function readCatalog(marketplace: Marketplace, config: BerthConfig): { plans: CatalogPlan[]; check: Check } {
   const check = `${marketplace}.catalog`;
   const remedy = 'Describe the offer in a YAML file of the catalog folder (BERTH_CATALOG): docs/guides/catalog.md.';
   try {

@@ -2,6 +2,7 @@ import type { Metrics } from '#platform';
 import { LEFT_WITHIN, readAtRisk } from '#metering';
 import { MARKETPLACES } from '#marketplaces/core';
 import type { ProcessContext } from '../processes/context.js';
+import { measureMarketplaces } from './marketplace-metrics.js';
 import { PacedClock } from './paced-clock.js';
 
 const LOOK_EVERY_MS = 60_000;
@@ -17,6 +18,7 @@ export class AtRiskClock extends PacedClock {
 
   protected async look(now: Date): Promise<number> {
     const all = await this.p.db.ops((tx) => readAtRisk(tx, now));
+    measureMarketplaces(this.metrics, await this.p.db.ops((tx) => this.p.metering.marketplaceStatus(tx)));
     const items = this.metrics.gauge('berth_usage_at_risk_items', 'Frozen hours not accepted yet, by time to the hard deadline', [
       'marketplace',
       'within',

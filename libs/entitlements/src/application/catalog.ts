@@ -4,11 +4,12 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { parse } from 'yaml';
 import { canonicalJson, ConfigError, projectRoot, sha256Hex, uuidv5, type Clock, type Tx } from '#platform';
 import { planIdsOf, type Marketplace } from '#marketplaces/core';
-import type { MeterTerms, PlanVersion } from '../domain/plan-version.js';
+import type { Emission, MeterTerms, PlanVersion } from '../domain/plan-version.js';
+import { noteListingEmission } from './emissions.js';
 
 interface CatalogFile {
   marketplace: Marketplace;
-  offer: { externalId: string; name: string };
+  offer: { externalId: string; name: string; emission?: Emission };
   regions: { id: string; name: string }[];
   plans: (Omit<
     PlanVersion,
@@ -31,6 +32,12 @@ interface CatalogFile {
 }
 
 /**
+ * A plan as its file says it. `listingEmission` is the listing's and no part of the version: it holds for purchases of every
+ * version; where it is left out, nothing is said of the listing.
+ */
+export type CatalogPlan = Omit<PlanVersion, 'version'> & { listingEmission?: Emission };
+
+/**
  * The catalog: YAML files checked against `catalog/catalog.schema.json`, loaded into immutable, content-hashed plan versions.
  * Another content under a known plan id is a new version; subscriptions keep the one they pinned.
  */
@@ -38,7 +45,7 @@ export class Catalog {
   constructor(private readonly clock: Clock) {}
 
   /** Reads and checks every `*.yaml` of the folder; all faults of a file are told at once. */
-  readFolder(folder: string): Omit<PlanVersion, 'version'>[] {
+  readFolder(folder: string): CatalogPlan[] {
     const schema = JSON.parse(readFileSync(join(projectRoot(), 'catalog', 'catalog.schema.json'), 'utf8')) as object;
     const check = new Ajv2020({ allErrors: true, allowUnionTypes: true }).compile<CatalogFile>(schema);
     const files = readdirSync(folder)
@@ -53,7 +60,11 @@ export class Catalog {
       const document = parseYaml(file, readFileSync(join(folder, file), 'utf8'), faults);
       if (document === null) return [];
       if (!check(document)) {
-        faults.push(...(check.errors ?? []).map((e) => `${file}: ${e.instancePath || '/'} ${e.message ?? ''}${unknownName(e.params)}`));
+        faults.push(
+          ...(check.errors ?? []).map(
+            (e) => `${file}: ${codeOf(e.instancePath)}${e.instancePath || '/'} ${e.message ?? ''}${unknownName(e.params)}`,
+          ),
+        );
         return [];
       }
       const read = toPlans(document);
@@ -64,16 +75,18 @@ export class Catalog {
       ...repeated(plans.map((p) => `${p.marketplace} offer ${p.externalOfferId}, plan ${p.externalPlanId}`)).map(
         (name) => `${name} is described twice`,
       ),
+      ...saidTwice(plans),
     );
     if (faults.length > 0) throw new ConfigError(`the catalog is wrong: ${faults.join('; ')}. Correct it (catalog/catalog.schema.json)`);
     return plans;
   }
 
   /** Stores what differs from the newest version. Idempotent; two starters at once end with one row. */
-  async load(tx: Tx, plans: Omit<PlanVersion, 'version'>[]): Promise<number> {
+  async load(tx: Tx, plans: CatalogPlan[]): Promise<number> {
     let added = 0;
     await tx.query('select pg_advisory_xact_lock(7205313)');
-    for (const plan of plans) {
+    await this.noteEmissions(tx, plans);
+    for (const { listingEmission: _, ...plan } of plans) {
       const [last] = await tx.query<{ version: number; content_hash: string }>(
         'select version, content_hash from plan_versions where marketplace = $1 and external_offer_id = $2 and external_plan_id = $3 order by version desc limit 1',
         [plan.marketplace, plan.externalOfferId, plan.externalPlanId],
@@ -103,6 +116,15 @@ export class Catalog {
     return added;
   }
 
+  private async noteEmissions(tx: Tx, plans: CatalogPlan[]): Promise<void> {
+    const listings = new Map(plans.map((plan) => [`${plan.marketplace}/${plan.externalOfferId}`, plan]));
+    for (const { marketplace, externalOfferId, listingEmission: emission } of listings.values())
+      if (emission !== undefined) {
+        const isNew = !(await this.knowsOffer(tx, marketplace, externalOfferId));
+        await noteListingEmission(tx, { marketplace, externalOfferId, emission, isNew }, this.clock.now());
+      }
+  }
+
   /** The newest version of a plan, or null: an unknown plan parks, it never gets a default. */
   async latest(tx: Tx, marketplace: Marketplace, externalOfferId: string, externalPlanId: string): Promise<PlanVersion | null> {
     const [row] = await tx.query<{ document: PlanVersion }>(
@@ -130,7 +152,7 @@ export class Catalog {
   }
 }
 
-function toPlans(file: CatalogFile): Omit<PlanVersion, 'version'>[] {
+function toPlans(file: CatalogFile): CatalogPlan[] {
   return file.plans.map((p) => {
     const { externalId, name, ...rest } = p;
     const content = {
@@ -147,6 +169,7 @@ function toPlans(file: CatalogFile): Omit<PlanVersion, 'version'>[] {
       ...content,
       contentHash,
       planVersionId: uuidv5('plan-version', file.marketplace, file.offer.externalId, externalId, contentHash),
+      listingEmission: file.offer.emission ?? 'live',
     };
   });
 }
@@ -160,9 +183,28 @@ function parseYaml(file: string, text: string, faults: string[]): unknown {
   }
 }
 
-/** Ajv names the offending property only in the parameters of the error. */
+/** Ajv names the offending property, and what would be allowed, only in the parameters of the error. */
 const unknownName = (params: Record<string, unknown>): string =>
-  typeof params['additionalProperty'] === 'string' ? ` (${params['additionalProperty']})` : '';
+  typeof params['additionalProperty'] === 'string'
+    ? ` (${params['additionalProperty']})`
+    : Array.isArray(params['allowedValues'])
+      ? `: ${params['allowedValues'].join(', ')}`
+      : '';
+
+/** Money hangs on it, so whoever reads the fault by machine can tell it. */
+const codeOf = (path: string): string => (path.endsWith('/emission') ? 'catalog.emission_invalid: ' : '');
+
+/** Two files of one listing must agree on what is a fact of the listing. */
+function saidTwice(plans: CatalogPlan[]): string[] {
+  const said = new Map<string, Set<string>>();
+  for (const p of plans) {
+    const name = `${p.marketplace} offer ${p.externalOfferId}`;
+    said.set(name, (said.get(name) ?? new Set()).add(p.listingEmission ?? 'live'));
+  }
+  return [...said]
+    .filter(([, emissions]) => emissions.size > 1)
+    .map(([name, emissions]) => `catalog.emission_conflict: ${name} is ${[...emissions].join(' in one file and ')} in another`);
+}
 
 const repeated = (names: string[]): string[] => [...new Set(names.filter((name, i) => names.indexOf(name) !== i))];
 

@@ -1,5 +1,12 @@
 import type { Marketplace } from '#marketplaces/core';
 
+/**
+ * What becomes of counted usage. `live`: it is sent. `shadow`: all is calculated and frozen and nothing sent, because another kit
+ * still sends it. `invoice`: records count as invoiced outside the marketplace. `none`: it is counted and never billed.
+ */
+export const EMISSIONS = ['live', 'shadow', 'invoice', 'none'] as const;
+export type Emission = (typeof EMISSIONS)[number];
+
 /** How a meter counts. Base units: `gauge_integral` byte-microseconds, `counter` bytes. */
 export interface MeterTerms {
   /** Our meter's name, for example `gib_hours_stored`. One series per (subscription, meter). */
@@ -23,7 +30,8 @@ export interface MeterTerms {
   /** What an hour does with missing samples: carry the last value over at most 2 samples, then bill nothing; or hold. */
   gap: 'carry' | 'hold';
   billableWhileSuspended: boolean;
-  emission: 'live' | 'none';
+  /** A file says `live` or `none`; closing an hour reads it with the listing's emission over it. */
+  emission: Emission;
 }
 
 export interface QuotaTerms {

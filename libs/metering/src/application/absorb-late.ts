@@ -1,7 +1,8 @@
 import { errorText, type Tx } from '#platform';
 import { measureHour } from '../domain/measure-hour.js';
 import { openingFromJson, openingToJson } from '../domain/opening-json.js';
-import type { HourSegment } from '../domain/types.js';
+import { emissionAt, unsentOf } from '../domain/emission.js';
+import type { HourSegment, Unsent } from '../domain/types.js';
 import { fromUs, instantText, maxOf, US_PER_HOUR } from '../domain/units.js';
 import { SegmentsOfHour } from '../infra/segments-of-hour.js';
 import { gatherSamples, keyOf, lateSeries, withSilentStreams, type SeriesRow } from '../infra/series.sql.js';
@@ -97,7 +98,7 @@ async function absorbSeries(tx: Tx, deps: MeteringDeps, series: SeriesRow, from:
   const book = new Book(series, deps.clock.now(), await ordinal(tx, series));
   for (const d of differences)
     book.adjust(d, segments.of(series.subscriptionId, series.meter, d.hour, d.segmentId ? [d.segmentId] : []), series.completed || ended);
-  if (ended && !series.completed) await finish(tx, series, book);
+  if (ended && !series.completed) await finish(tx, series, book, segments);
   await writeEntries(tx, book.entries, deps.clock.now());
   await writeCarryIns(tx, book.carryIns, deps.clock.now());
   await raiseFindings(tx, deps.clock, book.findings);
@@ -156,13 +157,13 @@ class Book {
       ? 'outside_segment'
       : !segment.terms
         ? 'not_in_plan'
-        : segment.terms.emission === 'none'
+        : emissionAt(segment, d.hour) === 'none'
           ? 'emission_none'
           : !segment.billable && !segment.terms.billableWhileSuspended
             ? 'suspended'
             : null;
     if (reason) this.add(d.hour, d.segmentId || null, 'non_billable', reason, d.amount, this.ref);
-    else if (over) this.end(d.hour, d.segmentId, d.amount, this.ref);
+    else if (over) this.end(d.hour, d.segmentId, d.amount, this.ref, segment ? unsentOf(emissionAt(segment, d.hour)) : null);
     else {
       this.add(d.hour, d.segmentId, 'deferred', 'late', d.amount, this.ref);
       this.carryIns.push({
@@ -178,8 +179,16 @@ class Book {
     }
   }
 
-  /** There is no later hour: a named loss, or more reported than used. */
-  end(hour: bigint, segmentId: string, amount: bigint, ref: string, cause: 'missed_window' | 'residue' = 'missed_window'): void {
+  /** There is no later hour: a named loss, or more reported than used; neither where nothing of that hour is sent by us. */
+  end(
+    hour: bigint,
+    segmentId: string,
+    amount: bigint,
+    ref: string,
+    unsent: Unsent | null,
+    cause: 'missed_window' | 'residue' = 'missed_window',
+  ): void {
+    if (unsent) return this.add(hour, segmentId, 'non_billable', `${unsent}.${cause}`, amount, ref);
     const kind = amount > 0n ? (`loss.${cause}` as const) : ('over_reported' as const);
     if (amount > 0n) this.add(hour, segmentId, 'loss', cause, amount, ref);
     else this.add(hour, segmentId, 'over_reported', 'correction', -amount, ref);
@@ -199,16 +208,20 @@ class Book {
 }
 
 /** The end of the subscription lies before hours that are closed: what is still open in the series is named now. */
-async function finish(tx: Tx, series: SeriesRow, book: Book): Promise<void> {
+async function finish(tx: Tx, series: SeriesRow, book: Book, segments: SegmentsOfHour): Promise<void> {
   const hour = series.nextHour - US_PER_HOUR;
-  const open = await tx.query<{ carry_in_id: string; segment_id: string; amount: string; origin: string }>(
-    `update carry_ins set consumed_by_hour = $3::timestamptz where subscription_id = $1 and meter = $2 and consumed_by_hour is null returning carry_in_id, segment_id, amount::text, origin`,
+  const unsentIn = (segmentId: string, at: bigint): Unsent | null => {
+    const segment = segments.of(series.subscriptionId, series.meter, at, [segmentId]).find((s) => s.segmentId === segmentId);
+    return segment ? unsentOf(emissionAt(segment, at)) : null;
+  };
+  const open = await tx.query<{ carry_in_id: string; segment_id: string; amount: string; from_us: string }>(
+    `update carry_ins set consumed_by_hour = $3::timestamptz where subscription_id = $1 and meter = $2 and consumed_by_hour is null returning carry_in_id, segment_id, amount::text, (extract(epoch from from_hour) * 1000000)::bigint::text as from_us`,
     [series.subscriptionId, series.meter, instantText(hour)],
   );
   for (const c of open) {
     const ref = `${book.ref}:${c.carry_in_id}`;
     book.add(hour, c.segment_id, 'deferred', 'consumed', -BigInt(c.amount), ref);
-    book.end(hour, c.segment_id, BigInt(c.amount), ref);
+    book.end(hour, c.segment_id, BigInt(c.amount), ref, unsentIn(c.segment_id, BigInt(c.from_us)));
   }
   const remainders = await tx.query<{ segment_id: string; quantity: string }>(
     `select segment_id, sum(quantity)::text as quantity from ledger_entries where subscription_id = $1 and meter = $2 and term = 'remainder' group by segment_id having sum(quantity) <> 0`,
@@ -216,7 +229,7 @@ async function finish(tx: Tx, series: SeriesRow, book: Book): Promise<void> {
   );
   for (const r of remainders) {
     book.add(hour, r.segment_id, 'remainder', 'ended', -BigInt(r.quantity), book.ref);
-    book.end(hour, r.segment_id, BigInt(r.quantity), book.ref, 'residue');
+    book.end(hour, r.segment_id, BigInt(r.quantity), book.ref, unsentIn(r.segment_id, hour), 'residue');
   }
   series.opening.segments = {};
 }

@@ -44,6 +44,9 @@ export interface MonthUnits {
   recorded: string;
   receipts: number;
   accepted: string;
+  /** Recorded and never sent by us, in listed units: another kit sends it, or it is invoiced outside the marketplace. */
+  shadow: string;
+  invoicedOutside: string;
   prices: { currency: string; unitPrice: string; source: string; provisional: boolean; units: string; amount: string }[];
   /** Accepted units whose price is not known. */
   unpriced: string;
@@ -156,6 +159,8 @@ async function unitsOf(tx: Tx, span: MonthSpan): Promise<MonthUnits[]> {
         recorded: '0',
         receipts: 0,
         accepted: '0',
+        shadow: '0',
+        invoicedOutside: '0',
         prices: [],
         unpriced: '0',
       };
@@ -173,6 +178,8 @@ async function unitsOf(tx: Tx, span: MonthSpan): Promise<MonthUnits[]> {
     row.receipts += r.receipts;
     row.recorded = total([row.recorded, r.recorded]);
     row.accepted = total([row.accepted, r.accepted]);
+    row.shadow = total([row.shadow, r.shadow]);
+    row.invoicedOutside = total([row.invoicedOutside, r.invoiced]);
     const price = book.at(r.subscription_id, r.dimension, r.first_hour, r.external_plan_id);
     if (!price) row.unpriced = total([row.unpriced, r.accepted]);
     else {

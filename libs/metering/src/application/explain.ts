@@ -130,6 +130,7 @@ export async function explainHourOf(
       streams: back.streams.length,
       steps: back.again.steps,
       quantity: record?.quantity ?? null,
+      unsent: back.again.record?.unsent ?? null,
       attempts: submission?.attempts ?? [],
       marketplace: plan.marketplace,
       money: money === null || money === 'price_unknown' ? money : { amount: money.amount, ...money.price },

@@ -22,6 +22,7 @@ import { releaseHeld } from './expire-items.js';
 import { raiseFindings, settleFinding, type NewFinding, type SettlementWords } from './findings.js';
 import { IngestUsage } from './ingest-usage.js';
 import type { IngestResult, UsagePrincipal } from './intake-types.js';
+import { readMarketplaceStatus, type MarketplaceStatus } from './marketplace-status.js';
 import { PruneUsage } from './prune-usage.js';
 import { RECONCILE_HANDLER, requestReconciliation, runReconciliation } from './reconcile.js';
 import { allocateRemittance, importRemittances, voidRemittance, type ImportResult } from './remittances.js';
@@ -182,6 +183,10 @@ export class Metering {
 
   releaseHeld(tx: Tx, itemId: string): Promise<void> {
     return releaseHeld(tx, this.deps, itemId);
+  }
+
+  marketplaceStatus(tx: Tx): Promise<MarketplaceStatus[]> {
+    return readMarketplaceStatus(tx, this.deps);
   }
 
   checkSumLaw(tx: Tx, filter: SumLawFilter = {}): Promise<SumLawResult> {

@@ -207,6 +207,8 @@ export interface ReconciliationLineRow extends Record<string, unknown> {
   our_count: number;
   their_count: number | null;
   verdict: string;
+  /** Nothing was sent by us, or not all of it: compared with what another kit sent. */
+  shadow: boolean;
 }
 export function listReconciliations(tx: Tx, q: PageQuery): Promise<Page<ReconciliationRow>> {
   const after = decode(q.after, 1);
@@ -226,7 +228,7 @@ export async function getReconciliation(tx: Tx, id: string): Promise<Reconciliat
   );
   if (!row) return null;
   row.lines = await tx.query<ReconciliationLineRow>(
-    `select line, period_start, period_end, external_subscription_id, subscription_id, external_plan_id, dimension, ours::text, theirs::text, our_count, their_count, verdict from reconciliation_lines where reconciliation_id = $1 order by line`,
+    `select line, period_start, period_end, external_subscription_id, subscription_id, external_plan_id, dimension, ours::text, theirs::text, our_count, their_count, verdict, shadow from reconciliation_lines where reconciliation_id = $1 order by line`,
     [id],
   );
   return row;

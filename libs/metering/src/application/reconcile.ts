@@ -22,6 +22,8 @@ interface Line {
   theirCount: number | null;
   latest: Date | null;
   provisional: boolean;
+  /** Holds records that were not sent, because another kit sends: what differs is shown, and no finding. */
+  shadow: boolean;
 }
 interface Accepted {
   subscription_id: string;
@@ -31,6 +33,7 @@ interface Accepted {
   hour: Date;
   quantity: string;
   settled_at: Date;
+  shadow: boolean;
 }
 
 /** Books the wish and the task in one transaction; answers the id. */
@@ -95,10 +98,10 @@ export async function runReconciliation(deps: MeteringDeps, reconciliationId: st
     const lag = deps.options?.readBackLagMs ?? DEFAULT_LAG_MS;
     const judged = lines.map((l) => ({ ...l, verdict: theirs === null ? ('not_comparable' as const) : judge(l, now, lag) }));
     await tx.query(
-      `insert into reconciliation_lines (reconciliation_id, line, period_start, period_end, external_subscription_id, subscription_id, external_plan_id, dimension, ours, theirs, our_count, their_count, verdict)
-       select $2, r.line, r.period_start, r.period_end, r.external_subscription_id, r.subscription_id, r.external_plan_id, r.dimension, r.ours, r.theirs, r.our_count, r.their_count, r.verdict
+      `insert into reconciliation_lines (reconciliation_id, line, period_start, period_end, external_subscription_id, subscription_id, external_plan_id, dimension, ours, theirs, our_count, their_count, verdict, shadow)
+       select $2, r.line, r.period_start, r.period_end, r.external_subscription_id, r.subscription_id, r.external_plan_id, r.dimension, r.ours, r.theirs, r.our_count, r.their_count, r.verdict, r.shadow
          from jsonb_to_recordset($1::jsonb) as r(line int, period_start timestamptz, period_end timestamptz, external_subscription_id text, subscription_id uuid, external_plan_id text, dimension text,
-              ours numeric, theirs numeric, our_count int, their_count int, verdict text)`,
+              ours numeric, theirs numeric, our_count int, their_count int, verdict text, shadow boolean)`,
       [
         JSON.stringify(
           judged.map((l, i) => ({
@@ -114,6 +117,7 @@ export async function runReconciliation(deps: MeteringDeps, reconciliationId: st
             our_count: l.ourCount,
             their_count: l.theirCount,
             verdict: l.verdict,
+            shadow: l.shadow,
           })),
         ),
         reconciliationId,
@@ -124,15 +128,18 @@ export async function runReconciliation(deps: MeteringDeps, reconciliationId: st
       deps.clock,
       judged.flatMap((l) => findingOf(reconciliationId, job.marketplace, l, l.verdict)),
     );
+    const sent = judged.filter((l) => !l.shadow);
+    const shadow = judged.filter((l) => l.shadow);
     const verdicts: Record<string, number> = {};
-    for (const l of judged) verdicts[l.verdict] = (verdicts[l.verdict] ?? 0) + 1;
+    for (const l of sent) verdicts[l.verdict] = (verdicts[l.verdict] ?? 0) + 1;
     await tx.query(`update reconciliations set state = 'completed', summary = $2, completed_at = $3 where reconciliation_id = $1`, [
       reconciliationId,
       JSON.stringify({
         lines: judged.length,
         verdicts,
         readBack: theirs !== null,
-        balanced: judged.every((l) => l.verdict === 'equal' || l.verdict === 'not_yet_visible' || l.verdict === 'not_comparable'),
+        balanced: sent.every(isQuiet),
+        ...(shadow.length > 0 ? { shadow: { lines: shadow.length, differing: shadow.filter((l) => !isQuiet(l)).length } } : {}),
       }),
       now,
     ]);
@@ -146,9 +153,9 @@ async function compare(
   theirs: ReadBackLine[] | null,
 ): Promise<Line[]> {
   const ours = await tx.query<Accepted>(
-    `select i.subscription_id, i.tenant_id, r.external_plan_id, r.dimension, r.hour, i.accepted_quantity::text as quantity, i.settled_at
+    `select i.subscription_id, i.tenant_id, r.external_plan_id, r.dimension, r.hour, coalesce(i.accepted_quantity, r.quantity)::text as quantity, i.settled_at, i.state = 'shadow' as shadow
        from submission_items i join usage_records r using (record_id)
-      where i.marketplace = $1 and i.accepted_quantity is not null and r.hour >= date_trunc('day', $2::timestamptz, 'UTC') and r.hour < $3`,
+      where i.marketplace = $1 and (i.accepted_quantity is not null or i.state = 'shadow') and r.hour >= date_trunc('day', $2::timestamptz, 'UTC') and r.hour < $3`,
     [job.marketplace, job.from_at, job.to_at],
   );
   const external = new Map<string, string>();
@@ -175,6 +182,7 @@ async function compare(
       theirCount: null,
       latest: null,
       provisional: false,
+      shadow: false,
     };
     line.theirs = sumDecimals([line.theirs ?? '0', isDecimal(t.quantity) ? t.quantity : '0']);
     line.theirCount = t.count === null ? line.theirCount : (line.theirCount ?? 0) + t.count;
@@ -209,6 +217,7 @@ async function compare(
         theirCount: theirs === null ? null : 0,
         latest: null,
         provisional: false,
+        shadow: false,
       };
     if (!found) lines.set(k, line);
     Object.assign(line, {
@@ -216,6 +225,7 @@ async function compare(
       tenantId: o.tenant_id,
       ours: sumDecimals([line.ours, o.quantity]),
       ourCount: line.ourCount + 1,
+      shadow: line.shadow || o.shadow,
     });
     if (line.latest === null || o.settled_at > line.latest) line.latest = o.settled_at;
   }
@@ -227,6 +237,8 @@ async function compare(
   );
 }
 
+const isQuiet = ({ verdict }: { verdict: Verdict }): boolean => ['equal', 'not_yet_visible', 'not_comparable'].includes(verdict);
+
 function judge(l: Line, now: Date, lagMs: number): Verdict {
   const order = compareDecimals(l.ours, l.theirs ?? '0');
   if (order === 0) return 'equal';
@@ -237,7 +249,7 @@ function judge(l: Line, now: Date, lagMs: number): Verdict {
 }
 
 function findingOf(id: string, marketplace: Marketplace, l: Line, verdict: Verdict): NewFinding[] {
-  if (verdict === 'equal' || verdict === 'not_yet_visible' || verdict === 'not_comparable') return [];
+  if (l.shadow || isQuiet({ verdict })) return [];
   const over = compareDecimals(l.theirs ?? '0', l.ours) > 0;
   const difference = over ? sumDecimals([l.theirs ?? '0', negated(l.ours)]) : sumDecimals([l.ours, negated(l.theirs ?? '0')]);
   const base = {

@@ -104,7 +104,7 @@ const CHECKS: { says: string; sql: (where: Where) => string }[] = [
       left join lateral (select coalesce(sum(e.quantity), 0) as q from ledger_entries e where e.subscription_id = c.subscription_id and e.meter = c.meter and e.hour = c.hour and e.term = t.key
            and case t.key when 'pending' then e.cause = 'record' when 'loss' then e.cause in ('residue', 'missed_window', 'month_cut') and ${notLater('e')} when 'accepted' then false
                           when 'over_reported' then e.cause = 'correction' and ${notLater('e')} when 'non_billable' then ${notLater('e')} when 'deferred' then e.cause <> 'duplicate_conflict' and ${notLater('e')}
-                          when 'remainder' then e.cause = 'carried' when 'adjustment' then false else true end) l on true
+                          when 'remainder' then e.cause in ('carried', 'switched') when 'adjustment' then false else true end) l on true
       where ${w('c.hour', 'c.subscription_id')} and t.value::numeric <> l.q`,
   },
   {
@@ -142,10 +142,12 @@ const CHECKS: { says: string; sql: (where: Where) => string }[] = [
   {
     says: 'an item and its ledger entries differ',
     sql: (w) => `select i.subscription_id, r.meter, i.item_id::text as detail from submission_items i join usage_records r using (record_id)
-      left join lateral (select coalesce(sum(e.quantity) filter (where e.term = 'pending'), 0) as pending, coalesce(sum(e.quantity) filter (where e.term = 'accepted'), 0) as accepted
+      left join lateral (select coalesce(sum(e.quantity) filter (where e.term = 'pending'), 0) as pending, coalesce(sum(e.quantity) filter (where e.term = 'accepted'), 0) as accepted,
+                                coalesce(sum(e.quantity) filter (where e.term = 'non_billable' and e.cause = case i.state when 'shadow' then 'shadow' when 'invoiced' then 'invoiced_outside' end), 0) as unsent
                            from ledger_entries e where e.subscription_id = i.subscription_id and e.meter = r.meter and e.hour = i.hour and e.ref = i.item_id::text) l on true
       where ${w('i.hour', 'i.subscription_id')} and (l.pending <> case when i.settled_at is null or (i.state = 'conflict' and i.accepted_quantity is null) then 0 else -r.base_quantity end
-         or (l.accepted <> 0) <> (i.accepted_quantity is not null and i.accepted_quantity > 0) or (i.state = 'accepted' and l.accepted <> r.base_quantity))`,
+         or (l.accepted <> 0) <> (i.accepted_quantity is not null and i.accepted_quantity > 0) or (i.state = 'accepted' and l.accepted <> r.base_quantity)
+         or l.unsent <> case when i.state in ('shadow', 'invoiced') then r.base_quantity else 0 end)`,
   },
   {
     says: 'carry-ins and deferred entries differ',

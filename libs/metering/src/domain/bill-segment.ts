@@ -1,8 +1,9 @@
-import type { MeterTerms } from '#entitlements';
+import type { Emission, MeterTerms } from '#entitlements';
 import { CARRY_LIMIT, type Measured } from './measure-hour.js';
+import { emissionAt, notBilledFor, unsentOf } from './emission.js';
 import { windowKey } from './term-window.js';
 import type { CarryIn, EntryDraft, HourClose, HourSegment, LossCause, MeterHour, SegmentState, WindowState } from './types.js';
-import { maxOf, minOf, monthOf, quantaText, Unit, US_PER_SECOND } from './units.js';
+import { maxOf, minOf, monthOf, quantaText, Unit, US_PER_HOUR, US_PER_SECOND } from './units.js';
 
 export interface Bill {
   meter: MeterHour;
@@ -36,14 +37,19 @@ export function billSegment(bill: Bill, segment: HourSegment, measured: Measured
   const overlaps = segment.startsAt < bill.end && (segment.endsAt === null || segment.endsAt > meter.hourStart);
   const goesOn = bill.subscriptionGoesOn && (segment.endsAt === null || segment.endsAt > bill.hourEnd);
   const nextIsSameMonth = monthOf(meter.hourStart) === monthOf(bill.hourEnd);
+  // Nothing that is not sent can be lost or over-reported at the marketplace: it only leaves the sum, under the emission's name.
+  const here = emissionAt(segment, meter.hourStart);
+  const unsent = unsentOf(here);
   const lost: LossCause = nextIsSameMonth || !bill.subscriptionGoesOn ? 'missed_window' : 'month_cut';
-  const lose = (cause: LossCause, amount: bigint, ref = ''): void => {
+  const lose = (cause: LossCause, amount: bigint, ref = '', ofLive = unsent === null): void => {
     if (amount === 0n) return;
+    if (!ofLive) return add('non_billable', `${unsent!}.${cause}`, amount, ref);
     add('loss', cause, amount, ref);
     close.losses.push({ segmentId: id, cause, amount, ref });
   };
-  const overReport = (amount: bigint, ref = ''): void => {
+  const overReport = (amount: bigint, ref = '', ofLive = unsent === null): void => {
     if (amount === 0n) return;
+    if (!ofLive) return add('non_billable', `${unsent!}.correction`, -amount, ref);
     add('over_reported', 'correction', amount, ref);
     close.findings.push({
       kind: 'over_reported',
@@ -59,12 +65,20 @@ export function billSegment(bill: Bill, segment: HourSegment, measured: Measured
     close.consumed.push(c.carryInId);
     add('deferred', 'consumed', -c.amount, c.carryInId);
     const sameMonth = monthOf(c.fromHour) === monthOf(meter.hourStart);
-    if (sameMonth && (overlaps || (c.kind === 'deferred' && meter.traits.hourKey === 'one_per_hour'))) usable.push(c);
+    const then = emissionAt(segment, c.fromHour);
+    if (then !== here && here !== 'none') {
+      // Usage keeps the emission of its own hour: what another kit sent is not sent again, and what was ours is not theirs.
+      const cause = notBilledFor(then);
+      if (cause) add('non_billable', cause, c.amount, c.carryInId);
+      else if (c.amount >= 0n) lose(sameMonth ? 'missed_window' : 'month_cut', c.amount, c.carryInId, true);
+      else overReport(-c.amount, c.carryInId, true);
+    } else if (sameMonth && (overlaps || (c.kind === 'deferred' && meter.traits.hourKey === 'one_per_hour'))) usable.push(c);
     else if (c.amount >= 0n) lose(sameMonth ? 'missed_window' : 'month_cut', c.amount, c.carryInId);
     else overReport(-c.amount, c.carryInId);
   }
 
-  const reason = notBillable(segment);
+  endRemainder(close, segment, meter, add, lose);
+  const reason = notBillable(segment, here);
   if (reason || !segment.terms) {
     add('non_billable', reason ?? 'not_in_plan', gross + usable.reduce((sum, c) => sum + c.amount, 0n));
     return;
@@ -154,6 +168,7 @@ export function billSegment(bill: Bill, segment: HourSegment, measured: Measured
       endsAt: overlaps ? minOf(bill.end, segment.endsAt ?? bill.end) : bill.end,
       quality,
       hold: implausible ? 'implausible' : terms.gap === 'hold' && quality === 'estimated' ? 'gap' : null,
+      ...(unsent ? { unsent } : {}),
     });
     if (implausible) {
       close.findings.push({
@@ -181,9 +196,33 @@ export function billSegment(bill: Bill, segment: HourSegment, measured: Measured
   add('remainder', 'carried', remainder - (before.cumulative - unit.base(before.emitted)));
 }
 
-function notBillable(segment: HourSegment): string | null {
+/**
+ * A switch of the emission ends the sub-unit rest, as the end of a segment does: another kit has a rest of its own, and billing ours
+ * on top of what it sent could not be undone.
+ */
+function endRemainder(
+  close: HourClose,
+  segment: HourSegment,
+  meter: MeterHour,
+  add: (term: 'remainder' | 'non_billable', cause: string, quantity: bigint) => void,
+  lose: (cause: 'residue', amount: bigint, ref: string, ofLive: boolean) => void,
+): void {
+  const state = close.closing.segments[segment.segmentId];
+  const then = emissionAt(segment, meter.hourStart - US_PER_HOUR);
+  if (!state || !segment.terms || then === emissionAt(segment, meter.hourStart)) return;
+  const unit = new Unit(BigInt(segment.terms.basePerUnit), Math.min(segment.terms.decimals, meter.traits.maxDecimals));
+  const rest = state.cumulative - unit.base(state.emitted);
+  delete close.closing.segments[segment.segmentId];
+  if (rest === 0n) return;
+  add('remainder', 'switched', -rest);
+  const cause = notBilledFor(then);
+  if (cause) add('non_billable', `${cause}.residue`, rest);
+  else lose('residue', rest, '', true);
+}
+
+function notBillable(segment: HourSegment, here: Emission | null): string | null {
   if (!segment.terms) return 'not_in_plan';
-  if (segment.terms.emission === 'none') return 'emission_none';
+  if (here === 'none') return 'emission_none';
   if (!segment.billable && !segment.terms.billableWhileSuspended) return 'suspended';
   return null;
 }

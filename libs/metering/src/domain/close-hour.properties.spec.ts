@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { MeterTerms } from '#entitlements';
+import { EMISSIONS, type MeterTerms } from '#entitlements';
+import { emissionAt, unsentOf } from './emission.js';
 import { sumDifference, sumTerms } from './sum-terms.js';
 import type { HourClose, HourSegment, MeterHour, StreamSamples } from './types.js';
 import { US_PER_HOUR } from './units.js';
@@ -20,6 +21,10 @@ describe('closeHour, for any stream', () => {
     suspended: fc.integer({ min: -1, max: 5 }),
     endMinute: fc.option(fc.integer({ min: 130, max: 240 })),
     behind: fc.boolean(),
+    switches: fc.uniqueArray(fc.record({ n: fc.integer({ min: 0, max: 4 }), emission: fc.constantFrom(...EMISSIONS) }), {
+      maxLength: 3,
+      selector: (s) => s.n,
+    }),
     firstHour: fc.constantFrom(0, Number((BigInt(Date.UTC(2026, 2, 31, 22)) * 1_000n - T0) / US_PER_HOUR)),
     samples: fc.array(
       fc.record({
@@ -55,6 +60,7 @@ describe('closeHour, for any stream', () => {
         endsAt: i + 1 < cuts.length ? start + min(cuts[i + 1]!) : ended,
         billable: i !== p.suspended,
         terms,
+        emissions: [...p.switches].sort((a, b) => a.n - b.n).map((s) => ({ from: hour(p.firstHour + s.n), emission: s.emission })),
       }),
     );
     const samples = p.samples
@@ -83,6 +89,9 @@ describe('closeHour, for any stream', () => {
           for (const r of c.records) expect(r.baseQuantity).toBeGreaterThan(0n);
           if (p.hourKey === 'one_per_hour') expect(c.records.length).toBeLessThanOrEqual(1);
           expect(new Set(c.records.map((r) => r.segmentId)).size).toBe(c.records.length);
+          const [before, at] = [-1, 0].map((n) => emissionAt(b.segments[0]!, hour(p.firstHour + closes.indexOf(c) + n)));
+          for (const r of c.records) expect([r.unsent ?? null, at === 'none']).toEqual([unsentOf(at), false]);
+          if (unsentOf(at) && before !== 'live') expect(c.losses.filter((l) => l.cause === 'residue')).toEqual([]);
           for (const s of Object.values(c.closing.segments)) {
             expect(s.cumulative * 10n ** BigInt(decimalsOf(p)) - s.emitted * BigInt(p.basePerUnit)).toBeGreaterThanOrEqual(0n);
           }

@@ -60,12 +60,13 @@ export function explainHour(inputs: HourInputs, segmentId: string): HourExplanat
     add('carry_in', CARRY_WORDS[c.kind], c.amount);
   for (const e of of('over_reported'))
     add('over_reported', 'more had been sent than was used, and no later hour could take it back', e.quantity);
-  for (const e of of('non_billable')) add('non_billable', `not billed: ${NOT_BILLED[e.cause] ?? e.cause}`, -e.quantity);
+  for (const e of of('non_billable')) add('non_billable', `not billed: ${NOT_BILLED[e.cause.split('.')[0]!] ?? e.cause}`, -e.quantity);
   for (const e of of('included')) add('included', includedWords(e, terms?.included ?? null), -e.quantity);
   for (const e of of('loss')) add('loss', LOSS_WORDS[e.cause] ?? `lost: ${e.cause}`, -e.quantity);
   for (const e of of('deferred')) if (e.cause !== 'consumed') add('deferred', DEFER_WORDS[e.cause] ?? `put off: ${e.cause}`, -e.quantity);
   const sent = sum(of('pending'));
-  add('sent', record ? `sent: ${record.quantity} ${record.listedUnit}, whole steps of ${step(unit)} only` : 'nothing is sent', -sent);
+  const how = record?.unsent ? `frozen and not sent (${NOT_BILLED[record.unsent]})` : 'sent';
+  add('sent', record ? `${how}: ${record.quantity} ${record.listedUnit}, whole steps of ${step(unit)} only` : 'nothing is sent', -sent);
   add('remainder_out', 'less than the smallest unit that is sent, carried into the next hour', -(before + sum(of('remainder'))));
   return { close, lines, steps, record };
 }
@@ -82,6 +83,8 @@ const NOT_BILLED: Record<string, string> = {
   not_in_plan: 'the plan does not have this meter',
   emission_none: 'the plan records this meter and sends nothing',
   suspended: 'the purchase was suspended',
+  shadow: 'the listing was in shadow: another kit sends it',
+  invoiced_outside: 'it is invoiced outside the marketplace',
 };
 const LOSS_WORDS: Record<string, string> = {
   residue: 'lost: less than the smallest unit, and the segment ends here',

@@ -1,5 +1,6 @@
 import type { MeterTerms } from '#entitlements';
 import type { Step } from './explain-hour.js';
+import type { Unsent } from './types.js';
 import { instantText, parseDecimal, quantaText, Unit } from './units.js';
 
 /** Listed units for people; `≈` where nine decimals do not say it exactly (a GiB-hour is no round number of base units). */
@@ -30,6 +31,8 @@ export interface Told {
   streams: number;
   steps: Step[];
   quantity: string | null;
+  /** Why the record is never sent; null where it is. */
+  unsent: Unsent | null;
   attempts: { number: number; outcome: string | null; code: string | null; receipt: string | null; at: string }[];
   marketplace: string;
   money: { amount: string; currency: string; unitPrice: string; source: string } | 'price_unknown' | null;
@@ -54,14 +57,15 @@ export function sentences(t: Told): string[] {
   out.push(
     t.quantity === null
       ? `Nothing is sent for this hour; ${units(rest)} go into the next one.`
-      : `Sent to ${t.marketplace}: ${t.quantity} ${t.listedUnit}. ${rest === 0n ? 'Nothing is left over.' : `${units(rest)} are left over and go into the next hour.`}`,
+      : `${t.unsent ? `Frozen and not sent to ${t.marketplace} (${t.unsent === 'shadow' ? 'the listing was in shadow' : 'it is invoiced outside'})` : `Sent to ${t.marketplace}`}: ${t.quantity} ${t.listedUnit}. ${rest === 0n ? 'Nothing is left over.' : `${units(rest)} are left over and go into the next hour.`}`,
   );
   for (const a of t.attempts)
     out.push(
       `Attempt ${a.number} at ${a.at}: ${a.outcome ?? 'no answer yet'}${a.code ? ` (${a.code})` : ''}${a.receipt ? `, receipt ${a.receipt}` : ''}.`,
     );
-  if (t.money === 'price_unknown') out.push('The price of this dimension in that hour is not known, so no amount is said.');
-  else if (t.money)
+  if (t.unsent === null && t.money === 'price_unknown')
+    out.push('The price of this dimension in that hour is not known, so no amount is said.');
+  else if (t.unsent === null && t.money && t.money !== 'price_unknown')
     out.push(
       `${t.quantity ?? '0'} times ${t.money.unitPrice} ${t.money.currency} (${t.money.source}) is ${t.money.amount} ${t.money.currency}, before the marketplace rounds.`,
     );

@@ -1,5 +1,5 @@
 import type { UsageTraits } from '#marketplaces/core';
-import type { MeterTerms } from '#entitlements';
+import type { Emission, MeterTerms } from '#entitlements';
 
 /** All amounts are integers in the meter's base unit; all instants UTC microseconds. */
 export type Quality = 'measured' | 'estimated';
@@ -30,7 +30,10 @@ export interface HourSegment {
   billable: boolean;
   termStartsAt: bigint | null;
   termEndsAt: bigint | null;
+  /** As pinned. What becomes of usage is told by `emissionAt`, which looks at the listing too. */
   terms: MeterTerms | null;
+  /** The emission from each instant on, oldest first; before the first, and where absent, that of the terms. */
+  emissions?: { from: bigint; emission: Emission }[];
 }
 
 export interface Sample {
@@ -104,6 +107,9 @@ export type LedgerTerm =
   | 'remainder'
   | 'loss';
 
+/** Why a record is never sent: also the cause of its `non_billable` entry. */
+export type Unsent = 'shadow' | 'invoiced_outside';
+
 /** One row of the sum law. `ref` names the carry-in it belongs to, '' for the closing itself. */
 export interface EntryDraft {
   segmentId: string | null;
@@ -128,6 +134,8 @@ export interface RecordDraft {
   endsAt: bigint;
   quality: Quality;
   hold: 'implausible' | 'gap' | null;
+  /** Present where it is never sent, and why. */
+  unsent?: Unsent;
 }
 
 export type LossCause = 'residue' | 'missed_window' | 'month_cut';

@@ -64,13 +64,16 @@ export interface MonthRecords {
   recorded: string;
   accepted: string;
   receipts: number;
+  shadow: string;
+  invoiced: string;
 }
 /** Records and receipts; `bucket` counts the price changes before an hour, so that all of one bucket have one price. */
 export const monthRecords = (tx: Tx, m: MonthSpan, priceChanges: Date[]): Promise<MonthRecords[]> =>
   tx.query<MonthRecords>(
     `select r.subscription_id, r.meter, r.dimension, r.external_plan_id, r.listed_unit, (select count(*)::int from unnest($4::timestamptz[]) t where t <= r.hour) as bucket, min(r.hour) as first_hour,
             count(*)::int as records, trim_scale(sum(r.quantity))::text as recorded, trim_scale(coalesce(sum(i.accepted_quantity), 0))::text as accepted,
-            count(*) filter (where i.accepted_quantity is not null)::int as receipts
+            count(*) filter (where i.accepted_quantity is not null)::int as receipts,
+            trim_scale(coalesce(sum(r.quantity) filter (where i.state = 'shadow'), 0))::text as shadow, trim_scale(coalesce(sum(r.quantity) filter (where i.state = 'invoiced'), 0))::text as invoiced
        from usage_records r join submission_items i using (record_id)
       where r.hour >= $1 and r.hour < $2 and ($3::text is null or r.marketplace = $3) group by 1, 2, 3, 4, 5, 6 order by 1, 2, 4, 6`,
     [m.from, m.to, m.marketplace, priceChanges],

@@ -1,5 +1,13 @@
 import type { Tx } from '#platform';
-import { readPlanVersions, readSegments, type PlanVersion, type Segment } from '#entitlements';
+import {
+  readListingEmissions,
+  readPlanVersions,
+  readSegments,
+  type ListingEmission,
+  type MeterTerms,
+  type PlanVersion,
+  type Segment,
+} from '#entitlements';
 import type { HourSegment } from '../domain/types.js';
 import { fromUs, toUs, toUsOrNull, US_PER_HOUR } from '../domain/units.js';
 
@@ -8,6 +16,7 @@ export class SegmentsOfHour {
   private constructor(
     private readonly bySubscription: Map<string, Segment[]>,
     private readonly plans: Map<string, PlanVersion>,
+    private readonly listings: Map<string, ListingEmission[]>,
   ) {}
 
   /** All segments up to `hour`'s end: few per subscription, and old ones may still have something open. */
@@ -23,7 +32,9 @@ export class SegmentsOfHour {
     );
     const bySubscription = new Map<string, Segment[]>();
     for (const s of segments) bySubscription.set(s.subscriptionId, [...(bySubscription.get(s.subscriptionId) ?? []), s]);
-    return new SegmentsOfHour(bySubscription, plans);
+    const listings = new Map<string, ListingEmission[]>();
+    for (const l of await readListingEmissions(tx)) listings.set(listingOf(l), [...(listings.get(listingOf(l)) ?? []), l]);
+    return new SegmentsOfHour(bySubscription, plans, listings);
   }
 
   /** Those that overlap the hour, and those named in `also`. */
@@ -45,9 +56,20 @@ export class SegmentsOfHour {
           billable: s.billable,
           termStartsAt: toUsOrNull(s.termStartsAt),
           termEndsAt: toUsOrNull(s.termEndsAt),
-          terms: plan.meters.find((m) => m.meter === meter) ?? null,
+          ...this.termsOf(plan, meter),
         };
       });
+  }
+
+  /** The pinned terms, and over their emission that of the listing, which is no part of what was pinned. */
+  private termsOf(plan: PlanVersion, meter: string): Pick<HourSegment, 'terms' | 'emissions'> {
+    const terms: MeterTerms | null = plan.meters.find((m) => m.meter === meter) ?? null;
+    const changes = this.listings.get(listingOf(plan));
+    if (!terms || !changes) return { terms };
+    return {
+      terms,
+      emissions: changes.map((c) => ({ from: toUs(c.from), emission: c.emission === 'live' ? terms.emission : c.emission })),
+    };
   }
 
   find(subscriptionId: string, segmentId: string): Segment | null {
@@ -66,3 +88,5 @@ export class SegmentsOfHour {
     return most;
   }
 }
+
+const listingOf = (l: { marketplace: string; externalOfferId: string }): string => `${l.marketplace}/${l.externalOfferId}`;

@@ -7,7 +7,7 @@ import { sumTerms } from '../domain/sum-terms.js';
 import type { HourClose, RecordDraft, StreamSamples } from '../domain/types.js';
 import { fromUs, instantText, US_PER_HOUR } from '../domain/units.js';
 import type { SeriesRow } from './series.sql.js';
-import { writeCarryIns, writeEntries } from './write-ledger.js';
+import { writeCarryIns, writeEntries, type EntryRow } from './write-ledger.js';
 
 export interface ClosedHour {
   series: SeriesRow;
@@ -36,6 +36,11 @@ export async function writeClosings(
   await writeEntries(
     tx,
     closed.flatMap((c) => c.close.entries.map((e) => ({ ...e, series: c.series, hour }))),
+    now,
+  );
+  await writeEntries(
+    tx,
+    closed.flatMap((c) => c.close.records.flatMap((r) => leaveOut(c.series, r, hour))),
     now,
   );
   const consumed = closed.flatMap((c) => c.close.consumed);
@@ -140,6 +145,18 @@ function leafOf(c: ClosedHour, hour: bigint): { hash: string; digest: string; in
   return { hash, digest, inputs: count, terms };
 }
 
+/** A record that is never sent leaves `pending` with its own closing, under the name of why (law 5: by rows of its own). */
+function leaveOut(series: SeriesRow, r: RecordDraft, hour: bigint): EntryRow[] {
+  if (!r.unsent || r.baseQuantity === 0n) return [];
+  const row = { series, hour, segmentId: r.segmentId, cause: r.unsent, ref: itemIdOf(recordIdOf(series.subscriptionId, r, hour)) };
+  return [
+    { ...row, term: 'pending', quantity: -r.baseQuantity },
+    { ...row, term: 'non_billable', quantity: r.baseQuantity },
+  ];
+}
+
+const STATE_OF: Record<NonNullable<RecordDraft['unsent']>, string> = { shadow: 'shadow', invoiced_outside: 'invoiced' };
+
 async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], now: Date): Promise<void> {
   const rows = closed.flatMap((c) => c.close.records.map((r) => ({ c, r, recordId: recordIdOf(c.series.subscriptionId, r, hour) })));
   if (rows.length === 0) return;
@@ -177,9 +194,9 @@ async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], now: Dat
     ],
   );
   await tx.query(
-    `insert into submission_items (item_id, record_id, tenant_id, subscription_id, marketplace, hour, batch_key, gate, wire, state, hold_reason, target_at, hard_at, next_attempt_at, created_at)
-     select r.item_id, r.record_id, r.tenant_id, r.subscription_id, r.marketplace, $2, r.batch_key, r.gate, r.wire, r.state, r.hold_reason, r.target_at, r.hard_at, $3, $3
-       from jsonb_to_recordset($1::jsonb) as r(item_id uuid, record_id uuid, tenant_id uuid, subscription_id uuid, marketplace text, batch_key text, gate text, wire jsonb, state text, hold_reason text, target_at timestamptz, hard_at timestamptz)`,
+    `insert into submission_items (item_id, record_id, tenant_id, subscription_id, marketplace, hour, batch_key, gate, wire, state, hold_reason, target_at, hard_at, next_attempt_at, created_at, settled_at)
+     select r.item_id, r.record_id, r.tenant_id, r.subscription_id, r.marketplace, $2, r.batch_key, r.gate, r.wire, r.state, r.hold_reason, r.target_at, r.hard_at, $3, $3, case when r.unsent then $3::timestamptz end
+       from jsonb_to_recordset($1::jsonb) as r(item_id uuid, record_id uuid, tenant_id uuid, subscription_id uuid, marketplace text, batch_key text, gate text, wire jsonb, state text, hold_reason text, target_at timestamptz, hard_at timestamptz, unsent boolean)`,
     [
       JSON.stringify(
         rows.map(({ c, r, recordId }) => {
@@ -210,8 +227,9 @@ async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], now: Dat
             batch_key: built?.batchKey ?? null,
             gate: built?.gate ?? '',
             wire: built?.wire ?? null,
-            state: r.hold ? 'held' : 'pending',
-            hold_reason: r.hold,
+            state: r.unsent ? STATE_OF[r.unsent] : r.hold ? 'held' : 'pending',
+            hold_reason: r.unsent ? null : r.hold,
+            unsent: r.unsent !== undefined,
             target_at: deadlines.target,
             hard_at: deadlines.hard,
           };

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Database } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
-import type { MeterTerms, PlanVersion } from '#entitlements';
+import type { Emission, MeterTerms, PlanVersion } from '#entitlements';
 
 export const GIB = 2n ** 30n;
 export const MIB = 2n ** 20n;
@@ -84,6 +84,16 @@ export class Fixtures {
       ),
     );
     return planVersionId;
+  }
+
+  /** What the catalog says of the fixtures' listing, from an hour's edge on. */
+  async emission(emission: Emission, from: Date, marketplace: Marketplace = 'azure'): Promise<void> {
+    await this.db.ops((tx) =>
+      tx.query(
+        `insert into listing_emissions (marketplace, external_offer_id, from_at, emission, recorded_at) values ($1, 'object-cells', $2, $3, now())`,
+        [marketplace, from, emission],
+      ),
+    );
   }
 
   async purchase(input: {

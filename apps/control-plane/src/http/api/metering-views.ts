@@ -94,6 +94,7 @@ export const reconciliationView = (r: ReconciliationRow): Record<string, unknown
           ourCount: l.our_count,
           theirCount: l.their_count,
           verdict: l.verdict,
+          shadow: l.shadow,
         })),
       }
     : {}),

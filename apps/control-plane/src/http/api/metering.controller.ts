@@ -11,6 +11,7 @@ import { Allow } from '../support/auth.guard.js';
 import { Caller, scoped } from '../support/scope.js';
 import { parse, readForeignPage } from '../support/validate.js';
 import { atRiskPage, atRiskView } from './at-risk-view.js';
+import { marketplacesPage, marketplacesView } from './marketplace-status-view.js';
 import { reconciliationView, submissionView, sumLawView, usageRecordView } from './metering-views.js';
 
 const newReconciliation = z.strictObject({ marketplace: z.enum(MARKETPLACES), from: z.iso.datetime(), to: z.iso.datetime() });
@@ -105,6 +106,19 @@ export class MeteringController {
   async readAtRisk(): Promise<unknown> {
     const now = this.clock.now();
     return atRiskView(now, await this.db.ops((tx) => readAtRisk(tx, now)));
+  }
+
+  @Get('marketplaces')
+  @Allow('operator')
+  @ApiOperation({
+    operationId: 'listMarketplaces',
+    summary: 'How each marketplace is asked now: breakers, rates, the next deadline, and which listings are sent',
+    description:
+      'A breaker opens after three failures in a row and lets one probe through after a pause, the earliest hard deadline first; within 15 minutes of a hard deadline a probe is forced. A listing that is not `live` sends nothing.',
+  })
+  @Answers(200, marketplacesPage, 'Configured marketplaces')
+  async listMarketplaces(): Promise<unknown> {
+    return marketplacesView(await this.db.ops((tx) => this.metering.marketplaceStatus(tx)));
   }
 
   @Get('reconciliations')

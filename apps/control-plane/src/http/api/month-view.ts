@@ -24,6 +24,8 @@ export const monthView = (m: ClosedMonth): Record<string, unknown> => ({
     recorded: u.recorded,
     receipts: u.receipts,
     accepted: u.accepted,
+    shadow: u.shadow,
+    invoicedOutside: u.invoicedOutside,
     prices: u.prices,
     unpriced: u.unpriced,
   })),
@@ -117,6 +119,8 @@ function unitLines(u: MonthUnits): Line[] {
     { ...base, what: 'difference of the sum law', value: u.difference.toString(), unit: 'base units' },
     { ...base, what: 'recorded', value: u.recorded, note: `${u.records} records` },
     { ...base, what: 'accepted', value: u.accepted, note: `${u.receipts} receipts` },
+    ...(u.shadow === '0' ? [] : [{ ...base, what: 'shadow', value: u.shadow, note: 'calculated, not sent: another kit sends' }]),
+    ...(u.invoicedOutside === '0' ? [] : [{ ...base, what: 'invoiced outside', value: u.invoicedOutside }]),
     ...u.prices.map((p): Line => ({
       ...base,
       what: 'accepted at price',
