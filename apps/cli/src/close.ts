@@ -26,6 +26,8 @@ interface Month {
     difference: string;
     recorded: string;
     accepted: string;
+    shadow: string;
+    invoicedOutside: string;
   }[];
   money: {
     marketplace: string;
@@ -69,6 +71,12 @@ export async function close(month: string, options: CloseArguments): Promise<num
   return 0;
 }
 
+/** Units that a listing's emission keeps from the marketplace (docs/guides/catalog.md). */
+const notSent = (u: Month['units'][number]): string =>
+  [u.shadow === '0' ? '' : `${u.shadow} shadow`, u.invoicedOutside === '0' ? '' : `${u.invoicedOutside} invoiced outside`]
+    .filter(Boolean)
+    .join(', ') || '-';
+
 function printed(m: Month): string {
   const out = [`${m.month}: ${m.state}${m.because.length > 0 ? ` (${m.because.join('; ')})` : ''}`, ''];
   const table = (title: string, head: string[], rows: string[][], right: number[]): void => {
@@ -76,7 +84,7 @@ function printed(m: Month): string {
   };
   table(
     'Units',
-    ['marketplace', 'purchase', 'plan', 'dimension', 'samples', 'recorded', 'accepted', 'unit', 'sum law'],
+    ['marketplace', 'purchase', 'plan', 'dimension', 'samples', 'recorded', 'accepted', 'not sent', 'unit', 'sum law'],
     m.units.map((u) => [
       u.marketplace,
       `${u.externalSubscriptionId}${u.test ? ' (test)' : ''}`,
@@ -85,6 +93,7 @@ function printed(m: Month): string {
       u.samples,
       u.recorded,
       u.accepted,
+      notSent(u),
       u.listedUnit ?? '',
       u.difference === '0' ? 'holds' : `OFF BY ${u.difference}`,
     ]),
