@@ -42,7 +42,7 @@ async function placementsOf(house, bought, active) {
 }
 
 async function buyOne(house, marketplace, i) {
-  const dispatcher = new Agent({ connect: { localAddress: `127.0.0.${10 + (i % 200)}` } });
+  const dispatcher = new Agent({ localAddress: `127.0.0.${10 + (i % 200)}` });
   const go = (url, form) =>
     fetch(url, {
       dispatcher,

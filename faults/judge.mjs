@@ -69,9 +69,9 @@ const NAMES_A_LOSS = /^(loss\.|unknown_outcome$|held_implausible$|usage_unbuilt$
 /**
  * `billed`: items of `/sandbox/billed`. `findings`: open ones, `{kind, externalId, dimension, hour, units}`. Answers, in millionths:
  * lost (owed and not billed), doubled (billed and not owed: another record, a larger one, one of nobody's), named (the part of the
- * lost that an open finding names) and silent (the rest of it), each with its places.
+ * lost that an open finding names) and silent (the rest of it), each with its places. `only`: of hours in this part of the time.
  */
-export function judge({ log, billed, findings, fromMs, untilMs, terms = TERMS }) {
+export function judge({ log, billed, findings, fromMs, untilMs, only, terms = TERMS }) {
   const due = owed(log, { fromMs, untilMs }, terms);
   const theirs = new Map();
   for (const { marketplace, externalId, dimension, hour, quantity } of billed) {
@@ -90,6 +90,8 @@ export function judge({ log, billed, findings, fromMs, untilMs, terms = TERMS })
   }
   const result = { hours: 0, billedHours: 0, owed: 0n, billed: 0n, lost: [], doubled: [], silent: [], named: [] };
   for (const key of new Set([...due.keys(), ...theirs.keys()])) {
+    const hourMs = Number(key.slice(key.lastIndexOf('|') + 1));
+    if (only && (hourMs < only.fromMs || hourMs >= only.untilMs)) continue;
     const [want, got] = [due.get(key) ?? 0n, theirs.get(key) ?? 0n];
     if (want > 0n) result.hours += 1;
     if (got > 0n) result.billedHours += 1;

@@ -18,8 +18,9 @@ const QUIET_HOURS = 2;
 export async function playScenario(scenario, { subscriptions, hours, seed, layout = 'split', keep = false, tell = () => undefined, tamper }) {
   const began = performance.now();
   const house = new House({ seed: `${seed}`, layout, keep, cellCapacity: Math.ceil(subscriptions / 2) });
-  const count = () => ({ azure: 0, aws: 0, gcp: 0 });
-  const play = { house, scenario, seed, hours, struck: count(), seen: count(), notes: [], note: (text) => play.notes.push(text) };
+  const play = { house, scenario, seed, hours, notes: [], note: (text) => play.notes.push(text) };
+  const parts = scenario.parts?.(hours) ?? [{ id: scenario.id, fromHour: 0, untilHour: hours }];
+  play.rows = parts.map((part) => ({ ...part, struck: { azure: 0, aws: 0, gcp: 0 } }));
   try {
     await house.open();
     await house.moveTo(await firstMorning(house), DAY_MS);
@@ -48,11 +49,9 @@ export async function playScenario(scenario, { subscriptions, hours, seed, layou
   }
 }
 
-const summary = ({ scenario, struck, seen, notes, house }) => ({
+const summary = ({ scenario, notes, house }) => ({
   id: scenario.id,
   title: scenario.title,
-  struck,
-  seen,
   calls: { ...house.gate.calls },
   notes,
   repeatedPosts: house.generator.repeated,
@@ -119,8 +118,13 @@ async function settle(play, placements, tell, tamper) {
   tell(`settled ${settledAfterMs / 60_000} min after the last hour`);
   const kinds = {};
   for (const { kind } of seen.findings) kinds[kind] = (kinds[kind] ?? 0) + 1;
+  const rows = play.rows.map(({ id, fromHour, untilHour, struck }, i) => {
+    // What is billed of hours before the first is nobody's, and stands in the first row.
+    const only = { fromMs: i === 0 ? -Infinity : play.fromMs + fromHour * HOUR_MS, untilMs: play.fromMs + untilHour * HOUR_MS };
+    return { id, fromHour, untilHour, struck, verdict: judge({ ...seen.evidence, findings: seen.findings, only }) };
+  });
   return {
-    verdict: seen.verdict,
+    rows,
     units: byDimension(seen.evidence),
     kinds,
     settledAfterMinutes: settledAfterMs / 60_000,
@@ -135,7 +139,7 @@ async function firstMorning(house) {
   const now = await house.nowMs();
   let day = Math.ceil((now + 1) / DAY_MS) * DAY_MS;
   while (new Date(day).getUTCMonth() !== new Date(day + 4 * DAY_MS).getUTCMonth()) day += DAY_MS;
-  return day + 7.5 * HOUR_MS;
+  return day + 7.8 * HOUR_MS;
 }
 
 function readTail(file) {

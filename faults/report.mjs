@@ -5,27 +5,39 @@ import { holds, unitsText } from './judge.mjs';
 const sumOf = (list) => list.reduce((sum, { amount }) => sum + amount, 0n);
 /** 0, or how many hours of purchases and how many listed units. */
 const cell = (list) => (list.length === 0 ? '0' : `${list.length} (${unitsText(sumOf(list))} units)`);
-const struckText = ({ struck }) => ['azure', 'aws', 'gcp'].map((m) => struck[m]).join('/');
+const struckText = (struck) => ['azure', 'aws', 'gcp'].map((m) => struck[m]).join('/');
 
 export const HEAD = ['scenario', 'struck', 'generated', 'billed', 'lost', 'doubled', 'silent', 'named losses', 'time'];
 
-export function rowOf(result) {
-  if (result.failed) return [result.id, '-', '-', '-', '-', '-', '-', `did not run: ${result.failed.split('\n')[0]}`, '-'];
-  const { verdict: v } = result;
-  return [result.id, struckText(result), v.hours, v.billedHours, cell(v.lost), cell(v.doubled), cell(v.silent), cell(v.named), `${Math.round(result.seconds)} s`];
+/** One line, or more where a day has parts. */
+export function rowsOf(result) {
+  if (result.failed) return [[result.id, '-', '-', '-', '-', '-', '-', `did not run: ${result.failed.split('\n')[0].slice(0, 120)}`, '-']];
+  return result.rows.map(({ id, struck, verdict: v }, i) => [
+    id,
+    struckText(struck),
+    v.hours,
+    v.billedHours,
+    cell(v.lost),
+    cell(v.doubled),
+    cell(v.silent),
+    cell(v.named),
+    i === 0 ? `${Math.round(result.seconds)} s` : '',
+  ]);
 }
 
 /** Good: nothing doubled, nothing silent; what was lost has its finding. */
-export const isGood = (result) => !result.failed && holds(result.verdict);
+export const isGood = (result) => !result.failed && result.rows.every(({ verdict }) => holds(verdict));
 
 /** Where the first differences are, for whoever looks into them. */
 export function placesOf(result) {
   if (result.failed) return [result.failed];
-  return ['lost', 'doubled', 'silent'].flatMap((name) =>
-    result.verdict[name].slice(0, 5).map(({ key, amount }) => {
-      const [marketplace, externalId, dimension, hourMs] = key.split('|');
-      return `${name}: ${unitsText(amount)} ${dimension} of ${marketplace} ${externalId}, hour ${new Date(Number(hourMs)).toISOString()}`;
-    }),
+  return result.rows.flatMap(({ verdict }) =>
+    ['lost', 'doubled', 'silent'].flatMap((name) =>
+      verdict[name].slice(0, 5).map(({ key, amount }) => {
+        const [marketplace, externalId, dimension, hourMs] = key.split('|');
+        return `${name}: ${unitsText(amount)} ${dimension} of ${marketplace} ${externalId}, hour ${new Date(Number(hourMs)).toISOString()}`;
+      }),
+    ),
   );
 }
 
@@ -34,6 +46,7 @@ const line = (cells) => `| ${cells.join(' | ')} |`;
 export function markdown(results, { seed, commit, seconds, command, redis }) {
   const first = results.find((r) => !r.failed);
   const good = results.filter(isGood).length;
+  const anyLoss = (r) => r.failed || r.rows.some(({ verdict }) => verdict.lost.length > 0);
   const text = [
     '# Fault matrix',
     '',
@@ -52,13 +65,13 @@ export function markdown(results, { seed, commit, seconds, command, redis }) {
     '',
     line(HEAD),
     line(HEAD.map((_, i) => (i >= 2 && i <= 3 ? '--:' : '---'))),
-    ...results.map((r) => line(rowOf(r))),
+    ...results.flatMap((r) => rowsOf(r).map(line)),
     '',
     '## The scenarios',
     '',
     ...results.flatMap((r) => [
       `- **${r.id}**: ${r.title}.${r.notes?.length ? ` ${r.notes.join('; ')}.` : ''}${r.failed ? '' : ` All was billed ${r.settledAfterMinutes === 0 ? 'when the last hour ended' : `${r.settledAfterMinutes} min after the last hour`}.${kindsText(r)}`}`,
-      ...(isGood(r) && r.verdict?.lost.length === 0 ? [] : placesOf(r).map((place) => `  - ${place}`)),
+      ...(isGood(r) && !anyLoss(r) ? [] : placesOf(r).map((place) => `  - ${place}`)),
     ]),
     '',
     '## Units',

@@ -27,38 +27,38 @@ async function arm(play, { id, kind, operations, more = {} }, rate) {
       await play.house.shop('POST', '/faults', { marketplace, operation, kind, rate, seed: `${play.seed}/${id}`, ...more });
 }
 
-/** Takes all rules back and notes how often they struck. */
-async function disarm(play) {
+/** Takes all rules back and notes, for a row of the table, how often they struck. */
+async function disarm(play, row = play.rows[0]) {
   const { items } = await play.house.shop('GET', '/faults');
-  for (const { marketplace, struck, seen } of items) {
-    play.struck[marketplace] += struck;
-    play.seen[marketplace] += Object.values(seen).reduce((sum, n) => sum + n, 0);
-  }
+  for (const { marketplace, struck } of items) row.struck[marketplace] += struck;
   await play.house.shop('DELETE', '/faults');
 }
 
-const atRate = (fault, percent) => ({
-  id: `${fault.id}-${percent}`,
-  title: `${fault.title}: ${percent} % of the calls`,
-  begin: (play) => arm(play, fault, percent / 100),
-  end: disarm,
-});
-
-/** Every call, for two hours (one in a short run), from an hour that the seed chooses. */
-const always = (fault) => ({
-  id: `${fault.id}-100`,
-  title: `${fault.title}: every call for a while`,
-  async begin(play) {
-    const length = play.hours > 6 ? 2 : 1;
-    const from = play.fromMs + between(1, play.hours - length - 1, play.seed, fault.id) * HOUR_MS;
-    play.window = { from, until: from + length * HOUR_MS };
-    play.note(`every call from ${clock(from)} to ${clock(play.window.until)}`);
+/**
+ * A fault in three parts of one day, each a row of the table: 1 % of the calls, 5 % of the calls, and every call for a while (two hours
+ * of a day), after which there is time to make up for it. The records of an hour go out when it is over, so calls are struck from an
+ * hour after a part's first one on.
+ */
+const inThreeParts = (fault) => ({
+  id: fault.id,
+  title: fault.title,
+  parts(hours) {
+    const [one, five] = [Math.max(1, Math.floor(hours * 0.375)), Math.max(2, hours - 4)];
+    const length = hours > 6 ? 2 : 1;
+    return [
+      { id: `${fault.id} 1 %`, fromHour: 0, untilHour: one, rate: 0.01, strikes: [1, one + 1] },
+      { id: `${fault.id} 5 %`, fromHour: one, untilHour: five, rate: 0.05, strikes: [one + 1, five + 1] },
+      { id: `${fault.id} 100 %, ${length} h`, fromHour: five, untilHour: hours, rate: 1, strikes: [five + 1, five + 1 + length] },
+    ];
   },
   async before(play, nextMs) {
-    if (nextMs - QUARTER_MS === play.window.from) await arm(play, fault, 1);
-    if (nextMs - QUARTER_MS === play.window.until) await disarm(play);
+    // The step to the full hour is the one that closes it.
+    const hour = (nextMs - play.fromMs) / HOUR_MS;
+    const over = play.rows.find(({ strikes }) => strikes[1] === hour);
+    if (over) await disarm(play, over);
+    const next = play.rows.find(({ strikes }) => strikes[0] === hour);
+    if (next) await arm(play, fault, next.rate);
   },
-  end: disarm,
 });
 
 const mixed = {
@@ -69,7 +69,7 @@ const mixed = {
     for (const fault of WIRE) await arm(play, fault, 0.05);
   },
   at: (play, k) => killAtCall(play, k, 'after'),
-  end: disarm,
+  end: (play) => disarm(play),
 };
 
 /** The k-th moment's marketplace: each of them is met once. */
@@ -86,7 +86,7 @@ async function killAtCall(play, k, when) {
     return {
       [when]: async () => {
         await house.killWorker();
-        play.struck[target] += 1;
+        play.rows[0].struck[target] += 1;
       },
     };
   };
@@ -192,7 +192,7 @@ const down = {
 
 export const SCENARIOS = [
   { id: 'none', title: 'no fault: what the others are compared with' },
-  ...WIRE.flatMap((fault) => [atRate(fault, 1), atRate(fault, 5), always(fault)]),
+  ...WIRE.map(inThreeParts),
   ...EVENTS.map((event) => ({ moments: 3, ...event })),
   down,
 ];

@@ -59,7 +59,7 @@ main(async () => {
   process.env.BERTH_RUN_ID = mark;
   const { SCENARIOS, SHORT } = await import('../faults/scenarios.mjs');
   const { playScenario } = await import('../faults/play.mjs');
-  const { HEAD, isGood, markdown, placesOf, rowOf } = await import('../faults/report.mjs');
+  const { HEAD, isGood, markdown, placesOf, rowsOf } = await import('../faults/report.mjs');
   if (o.list) {
     console.log(SCENARIOS.map(({ id, title }) => `${id.padEnd(22)}${title}`).join('\n'));
     return 0;
@@ -86,7 +86,7 @@ main(async () => {
         return { id: scenario.id, title: scenario.title, failed: error.message };
       });
       results[chosen.indexOf(scenario)] = result;
-      console.log(`${isGood(result) ? 'ok  ' : 'FAIL'} ${rowOf(result).join('  ')}`);
+      for (const row of rowsOf(result)) console.log(`${isGood(result) ? 'ok  ' : 'FAIL'} ${row.join('  ')}`);
       for (const place of isGood(result) ? [] : placesOf(result)) console.log(`       ${place}`);
     }
   };
@@ -95,7 +95,7 @@ main(async () => {
   if (left.length > 0) await endAll(left, 5_000);
 
   const took = (performance.now() - began) / 1000;
-  console.log(`\n${table([HEAD, ...results.map(rowOf)])}\n`);
+  console.log(`\n${table([HEAD, ...results.flatMap(rowsOf)])}\n`);
   if (chosen.length === SCENARIOS.length && !o['no-page']) {
     const { out } = await run('git', ['rev-parse', '--short', 'HEAD'], { output: 'capture', cwd: inRoot() });
     const page = { seed: o.seed, commit: out.trim() || 'unknown', seconds: took, command: 'npm run faults', redis: redisServer() !== undefined };
