@@ -164,7 +164,8 @@ function providers(o: AppOptions): Provider[] {
           sealer,
           logger,
           drivers: drivers.byName,
-          ingestUrl: () => (runtime.isListening ? `${runtime.url}/api/v1/usage-events` : null),
+          ingestUrl: () => (runtime.isListening ? `${config.usageUrl ?? runtime.url}/api/v1/usage-events` : null),
+          placementPolicy: { cellCapacity: config.cellCapacity },
           // The key carries the cluster's name: drivers know a cluster by it, and a cell's events name it as their source.
           issueCellKey: async (tx, clusterId) =>
             (await keys.issue(tx, { kind: 'cell', name: (await engine.getCluster(tx, clusterId)).name, clusterId })).key,

@@ -57,6 +57,17 @@ describe('Service Control (contract gcp §4)', () => {
     expect((await gcp.checkAndReport(operation)).json.reportErrors).toBeUndefined();
   });
 
+  it('leaves the last operations of a report as UNAVAILABLE when told to, and takes them afterwards (fault unprocessed)', async () => {
+    const { entitlementId, consumerId } = await seasoned();
+    const operation = gcp.operation(consumerId, ...(await gcp.lastHour()));
+    await gcp.check(operation);
+    await gcp.running.control('/faults', { body: { marketplace: 'gcp', operation: 'report', kind: 'unprocessed' } });
+    const answer = await gcp.service('report', { operations: [operation] });
+    expect([answer.status, answer.json.reportErrors[0]]).toMatchObject([200, { operationId: operation.operationId, status: { code: 14 } }]);
+    expect(await gcp.billed(entitlementId)).toEqual([]);
+    expect((await gcp.service('report', { operations: [operation] })).json.reportErrors).toBeUndefined();
+  });
+
   it('refuses the whole request for a value of the wrong type, in the words of the real service (§4; §7.6)', async () => {
     const { entitlementId, consumerId } = await seasoned();
     const [start, end] = await gcp.lastHour();

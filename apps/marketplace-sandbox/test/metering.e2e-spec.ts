@@ -236,6 +236,19 @@ describe('usage around a plan change (contract azure §6, status table and rules
   });
 });
 
+describe('a batch of which a part is left (fault unprocessed)', () => {
+  it('says Error for its last items, bills none of them, and takes them the next time', async () => {
+    const id = await sandbox.subscribed();
+    const hour = (await sandbox.now()) - HOUR;
+    const items = ['gib_hours_stored', 'mib_egress'].map((dimension) => sandbox.usage(id, hour, { dimension }));
+    await sandbox.control('/faults', { body: { marketplace: 'azure', operation: 'batchUsageEvent', kind: 'unprocessed', records: 1 } });
+    const answer = await batch(items);
+    expect([answer.status, answer.json.result.map((one: { status: string }) => one.status)]).toEqual([200, ['Accepted', 'Error']]);
+    expect((await billed(id)).map((line) => line.dimension)).toEqual(['gib_hours_stored']);
+    expect((await batch(items)).json.result.map((one: { status: string }) => one.status)).toEqual(['Duplicate', 'Accepted']);
+  });
+});
+
 describe('the daily read-back (contract azure §6, Reconciliation)', () => {
   it('sums a day exactly, per resource, plan and dimension, as a bare array', async () => {
     // Noon of a day of the virtual clock, so that the hours lie in one day.

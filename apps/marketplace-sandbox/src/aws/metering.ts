@@ -1,5 +1,6 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import { HOUR, SECOND } from '../shared/clock.js';
+import { leftForLater } from '../shared/faults.js';
 import { refuseLegacyKeys, settleLegacy } from './channels/legacy-metering.js';
 import type { AwsContext } from './context.js';
 import { AwsError } from './errors.js';
@@ -30,7 +31,7 @@ export function batchMeterUsage(context: AwsContext, caller: AwsCaller, input: R
   for (const one of placed) refuseLicenceWindow(context, one, nowMs);
   for (const one of placed) refuseDimension(context, one);
 
-  const left = unprocessed(context, placed.length);
+  const left = leftForLater(context.faults, 'aws', 'batchMeterUsage', placed.length);
   const processed = placed.slice(0, placed.length - left);
   return {
     Results: shuffled(processed.map((one) => settle(context, caller, one, nowMs))),
@@ -42,7 +43,7 @@ export function batchMeterUsage(context: AwsContext, caller: AwsCaller, input: R
 function legacyBatch(context: AwsContext, caller: AwsCaller, product: AwsProduct, records: UsageRecord[]): object {
   refuseLegacyKeys(product, records);
   for (const { timestampMs } of records) refuseTimestamp(timestampMs, context.clock.nowMs(), context.settings().lookBackHours * HOUR);
-  const processed = records.slice(0, records.length - unprocessed(context, records.length));
+  const processed = records.slice(0, records.length - leftForLater(context.faults, 'aws', 'batchMeterUsage', records.length));
   return {
     Results: shuffled(processed.map((record) => settleLegacy(context, caller, product, record))),
     UnprocessedRecords: records.slice(processed.length).map(({ raw }) => raw),
@@ -159,13 +160,6 @@ function endMsOf(context: AwsContext, agreement: AwsAgreement): number | undefin
   const opens = reading === 'ended' ? [endedAt] : reading === 'deprovisioned' ? [deprovisionedAt] : [endedAt, deprovisionedAt];
   const ends = opens.flatMap((instant) => (instant === null ? [] : [Date.parse(instant)]));
   return ends.length ? Math.min(...ends) : undefined;
-}
-
-/** Fault `unprocessed`: the last `records` of the request, all of them unless told, are left for later. */
-function unprocessed(context: AwsContext, count: number): number {
-  if (count === 0) return 0;
-  const fault = context.faults.take('aws', 'batchMeterUsage', ['unprocessed']);
-  return fault ? Math.min(count, fault.records ?? count) : 0;
 }
 
 /** The order of results is not promised: never the order of the request when there are two or more. */

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ExactNumber, parseExact, stringifyExact } from '../shared/exact-json.js';
 import { callerOf } from './auth.js';
+import { leftForLater } from '../shared/faults.js';
 import type { AzureContext } from './context.js';
 import { AzureError } from './errors.js';
 import { takeUsage, type UsageItem, type UsageOutcome } from './metering.js';
@@ -34,9 +35,10 @@ export function meteringRoutes(scope: FastifyInstance, context: AzureContext): v
     if (items.length > MAX_BATCH)
       throw requestError('request', `The request holds ${items.length} usage events; the maximum is ${MAX_BATCH}.`);
     const caller = callerOf(request);
-    const result = items.map((raw: unknown) => {
+    const taken = items.length - leftForLater(context.faults, 'azure', 'batchUsageEvent', items.length);
+    const result = items.map((raw: unknown, index) => {
       const item = isItem(raw) ? raw : {};
-      return itemWire(item, takeUsage(context, caller, item));
+      return index < taken ? itemWire(item, takeUsage(context, caller, item)) : leftWire(item);
     });
     return sendExact(reply, 200, { count: result.length, result });
   });
@@ -96,6 +98,12 @@ function itemWire(item: UsageItem, outcome: UsageOutcome): object {
     planId: item['planId'],
   };
 }
+
+/** Not taken, for a reason of Microsoft's own: it may be sent again (contract azure §6, status Error). */
+function leftWire(item: UsageItem): object {
+  return { ...itemWire(item, { kind: 'refused', code: 'BadArgument', target: 'usageEvent', message: 'Internal error.' }), ...LEFT };
+}
+const LEFT = { status: 'Error', error: { message: 'The usage event could not be processed. Try again.', code: 'InternalServerError' } };
 
 function requestError(target: string, message: string): AzureError {
   return new AzureError(400, {

@@ -4,11 +4,15 @@ import { parseExact } from '../shared/exact-json.js';
 import type { GcpContext } from './context.js';
 import { GcpError, invalid } from './errors.js';
 import { readOperation } from './operations.js';
-import type { ServiceControl } from './service-control.js';
+import { leftForLater } from '../shared/faults.js';
+import type { ReportError, ServiceControl } from './service-control.js';
 
 const MAX_BYTES = 1024 * 1024;
 const MAX_OPERATIONS = 1000;
 const SERVICE = '/v1/services/:serviceName(^[^:/]+)';
+
+/** google.rpc.Code UNAVAILABLE: nothing was counted, the same operation may be reported again (contract gcp §4). */
+const left = (operationId: string): ReportError => ({ operationId, status: { code: 14, message: 'The service is currently unavailable.' } });
 
 type Named = { Params: { serviceName: string } };
 
@@ -49,7 +53,10 @@ export function serviceControlRoutes(scope: FastifyInstance, context: GcpContext
     const operations = items.map((raw: unknown) => ({ raw, operation: readOperation(raw, 'report', settings()) }));
     const ids = new Set(operations.map(({ operation }) => operation.operationId));
     if (ids.size !== operations.length) throw invalid('Duplicate operation_id in the request.');
-    const reportErrors = operations.map(({ raw, operation }) => control.report(operation, raw)).filter((error) => error !== undefined);
+    const taken = operations.length - leftForLater(context.faults, 'gcp', 'report', operations.length);
+    const reportErrors = operations
+      .map(({ raw, operation }, index) => (index < taken ? control.report(operation, raw) : left(operation.operationId)))
+      .filter((error) => error !== undefined);
     return { ...(reportErrors.length ? { reportErrors } : {}), ...config() };
   });
 }

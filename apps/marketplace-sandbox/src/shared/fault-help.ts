@@ -30,7 +30,7 @@ export const FAULT_HELP: Record<FaultKind, { does: string; reads?: string }> = {
   malformed_notification: { does: 'The body of an attempt is broken.', reads: 'shape' },
   expired_token_notification: { does: 'An attempt carries a token that has run out.' },
   skew_notification: { does: "The times in an attempt's token are off.", reads: 'skewMs (-600000)' },
-  unprocessed: { does: 'The last records of a batch come back unprocessed and are not billed.', reads: 'records (all)' },
+  unprocessed: { does: 'The last records of a usage batch come back unprocessed and are not billed.', reads: 'records (all)' },
   hold_event: { does: 'The message waits until it is let go (notify), or for a while of business time.', reads: 'delayMs' },
 };
 

@@ -38,7 +38,7 @@ const FORMER_NAMES = {
   lose_webhook: 'lose_notification',
 } as const;
 const formerNames = Object.keys(FORMER_NAMES) as (keyof typeof FORMER_NAMES)[];
-/** Some records of a batch are left for later. */
+/** Some records of a batch are left for later, in the marketplace's own words for it. */
 export const recordFaultKinds = ['unprocessed'] as const;
 /** Google: the message waits for `notify`. */
 export const heldFaultKinds = ['hold_event'] as const;
@@ -77,7 +77,6 @@ const fields = z.object({
 
 /** Where a kind can strike at all; a rule for elsewhere would wait for ever. */
 export const ONLY_AT: Partial<Record<FaultKind, readonly string[]>> = {
-  unprocessed: ['aws'],
   hold_event: ['gcp'],
   expired_token_notification: ['azure', 'gcp'],
   skew_notification: ['azure', 'gcp'],
@@ -195,4 +194,11 @@ export function strikes(fault: Pick<Fault, 'marketplace' | 'kind' | 'rate' | 'se
     .update(JSON.stringify([seed, marketplace, kindOf(fault), operation, call]))
     .digest();
   return digest.readUIntBE(0, 6) / 2 ** 48 < rate;
+}
+
+/** Fault `unprocessed`: how many of a batch's last records are left for later; all of them unless told. */
+export function leftForLater(faults: Faults, marketplace: string, operation: string, count: number): number {
+  if (count === 0) return 0;
+  const fault = faults.take(marketplace, operation, ['unprocessed']);
+  return fault ? Math.min(count, fault.records ?? count) : 0;
 }

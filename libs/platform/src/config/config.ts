@@ -24,6 +24,9 @@ const schema = z.object({
   BERTH_REDIS: z.enum(['auto', 'off']).default('auto'),
   BERTH_RELAXED_DURABILITY: flag.default(false),
   BERTH_STOP_CELLS: flag.default(false),
+  BERTH_USAGE_URL: url.optional(),
+  /** What the local driver takes on one cell is 200. */
+  BERTH_CELL_CAPACITY: z.coerce.number().int().min(1).max(200).default(8),
   BERTH_SUCCESSOR_HOLD_MINUTES: z.coerce.number().int().min(0).max(1_440).default(60),
   /** Whose page gets keys (ADR 0015). Unset: `signed_in` where people can sign in, else `first_visit`. */
   BERTH_LANDING_ACCESS: z.enum(['first_visit', 'signed_in', 'approval']).optional(),
@@ -67,6 +70,10 @@ export interface BerthConfig {
   relaxedDurability: boolean;
   /** A graceful stop ends the cells too. Off in production: tenants are served while the control plane is exchanged. */
   stopCells: boolean;
+  /** Base address at which cells reach `POST /api/v1/usage-events`; null: the process that sets a cell up is its intake too. */
+  usageUrl: string | null;
+  /** Placements on one shared cell, at most. */
+  cellCapacity: number;
   /** How long an ended purchase's access waits for the renewal that may take its place; business time. */
   successorHoldMs: number;
   landingAccess: 'first_visit' | 'signed_in' | 'approval';
@@ -128,6 +135,8 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     redisAuto: e.BERTH_REDIS === 'auto',
     relaxedDurability: e.BERTH_RELAXED_DURABILITY,
     stopCells: e.BERTH_STOP_CELLS,
+    usageUrl: e.BERTH_USAGE_URL?.replace(/\/$/, '') ?? null,
+    cellCapacity: e.BERTH_CELL_CAPACITY,
     landingAccess: e.BERTH_LANDING_ACCESS ?? (e.AZURE_SIGN_IN_CLIENT_ID ? 'signed_in' : 'first_visit'),
     successorHoldMs: e.BERTH_SUCCESSOR_HOLD_MINUTES * 60_000,
     driftMinutes: e.BERTH_DRIFT_MINUTES,
