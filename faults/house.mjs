@@ -183,7 +183,9 @@ export class House {
     });
     for (let i = 0; ; i += 1) {
       const up = await new Promise((resolve) => {
-        const socket = createConnection({ host: '127.0.0.1', port: this.redisPort }, () => resolve(true)).once('error', () => resolve(false));
+        const socket = createConnection({ host: '127.0.0.1', port: this.redisPort }, () => resolve(true)).once('error', () =>
+          resolve(false),
+        );
         socket.unref();
       });
       if (up) break;

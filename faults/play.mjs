@@ -15,7 +15,10 @@ const SETTLE_HOURS = 8;
 const QUIET_HOURS = 2;
 
 /** Plays it; `tell` takes lines of progress. `tamper` (tests only) changes what the marketplaces say before it is judged. */
-export async function playScenario(scenario, { subscriptions, hours, seed, layout = 'split', keep = false, tell = () => undefined, tamper }) {
+export async function playScenario(
+  scenario,
+  { subscriptions, hours, seed, layout = 'split', keep = false, tell = () => undefined, tamper },
+) {
   const began = performance.now();
   const house = new House({ seed: `${seed}`, layout, keep, cellCapacity: Math.ceil(subscriptions / 2) });
   const play = { house, scenario, seed, hours, notes: [], note: (text) => play.notes.push(text) };
@@ -80,7 +83,10 @@ async function live(play, tell) {
 function momentsOf({ scenario, seed, hours, fromMs }) {
   const count = scenario.moments ?? 0;
   const part = Math.floor((hours - 1) / Math.max(1, count));
-  return Array.from({ length: count }, (_, k) => fromMs + (1 + k * part + between(0, Math.max(0, part - 2), seed, scenario.id, 'moment', k)) * HOUR_MS);
+  return Array.from(
+    { length: count },
+    (_, k) => fromMs + (1 + k * part + between(0, Math.max(0, part - 2), seed, scenario.id, 'moment', k)) * HOUR_MS,
+  );
 }
 
 /** A step that somebody was not done with in time is waited for: business time stands still meanwhile. */

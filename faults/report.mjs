@@ -82,7 +82,9 @@ export function markdown(results, { seed, commit, seconds, command, redis }) {
     line(['---', '---', '---', '--:', '--:']),
     ...results
       .filter((r) => !r.failed)
-      .flatMap((r) => r.units.map((u) => line([r.id, u.marketplace, u.dimension.split('/').at(-1), unitsText(u.owed), unitsText(u.billed)]))),
+      .flatMap((r) =>
+        r.units.map((u) => line([r.id, u.marketplace, u.dimension.split('/').at(-1), unitsText(u.owed), unitsText(u.billed)])),
+      ),
     '',
     '## The run',
     '',

@@ -16,7 +16,13 @@ const WIRE = [
   { id: 'throttle', title: 'throttled', kind: 'throttle', operations: OPERATIONS },
   { id: 'partial', title: 'a part of the batch is not taken', kind: 'unprocessed', operations: REPORTS, more: { records: 7 } },
   { id: 'lost-answer', title: 'taken, and the answer is lost', kind: 'drop_after', operations: REPORTS },
-  { id: 'time-out-before', title: 'no answer in time, not taken', kind: 'time_out_before', operations: OPERATIONS, more: { delayMs: SILENT_MS } },
+  {
+    id: 'time-out-before',
+    title: 'no answer in time, not taken',
+    kind: 'time_out_before',
+    operations: OPERATIONS,
+    more: { delayMs: SILENT_MS },
+  },
   { id: 'time-out-after', title: 'no answer in time, taken', kind: 'time_out_after', operations: REPORTS, more: { delayMs: SILENT_MS } },
 ];
 
@@ -181,8 +187,7 @@ const down = {
   },
   before(play, nextMs) {
     const at = nextMs - QUARTER_MS;
-    for (const { marketplace, from, until } of play.outages)
-      play.house.gate.down[at >= from && at < until ? 'add' : 'delete'](marketplace);
+    for (const { marketplace, from, until } of play.outages) play.house.gate.down[at >= from && at < until ? 'add' : 'delete'](marketplace);
   },
   end(play) {
     play.house.gate.down.clear();

@@ -74,7 +74,9 @@ main(async () => {
   });
 
   const began = performance.now();
-  console.log(`${chosen.length} scenario(s), ${o.subscriptions} subscriptions, ${o.hours} hours each, seed ${o.seed}, ${o.lanes} at a time`);
+  console.log(
+    `${chosen.length} scenario(s), ${o.subscriptions} subscriptions, ${o.hours} hours each, seed ${o.seed}, ${o.lanes} at a time`,
+  );
   const results = [];
   const waiting = [...chosen];
   const lane = async () => {
@@ -98,11 +100,19 @@ main(async () => {
   console.log(`\n${table([HEAD, ...results.flatMap(rowsOf)])}\n`);
   if (chosen.length === SCENARIOS.length && !o['no-page']) {
     const { out } = await run('git', ['rev-parse', '--short', 'HEAD'], { output: 'capture', cwd: inRoot() });
-    const page = { seed: o.seed, commit: out.trim() || 'unknown', seconds: took, command: 'npm run faults', redis: redisServer() !== undefined };
+    const page = {
+      seed: o.seed,
+      commit: out.trim() || 'unknown',
+      seconds: took,
+      command: 'npm run faults',
+      redis: redisServer() !== undefined,
+    };
     writeFileSync(inRoot('docs', 'fault-matrix.md'), markdown(results, page));
     console.log('written: docs/fault-matrix.md');
   }
   const bad = results.filter((result) => !isGood(result));
-  console.log(`${results.length - bad.length} of ${results.length} scenarios without silent loss and without double (${seconds(took * 1000)})`);
+  console.log(
+    `${results.length - bad.length} of ${results.length} scenarios without silent loss and without double (${seconds(took * 1000)})`,
+  );
   return bad.length > 0 ? 1 : 0;
 });

@@ -12,7 +12,10 @@ const MAX_OPERATIONS = 1000;
 const SERVICE = '/v1/services/:serviceName(^[^:/]+)';
 
 /** google.rpc.Code UNAVAILABLE: nothing was counted, the same operation may be reported again (contract gcp §4). */
-const left = (operationId: string): ReportError => ({ operationId, status: { code: 14, message: 'The service is currently unavailable.' } });
+const left = (operationId: string): ReportError => ({
+  operationId,
+  status: { code: 14, message: 'The service is currently unavailable.' },
+});
 
 type Named = { Params: { serviceName: string } };
 
