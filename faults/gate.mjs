@@ -86,7 +86,7 @@ export class Gate {
 
   #forward(target, path, { method, headers }, body) {
     return new Promise((resolve, reject) => {
-      const { 'transfer-encoding': _, 'content-length': __, ...kept } = headers;
+      const kept = without(headers, ['transfer-encoding', 'content-length']);
       const onward = request(`${target}${path}`, {
         method,
         headers: body.length > 0 || method === 'POST' ? { ...kept, 'content-length': body.length } : kept,
@@ -101,8 +101,10 @@ export class Gate {
   }
 }
 
+const without = (headers, names) => Object.fromEntries(Object.entries(headers).filter(([name]) => !names.includes(name)));
+
 function pass(reply, { status, headers, body }) {
-  const { 'transfer-encoding': _, connection: __, 'keep-alive': ___, ...kept } = headers;
+  const kept = without(headers, ['transfer-encoding', 'connection', 'keep-alive']);
   reply.sendDate = false;
   reply.writeHead(status, { ...kept, 'content-length': body.length });
   reply.end(body);

@@ -5,7 +5,7 @@ import type { Claimed } from '../infra/items.sql.js';
 import { writeCarryIns, writeEntries, type EntryRow } from '../infra/write-ledger.js';
 import type { MeteringDeps } from './deps.js';
 import { raiseFindings, type NewFinding } from './findings.js';
-import { lossFindingOf, unknownFinding } from './item-findings.js';
+import { lossFindingOf, unknownFinding, type OpenItem } from './item-findings.js';
 
 export type AttemptOutcome =
   | UsageItemOutcome
@@ -15,29 +15,6 @@ export type AttemptOutcome =
 
 /** Near its deadline an item is tried at every half of the time that is left, not after a pause that ends too late. */
 const SHORTEST_WAIT_MS = 5_000;
-
-export interface OpenItem {
-  item_id: string;
-  tenant_id: string;
-  subscription_id: string;
-  segment_id: string;
-  meter: string;
-  dimension: string;
-  hour_us: string;
-  base_quantity: string;
-  quantity: string;
-  decimals: number;
-  base_per_unit: string;
-  state: string;
-  attempts: number;
-  fence: string;
-  hard_at: Date;
-  settled: boolean;
-  unsure: boolean;
-  last_code: string | null;
-  hold_reason: string | null;
-  marketplace: string;
-}
 
 export const OPEN_ITEM = `select i.item_id, i.tenant_id, i.subscription_id, i.marketplace, r.segment_id, r.meter, r.dimension, (extract(epoch from i.hour) * 1000000)::bigint::text as hour_us, r.base_quantity::text, r.quantity::text,
     r.decimals, r.base_per_unit::text, i.state, i.attempts, i.fence::text, i.hard_at, i.settled_at is not null as settled, i.last_code, i.hold_reason,

@@ -16,12 +16,12 @@ import {
   type ItemRow,
 } from '../infra/items.sql.js';
 import { tryBuild } from '../infra/write-closings.js';
-import { OPEN_ITEM, type OpenItem } from './apply-outcomes.js';
+import { OPEN_ITEM } from './apply-outcomes.js';
 import type { MeteringDeps } from './deps.js';
 import { expireItems } from './expire-items.js';
 import { credentialsRefused, raiseFindings, type NewFinding } from './findings.js';
 import { leaseOf, SendBatch } from './send-batch.js';
-import { unknownFinding } from './item-findings.js';
+import { unknownFinding, type OpenItem } from './item-findings.js';
 import { settleClosing } from './settle.js';
 
 const BATCHES_PER_PASS = 200;
