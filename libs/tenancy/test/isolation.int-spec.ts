@@ -12,6 +12,7 @@ const PRIVILEGES = ['select', 'insert', 'update', 'delete', 'truncate', 'referen
 const GLOBAL_GRANTS = [
   'berth_intake may select plan_versions', // the catalog is public among tenants
   'berth_tenant may select plan_versions',
+  'berth_tenant may select listing_emissions', // how a listing is sent, by which a tenant's explanation closes the hour again
   'berth_intake may insert usage_sources', // watermarks of the cells themselves
   'berth_intake may select usage_sources',
   'berth_intake may update usage_sources',
