@@ -23,7 +23,8 @@ export async function buyAll(house, marketplaces, tell) {
   for (;;) {
     const active = (await house.all('/subscriptions')).filter((s) => s.state === 'active');
     if (active.length >= bought.length) return placementsOf(house, bought, active);
-    if (performance.now() > limit) throw new Error(`only ${active.length} of ${bought.length} purchases serve after ${PATIENCE_MS / 1000} s`);
+    if (performance.now() > limit)
+      throw new Error(`only ${active.length} of ${bought.length} purchases serve after ${PATIENCE_MS / 1000} s`);
     // Marketplaces that show an activation later are asked again when business time goes on.
     await house.moveTo((await house.nowMs()) + 5_000, 5);
     await sleep(200);
@@ -37,7 +38,13 @@ async function placementsOf(house, bought, active) {
     const subscription = active.find((s) => s.marketplace === marketplace && s.externalSubscriptionId === externalId);
     const placement = placements.find((p) => p.subscriptionId === subscription?.id);
     if (!placement) throw new Error(`${marketplace} ${externalId} is not served`);
-    return { marketplace, externalId, subscriptionId: subscription.id, placementId: placement.id, source: `/cells/${cluster.get(placement.clusterId)}` };
+    return {
+      marketplace,
+      externalId,
+      subscriptionId: subscription.id,
+      placementId: placement.id,
+      source: `/cells/${cluster.get(placement.clusterId)}`,
+    };
   });
 }
 
@@ -47,7 +54,9 @@ async function buyOne(house, marketplace, i) {
     fetch(url, {
       dispatcher,
       redirect: 'manual',
-      ...(form ? { method: 'POST', body: new URLSearchParams(form).toString(), headers: { 'content-type': 'application/x-www-form-urlencoded' } } : {}),
+      ...(form
+        ? { method: 'POST', body: new URLSearchParams(form).toString(), headers: { 'content-type': 'application/x-www-form-urlencoded' } }
+        : {}),
       signal: AbortSignal.timeout(60_000),
     });
   try {
@@ -69,7 +78,11 @@ async function buyOne(house, marketplace, i) {
 
 const ways = {
   async azure(house, i, go) {
-    const made = await house.shop('POST', '/azure/purchases', { offerId: 'object-cells', planId: 'standard', subscriptionName: `Buyer ${i}` });
+    const made = await house.shop('POST', '/azure/purchases', {
+      offerId: 'object-cells',
+      planId: 'standard',
+      subscriptionName: `Buyer ${i}`,
+    });
     return { externalId: made.subscriptionId, arrived: await go(made.landingUrl) };
   },
   async aws(house, i, go) {

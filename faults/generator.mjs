@@ -76,7 +76,11 @@ export class Generator {
   }
 
   log() {
-    return readFileSync(this.logFile, 'utf8').trimEnd().split('\n').filter(Boolean).map((line) => JSON.parse(line));
+    return readFileSync(this.logFile, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line));
   }
 
   async #handle(incoming, reply) {
@@ -176,7 +180,8 @@ export class Generator {
           if (wrong?.code === 'usage.time_in_future') why = wrong.code;
           else if (wrong) throw new Refused(`the intake refused a reading: ${JSON.stringify(wrong)}`);
           else return;
-        } else if (answer.status < 500 && answer.status !== 429) throw new Refused(`the intake refused: ${answer.status} ${text.slice(0, 300)}`);
+        } else if (answer.status < 500 && answer.status !== 429)
+          throw new Refused(`the intake refused: ${answer.status} ${text.slice(0, 300)}`);
         else why = `${answer.status} ${text.slice(0, 200)}`;
       } catch (error) {
         if (error instanceof Refused) throw error;

@@ -9,7 +9,7 @@ import { endAll, processesOfRun } from './lib/processes.mjs';
 const HELP = `usage: npm run faults -- [options]
   --only <word>        only scenarios whose name begins with the word (may be given again)
   --subscriptions <n>  over all three marketplaces (default 100)
-  --hours <n>          of business time, from 4 on (default 24)
+  --hours <n>          of business time, from 8 on (default 24)
   --seed <n>           what is used, which calls are struck and when (default 1)
   --lanes <n>          scenarios at one time (default 2)
   --short              the short form that npm test plays: one mixed scenario, 6 subscriptions, 3 hours
@@ -45,7 +45,7 @@ function options() {
   return {
     ...values,
     subscriptions: whole('subscriptions', values.subscriptions ?? (values.short ? '6' : '100'), 3),
-    hours: values.short && !values.hours ? 3 : whole('hours', values.hours ?? '24', values.short ? 3 : 4),
+    hours: values.short && !values.hours ? 3 : whole('hours', values.hours ?? '24', values.short ? 3 : 8),
     seed: whole('seed', values.seed, 0),
     lanes: whole('lanes', values.lanes, 1),
   };
@@ -74,7 +74,9 @@ main(async () => {
   });
 
   const began = performance.now();
-  console.log(`${chosen.length} scenario(s), ${o.subscriptions} subscriptions, ${o.hours} hours each, seed ${o.seed}, ${o.lanes} at a time`);
+  console.log(
+    `${chosen.length} scenario(s), ${o.subscriptions} subscriptions, ${o.hours} hours each, seed ${o.seed}, ${o.lanes} at a time`,
+  );
   const results = [];
   const waiting = [...chosen];
   const lane = async () => {
@@ -98,11 +100,19 @@ main(async () => {
   console.log(`\n${table([HEAD, ...results.flatMap(rowsOf)])}\n`);
   if (chosen.length === SCENARIOS.length && !o['no-page']) {
     const { out } = await run('git', ['rev-parse', '--short', 'HEAD'], { output: 'capture', cwd: inRoot() });
-    const page = { seed: o.seed, commit: out.trim() || 'unknown', seconds: took, command: 'npm run faults', redis: redisServer() !== undefined };
+    const page = {
+      seed: o.seed,
+      commit: out.trim() || 'unknown',
+      seconds: took,
+      command: 'npm run faults',
+      redis: redisServer() !== undefined,
+    };
     writeFileSync(inRoot('docs', 'fault-matrix.md'), markdown(results, page));
     console.log('written: docs/fault-matrix.md');
   }
   const bad = results.filter((result) => !isGood(result));
-  console.log(`${results.length - bad.length} of ${results.length} scenarios without silent loss and without double (${seconds(took * 1000)})`);
+  console.log(
+    `${results.length - bad.length} of ${results.length} scenarios without silent loss and without double (${seconds(took * 1000)})`,
+  );
   return bad.length > 0 ? 1 : 0;
 });

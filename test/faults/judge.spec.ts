@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { holds, isEven, judge, millionths, owed, unitsText, type BilledItem, type NamedFinding, type Reading } from '../../faults/judge.mjs';
+import {
+  holds,
+  isEven,
+  judge,
+  millionths,
+  owed,
+  unitsText,
+  type BilledItem,
+  type NamedFinding,
+  type Reading,
+} from '../../faults/judge.mjs';
 
 const MIB = 1_048_576;
 const fromMs = Date.parse('2026-03-10T08:00:00Z');
@@ -15,17 +25,21 @@ function readings(marketplace: string, metric: string, value: (minutes: number) 
 }
 const egress = (value: (minutes: number) => number, marketplace = 'gcp'): Reading[] => readings(marketplace, 'egress_bytes', value);
 const GOOGLE = 'object-cells.endpoints.harbor-storage-public.cloud.goog/standard_mib_egress';
-const item = (n: number, quantity: string): BilledItem => ({ marketplace: 'gcp', externalId: 'p1', dimension: GOOGLE, hour: hour(n), quantity });
+const item = (n: number, quantity: string): BilledItem => ({
+  marketplace: 'gcp',
+  externalId: 'p1',
+  dimension: GOOGLE,
+  hour: hour(n),
+  quantity,
+});
 const due = (log: Reading[]): string[] => [...owed(log, { fromMs, untilMs }).values()].map(unitsText);
 
 describe('what must be billed', () => {
   it('of a counter is the growth of the whole units of all so far: 0.4 + 0.4 + 0.4 is 0, 0, 1', () => {
     // What was counted up to a reading belongs to its hour: the first hour has its readings from 08:00 to 08:55.
-    expect(due(egress((m) => (Math.floor(m / 60) + 1) * 0.4 * MIB).map((r) => ({ ...r, value: String(Math.floor(Number(r.value))) })))).toEqual([
-      '0',
-      '0',
-      '1',
-    ]);
+    expect(
+      due(egress((m) => (Math.floor(m / 60) + 1) * 0.4 * MIB).map((r) => ({ ...r, value: String(Math.floor(Number(r.value))) }))),
+    ).toEqual(['0', '0', '1']);
   });
 
   it('counts a reading on the hour into the hour that begins', () => {
@@ -55,7 +69,13 @@ describe('the judge', () => {
   const log = egress((m) => (Math.floor(m / 60) + 1) * 7 * MIB);
   const right = [item(0, '7'), item(1, '7'), item(2, '7')];
   const verdictOf = (billed: BilledItem[], findings: NamedFinding[] = []) => judge({ log, billed, findings, fromMs, untilMs });
-  const finding = (units: string, kind = 'loss.expired'): NamedFinding => ({ kind, externalId: 'p1', dimension: GOOGLE, hour: hour(1), units });
+  const finding = (units: string, kind = 'loss.expired'): NamedFinding => ({
+    kind,
+    externalId: 'p1',
+    dimension: GOOGLE,
+    hour: hour(1),
+    units,
+  });
 
   it('holds where every hour is billed as it was used', () => {
     const v = verdictOf(right);
@@ -64,7 +84,12 @@ describe('the judge', () => {
 
   it('sees one lost unit, and that nobody names it', () => {
     const v = verdictOf([item(0, '7'), item(1, '6'), item(2, '7')]);
-    expect([v.lost.map((x) => x.amount), v.silent.map((x) => x.amount), v.doubled, holds(v)]).toEqual([[1_000_000n], [1_000_000n], [], false]);
+    expect([v.lost.map((x) => x.amount), v.silent.map((x) => x.amount), v.doubled, holds(v)]).toEqual([
+      [1_000_000n],
+      [1_000_000n],
+      [],
+      false,
+    ]);
   });
 
   it('sees a missing record, a record that is billed twice, and one of a purchase that nobody made', () => {
@@ -96,7 +121,14 @@ describe('the judge', () => {
     expect(isEven(verdictOf([...right, item(3, '99')]))).toBe(true);
     const wrongInTheSecond = [item(0, '7'), item(1, '6'), item(2, '7')];
     const part = (n: number) =>
-      judge({ log, billed: wrongInTheSecond, findings: [], fromMs, untilMs, only: { fromMs: fromMs + n * 3_600_000, untilMs: fromMs + (n + 1) * 3_600_000 } });
+      judge({
+        log,
+        billed: wrongInTheSecond,
+        findings: [],
+        fromMs,
+        untilMs,
+        only: { fromMs: fromMs + n * 3_600_000, untilMs: fromMs + (n + 1) * 3_600_000 },
+      });
     expect([0, 1, 2].map((n) => part(n).lost.length)).toEqual([0, 1, 0]);
     expect(part(0).hours).toBe(1);
   });
