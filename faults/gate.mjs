@@ -10,7 +10,7 @@ const isUsage = (incoming) =>
 export class Gate {
   /** Marketplaces that refuse connections. */
   down = new Set();
-  refused = 0;
+  refused = { azure: 0, aws: 0, gcp: 0 };
   /** How far the control plane's clock is from the marketplaces', in milliseconds. */
   skewMs = 0;
   /** Called with (marketplace) for each usage call; answers undefined to let it through, or what to do with it (see `usage`). */
@@ -41,7 +41,7 @@ export class Gate {
   async #handle(incoming, reply) {
     const marketplace = MARKET.exec(incoming.url)?.[1];
     if (marketplace && this.down.has(marketplace)) {
-      this.refused += 1;
+      this.refused[marketplace] += 1;
       return incoming.socket.destroy();
     }
     const body = await readAll(incoming);
@@ -86,7 +86,7 @@ export class Gate {
 
   #forward(target, path, { method, headers }, body) {
     return new Promise((resolve, reject) => {
-      const kept = without(headers, ['transfer-encoding', 'content-length']);
+      const kept = without(headers, 'transfer-encoding', 'content-length');
       const onward = request(`${target}${path}`, {
         method,
         headers: body.length > 0 || method === 'POST' ? { ...kept, 'content-length': body.length } : kept,
@@ -101,10 +101,10 @@ export class Gate {
   }
 }
 
-const without = (headers, names) => Object.fromEntries(Object.entries(headers).filter(([name]) => !names.includes(name)));
+const without = (headers, ...names) => Object.fromEntries(Object.entries(headers).filter(([name]) => !names.includes(name)));
 
 function pass(reply, { status, headers, body }) {
-  const kept = without(headers, ['transfer-encoding', 'connection', 'keep-alive']);
+  const kept = without(headers, 'transfer-encoding', 'connection', 'keep-alive');
   reply.sendDate = false;
   reply.writeHead(status, { ...kept, 'content-length': body.length });
   reply.end(body);

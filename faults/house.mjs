@@ -26,8 +26,8 @@ export class House {
   #stops = [];
   #ended = false;
 
-  constructor({ seed, layout = 'split', cellCapacity = 50, keep = false }) {
-    Object.assign(this, { seed, layout, cellCapacity, keep });
+  constructor({ seed, layout = 'split', redis = true, cellCapacity = 50, keep = false }) {
+    Object.assign(this, { seed, layout, redis, cellCapacity, keep });
     this.folder = mkdtempSync(join(tmpdir(), 'berth-faults-'));
     // The embedded Postgres may run as another user and must be able to pass through.
     chmodSync(this.folder, 0o711);
@@ -53,6 +53,7 @@ export class House {
       BERTH_USAGE_URL: this.generator.url,
       BERTH_CELL_CAPACITY: String(this.cellCapacity),
       BERTH_STOP_CELLS: 'true',
+      BERTH_REDIS: this.redis ? 'auto' : 'off',
       AZURE_TIMEOUTS_MS: `usage=${CALL_MS}`,
       ...(await sellerEnvironment(sandbox.url)),
     };
@@ -167,7 +168,7 @@ export class House {
   }
 
   async #startRedis() {
-    const program = redisServer();
+    const program = this.redis ? redisServer() : undefined;
     if (!program) {
       this.environment.BERTH_REDIS = 'off';
       return;

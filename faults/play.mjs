@@ -14,16 +14,16 @@ const DAY_MS = 24 * HOUR_MS;
 const SETTLE_HOURS = 8;
 const QUIET_HOURS = 2;
 
-/** Plays it; `tell` takes lines of progress. `tamper` (tests only) changes what the marketplaces say before it is judged. */
+/** Plays it; `tell` takes lines of progress. Answers the rows of the table and the evidence they were judged by. */
 export async function playScenario(
   scenario,
-  { subscriptions, hours, seed, layout = 'split', keep = false, tell = () => undefined, tamper },
+  { subscriptions, hours, seed, layout = 'split', redis = true, keep = false, tell = () => undefined },
 ) {
   const began = performance.now();
-  const house = new House({ seed: `${seed}`, layout, keep, cellCapacity: Math.ceil(subscriptions / 2) });
+  const house = new House({ seed: `${seed}`, layout, redis, keep, cellCapacity: Math.ceil(subscriptions / 2) });
   const play = { house, scenario, seed, hours, notes: [], note: (text) => play.notes.push(text) };
   const parts = scenario.parts?.(hours) ?? [{ id: scenario.id, fromHour: 0, untilHour: hours }];
-  play.rows = parts.map((part) => ({ ...part, struck: { azure: 0, aws: 0, gcp: 0 } }));
+  play.rows = parts.map((part) => ({ ...part, struck: { azure: 0, aws: 0, gcp: 0 }, deeds: 0 }));
   try {
     await house.open();
     await house.moveTo(await firstMorning(house), DAY_MS);
@@ -42,13 +42,24 @@ export async function playScenario(
     tell(`business time ${clock(play.fromMs)}; ${hours} hours begin`);
     await live(play, tell);
     await scenario.end?.(play);
-    const result = await settle(play, placements, tell, tamper);
+    mustHaveStruck(play);
+    const result = await settle(play, placements, tell);
     return { ...result, ...summary(play), seconds: (performance.now() - began) / 1000 };
   } catch (error) {
     const log = readTail(join(house.folder, 'worker.log'));
     throw Object.assign(new Error(`${scenario.id}: ${error.message}${log ? `\n  worker: ${log}` : ''}`), { cause: error });
   } finally {
     await house.close();
+  }
+}
+
+/** A fault that never struck proves nothing: that is no pass. */
+function mustHaveStruck({ scenario, rows, house }) {
+  for (const { id, struck, deeds, rate } of rows) {
+    const counts = Object.values(struck);
+    if (rate !== undefined && counts.includes(0)) throw new Error(`${id}: it did not strike at every marketplace (${counts.join('/')})`);
+    if (scenario.moments && deeds + counts.reduce((sum, n) => sum + n, 0) < scenario.moments && house.redisPort)
+      throw new Error(`${id}: not all of its ${scenario.moments} moments came`);
   }
 }
 
@@ -103,13 +114,13 @@ async function moveOn(house, ms) {
 }
 
 /** Lets the marketplaces be told what is left, then looks for a while whether anything more is billed, and judges. */
-async function settle(play, placements, tell, tamper) {
+async function settle(play, placements, tell) {
   const { house } = play;
   const known = new Map(placements.map((p) => [p.subscriptionId, p.externalId]));
   const look = async () => {
     const findings = (await house.findings()).map((f) => ({ ...f, externalId: known.get(f.subscriptionId) }));
     const billed = await house.billed();
-    const evidence = { log: house.generator.log(), billed: tamper ? tamper(billed) : billed, fromMs: play.fromMs, untilMs: play.untilMs };
+    const evidence = { log: house.generator.log(), billed, fromMs: play.fromMs, untilMs: play.untilMs };
     return { evidence, findings, verdict: judge({ ...evidence, findings }) };
   };
   let seen = await look();
@@ -124,13 +135,14 @@ async function settle(play, placements, tell, tamper) {
   tell(`settled ${settledAfterMs / 60_000} min after the last hour`);
   const kinds = {};
   for (const { kind } of seen.findings) kinds[kind] = (kinds[kind] ?? 0) + 1;
-  const rows = play.rows.map(({ id, fromHour, untilHour, struck }, i) => {
+  const rows = play.rows.map(({ id, fromHour, untilHour, struck, deeds, rate }, i) => {
     // What is billed of hours before the first is nobody's, and stands in the first row.
     const only = { fromMs: i === 0 ? -Infinity : play.fromMs + fromHour * HOUR_MS, untilMs: play.fromMs + untilHour * HOUR_MS };
-    return { id, fromHour, untilHour, struck, verdict: judge({ ...seen.evidence, findings: seen.findings, only }) };
+    return { id, fromHour, untilHour, struck, deeds, rate, verdict: judge({ ...seen.evidence, findings: seen.findings, only }) };
   });
   return {
     rows,
+    evidence: { ...seen.evidence, findings: seen.findings },
     units: byDimension(seen.evidence),
     kinds,
     settledAfterMinutes: settledAfterMs / 60_000,

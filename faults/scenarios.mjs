@@ -1,6 +1,7 @@
 // The scenarios. Wire faults strike in the sandbox, at the share that is said, by the seed; event faults are done to processes, servers,
 // the wire or the clock, once at each of three moments that the seed chooses. Nothing here reaches into the product.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { strikes } from '../dist/apps/marketplace-sandbox/src/shared/faults.js';
 import { between, shuffled } from './random.mjs';
 import { SILENT_MS } from './house.mjs';
 import { MARKETPLACES } from './terms.mjs';
@@ -26,11 +27,23 @@ const WIRE = [
   { id: 'time-out-after', title: 'no answer in time, taken', kind: 'time_out_after', operations: REPORTS, more: { delayMs: SILENT_MS } },
 ];
 
-/** Arms the rule of a fault at all three marketplaces. */
-async function arm(play, { id, kind, operations, more = {} }, rate) {
-  for (const marketplace of MARKETPLACES)
-    for (const operation of operations[marketplace])
-      await play.house.shop('POST', '/faults', { marketplace, operation, kind, rate, seed: `${play.seed}/${id}`, ...more });
+/** Arms the rule of a fault at all three marketplaces; with `within`, so that each of them is struck within so many calls. */
+async function arm(play, { id, kind, operations, more = {} }, rate, within = Infinity) {
+  for (const marketplace of MARKETPLACES) {
+    for (const operation of operations[marketplace]) {
+      const seed = seedThatStrikes({ marketplace, kind, rate }, operation, `${play.seed}/${id}`, within);
+      await play.house.shop('POST', '/faults', { marketplace, operation, kind, rate, seed, ...more });
+    }
+  }
+}
+
+/** Which calls a rule strikes follows from its seed alone. Of few calls 1 % may be none, and that would prove nothing: another seed. */
+function seedThatStrikes(rule, operation, base, within) {
+  for (let n = 0; ; n += 1) {
+    const seed = `${base}/${n}`;
+    if (within === Infinity) return seed;
+    for (let call = 1; call <= within; call += 1) if (strikes({ ...rule, seed }, operation, call)) return seed;
+  }
 }
 
 /** Takes all rules back and notes, for a row of the table, how often they struck. */
@@ -49,12 +62,11 @@ const inThreeParts = (fault) => ({
   id: fault.id,
   title: fault.title,
   parts(hours) {
-    const [one, five] = [Math.max(1, Math.floor(hours * 0.375)), Math.max(2, hours - 4)];
-    const length = hours > 6 ? 2 : 1;
+    const [one, five, length] = [Math.floor(hours * 0.375), hours - 4, 2];
     return [
       { id: `${fault.id} 1 %`, fromHour: 0, untilHour: one, rate: 0.01, strikes: [1, one + 1] },
       { id: `${fault.id} 5 %`, fromHour: one, untilHour: five, rate: 0.05, strikes: [one + 1, five + 1] },
-      { id: `${fault.id} 100 %, ${length} h`, fromHour: five, untilHour: hours, rate: 1, strikes: [five + 1, five + 1 + length] },
+      { id: `${fault.id} 100 % for ${length} h`, fromHour: five, untilHour: hours, rate: 1, strikes: [five + 1, five + 1 + length] },
     ];
   },
   async before(play, nextMs) {
@@ -63,7 +75,8 @@ const inThreeParts = (fault) => ({
     const over = play.rows.find(({ strikes }) => strikes[1] === hour);
     if (over) await disarm(play, over);
     const next = play.rows.find(({ strikes }) => strikes[0] === hour);
-    if (next) await arm(play, fault, next.rate);
+    // An hour takes at least one call of each kind.
+    if (next) await arm(play, fault, next.rate, next.strikes[1] - next.strikes[0]);
   },
 });
 
@@ -86,19 +99,16 @@ async function killAtCall(play, k, when) {
   const { house } = play;
   const target = marketplaceOf(play, k);
   let done = false;
-  house.gate.trap = (marketplace) => {
-    if (done || marketplace !== target) return undefined;
+  const kill = async () => {
     done = true;
-    return {
-      [when]: async () => {
-        await house.killWorker();
-        play.rows[0].struck[target] += 1;
-      },
-    };
+    await house.killWorker();
+    play.rows[0].struck[target] += 1;
   };
-  await play.step();
+  house.gate.trap = (marketplace) => (done || marketplace !== target ? undefined : { [when]: kill });
+  // A call that another fault has taken never comes so far: then it is the next one.
+  for (let tries = 0; !done && tries < 4; tries += 1) await play.step();
   house.gate.trap = () => undefined;
-  if (!done) throw new Error(`no usage call to ${target} came at ${clock(play.nowMs)}: nothing was killed`);
+  if (!done) throw new Error(`no usage call to ${target} came until ${clock(play.nowMs)}: nothing was killed`);
   play.note(`SIGKILL in a call to ${target} at ${clock(play.nowMs)}, ${when === 'before' ? 'before it was sent' : 'after it was taken'}`);
   await restartWorker(play);
 }
@@ -117,8 +127,9 @@ async function restartWorker(play) {
 /** Does something so many milliseconds after a step of the clock has begun, while closing and sending are under way. */
 async function inTheMiddle(play, k, longest, deed) {
   const ms = between(0, longest, play.seed, play.scenario.id, k);
-  const [deedDone] = await Promise.allSettled([sleep(ms).then(deed), play.step()]);
-  if (deedDone.status === 'rejected') throw deedDone.reason;
+  const both = await Promise.allSettled([sleep(ms).then(deed), play.step()]);
+  for (const one of both) if (one.status === 'rejected') throw one.reason;
+  play.rows[0].deeds += 1;
   return ms;
 }
 
@@ -165,6 +176,7 @@ const EVENTS = [
       play.house.gate.skewMs = minutes * 60_000;
       for (const marketplace of MARKETPLACES)
         await play.house.shop('POST', '/faults', { marketplace, operation: '*', kind: 'skew', rate: 1, skewMs: minutes * 150_000 });
+      play.rows[0].deeds += 1;
       play.note(`from ${clock(play.nowMs)}, for an hour: we are ${minutes} min ahead, dates of answers are off by ${minutes * 2.5} min`);
       for (let i = 0; i < 4; i += 1) await play.step();
       play.house.gate.skewMs = 0;
@@ -191,7 +203,7 @@ const down = {
   },
   end(play) {
     play.house.gate.down.clear();
-    play.note(`${play.house.gate.refused} connections refused`);
+    Object.assign(play.rows[0].struck, play.house.gate.refused);
   },
 };
 

@@ -9,7 +9,7 @@ import { endAll, processesOfRun } from './lib/processes.mjs';
 const HELP = `usage: npm run faults -- [options]
   --only <word>        only scenarios whose name begins with the word (may be given again)
   --subscriptions <n>  over all three marketplaces (default 100)
-  --hours <n>          of business time, from 4 on (default 24)
+  --hours <n>          of business time, from 8 on (default 24)
   --seed <n>           what is used, which calls are struck and when (default 1)
   --lanes <n>          scenarios at one time (default 2)
   --short              the short form that npm test plays: one mixed scenario, 6 subscriptions, 3 hours
@@ -45,7 +45,7 @@ function options() {
   return {
     ...values,
     subscriptions: whole('subscriptions', values.subscriptions ?? (values.short ? '6' : '100'), 3),
-    hours: values.short && !values.hours ? 3 : whole('hours', values.hours ?? '24', values.short ? 3 : 4),
+    hours: values.short && !values.hours ? 3 : whole('hours', values.hours ?? '24', values.short ? 3 : 8),
     seed: whole('seed', values.seed, 0),
     lanes: whole('lanes', values.lanes, 1),
   };
