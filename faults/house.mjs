@@ -4,15 +4,14 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createConnection, createServer } from 'node:net';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parse, stringify } from 'yaml';
-import { inRoot, redisServer } from '../scripts/lib/house.mjs';
+import { inRoot } from '../scripts/lib/house.mjs';
 import { connectSandbox, sellerEnvironment } from '../scripts/lib/sandbox-shop.mjs';
-import { startEmbeddedPostgres } from '../dist/libs/platform/src/index.js';
+import { startEmbeddedPostgres, startEmbeddedRedis } from '../dist/libs/platform/src/index.js';
 import { Gate } from './gate.mjs';
 import { Generator } from './generator.mjs';
 
@@ -94,12 +93,21 @@ export class House {
     return child.exitCode === null && child.signalCode === null;
   }
 
+  get hasRedis() {
+    return this.environment.REDIS_URL !== undefined;
+  }
+
   async emptyRedis() {
-    const socket = createConnection({ host: '127.0.0.1', port: this.redisPort });
-    const answer = new Promise((resolve, reject) => socket.once('data', (data) => resolve(String(data).trim())).once('error', reject));
-    socket.write('FLUSHALL\r\n');
-    if ((await answer) !== '+OK') throw new Error('Redis did not empty itself');
-    socket.destroy();
+    const { hostname, port, password } = new URL(this.environment.REDIS_URL);
+    const socket = createConnection({ host: hostname, port: Number(port) });
+    try {
+      socket.end(`AUTH ${password}\r\nFLUSHALL\r\nQUIT\r\n`);
+      let answer = '';
+      for await (const chunk of socket) answer += chunk;
+      if (answer !== '+OK\r\n+OK\r\n+OK\r\n') throw new Error(`Redis did not empty itself: ${answer}`);
+    } finally {
+      socket.destroy();
+    }
   }
 
   /** Immediate shutdown, as a power cut: the write-ahead log is all that is left. */
@@ -168,32 +176,13 @@ export class House {
   }
 
   async #startRedis() {
-    const program = this.redis ? redisServer() : undefined;
-    if (!program) {
+    const redis = this.redis ? await startEmbeddedRedis({ dataDir: join(this.folder, 'redis') }) : null;
+    if (!redis) {
       this.environment.BERTH_REDIS = 'off';
       return;
     }
-    this.redisPort = await freePort();
-    const log = openSync(join(this.folder, 'redis.log'), 'a');
-    const child = spawn(program, ['--port', String(this.redisPort), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], {
-      cwd: this.folder,
-      stdio: ['ignore', log, log],
-    });
-    this.#stops.push(async () => {
-      child.kill('SIGKILL');
-    });
-    for (let i = 0; ; i += 1) {
-      const up = await new Promise((resolve) => {
-        const socket = createConnection({ host: '127.0.0.1', port: this.redisPort }, () => resolve(true)).once('error', () =>
-          resolve(false),
-        );
-        socket.unref();
-      });
-      if (up) break;
-      if (i > 100) throw new Error('Redis did not start');
-      await sleep(50);
-    }
-    this.environment.REDIS_URL = `redis://127.0.0.1:${this.redisPort}`;
+    this.#stops.push(() => redis.stop());
+    this.environment.REDIS_URL = redis.url;
   }
 
   async #program(name, file, args, env) {
@@ -237,15 +226,4 @@ function soldHere(folder) {
   }
   mkdirSync(join(folder, 'berth'), { recursive: true });
   return catalog;
-}
-
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
 }

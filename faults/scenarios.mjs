@@ -151,7 +151,7 @@ const EVENTS = [
     title: 'Redis is emptied',
     async at(play, k) {
       const { house } = play;
-      if (!house.redisPort) return play.note('there is no redis-server on this machine: nothing to empty');
+      if (!house.hasRedis) return play.note('there is no redis-server on this machine: nothing to empty');
       const ms = await inTheMiddle(play, k, 600, () => house.emptyRedis());
       play.note(`FLUSHALL ${ms} ms into the step to ${clock(play.nowMs)}`);
     },

@@ -1,11 +1,11 @@
 import type { Tx } from '#platform';
 import type { UsageItemOutcome } from '#marketplaces/core';
 import { fromUs, parseDecimal, sameDecimal, unitsText } from '../domain/units.js';
-import type { Claimed } from '../infra/items.sql.js';
+import { OPEN_ITEM, type Claimed, type OpenItem } from '../infra/items.sql.js';
 import { writeCarryIns, writeEntries, type EntryRow } from '../infra/write-ledger.js';
 import type { MeteringDeps } from './deps.js';
 import { raiseFindings, type NewFinding } from './findings.js';
-import { lossFindingOf, unknownFinding, type OpenItem } from './item-findings.js';
+import { lossFindingOf, unknownFinding } from './item-findings.js';
 
 export type AttemptOutcome =
   | UsageItemOutcome
@@ -15,11 +15,6 @@ export type AttemptOutcome =
 
 /** Near its deadline an item is tried at every half of the time that is left, not after a pause that ends too late. */
 const SHORTEST_WAIT_MS = 5_000;
-
-export const OPEN_ITEM = `select i.item_id, i.tenant_id, i.subscription_id, i.marketplace, r.segment_id, r.meter, r.dimension, (extract(epoch from i.hour) * 1000000)::bigint::text as hour_us, r.base_quantity::text, r.quantity::text,
-    r.decimals, r.base_per_unit::text, i.state, i.attempts, i.fence::text, i.hard_at, i.settled_at is not null as settled, i.last_code, i.hold_reason,
-    exists (select 1 from submission_attempts a where a.item_id = i.item_id and a.outcome = 'unknown') as unsure
-  from submission_items i join usage_records r using (record_id)`;
 
 /**
  * Writes what the marketplace said: attempt, item, ledger and findings in one transaction. An item that has its final outcome

@@ -1,9 +1,9 @@
 import { ProblemError, realNow, type Tx } from '#platform';
 import { writeEntries } from '../infra/write-ledger.js';
-import { OPEN_ITEM } from './apply-outcomes.js';
+import { OPEN_ITEM, type OpenItem } from '../infra/items.sql.js';
 import type { MeteringDeps } from './deps.js';
 import { raiseFindings, type NewFinding } from './findings.js';
-import { lossFindingOf, unknownFinding, type OpenItem } from './item-findings.js';
+import { lossFindingOf, unknownFinding } from './item-findings.js';
 
 /** What missed its hard deadline is a named loss, never re-dated (money.md "Month end"); what may have been taken stays unknown. */
 export function expireItems(deps: MeteringDeps): Promise<number> {

@@ -1,28 +1,6 @@
 import { fromUs, instantText, unitsText } from '../domain/units.js';
+import type { OpenItem } from '../infra/items.sql.js';
 import type { NewFinding } from './findings.js';
-
-export interface OpenItem {
-  item_id: string;
-  tenant_id: string;
-  subscription_id: string;
-  segment_id: string;
-  meter: string;
-  dimension: string;
-  hour_us: string;
-  base_quantity: string;
-  quantity: string;
-  decimals: number;
-  base_per_unit: string;
-  state: string;
-  attempts: number;
-  fence: string;
-  hard_at: Date;
-  settled: boolean;
-  unsure: boolean;
-  last_code: string | null;
-  hold_reason: string | null;
-  marketplace: string;
-}
 
 /** The finding of an item's loss; `amount` in base units. */
 export const lossFindingOf = (

@@ -1,8 +1,8 @@
-import type { Tx } from '#platform';
+import { realNow, type Tx } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
 import { readListingsNow, type ListingNow } from '#entitlements';
 import { fill } from '../domain/breaker.js';
-import { Gates, readGates } from '../infra/gates.sql.js';
+import { readGates } from '../infra/gates.sql.js';
 import { nextDeadline } from '../infra/items.sql.js';
 import type { MeteringDeps } from './deps.js';
 
@@ -31,7 +31,8 @@ export interface MarketplaceStatus {
 
 /** How each configured marketplace is being asked now, and which of its listings are sent. Operators' role. */
 export async function readMarketplaceStatus(tx: Tx, deps: MeteringDeps): Promise<MarketplaceStatus[]> {
-  const { business, real } = new Gates(deps.clock, deps.options?.realNow).now();
+  const business = deps.clock.now();
+  const real = (deps.options?.realNow ?? realNow)();
   const gates = await readGates(tx);
   const listings = await readListingsNow(tx, business);
   const out: MarketplaceStatus[] = [];

@@ -2,11 +2,11 @@ import { ProblemError, type Tx } from '#platform';
 import { readSegments } from '#entitlements';
 import { fromUs, hourOf, instantText, monthOf, toUs } from '../domain/units.js';
 import { writeCarryIns, writeEntries } from '../infra/write-ledger.js';
-import { OPEN_ITEM } from './apply-outcomes.js';
+import { OPEN_ITEM, type OpenItem } from '../infra/items.sql.js';
 import type { MeteringDeps } from './deps.js';
 import { releaseHeld } from './expire-items.js';
 import { raiseFindings, settleFinding } from './findings.js';
-import { lossFindingOf, type OpenItem } from './item-findings.js';
+import { lossFindingOf } from './item-findings.js';
 import type { OpenFinding } from './open-finding.js';
 
 const refuse = (code: string, detail: string): ProblemError => new ProblemError('conflict', `finding.${code}`, detail);

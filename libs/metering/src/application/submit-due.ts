@@ -11,17 +11,18 @@ import {
   headItem,
   loseOpenAttempts,
   nextDeadline,
+  OPEN_ITEM,
   storeWire,
   type Claimed,
   type ItemRow,
+  type OpenItem,
 } from '../infra/items.sql.js';
 import { tryBuild } from '../infra/write-closings.js';
-import { OPEN_ITEM } from './apply-outcomes.js';
 import type { MeteringDeps } from './deps.js';
 import { expireItems } from './expire-items.js';
 import { credentialsRefused, raiseFindings, type NewFinding } from './findings.js';
 import { leaseOf, SendBatch } from './send-batch.js';
-import { unknownFinding, type OpenItem } from './item-findings.js';
+import { unknownFinding } from './item-findings.js';
 import { settleClosing } from './settle.js';
 
 const BATCHES_PER_PASS = 200;

@@ -1,7 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { gate } from '#platform/testing';
 import { admits, answered, CLOSED, failed, fill, FORCED_WITHIN_MS, probing, TRIPS_AT, type Breaker, type Instant } from './breaker.js';
-import { DeadlineQueue } from './deadline-queue.js';
 
 const T0 = Date.UTC(2026, 2, 10, 12);
 const at = (realMs: number, businessMs = realMs): Instant => ({ real: new Date(T0 + realMs), business: new Date(T0 + businessMs) });
@@ -57,25 +55,5 @@ describe('a token bucket', () => {
     expect(fill({ tokens: 0, at: new Date(T0) }, rate, new Date(T0 + 40)).waitMs).toBe(60);
     // A clock that was set back neither gives nor takes.
     expect(fill({ tokens: 2, at: new Date(T0) }, rate, new Date(T0 - 5_000))).toEqual({ tokens: 2, waitMs: 0 });
-  });
-});
-
-describe('a shared limit', () => {
-  it('gives the next place to the earliest hard deadline, whoever came first', async () => {
-    const queue = new DeadlineQueue(1);
-    const done: string[] = [];
-    const { opened, open } = gate();
-    const busy = queue.run(null, () => opened);
-    const others = [
-      ['late', 9],
-      ['soon', 1],
-      ['soon too', 1],
-      ['between', 5],
-    ].map(([name, hours]) => queue.run(new Date(T0 + Number(hours) * 3_600_000), async () => void done.push(String(name))));
-    const failing = queue.run(new Date(T0), () => Promise.reject(new Error('no')));
-    open();
-    await expect(failing).rejects.toThrow('no');
-    await Promise.all([busy, ...others]);
-    expect(done).toEqual(['soon', 'soon too', 'between', 'late']);
   });
 });

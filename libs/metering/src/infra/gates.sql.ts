@@ -109,12 +109,7 @@ export class Gates {
   async answered(tx: Tx, marketplace: Marketplace, gate: string): Promise<GateChange> {
     const before = await this.lock(tx, marketplace, gate, null);
     const after = answered();
-    if (before.state !== 'closed' || before.failures > 0) await this.write(tx, before, after);
-    await tx.query('update marketplace_gates set answered_at = $3 where marketplace = $1 and gate = $2', [
-      marketplace,
-      gate,
-      this.clock.now(),
-    ]);
+    await this.write(tx, before, after, this.clock.now());
     return { before, after };
   }
 
@@ -145,9 +140,10 @@ export class Gates {
     return 0;
   }
 
-  private write(tx: Tx, { marketplace, gate }: GateRow, b: Breaker): Promise<unknown> {
+  private write(tx: Tx, { marketplace, gate }: GateRow, b: Breaker, answeredAt: Date | null = null): Promise<unknown> {
     return tx.query(
-      `update marketplace_gates set state = $3, failures = $4, pause_ms = $5, failed_at = $6, failed_real = $7, probe_until = $8, reason = $9, since = $10
+      `update marketplace_gates set state = $3, failures = $4, pause_ms = $5, failed_at = $6, failed_real = $7, probe_until = $8, reason = $9, since = $10,
+              answered_at = coalesce($11, answered_at)
         where marketplace = $1 and gate = $2`,
       [
         marketplace,
@@ -160,6 +156,7 @@ export class Gates {
         b.probeUntil,
         b.reason,
         b.since,
+        answeredAt,
       ],
     );
   }

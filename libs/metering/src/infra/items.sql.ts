@@ -182,3 +182,32 @@ export async function giveBack(tx: Tx, rest: Claimed[], now: Date, atOnce: boole
     [rest.map((p) => p.itemId), rest.map((p) => p.fence), new Date(now.getTime() + (atOnce ? 0 : 60_000))],
   );
 }
+
+/** An item with what its outcome, its loss or its finding needs of its record; `settled`: it has its outcome, `unsure`: an earlier answer was lost. */
+export interface OpenItem {
+  item_id: string;
+  tenant_id: string;
+  subscription_id: string;
+  segment_id: string;
+  meter: string;
+  dimension: string;
+  hour_us: string;
+  base_quantity: string;
+  quantity: string;
+  decimals: number;
+  base_per_unit: string;
+  state: string;
+  attempts: number;
+  fence: string;
+  hard_at: Date;
+  settled: boolean;
+  unsure: boolean;
+  last_code: string | null;
+  hold_reason: string | null;
+  marketplace: string;
+}
+
+export const OPEN_ITEM = `select i.item_id, i.tenant_id, i.subscription_id, i.marketplace, r.segment_id, r.meter, r.dimension, (extract(epoch from i.hour) * 1000000)::bigint::text as hour_us, r.base_quantity::text, r.quantity::text,
+    r.decimals, r.base_per_unit::text, i.state, i.attempts, i.fence::text, i.hard_at, i.settled_at is not null as settled, i.last_code, i.hold_reason,
+    exists (select 1 from submission_attempts a where a.item_id = i.item_id and a.outcome = 'unknown') as unsure
+  from submission_items i join usage_records r using (record_id)`;

@@ -35,12 +35,10 @@ export async function writeClosings(
   await writeRecords(tx, hour, closed, now);
   await writeEntries(
     tx,
-    closed.flatMap((c) => c.close.entries.map((e) => ({ ...e, series: c.series, hour }))),
-    now,
-  );
-  await writeEntries(
-    tx,
-    closed.flatMap((c) => c.close.records.flatMap((r) => leaveOut(c.series, r, hour))),
+    closed.flatMap((c) => [
+      ...c.close.entries.map((e) => ({ ...e, series: c.series, hour })),
+      ...c.close.records.flatMap((r) => leaveOut(c.series, r, hour)),
+    ]),
     now,
   );
   const consumed = closed.flatMap((c) => c.close.consumed);
