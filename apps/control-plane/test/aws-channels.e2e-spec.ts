@@ -55,7 +55,7 @@ const subscribed = async (topicArn: string): Promise<void> => {
 beforeAll(async () => {
   await house.start();
   const { products } = await amazon.settings();
-  const old = { dimensions: ['mib_egress'], contract: 'legacy' };
+  const old = { dimensions: ['mib_egress', 'mib_hours_stored', 'mib_hours_provisioned'], contract: 'legacy' };
   await amazon.set({
     products: [
       ...products,
