@@ -165,6 +165,7 @@ class Outcome {
           },
         ],
         this.now,
+        'outside',
       );
       return [];
     }
@@ -235,7 +236,7 @@ class Outcome {
       `update submission_items set state = $2, last_code = $3, receipt = $4, accepted_quantity = $5, settled_at = $6, lease_until = null where item_id = $1`,
       [this.item.item_id, state, code, receipt, quantity, this.now],
     );
-    await writeEntries(this.tx, this.entries, this.now);
+    await writeEntries(this.tx, this.entries, this.now, 'outside');
   }
 
   private series(): EntryRow['series'] {

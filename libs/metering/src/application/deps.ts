@@ -1,5 +1,5 @@
 import type { Calls, Clock, Database, Inbox, Logger, Metrics, Tasks } from '#platform';
-import type { MarketplaceRegistry } from '#marketplaces/core';
+import type { MarketplaceAdapter, MarketplaceRegistry } from '#marketplaces/core';
 
 export interface MeteringOptions {
   /** Real milliseconds a claimed item is ours; longer than any adapter's time-outs. */
@@ -14,6 +14,19 @@ export interface MeteringOptions {
   usageDaysKept?: number;
   /** Usage events that one commit takes, and that may wait in memory: of all, and of one poster. */
   intake?: { perGroup?: number; waiting?: number; each?: number };
+}
+
+/** What closing needs of a marketplace: its traits, its deadlines and the bytes of an item. Nothing in it can send. */
+export type ClosingAdapter = Pick<MarketplaceAdapter, 'marketplace' | 'usage' | 'deadlines' | 'buildUsageItem' | 'batchKey' | 'gateOf'>;
+
+/** What closing hours needs; `MeteringDeps` has it, and so has a replay, which has no more. */
+export interface ClosingDeps {
+  db: Database;
+  clock: Clock;
+  marketplaces: { all(): ClosingAdapter[] };
+  logger: Logger;
+  metrics?: Metrics;
+  options?: Pick<MeteringOptions, 'lineRateBytesPerSecond'>;
 }
 
 export interface MeteringDeps {

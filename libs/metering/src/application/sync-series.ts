@@ -2,11 +2,14 @@ import type { Tx } from '#platform';
 import { readMeteredSubscriptions, readPlanVersions, readSegments } from '#entitlements';
 import { shardOf } from '../domain/merkle.js';
 import { hourOf, instantText, toUs } from '../domain/units.js';
-import type { MeteringDeps } from './deps.js';
+import type { ClosingDeps } from './deps.js';
 
-/** Makes a series per (subscription, meter) as purchases begin to count, and takes over the end of a subscription. */
-export async function syncSeries(tx: Tx, deps: MeteringDeps): Promise<number> {
-  const subscriptions = await readMeteredSubscriptions(tx);
+/**
+ * Makes a series per (subscription, meter) as purchases begin to count, and takes over the end of a subscription. Of all
+ * purchases, or of those named.
+ */
+export async function syncSeries(tx: Tx, deps: ClosingDeps, subscriptionIds?: string[]): Promise<number> {
+  const subscriptions = await readMeteredSubscriptions(tx, subscriptionIds ? { subscriptionIds } : {});
   if (subscriptions.length === 0) return 0;
   const ids = subscriptions.map((s) => s.subscriptionId);
   const segments = await readSegments(tx, { subscriptionIds: ids, from: new Date(0), to: new Date(8.64e15 / 4) });
@@ -72,7 +75,7 @@ export async function syncSeries(tx: Tx, deps: MeteringDeps): Promise<number> {
 }
 
 /** A cancellation shortens the window of what is still open (AWS and GCP: one hour after the end, money.md "Final hour"). */
-async function moveDeadlines(tx: Tx, deps: MeteringDeps, subscriptionIds: string[]): Promise<void> {
+async function moveDeadlines(tx: Tx, deps: ClosingDeps, subscriptionIds: string[]): Promise<void> {
   const items = await tx.query<{ item_id: string; marketplace: string; hour: Date; ended_at: Date }>(
     `select i.item_id, i.marketplace, i.hour, (select max(s.ended_at) from series s where s.subscription_id = i.subscription_id) as ended_at
        from submission_items i where i.subscription_id = any($1::uuid[]) and i.settled_at is null order by i.item_id for update of i`,

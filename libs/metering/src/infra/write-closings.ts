@@ -1,6 +1,7 @@
 import { canonicalJson, errorText, sha256Hex, uuidv5, type Tx } from '#platform';
-import type { MarketplaceAdapter, MarketplaceRefs, UsageWireItem } from '#marketplaces/core';
+import type { MarketplaceRefs, UsageWireItem } from '#marketplaces/core';
 import type { MeteredSubscription } from '#entitlements';
+import type { ClosingAdapter } from '../application/deps.js';
 import { chainedRoot, merkleRoot } from '../domain/merkle.js';
 import { openingToJson } from '../domain/opening-json.js';
 import { sumTerms } from '../domain/sum-terms.js';
@@ -13,7 +14,7 @@ export interface ClosedHour {
   series: SeriesRow;
   streams: StreamSamples[];
   close: HourClose;
-  adapter: MarketplaceAdapter;
+  adapter: ClosingAdapter;
   subscription: MeteredSubscription | null;
   lastSegmentId: string | null;
   completed: boolean;
@@ -23,7 +24,10 @@ export const recordIdOf = (subscriptionId: string, r: Pick<RecordDraft, 'segment
   uuidv5('usage-record', subscriptionId, r.segmentId, r.dimension, instantText(hour));
 export const itemIdOf = (recordId: string): string => uuidv5('submission-item', recordId);
 
-/** All rows of one (hour, shard), in the transaction that holds its claim: records, items, ledger, carry-ins, closings, root, next openings. */
+/**
+ * All rows of one (hour, shard), in the transaction that holds its claim: records, items, ledger, carry-ins, closings, root, next
+ * openings. Answers the root's sequence in its shard.
+ */
 export async function writeClosings(
   tx: Tx,
   shard: number,
@@ -31,7 +35,7 @@ export async function writeClosings(
   closed: ClosedHour[],
   now: Date,
   claimedBy: string,
-): Promise<void> {
+): Promise<string> {
   await writeRecords(tx, hour, closed, now);
   await writeEntries(
     tx,
@@ -40,6 +44,7 @@ export async function writeClosings(
       ...c.close.records.flatMap((r) => leaveOut(c.series, r, hour)),
     ]),
     now,
+    'closing',
   );
   const consumed = closed.flatMap((c) => c.close.consumed);
   if (consumed.length > 0) {
@@ -53,6 +58,7 @@ export async function writeClosings(
     tx,
     closed.flatMap((c) => c.close.carryIns.map((i) => ({ ...i, series: c.series, origin: `close:${instantText(hour)}:${i.cause}` }))),
     now,
+    'closing',
   );
 
   const leaves = closed.map((c) => leafOf(c, hour));
@@ -111,6 +117,7 @@ export async function writeClosings(
       now,
     ],
   );
+  return sequence;
 }
 
 /** What a closing read, as it is hashed: whoever looks back can tell whether it holds the same samples. */
@@ -244,7 +251,7 @@ async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], now: Dat
  * terminal, money.md "Outcomes"): it is then built before the first attempt.
  */
 export function tryBuild(
-  adapter: MarketplaceAdapter,
+  adapter: ClosingAdapter,
   subscription: { externalSubscriptionId: string; marketplaceRefs: MarketplaceRefs },
   r: { itemId: string; externalPlanId: string; dimension: string; hour: Date; startsAt: Date; endsAt: Date; quantity: string },
   onFault: (why: string) => void = () => undefined,
