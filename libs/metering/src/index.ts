@@ -51,3 +51,4 @@ export { checkJournal, JOURNAL_FORMAT, type JournalFooter, type JournalHeader } 
 export { writeJournal } from './application/write-journal.js';
 export { replayJournal, type Replayed, type ReplayOptions } from './application/replay-journal.js';
 export { ledgerHash } from './infra/ledger-hash.sql.js';
+export { billingDiff, type BillingDiff } from './application/billing-diff.js';

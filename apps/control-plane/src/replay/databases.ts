@@ -1,0 +1,119 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import pg from 'pg';
+import {
+  ConfigError,
+  embeddedUrl,
+  errorText,
+  migrate,
+  openDatabase,
+  ProblemError,
+  roleName,
+  roleUrl,
+  startEmbeddedPostgres,
+  type Database,
+} from '#platform';
+
+type Env = Record<string, string | undefined>;
+export interface OpenedDatabase {
+  db: Database;
+  close(): Promise<void>;
+}
+
+const dataOf = (env: Env): string => resolve(env['BERTH_DATA'] || '.berth');
+function secretOf(env: Env): string | null {
+  const file = join(dataOf(env), 'secret');
+  return env['BERTH_SECRET'] || (existsSync(file) ? readFileSync(file, 'utf8').trim() : null);
+}
+
+/** The database of the running installation that the settings name; only read from. */
+export async function openInstallation(env: Env): Promise<OpenedDatabase> {
+  const adminUrl = env['DATABASE_URL'] || embeddedUrl(join(dataOf(env), 'postgres'));
+  const secret = secretOf(env);
+  if (!adminUrl || !secret)
+    throw new ConfigError(
+      `no installation is found: set DATABASE_URL and BERTH_SECRET, or BERTH_DATA to its data folder (${dataOf(env)} has none; docs/guides/settings.md)`,
+    );
+  const db = await openDatabase({ adminUrl, secret, poolSize: 2 }).catch((error: unknown) => {
+    throw new ConfigError(`the installation's database does not answer (${errorText(error)}): does it run, and is BERTH_SECRET its own?`);
+  });
+  return { db, close: () => db.close() };
+}
+
+/** An empty database to replay into: the one named, or a private one that is thrown away. Throws `replay.database_not_empty`. */
+export async function openEmpty(into: string | null, env: Env): Promise<OpenedDatabase> {
+  if (into === null) return thrownAway();
+  if (!/^postgres(ql)?:\/\//.test(into) || !URL.canParse(into))
+    throw new ConfigError('--into is a URL of an empty database, for example postgres://postgres@127.0.0.1:5432/replay');
+  const secret = secretOf(env);
+  if (!secret)
+    throw new ConfigError(
+      'BERTH_SECRET is missing: the roles of the database get their passwords from it. On a server without an installation any text will do',
+    );
+  await assertEmpty(into);
+  await assertRolesAreOurs(into, secret);
+  return prepared(into, secret, () => Promise.resolve());
+}
+
+async function thrownAway(): Promise<OpenedDatabase> {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-replay-'));
+  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), durability: 'relaxed' });
+  const end = async (): Promise<void> => {
+    await postgres.stop({ removeData: true });
+    rmSync(folder, { recursive: true, force: true });
+  };
+  return prepared(postgres.url, randomBytes(32).toString('base64url'), end);
+}
+
+async function prepared(adminUrl: string, secret: string, end: () => Promise<void>): Promise<OpenedDatabase> {
+  try {
+    await migrate({ adminUrl, secret });
+    const db = await openDatabase({ adminUrl, secret, poolSize: 2 });
+    return { db, close: async () => (await db.close(), end()) };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+async function asked<T>(url: string, sql: string, parameters: unknown[] = []): Promise<T[]> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
+  try {
+    await client.connect();
+    return (await client.query(sql, parameters)).rows as T[];
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+async function assertEmpty(url: string): Promise<void> {
+  const tables = await asked<{ name: string }>(
+    url,
+    `select n.nspname || '.' || c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and not c.relispartition and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname !~ '^pg_' order by 1`,
+  );
+  if (tables.length === 0) return;
+  const some = tables.slice(0, 5).map((t) => t.name);
+  throw new ProblemError(
+    'conflict',
+    'replay.database_not_empty',
+    `The database has ${tables.length} tables and views in it (${some.join(', ')}${tables.length > 5 ? ', …' : ''}). A replay starts from nothing: name an empty database.`,
+  );
+}
+
+/** Roles belong to the whole server: to give them other passwords would lock out an installation that runs there. */
+async function assertRolesAreOurs(url: string, secret: string): Promise<void> {
+  const roles = await asked(url, 'select 1 from pg_roles where rolname = $1', [roleName('owner')]);
+  if (roles.length === 0) return;
+  await asked(roleUrl(url, 'owner', secret), 'select 1').catch((error: { code?: string }) => {
+    // Right password, and the new database is not granted yet.
+    if (error.code === '42501') return;
+    throw new ProblemError(
+      'conflict',
+      'replay.foreign_roles',
+      'The server has an installation of Berth with another secret, and a replay would lock it out. Set BERTH_SECRET to its secret, or use another server.',
+    );
+  });
+}

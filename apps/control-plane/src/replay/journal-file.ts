@@ -1,0 +1,54 @@
+import { createReadStream, createWriteStream, existsSync, renameSync, rmSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { PassThrough, type Duplex, type Readable } from 'node:stream';
+import { finished, pipeline } from 'node:stream/promises';
+import { createGunzip, createGzip } from 'node:zlib';
+import { ProblemError } from '#platform';
+
+const packed = (file: string): boolean => file.endsWith('.gz');
+
+/** Writes lines to a file that only we may read; it has its name when it is whole. Throws `journal.file_exists`. */
+export async function writeLines(file: string, work: (put: (line: string) => Promise<void>) => Promise<void>): Promise<void> {
+  if (existsSync(file))
+    throw new ProblemError('conflict', 'journal.file_exists', `${file} is there already. Name another file, or remove it.`);
+  const part = `${file}.part`;
+  const into: Duplex = packed(file) ? createGzip() : new PassThrough();
+  const written = pipeline(into, createWriteStream(part, { mode: 0o600 }));
+  // Whoever fails first is told; the other follows from it.
+  written.catch(() => undefined);
+  try {
+    await work(async (line) => {
+      if (into.destroyed) await written;
+      if (!into.write(`${line}\n`))
+        await new Promise<void>((resolve, reject) => {
+          into.once('drain', resolve);
+          into.once('close', () => reject(new Error(`${part} cannot be written`)));
+        });
+    });
+    into.end();
+    await written;
+    renameSync(part, file);
+  } catch (error) {
+    into.destroy();
+    await written.catch(() => undefined);
+    rmSync(part, { force: true });
+    throw error;
+  }
+}
+
+/** The lines of a file, unpacked where its name ends in .gz. Throws `journal.cut` for a packed file that was cut. */
+export async function* readLines(file: string): AsyncGenerator<string> {
+  const source = createReadStream(file);
+  const input: Readable = packed(file) ? source.pipe(createGunzip()) : source;
+  if (input !== source) source.on('error', (error) => input.destroy(error));
+  const failed = finished(input).catch((error: unknown) => error as Error & { code?: string });
+  yield* createInterface({ input, crlfDelay: Infinity });
+  const error = await failed;
+  if (!error) return;
+  if (error.code === 'ENOENT') throw new ProblemError('not_found', 'journal.not_found', `There is no file ${file}.`);
+  if (error.code === 'Z_BUF_ERROR')
+    throw new ProblemError('validation', 'journal.cut', `${file} ends too early: it was cut. Write it again.`);
+  if (error.code?.startsWith('Z_'))
+    throw new ProblemError('validation', 'journal.changed', `${file} cannot be unpacked (${error.message}). Write it again.`);
+  throw error;
+}
