@@ -154,7 +154,7 @@ function printedDiff(d: Diff): string {
         .map((c) => [
           c.subscriptionId,
           oneLine(c.dimension),
-          `${new Date(Number(c.hour) / 1_000).toISOString().slice(0, 16)}Z`,
+          `${c.hour.slice(0, 16)}Z`,
           amount(c.before),
           amount(c.after),
           c.money ? moneyText(c.money) : 'price unknown',

@@ -1,10 +1,21 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createLogger, openDatabase, type Database } from '#platform';
+import { openDatabase, type Database } from '#platform';
+import { silentLogger } from '#platform/testing';
+import type { CatalogPlan } from '#entitlements';
 import type { MarketplaceAdapter, UsageItemOutcome, UsageWireItem } from '#marketplaces/core';
 import type { FakeMarketplace } from '#marketplaces/core/testing';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
-import { checkJournal, ledgerHash, replayJournal, writeJournal, type Replayed, type ReplayOptions } from '../src/index.js';
+import {
+  billingDiff,
+  checkJournal,
+  ledgerHash,
+  replayJournal,
+  writeJournal,
+  type JournalFooter,
+  type Replayed,
+  type ReplayOptions,
+} from '../src/index.js';
 import {
   at,
   door,
@@ -19,7 +30,7 @@ import {
   type Purchase,
 } from '../src/testing/index.js';
 
-const START = at('10T00:00');
+const START = at('10T20:00');
 /** Whole units would leave no rest. */
 const ODD = 3n * GIB + 12_345n;
 const HOUR_MS = 3_600_000;
@@ -31,7 +42,7 @@ let journal: string[];
 /** Takes less than was sent of one hour, refuses another, and is itself for the rest. */
 const contrary: (m: FakeMarketplace) => MarketplaceAdapter = door((send) => async (items: UsageWireItem[]): Promise<UsageItemOutcome[]> => {
   const of = (hour: string): UsageWireItem[] => items.filter((i) => i.body.includes(`2026-03-${hour}`) && i.body.includes('"egress"'));
-  const [less, none] = [of('10T04'), of('10T06')];
+  const [less, none] = [of('10T21'), of('10T22')];
   const rest = await send(items.filter((i) => !less.includes(i) && !none.includes(i)));
   return [
     ...rest,
@@ -63,16 +74,17 @@ async function replayed<T>(
   lines: string[],
   then: (result: Replayed, db: Database) => Promise<T> | T,
   over: Partial<ReplayOptions> = {},
+  whole = true,
 ): Promise<T> {
   const into = await fresh();
   const db = await openDatabase({ adminUrl: into.url(), secret: into.secret, poolSize: 2 });
   try {
-    await checkJournal(linesOf(lines));
+    if (whole) await checkJournal(linesOf(lines));
     return await then(
       await replayJournal(linesOf(lines), {
         db,
         traits: { azure: h.market.usage },
-        logger: createLogger('test', 'silent'),
+        logger: silentLogger(),
         ...over,
       }),
       db,
@@ -82,16 +94,27 @@ async function replayed<T>(
   }
 }
 
-/** One hour from `from` on: these placements report, hours are closed, what is due is sent. */
-async function hour(from: Date, placements: string[], perStep: bigint): Promise<void> {
-  const to = new Date(from.getTime() + HOUR_MS);
-  h.clock.set(to);
-  await h.report(placements, from, to, ODD, perStep, START);
+/** The n-th hour, and minutes after it. */
+const t = (n: number, minutes = 0): Date => new Date(START.getTime() + n * HOUR_MS + minutes * 60_000);
+const step = async (): Promise<void> => {
   await h.metering.closeDueHours();
   await h.metering.submitDue();
+};
+/** These hours pass: the placements report, hours are closed, what is due is sent. */
+async function hours(ns: number[], placements: string[], perStep: bigint): Promise<void> {
+  for (const n of ns) {
+    h.clock.set(t(n + 1));
+    await h.report(placements, t(n), t(n + 1), ODD, perStep, START);
+    await step();
+  }
 }
+const gauges = (p: Purchase, from: Date, to: Date, value: bigint): Promise<unknown> => {
+  const events: unknown[] = [];
+  for (let at = from.getTime(); at <= to.getTime(); at += 300_000) events.push(sampleEvent(h.source, p.placementId, new Date(at), value));
+  return h.metering.ingest(h.cell, events);
+};
 
-/** Two days with all that makes the order matter. */
+/** From one evening to the next afternoon, with all that makes the order matter. Names and the like are there to be looked for. */
 async function live(): Promise<void> {
   const gold = await h.fixtures.plan([{ ...STORED, included: { quantity: '5', period: 'month' } }, EGRESS, PROVISIONED]);
   const silver = await h.fixtures.plan([STORED, { ...EGRESS, basePerUnit: (4n * MIB).toString() }], 'silver');
@@ -99,76 +122,68 @@ async function live(): Promise<void> {
   const changing = await h.buy(gold, START);
   const ending = await h.buy(gold, START);
   const all = [steady, changing, ending].map((p) => p.placementId);
-  await h.db.ops((tx) =>
-    h.metering.recordEngineSample(tx, {
-      subscriptionId: steady.subscriptionId,
-      tenantId: steady.tenantId,
-      placementId: steady.placementId,
-      metric: 'provisioned_bytes',
-      at: START,
-      value: 10n * GIB,
-    }),
-  );
-  for (let n = 0; n < 8; n += 1) await hour(new Date(START.getTime() + n * HOUR_MS), all, MIB + 7n);
+  await h.db.ops(async (tx) => {
+    await h.metering.recordEngineSample(tx, { ...steady, metric: 'provisioned_bytes', at: START, value: 10n * GIB });
+    await tx.query(`update tenants set display_name = 'Winter Archives'`);
+    await tx.query(
+      `update subscriptions set name = 'for ada.winter@buyer.example', buyer_account_id = 'acct-of-ada', truth = '{"email":"ada@buyer.example"}'`,
+    );
+    await h.metering.recordPrice(tx, {
+      marketplace: 'azure',
+      externalOfferId: 'object-cells',
+      externalPlanId: 'gold',
+      dimension: 'stored',
+      subscriptionId: null,
+      currency: 'USD',
+      unitPrice: '0.25',
+      effectiveFrom: START,
+      source: 'agreed with Brigid Holm',
+      recordedBy: 'holm-1',
+    });
+  });
+  await hours([0, 1, 2, 3], all, MIB + 7n);
 
   // A person carries what was refused.
   const [lost] = await h.rows<{ finding_id: string }>(
     `select finding_id from findings where kind = 'loss.quarantined' and subscription_id = $1`,
     [steady.subscriptionId],
   );
+  const by = { keyId: 'ada-1', name: 'Ada Winter' };
   await h.db.ops((tx) =>
-    h.metering.settleByPerson(tx, {
-      findingId: lost!.finding_id,
-      settlement: 'carry',
-      reason: 'Ada Winter asked for it',
-      by: { keyId: 'ada-1', name: 'Ada Winter' },
-    }),
+    h.metering.settleByPerson(tx, { findingId: lost!.finding_id, settlement: 'carry', reason: 'Ada Winter asked for it', by }),
   );
 
-  // A change of plan at 08:20, told when hour 8 and 9 are closed.
-  for (const n of [8, 9]) await hour(new Date(START.getTime() + n * HOUR_MS), all, MIB + 7n);
-  await h.fixtures.cut(changing, at('10T08:20'), { planVersionId: silver, externalPlanId: 'silver' });
+  // A change of plan in the middle of an hour, told two hours later.
+  await hours([4, 5], all, MIB + 7n);
+  await h.fixtures.cut(changing, t(4, 20), { planVersionId: silver, externalPlanId: 'silver' });
 
-  // A hole of five hours, closed at the hold limit; then the samples of it come late, in two parts, with a closing between them.
-  const post = async (p: Purchase, from: Date, to: Date, value: bigint): Promise<void> => {
-    const events: unknown[] = [];
-    for (let t = from.getTime(); t <= to.getTime(); t += 300_000) events.push(sampleEvent(h.source, p.placementId, new Date(t), value));
-    await h.metering.ingest(h.cell, events);
-  };
-  h.clock.set(at('10T10:30'));
-  await h.report([steady.placementId, changing.placementId], at('10T10:05'), at('10T10:30'), ODD, MIB, START);
-  h.clock.set(at('10T17:00'));
+  // A hole, closed at the hold limit; its samples come late, in two parts with a correction between them.
+  h.clock.set(t(6, 30));
+  await h.report([steady.placementId, changing.placementId], t(6, 5), t(6, 30), ODD, MIB, START);
+  h.clock.set(t(13));
+  await step();
+  await gauges(steady, t(6, 35), t(6, 55), ODD + 5n);
+  h.clock.set(t(13, 5));
   await h.metering.closeDueHours();
-  await h.metering.submitDue();
-  await post(steady, at('10T10:35'), at('10T10:55'), ODD + 5n);
-  h.clock.set(at('10T17:05'));
-  await h.metering.closeDueHours();
-  await post(steady, at('10T11:00'), at('10T14:55'), ODD + 9n);
+  await gauges(steady, t(7), t(10, 55), ODD + 9n);
 
-  // The counter starts again from 0.
-  const events: unknown[] = [];
-  for (let t = at('10T15:00').getTime(); t <= at('10T18:00').getTime(); t += 300_000)
+  // The counter starts again from 0, and what names it is free text.
+  const again: unknown[] = [];
+  for (let n = 0; n <= 36; n += 1)
     for (const p of all) {
-      events.push(sampleEvent(h.source, p, new Date(t), ODD));
-      events.push(
-        sampleEvent(h.source, p, new Date(t), (MIB * BigInt(t - at('10T15:00').getTime())) / 300_000n, {
-          kind: 'counter',
-          epoch: 'boot-2',
-        }),
-      );
+      again.push(sampleEvent(h.source, p, t(11, 5 * n), ODD, { id: `upload by ada@buyer.example ${p} ${n}` }));
+      again.push(sampleEvent(h.source, p, t(11, 5 * n), MIB * BigInt(n), { kind: 'counter', epoch: "Ada Winter's laptop" }));
     }
-  await h.metering.ingest(h.cell, [...events, watermarkEvent(h.source, at('10T18:00'))]);
-  h.clock.set(at('10T18:00'));
-  await h.metering.closeDueHours();
-  await h.metering.submitDue();
+  h.clock.set(t(14));
+  await h.metering.ingest(h.cell, [...again, watermarkEvent(h.source, t(14))]);
+  await step();
 
-  // An end that is told an hour too late.
-  await h.fixtures.end(ending, at('10T17:20'));
-  await h.db.ops((tx) => h.metering.unbindPlacement(tx, { placementId: ending.placementId, until: at('10T17:20') }));
-  h.clock.set(at('10T18:30'));
-  await h.metering.closeDueHours();
-  await h.metering.submitDue();
-  for (let n = 18; n < 30; n += 1) await hour(new Date(START.getTime() + n * HOUR_MS), all.slice(0, 2), 3n * MIB);
+  // An end that is told more than an hour too late.
+  await h.fixtures.end(ending, t(13, 20));
+  await h.db.ops((tx) => h.metering.unbindPlacement(tx, { placementId: ending.placementId, until: t(13, 20) }));
+  h.clock.set(t(14, 30));
+  await step();
+  await hours([14, 15, 16], all.slice(0, 2), 3n * MIB);
 }
 
 beforeAll(async () => {
@@ -184,26 +199,150 @@ afterAll(async () => {
 
 describe('a journal, replayed into an empty database', () => {
   it('was written of an installation in which the order mattered', async () => {
-    const causes = await h.rows<{ c: string }>(`select distinct term || ' ' || cause as c from ledger_entries order by 1`);
-    for (const wanted of [
-      'adjustment late',
-      'deferred duplicate_conflict',
-      'deferred settled',
-      'estimated gap',
-      'over_reported correction',
-      'loss residue',
-    ])
-      expect(causes.map((r) => r.c)).toContain(wanted);
+    const causes = (await h.rows<{ c: string }>(`select distinct term || ' ' || cause as c from ledger_entries`)).map((r) => r.c);
+    expect(causes).toEqual(
+      expect.arrayContaining([
+        'adjustment late',
+        'deferred duplicate_conflict',
+        'deferred settled',
+        'estimated gap',
+        'over_reported correction',
+        'loss residue',
+      ]),
+    );
     const law = await h.db.ops((tx) => h.metering.checkSumLaw(tx));
     expect(law.series.flatMap((s) => s.missing)).toEqual([]);
   });
 
   it('gives the same records and ledger, twice, and the hash that the installation has', async () => {
     const mine = await h.db.ops((tx) => ledgerHash(tx));
-    const first = await replayed(journal, async (result, db) => ({ result, again: await written(db) }));
+    const footer = JSON.parse(journal.at(-1)!) as JournalFooter;
+    expect(footer.ledgerHash).toBe(mine);
+    const first = await replayed(journal, async (result, db) => ({
+      result,
+      ofReplay: await written(db),
+      sent: await db.ops((tx) =>
+        tx.query(`select 'call' as what from calls union all select 'task' from tasks union all select 'attempt' from submission_attempts
+          union all select 'wire' from submission_items where wire is not null`),
+      ),
+    }));
+    expect(first.sent).toEqual([]);
     expect(first.result).toEqual({ ledgerHash: mine, purchases: 3, different: [], sumLaw: [] });
-    expect((JSON.parse(journal.at(-1)!) as { ledgerHash: string }).ledgerHash).toBe(mine);
-    const second = await replayed(journal, (r) => r);
-    expect(second.ledgerHash).toBe(mine);
+    // A journal of the replay is a journal, too.
+    expect((await replayed(first.ofReplay, (r) => r)).ledgerHash).toBe(mine);
+  });
+
+  it('gives another ledger where the order is another: with every sample there from the beginning', async () => {
+    const samples = journal.filter((l) => l.startsWith('{"line" : "sample"'));
+    const [head, rest] = [
+      journal.filter((l) => /^{"line":"(header|plan|price)"/.test(l)),
+      journal.filter((l) => /^{"line" : "(?!sample)/.test(l)),
+    ];
+    const result = await replayed([...head, ...samples, ...rest], (r) => r, {}, false);
+    expect(result.ledgerHash).not.toBe((JSON.parse(journal.at(-1)!) as JournalFooter).ledgerHash);
+  });
+
+  it('tells which records another catalog would change, and what that is in money', async () => {
+    const plans = journal.filter((l) => l.startsWith('{"line":"plan"')).map((l) => (JSON.parse(l) as { plan: CatalogPlan }).plan);
+    // Twice as much is included, and what is downloaded is counted in other units.
+    const catalog = plans
+      .filter((p) => p.externalPlanId === 'gold')
+      .map((p) => ({
+        ...p,
+        meters: p.meters.map((m) =>
+          m.dimension === 'stored'
+            ? { ...m, included: { quantity: '10', period: 'month' as const } }
+            : m.dimension === 'egress'
+              ? { ...m, meter: 'mb_egress', listedUnit: 'MB', basePerUnit: '1000000' }
+              : m,
+        ),
+      }));
+    const into = await fresh();
+    const db = await openDatabase({ adminUrl: into.url(), secret: into.secret, poolSize: 2 });
+    try {
+      const diff = await billingDiff(() => linesOf(journal), { db, traits: { azure: h.market.usage }, logger: silentLogger(), catalog });
+      expect(diff.notInCatalog).toEqual(['azure/object-cells/silver']);
+      const stored = diff.sums.find((s) => s.dimension === 'stored')!;
+      // 5 more are included for each of the three purchases.
+      expect(Number(stored.before) - Number(stored.after)).toBe(15);
+      expect(stored.money).toEqual([
+        { currency: 'USD', before: expect.any(String) as string, after: expect.any(String) as string, difference: '-3.75' },
+      ]);
+      expect(diff.sums.map((s) => `${s.dimension} ${s.unit}`)).toEqual(['egress MB', 'egress MiB', 'stored GiB-hour']);
+      expect(diff.changes.filter((c) => c.dimension === 'provisioned')).toEqual([]);
+      const mib = diff.changes.filter((c) => c.dimension === 'egress' && c.before?.planId === 'gold');
+      expect(mib.length).toBeGreaterThan(20);
+      expect(mib.filter((c) => c.before?.unit !== 'MiB' || c.after?.unit !== 'MB' || c.money !== null)).toEqual([]);
+    } finally {
+      await db.close();
+    }
+  });
+
+  it('sees one ledger row that was tampered with, and one answer that was', async () => {
+    const admin = new pg.Client({ connectionString: databases[0]!.url() });
+    await admin.connect();
+    try {
+      await admin.query(`set session_replication_role = replica`);
+      const rows = await admin.query<{ subscription_id: string }>(
+        `select subscription_id from ledger_entries where term = 'measured' order by subscription_id, hour, meter`,
+      );
+      const ids = [...new Set(rows.rows.map((r) => r.subscription_id))];
+      const [tampered, answered] = [ids[0]!, ids[1]!];
+      await admin.query(
+        `update ledger_entries set quantity = quantity + 1 where ctid = (select ctid from ledger_entries where term = 'measured' and subscription_id = $1 limit 1)`,
+        [tampered],
+      );
+      await admin.query(
+        `update ledger_entries set quantity = quantity + 1 where ctid = (select ctid from ledger_entries where term = 'accepted' and cause = 'accepted' and subscription_id = $1 limit 1)`,
+        [answered],
+      );
+      const lines = await written(h.db);
+      const result = await replayed(lines, (r) => r);
+      expect(result.ledgerHash).not.toBe((JSON.parse(lines.at(-1)!) as JournalFooter).ledgerHash);
+      // An answer is told by the journal, so the ledger is that of the origin; but it fits no record.
+      expect(result.different).toEqual([tampered]);
+      expect(result.sumLaw.some((s) => s.startsWith(answered) && s.includes('an item and its ledger entries differ'))).toBe(true);
+      expect(result.sumLaw.every((s) => s.startsWith(answered))).toBe(true);
+    } finally {
+      await admin.end();
+    }
+  });
+});
+
+describe('what a journal holds', () => {
+  it('is one moment of ids and amounts: no name, address, key or foreign id', async () => {
+    const text = journal.join('\n');
+    const told = await h.rows<{ v: string }>(
+      `select distinct v from (
+         select display_name as v from tenants union select slug from tenants union select name from subscriptions union select buyer_account_id from subscriptions
+         union select external_subscription_id from subscriptions union select source from prices union select recorded_by from prices
+         union select principal from usage_events where principal <> 'engine' union select source from usage_events where source <> '/berth/engine'
+         union select event_id from usage_events where source <> '/berth/engine' union select epoch from usage_events where epoch <> ''
+         union select receipt from submission_items) x where v is not null`,
+    );
+    expect(told.length).toBeGreaterThan(100);
+    expect(told.filter(({ v }) => text.includes(v))).toEqual([]);
+    const words = ['Winter', 'Holm', 'ada.', 'ada-', '@', 'asked for it', 'acct-of', 'Cells', h.clusterId];
+    expect(words.filter((word) => text.includes(word))).toEqual([]);
+  });
+
+  it('leaves out a purchase with hours from before the order was noted, and says so', async () => {
+    const admin = new pg.Client({ connectionString: databases[0]!.url() });
+    await admin.connect();
+    try {
+      await admin.query(`set session_replication_role = replica`);
+      const [old] = (
+        await admin.query<{ subscription_id: string; shard: number; root_sequence: string }>(
+          'select * from hour_closings order by hour limit 1',
+        )
+      ).rows;
+      await admin.query('delete from closing_steps where shard = $1 and root_sequence = $2', [old!.shard, old!.root_sequence]);
+      const lines = await written(h.db);
+      expect((JSON.parse(lines[0]!) as { leftOut: number }).leftOut).toBe(1);
+      const about = lines.filter((l) => !l.startsWith('{"line" : "sample"') && l.includes(old!.subscription_id));
+      expect(about).toEqual([]);
+    } finally {
+      await admin.end();
+    }
   });
 });

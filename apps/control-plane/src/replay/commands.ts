@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { createLogger, OffsetClock, projectRoot, type Logger } from '#platform';
+import { createLogger, OffsetClock, projectRoot, toPublicId, type Logger } from '#platform';
 import type { Marketplace, UsageTraits } from '#marketplaces/core';
 import { AWS_USAGE } from '#marketplaces/aws';
 import { AZURE_USAGE } from '#marketplaces/azure';
 import { gcpUsage } from '#marketplaces/gcp';
 import { Catalog } from '#entitlements';
-import { billingDiff, checkJournal, ledgerHash, replayJournal, writeJournal, type JournalHeader } from '#metering';
+import { billingDiff, checkJournal, ledgerHash, replayJournal, writeJournal, type JournalHeader, type Replayed } from '#metering';
 import { openEmpty, openInstallation, type OpenedDatabase } from './databases.js';
 import { readLines, writeLines } from './journal-file.js';
 
@@ -74,6 +74,9 @@ async function journal({ db }: OpenedDatabase, out: string, tell: Tell): Promise
   return { out, ...about(header), lines: footer.lines, sha256: footer.sha256, ledgerHash: footer.ledgerHash };
 }
 
+const purchase = (id: string): string => toPublicId('sub', id);
+const said = (r: Replayed): Replayed => ({ ...r, different: r.different.map(purchase) });
+
 const progress = (tell: Tell) => ({
   told: (lines: number, hour: string): void => tell(`line ${lines}, hour ${hour.slice(0, 16)}Z`),
 });
@@ -83,7 +86,7 @@ async function replay(from: string, into: string | null, env: Env, tell: Tell): 
   const { header, footer } = await checkJournal(readLines(from));
   return withDatabase(openEmpty(into, env), async ({ db }) => {
     const replayed = await replayJournal(readLines(from), { db, traits: TRAITS, logger: logger(), ...progress(tell) });
-    return { ...about(header), journalHash: footer.ledgerHash, ...replayed, equal: replayed.ledgerHash === footer.ledgerHash };
+    return { ...about(header), journalHash: footer.ledgerHash, ...said(replayed), equal: replayed.ledgerHash === footer.ledgerHash };
   });
 }
 
@@ -100,6 +103,18 @@ async function diff(from: string, into: string | null, catalog: string | null, e
       ...progress(tell),
       ...(plans ? { catalog: plans } : {}),
     });
-    return { ...about(header), journalHash: footer.ledgerHash, with: catalog, ...found };
+    return {
+      ...about(header),
+      journalHash: footer.ledgerHash,
+      with: catalog,
+      ...found,
+      changes: found.changes.map((c) => ({
+        ...c,
+        subscriptionId: purchase(c.subscriptionId),
+        segmentId: toPublicId('seg', c.segmentId),
+        hour: instant(c.hour),
+      })),
+      replayed: said(found.replayed),
+    };
   });
 }

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { createReadStream, createWriteStream, existsSync, renameSync, rmSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { PassThrough, type Duplex, type Readable } from 'node:stream';
@@ -18,12 +19,8 @@ export async function writeLines(file: string, work: (put: (line: string) => Pro
   written.catch(() => undefined);
   try {
     await work(async (line) => {
-      if (into.destroyed) await written;
-      if (!into.write(`${line}\n`))
-        await new Promise<void>((resolve, reject) => {
-          into.once('drain', resolve);
-          into.once('close', () => reject(new Error(`${part} cannot be written`)));
-        });
+      // A stream that broke would never drain: its error is thrown.
+      if (!into.write(`${line}\n`)) await Promise.race([once(into, 'drain'), written]);
     });
     into.end();
     await written;

@@ -1,7 +1,7 @@
 import type { Tx } from '#platform';
-import type { CatalogPlan, PlanVersion } from '#entitlements';
+import type { CatalogPlan } from '#entitlements';
 import { compareRecords, sumChanges, type DimensionChange, type RecordChange } from '../domain/billing-diff.js';
-import { parseLine, type RecordFacts } from '../domain/journal.js';
+import { parseLine, type JournalPlan, type RecordFacts } from '../domain/journal.js';
 import { fromUs } from '../domain/units.js';
 import { purchaseLedgers, type PurchaseLedger } from '../infra/ledger-hash.sql.js';
 import { PriceBook } from '../infra/prices.sql.js';
@@ -27,7 +27,7 @@ export async function billingDiff(
 ): Promise<BillingDiff> {
   const { catalog, ...rest } = options;
   const notInCatalog = new Set<string>();
-  const plans = (asItWas: PlanVersion): PlanVersion => {
+  const plans = (asItWas: JournalPlan): JournalPlan => {
     const now = catalog?.find(
       (p) =>
         p.marketplace === asItWas.marketplace &&

@@ -1,5 +1,5 @@
-import type { MeterTerms, PlanVersion } from '#entitlements';
-import type { CloseLine, FactsLine } from '../domain/journal.js';
+import type { MeterTerms } from '#entitlements';
+import type { CloseLine, FactsLine, JournalPlan } from '../domain/journal.js';
 import type { SeriesRow } from '../infra/series.sql.js';
 
 /**
@@ -7,7 +7,7 @@ import type { SeriesRow } from '../infra/series.sql.js';
  * series of their purchase with the same source, else beside any of it.
  */
 export interface NewMeters {
-  plan(asItWas: PlanVersion): void;
+  plan(asItWas: JournalPlan): void;
   facts(facts: FactsLine): void;
   closesWith(series: Pick<SeriesRow, 'subscriptionId' | 'meter' | 'source'>, line: CloseLine): boolean;
 }

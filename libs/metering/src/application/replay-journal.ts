@@ -1,6 +1,5 @@
-import { ProblemError, type Clock, type Database, type Logger } from '#platform';
+import { ProblemError, type Clock, type Database, type Logger, type Tx } from '#platform';
 import type { Marketplace, UsageTraits } from '#marketplaces/core';
-import type { PlanVersion } from '#entitlements';
 import {
   parseLine,
   type AbsorbLine,
@@ -9,6 +8,7 @@ import {
   type EntryLine,
   type FactsLine,
   type JournalLine,
+  type JournalPlan,
   type OutcomeLine,
   type SampleLine,
 } from '../domain/journal.js';
@@ -17,7 +17,7 @@ import { fromUs, instantText } from '../domain/units.js';
 import { purchaseLedgers } from '../infra/ledger-hash.sql.js';
 import { claimShard } from '../infra/locks.js';
 import { noteLate, putEmission, putFacts, putOutcomes, putPlan, putPrice, putSamples, standingStill } from '../infra/replay.sql.js';
-import { seriesAt } from '../infra/series.sql.js';
+import { seriesAt, type SeriesRow } from '../infra/series.sql.js';
 import { UsageDays } from '../infra/usage-days.js';
 import { writeCarryIns, writeEntries, type EntryRow } from '../infra/write-ledger.js';
 import { absorbLate } from './absorb-late.js';
@@ -34,7 +34,7 @@ export interface ReplayOptions {
   traits: Partial<Record<Marketplace, UsageTraits>>;
   logger: Logger;
   /** Another catalog's reading of a plan version. With it the answers of the marketplaces, which were to other amounts, are left out. */
-  plans?: (plan: PlanVersion) => PlanVersion;
+  plans?: (plan: JournalPlan) => JournalPlan;
   /** Hears of the progress: lines read, and the hour being closed. */
   told?: (lines: number, hour: string) => void;
 }
@@ -75,7 +75,7 @@ class Replay {
   private readonly deps: ClosingDeps;
   private readonly closer: ShardCloser;
   private readonly days: UsageDays;
-  private readonly plans = new Map<string, PlanVersion>();
+  private readonly plans = new Map<string, JournalPlan>();
   private readonly meters: NewMeters = newMeters();
   private samples: SampleLine[] = [];
   private facts: FactsLine[] = [];
@@ -153,7 +153,7 @@ class Replay {
     }
   }
 
-  private async plan(asItWas: PlanVersion): Promise<void> {
+  private async plan(asItWas: JournalPlan): Promise<void> {
     if (!this.options.traits[asItWas.marketplace])
       throw new ProblemError(
         'validation',
@@ -188,20 +188,37 @@ class Replay {
     this.at = fromUs(BigInt(line.at));
     const hour = BigInt(line.hour);
     this.options.told?.(this.lines, instantText(hour));
-    const watermarks = new Map(line.closed.map((c) => [`${c.subscriptionId}/${c.meter}`, c.watermark]));
     await this.options.db.ops(async (tx) => {
       await claimShard(tx, line.shard);
-      const ids = [...new Set(line.closed.map((c) => c.subscriptionId))];
-      const ready = (await seriesAt(tx, line.shard, hour, ids)).filter(
-        (s) => watermarks.has(`${s.subscriptionId}/${s.meter}`) || this.meters.closesWith(s, line),
-      );
-      for (const s of ready) {
-        const behind = watermarks.get(`${s.subscriptionId}/${s.meter}`);
-        s.watermark = behind == null ? null : BigInt(behind);
+      for (let done = ''; ;) {
+        const ready = await this.readyFor(tx, line);
+        const next = ready.map((s) => `${s.subscriptionId}/${s.meter}/${s.nextHour}`).join();
+        if (ready.length === 0 || next === done) return;
+        done = next;
+        await this.closer.close(tx, line.shard, ready[0]!.nextHour, ready, BigInt(line.at));
+        await this.refuseStanding(tx, line.shard, instantText(hour));
+        if (!this.options.plans) return;
       }
-      await this.closer.close(tx, line.shard, hour, ready, BigInt(line.at));
-      await this.refuseStanding(tx, line.shard, instantText(hour));
     });
+  }
+
+  /**
+   * What the step closed. Another catalog's meters may begin in hours whose steps are past (a change of plan that was told late):
+   * they catch up, oldest hour first.
+   */
+  private async readyFor(tx: Tx, line: CloseLine): Promise<SeriesRow[]> {
+    const hour = BigInt(line.hour);
+    const watermarks = new Map(line.closed.map((c) => [`${c.subscriptionId}/${c.meter}`, c.watermark]));
+    const all = (await seriesAt(tx, line.shard, hour, [...new Set(line.closed.map((c) => c.subscriptionId))])).filter(
+      (s) => watermarks.has(`${s.subscriptionId}/${s.meter}`) || this.meters.closesWith(s, line),
+    );
+    const next = this.options.plans ? all.reduce((least, s) => (s.nextHour < least ? s.nextHour : least), hour) : hour;
+    return all
+      .filter((s) => s.nextHour === next)
+      .map((s) => {
+        const behind = watermarks.get(`${s.subscriptionId}/${s.meter}`);
+        return { ...s, watermark: behind == null ? null : BigInt(behind) };
+      });
   }
 
   private async absorb(line: AbsorbLine): Promise<void> {
@@ -215,7 +232,7 @@ class Replay {
     });
   }
 
-  private async refuseStanding(tx: Parameters<typeof standingStill>[0], shard: number, when: string): Promise<void> {
+  private async refuseStanding(tx: Tx, shard: number, when: string): Promise<void> {
     const still = await standingStill(tx, shard);
     if (still)
       throw new ProblemError(

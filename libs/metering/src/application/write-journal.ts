@@ -1,6 +1,15 @@
 import type { Tx } from '#platform';
-import { readListingEmissions, type PlanVersion } from '#entitlements';
-import { catalogHashOf, JOURNAL_FORMAT, JournalSeal, type JournalFooter, type JournalHeader, type JournalLine } from '../domain/journal.js';
+import { readListingEmissions } from '#entitlements';
+import {
+  catalogHashOf,
+  journalPlan,
+  type JournalPlan,
+  JOURNAL_FORMAT,
+  JournalSeal,
+  type JournalFooter,
+  type JournalHeader,
+  type JournalLine,
+} from '../domain/journal.js';
 import { merkleRoot } from '../domain/merkle.js';
 import { toUs } from '../domain/units.js';
 import { notReplayable, orderedLines, outcomeLines, priceLines, spanOf } from '../infra/journal.sql.js';
@@ -28,8 +37,8 @@ export async function writeJournal(
   const line = (l: JournalLine): Promise<void> => raw(JSON.stringify(l));
 
   const leftOut = await notReplayable(tx);
-  const plans = (await tx.query<{ document: PlanVersion }>('select document from plan_versions order by plan_version_id')).map(
-    (r) => r.document,
+  const plans = (await tx.query<{ document: JournalPlan }>('select document from plan_versions order by plan_version_id')).map((r) =>
+    journalPlan(r.document),
   );
   const header: JournalHeader = {
     line: 'header',

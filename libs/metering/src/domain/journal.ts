@@ -42,6 +42,22 @@ export interface JournalHeader {
   /** Purchases that cannot be replayed: hours closed before the order was noted, or samples that are forgotten. */
   leftOut: number;
 }
+/** What billing reads of a plan version. Names may be a buyer's (a private plan), and nothing hangs on them. */
+export type JournalPlan = Pick<
+  PlanVersion,
+  'planVersionId' | 'marketplace' | 'externalOfferId' | 'externalPlanId' | 'version' | 'contentHash' | 'quotas' | 'meters'
+>;
+export const journalPlan = (p: JournalPlan): JournalPlan => ({
+  planVersionId: p.planVersionId,
+  marketplace: p.marketplace,
+  externalOfferId: p.externalOfferId,
+  externalPlanId: p.externalPlanId,
+  version: p.version,
+  contentHash: p.contentHash,
+  quotas: p.quotas,
+  meters: p.meters,
+});
+
 export interface SampleLine {
   line: 'sample';
   id: string;
@@ -154,7 +170,7 @@ export interface JournalFooter {
 }
 export type JournalLine =
   | JournalHeader
-  | { line: 'plan'; plan: PlanVersion }
+  | { line: 'plan'; plan: JournalPlan }
   | { line: 'emission'; marketplace: string; externalOfferId: string; from: string; emission: Emission }
   | PriceLine
   | SampleLine
@@ -184,7 +200,7 @@ export class JournalSeal {
   }
 }
 
-export const catalogHashOf = (plans: readonly PlanVersion[]): string =>
+export const catalogHashOf = (plans: readonly JournalPlan[]): string =>
   createHash('sha256')
     .update(canonicalJson(plans.map((p) => [p.planVersionId, p.contentHash])))
     .digest('hex');
@@ -203,7 +219,7 @@ export async function checkJournal(lines: AsyncIterable<string>): Promise<{ head
   for await (const text of lines) {
     if (footer) throw refuse('changed', 'There are lines after the last one of the journal. Write it again.');
     if (!header) header = headerOf(text);
-    if (text.startsWith('{"line":"footer"')) footer = parseLine(text, seal.lines + 1) as JournalFooter;
+    if (text.startsWith('{"line":"footer"')) footer = footerOf(text);
     else seal.add(text);
   }
   if (!header) throw refuse('not_a_journal', 'The file is empty. Name one that `berth journal` wrote.');
@@ -228,6 +244,14 @@ function headerOf(text: string): JournalHeader {
       `The journal has format ${String(header.format).slice(0, 20)}; this build reads format ${JOURNAL_FORMAT}. Replay it with a build of its format.`,
     );
   return header as JournalHeader;
+}
+
+function footerOf(text: string): JournalFooter {
+  try {
+    return JSON.parse(text) as JournalFooter;
+  } catch {
+    throw refuse('cut', 'The last line of the journal is not whole: it was cut. Write it again.');
+  }
 }
 
 export function parseLine(text: string, number: number): JournalLine {

@@ -1,12 +1,11 @@
 import type { Tx } from '#platform';
-import type { PlanVersion } from '#entitlements';
-import type { FactsLine, JournalLine, OutcomeLine, PriceLine, SampleLine } from '../domain/journal.js';
+import type { FactsLine, JournalLine, JournalPlan, OutcomeLine, PriceLine, SampleLine } from '../domain/journal.js';
 import { instantText } from '../domain/units.js';
 
 const time = (us: string): string => instantText(BigInt(us));
 const timeOrNull = (us: string | null): string | null => (us === null ? null : time(us));
 
-export async function putPlan(tx: Tx, plan: PlanVersion): Promise<void> {
+export async function putPlan(tx: Tx, plan: JournalPlan): Promise<void> {
   await tx.query(
     `insert into plan_versions (plan_version_id, marketplace, external_offer_id, external_plan_id, version, content_hash, document, loaded_at)
      values ($1, $2, $3, $4, $5, $6, $7, 'epoch')`,

@@ -116,10 +116,10 @@ export async function readySeries(tx: Tx, now: bigint, limits: HoldLimit[], shar
   return rows.map(toRow);
 }
 
-/** Series of a shard whose next hour is this one, whether it is due or not: a replay is told what was closed. */
+/** Series of a shard whose next hour is this one or an earlier one, due or not: a replay is told what was closed. */
 export async function seriesAt(tx: Tx, shard: number, hour: bigint, subscriptionIds: readonly string[]): Promise<SeriesRow[]> {
   const rows = await tx.query<Raw>(
-    `select ${COLUMNS} from series s where s.shard = $1 and s.next_hour = $2::timestamptz and s.subscription_id = any($3::uuid[]) and s.completed_at is null
+    `select ${COLUMNS} from series s where s.shard = $1 and s.next_hour <= $2::timestamptz and s.subscription_id = any($3::uuid[]) and s.completed_at is null
         and (s.ended_at is null or s.ended_at > s.next_hour) order by s.subscription_id, s.meter for update of s`,
     [shard, instantText(hour), subscriptionIds],
   );
