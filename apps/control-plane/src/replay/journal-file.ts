@@ -38,14 +38,24 @@ export async function* readLines(file: string): AsyncGenerator<string> {
   const source = createReadStream(file);
   const input: Readable = packed(file) ? source.pipe(createGunzip()) : source;
   if (input !== source) source.on('error', (error) => input.destroy(error));
-  const failed = finished(input).catch((error: unknown) => error as Error & { code?: string });
-  yield* createInterface({ input, crlfDelay: Infinity });
-  const error = await failed;
-  if (!error) return;
-  if (error.code === 'ENOENT') throw new ProblemError('not_found', 'journal.not_found', `There is no file ${file}.`);
+  const ended = finished(input).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  try {
+    yield* createInterface({ input, crlfDelay: Infinity });
+    const error = await ended;
+    if (error !== undefined) throw error;
+  } catch (error) {
+    throw refused(file, error as Error & { code?: string });
+  }
+}
+
+function refused(file: string, error: Error & { code?: string }): Error {
+  if (error.code === 'ENOENT') return new ProblemError('not_found', 'journal.not_found', `There is no file ${file}.`);
   if (error.code === 'Z_BUF_ERROR')
-    throw new ProblemError('validation', 'journal.cut', `${file} ends too early: it was cut. Write it again.`);
+    return new ProblemError('validation', 'journal.cut', `${file} ends too early: it was cut. Write it again.`);
   if (error.code?.startsWith('Z_'))
-    throw new ProblemError('validation', 'journal.changed', `${file} cannot be unpacked (${error.message}). Write it again.`);
-  throw error;
+    return new ProblemError('validation', 'journal.changed', `${file} cannot be unpacked (${error.message}). Write it again.`);
+  return error;
 }
