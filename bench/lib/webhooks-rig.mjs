@@ -17,8 +17,9 @@ const TOKENS = 2_000;
 export async function program(stops, file, args, env) {
   const child = spawn(process.execPath, [inRoot(file), ...args], {
     env: { PATH: process.env.PATH, TZ: 'UTC', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe'],
   });
+  const lines = createInterface({ input: child.stdout });
   let errors = '';
   child.stderr.on('data', (chunk) => (errors = (errors + chunk).slice(-4_000)));
   stops.push(async () => {
@@ -31,11 +32,25 @@ export async function program(stops, file, args, env) {
     clearTimeout(late);
   });
   const line = await new Promise((resolve, reject) => {
-    createInterface({ input: child.stdout }).once('line', resolve);
+    lines.once('line', resolve);
     child.once('exit', (code) => reject(new Error(`${file} ended with ${code}: ${errors}`)));
   });
-  return { child, ...JSON.parse(line) };
+  return { child, lines, ...JSON.parse(line) };
 }
+
+/** A program that answers each line of JSON with one. */
+export const asking =
+  ({ child, lines }) =>
+  (question) =>
+    new Promise((resolve, reject) => {
+      const ended = (code) => reject(new Error(`the program ended with ${code}`));
+      child.once('exit', ended);
+      lines.once('line', (line) => {
+        child.off('exit', ended);
+        resolve(JSON.parse(line));
+      });
+      child.stdin.write(`${question}\n`);
+    });
 
 /** Entra with a key of ours, so that tokens can be signed ahead; what is not a key goes on to the sandbox's. */
 export async function entra(stops, sandboxUrl) {

@@ -177,7 +177,7 @@ function providers(o: AppOptions): Provider[] {
     {
       provide: Metering,
       useFactory: (db: Database, tasks: Tasks, calls: Calls, marketplaces: MarketplaceRegistry, metrics: Metrics) =>
-        new Metering({ db, tasks, calls, clock, marketplaces, logger, metrics }),
+        new Metering({ db, tasks, calls, clock, marketplaces, logger, metrics, options: { usageRates: config.usageRates } }),
       inject: [DATABASE, TASKS, CALLS, MARKETPLACE_REGISTRY, METRICS],
     },
     {

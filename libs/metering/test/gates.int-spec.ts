@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { ManualClock } from '#platform/testing';
+import { eventually, ManualClock } from '#platform/testing';
 import {
   MarketplaceBusy,
   MarketplaceRefusal,
@@ -101,6 +101,52 @@ describe('the rate of a marketplace', () => {
     await Promise.all(workers.map((w) => w.submitDue()));
     expect(asked).toHaveLength(5);
     expect(await states()).toEqual({ accepted: 5, pending: 3 });
+  });
+});
+
+describe('the batches of one marketplace', () => {
+  it('go one at a time until one is answered, then more side by side, each item once', async () => {
+    await waiting(12, 1, { batchSize: 1 });
+    let now = 0;
+    const seen: number[] = [];
+    answer = (send) => async (items) => {
+      seen.push((now += 1));
+      // Held back until as many have come as may: two after the first answer, four later.
+      if (asked.length <= 3) await eventually('two are under way', () => asked.length === 1 || Math.max(...seen) >= 2);
+      else await eventually('four are under way', () => Math.max(...seen) >= 4);
+      const answers = await send(items);
+      now -= 1;
+      return answers;
+    };
+    await h.metering.submitDue();
+    expect([seen[0], Math.max(...seen)]).toEqual([1, 4]);
+    expect([await states(), asked.length]).toEqual([{ accepted: 12 }, 12]);
+    await lawHolds();
+  });
+
+  it('go one at a time where none is answered', async () => {
+    await waiting(6, 1, { batchSize: 1, rate: null });
+    answer = () => () => Promise.reject(new MarketplaceBusy('later'));
+    let now = 0;
+    const busy = answer(undefined as never);
+    answer = () => async (items) => {
+      expect((now += 1)).toBe(1);
+      await new Promise(setImmediate);
+      return busy(items).finally(() => (now -= 1));
+    };
+    await h.metering.submitDue();
+    expect([await breaker(), asked.length]).toEqual(['open', 3]);
+  });
+
+  it('as fast as an operator has set, also without a limit', async () => {
+    await waiting(3, 1, { batchSize: 1, rate: { perSecond: 10, burst: 10 } });
+    const { deps } = h['metering'] as unknown as { deps: { options: object } };
+    Object.assign(deps.options, { usageRates: { azure: 0.2 } });
+    await h.metering.submitDue();
+    expect(asked).toHaveLength(1); // and the next only in five seconds
+    Object.assign(deps.options, { usageRates: { azure: null } });
+    await h.metering.submitDue();
+    expect(asked).toHaveLength(3);
   });
 });
 

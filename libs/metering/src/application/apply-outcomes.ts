@@ -29,28 +29,86 @@ export async function applyOutcomes(tx: Tx, deps: MeteringDeps, batch: Claimed[]
       ])
     ).map((r) => [r.item_id, r]),
   );
+  const answers = new Map(outcomes.map((o) => [o.itemId, o]));
+  await endAttempts(tx, batch, answers, now);
+  const taken: Taken[] = [];
   for (const claimed of batch) {
-    const outcome = outcomes.find((o) => o.itemId === claimed.itemId)!;
-    await tx.query(
-      `update submission_attempts set outcome = $2, code = $3, receipt = $4, outcome_at = $5, raw = $6 where attempt_id = $1 and outcome is null`,
-      [
-        claimed.attemptId,
-        outcome.outcome,
-        'code' in outcome ? outcome.code : null,
-        'receipt' in outcome ? outcome.receipt : null,
-        now,
-        JSON.stringify(outcome),
-      ],
-    );
     const item = items.get(claimed.itemId);
     if (!item || item.settled) continue;
-    await new Outcome(tx, deps, item, now, item.fence === claimed.fence).apply(outcome);
+    const outcome = answers.get(claimed.itemId)!;
+    if (isTaken(outcome, item)) taken.push({ item, outcome });
+    else await new Outcome(tx, deps, item, now, item.fence === claimed.fence).apply(outcome);
     deps.metrics
       ?.counter('berth_submission_outcomes_total', 'Answers to usage items', ['marketplace', 'outcome'])
       .inc({ marketplace: item.marketplace, outcome: outcome.outcome });
   }
+  await settleTaken(tx, taken, now);
 }
 
+type Accepted = Extract<UsageItemOutcome, { outcome: 'accepted' | 'duplicate_equal' }>;
+interface Taken {
+  item: OpenItem;
+  outcome: Accepted;
+}
+
+/** Accepted as it was sent: what nearly all answers are. */
+const isTaken = (o: AttemptOutcome, item: OpenItem): o is Accepted =>
+  (o.outcome === 'accepted' || o.outcome === 'duplicate_equal') && sameDecimal(o.acceptedQuantity, item.quantity);
+
+async function endAttempts(tx: Tx, batch: Claimed[], answers: Map<string, AttemptOutcome>, now: Date): Promise<void> {
+  const of = batch.map((b) => answers.get(b.itemId)!);
+  await tx.query(
+    `update submission_attempts t set outcome = u.outcome, code = u.code, receipt = u.receipt, outcome_at = $2, raw = u.raw
+       from unnest($1::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[]) as u(id, outcome, code, receipt, raw)
+      where t.attempt_id = u.id and t.outcome is null`,
+    [
+      batch.map((b) => b.attemptId),
+      now,
+      of.map((o) => o.outcome),
+      of.map((o) => ('code' in o ? o.code : null)),
+      of.map((o) => ('receipt' in o ? o.receipt : null)),
+      of.map((o) => JSON.stringify(o)),
+    ],
+  );
+}
+
+/** Outcome and ledger moves of all of them, a statement each. */
+async function settleTaken(tx: Tx, taken: Taken[], now: Date): Promise<void> {
+  if (taken.length === 0) return;
+  await tx.query(
+    `update submission_items i set state = 'accepted', last_code = u.code, receipt = u.receipt, accepted_quantity = u.quantity, settled_at = $2, lease_until = null
+       from unnest($1::uuid[], $3::text[], $4::text[], $5::numeric[]) as u(id, code, receipt, quantity) where i.item_id = u.id`,
+    [
+      taken.map((t) => t.item.item_id),
+      now,
+      taken.map((t) => t.outcome.outcome),
+      taken.map((t) => t.outcome.receipt),
+      taken.map((t) => t.outcome.acceptedQuantity),
+    ],
+  );
+  await writeEntries(
+    tx,
+    taken.flatMap(({ item, outcome }) => [
+      ...moveOf(item, 'pending', outcome.outcome, -BigInt(item.base_quantity)),
+      ...moveOf(item, 'accepted', outcome.outcome, BigInt(item.base_quantity)),
+    ]),
+    now,
+    'outside',
+  );
+}
+
+const seriesOf = (item: OpenItem): EntryRow['series'] => ({
+  subscriptionId: item.subscription_id,
+  meter: item.meter,
+  tenantId: item.tenant_id,
+});
+
+function moveOf(item: OpenItem, term: EntryRow['term'], cause: string, quantity: bigint): EntryRow[] {
+  if (quantity === 0n) return [];
+  return [{ series: seriesOf(item), hour: BigInt(item.hour_us), segmentId: item.segment_id, term, cause, ref: item.item_id, quantity }];
+}
+
+/** What became of one item that was not simply taken. */
 class Outcome {
   private readonly entries: EntryRow[] = [];
   private readonly hour: bigint;
@@ -71,9 +129,6 @@ class Outcome {
     switch (o.outcome) {
       case 'accepted':
       case 'duplicate_equal':
-        return sameDecimal(o.acceptedQuantity, this.item.quantity)
-          ? this.accepted(o.outcome, o.receipt, o.acceptedQuantity)
-          : this.conflict(o.receipt, o.acceptedQuantity);
       case 'duplicate_conflict':
         return this.conflict(o.receipt, o.acceptedQuantity);
       case 'rejected':
@@ -98,12 +153,6 @@ class Outcome {
           this.deps.marketplaces.get(this.item.marketplace as 'azure').usage.safeResend ? this.backOff() : null,
         );
     }
-  }
-
-  private async accepted(cause: string, receipt: string, quantity: string): Promise<void> {
-    this.move('pending', cause, -this.base);
-    this.move('accepted', cause, this.base);
-    await this.settle('accepted', cause, receipt, quantity);
   }
 
   /** They hold another number under our key: both are kept, the excess is over-reported, what is missing goes into a later hour. */
@@ -143,7 +192,7 @@ class Outcome {
   }
 
   private async carry(amount: bigint): Promise<NewFinding[]> {
-    const series = this.series();
+    const series = seriesOf(this.item);
     const [row] = await this.tx.query<{ over: boolean }>(
       'select completed_at is not null as over from series where subscription_id = $1 and meter = $2 for update',
       [series.subscriptionId, series.meter],
@@ -239,21 +288,8 @@ class Outcome {
     await writeEntries(this.tx, this.entries, this.now, 'outside');
   }
 
-  private series(): EntryRow['series'] {
-    return { subscriptionId: this.item.subscription_id, meter: this.item.meter, tenantId: this.item.tenant_id };
-  }
-
   private move(term: EntryRow['term'], cause: string, quantity: bigint): void {
-    if (quantity !== 0n)
-      this.entries.push({
-        series: this.series(),
-        hour: this.hour,
-        segmentId: this.item.segment_id,
-        term,
-        cause,
-        ref: this.item.item_id,
-        quantity,
-      });
+    this.entries.push(...moveOf(this.item, term, cause, quantity));
   }
 
   private lossFinding(cause: 'quarantined' | 'expired' | 'missed_window', amount: bigint, evidence: Record<string, unknown>): NewFinding {

@@ -1,9 +1,11 @@
 import type { Calls, Clock, Database, Inbox, Logger, Metrics, Tasks } from '#platform';
-import type { MarketplaceAdapter, MarketplaceRegistry } from '#marketplaces/core';
+import type { Marketplace, MarketplaceAdapter, MarketplaceRegistry } from '#marketplaces/core';
 
 export interface MeteringOptions {
   /** Real milliseconds a claimed item is ours; longer than any adapter's time-outs. */
   submissionLeaseMs?: number;
+  /** Calls with usage a second that a gate lets through, where not the adapter's own; null: no limit. */
+  usageRates?: Partial<Record<Marketplace, number | null>>;
   /** Real time, for rates and breakers of marketplaces. Tests give one that they move. */
   realNow?: () => Date;
   /** Business time after which a marketplace's read-back is expected to show what it accepted. */
@@ -39,4 +41,11 @@ export interface MeteringDeps {
   logger: Logger;
   metrics?: Metrics;
   options?: MeteringOptions;
+}
+
+/** How fast a marketplace is asked with usage: what an operator has set, else what its adapter says. */
+export function rateOf(deps: MeteringDeps, { marketplace, usage }: Pick<MarketplaceAdapter, 'marketplace' | 'usage'>): typeof usage.rate {
+  const set = deps.options?.usageRates?.[marketplace];
+  if (set === undefined) return usage.rate;
+  return set === null ? null : { perSecond: set, burst: Math.max(1, Math.ceil(set)) };
 }

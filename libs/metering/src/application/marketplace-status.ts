@@ -4,7 +4,7 @@ import { readListingsNow, type ListingNow } from '#entitlements';
 import { fill } from '../domain/breaker.js';
 import { readGates } from '../infra/gates.sql.js';
 import { nextDeadline } from '../infra/items.sql.js';
-import type { MeteringDeps } from './deps.js';
+import { rateOf, type MeteringDeps } from './deps.js';
 
 export interface GateStatus {
   /** '' where the marketplace has one for the seller's whole account. */
@@ -36,11 +36,13 @@ export async function readMarketplaceStatus(tx: Tx, deps: MeteringDeps): Promise
   const gates = await readGates(tx);
   const listings = await readListingsNow(tx, business);
   const out: MarketplaceStatus[] = [];
-  for (const { marketplace, usage } of deps.marketplaces.all())
+  for (const adapter of deps.marketplaces.all()) {
+    const { marketplace } = adapter;
+    const rate = rateOf(deps, adapter);
     out.push({
       marketplace,
       nextDeadline: await nextDeadline(tx, business, marketplace),
-      rate: usage.rate,
+      rate,
       gates: gates
         .filter((g) => g.marketplace === marketplace)
         .map((g) => ({
@@ -51,9 +53,10 @@ export async function readMarketplaceStatus(tx: Tx, deps: MeteringDeps): Promise
           since: g.since,
           pausedUntil: g.state !== 'closed' && g.failed ? new Date(g.failed.real.getTime() + g.pauseMs) : null,
           lastAnsweredAt: g.answeredAt,
-          tokens: usage.rate ? Math.floor(fill({ tokens: g.tokens, at: g.tokensAt }, usage.rate, real).tokens) : null,
+          tokens: rate ? Math.floor(fill({ tokens: g.tokens, at: g.tokensAt }, rate, real).tokens) : null,
         })),
       listings: listings.filter((l) => l.marketplace === marketplace).map(({ marketplace: _, ...l }) => l),
     });
+  }
   return out;
 }

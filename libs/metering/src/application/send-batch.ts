@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorText, type Tx } from '#platform';
-import { MarketplaceBusy, MarketplaceRefusal, type MarketplaceAdapter, type UsageItemOutcome } from '#marketplaces/core';
+import { MarketplaceBusy, MarketplaceRefusal, type UsageItemOutcome } from '#marketplaces/core';
 import type { DeadlineQueue } from '../domain/deadline-queue.js';
 import { beginAttempts, giveBack, holdOnTo, refuseAttempts, type Claimed } from '../infra/items.sql.js';
 import type { Gates } from '../infra/gates.sql.js';
 import { applyOutcomes, type AttemptOutcome } from './apply-outcomes.js';
-import type { MeteringDeps } from './deps.js';
+import { rateOf, type MeteringDeps } from './deps.js';
 import { credentialsRefused, raiseFindings } from './findings.js';
 import { tellOfGate } from './gate-findings.js';
 
@@ -34,9 +34,9 @@ export class SendBatch {
   /**
    * One bad item refuses a whole batch and is not named (AWS: one bad time stamp). Halves are sent until it stands alone; it is held
    * then, with a finding, and the rest has gone. The bytes of an item are those of before, only their company changes. At most
-   * `callsFor(n)` calls; what is left then goes back.
+   * `callsFor(n)` calls; what is left then goes back. Answers whether the marketplace is well: it took or judged items.
    */
-  async run(batch: Claimed[]): Promise<void> {
+  async run(batch: Claimed[]): Promise<boolean> {
     let parts: Claimed[][] = [batch];
     const alone: { item: Claimed; error: MarketplaceRefusal }[] = [];
     let answered = false;
@@ -60,7 +60,7 @@ export class SendBatch {
         }
       }
     }
-    if (last === null) return;
+    if (last === null) return answered;
     await this.db(batch, async (tx) => {
       await giveBack(tx, parts.flat(), this.deps.clock.now(), answered);
       await applyOutcomes(
@@ -78,6 +78,7 @@ export class SendBatch {
       // Where nothing of a batch is taken, the marketplace may take nothing of anybody's just now.
       if (!answered && !failed) await this.tell(tx, batch[0]!, errorText(last), null);
     });
+    return answered && !failed;
   }
 
   private async attempt(part: Claimed[]): Promise<Verdict> {
@@ -127,7 +128,7 @@ export class SendBatch {
   /** A part of a refused batch with attempts of its own; a fence that moved on belongs to another worker and is left out. */
   private async again(part: Claimed[]): Promise<Claimed[]> {
     const { marketplace, gate } = part[0]!;
-    const { rate } = this.adapter(part).usage;
+    const rate = rateOf(this.deps, this.deps.marketplaces.get(marketplace));
     for (;;) {
       const waitMs = await this.db(part, (tx) => this.gates.token(tx, { marketplace, gate, rate }));
       if (waitMs === 0) break;
@@ -146,10 +147,6 @@ export class SendBatch {
         ? await this.gates.answered(tx, marketplace, gate)
         : await this.gates.failed(tx, marketplace, gate, failure, retryAfterMs);
     await tellOfGate(tx, this.deps, change);
-  }
-
-  private adapter(part: Claimed[]): MarketplaceAdapter {
-    return this.deps.marketplaces.get(part[0]!.marketplace);
   }
 
   private db<T>(batch: Claimed[], work: (tx: Tx) => Promise<T>): Promise<T> {

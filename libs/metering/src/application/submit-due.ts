@@ -3,6 +3,7 @@ import { errorText, type Tx } from '#platform';
 import { MarketplaceRefusal, type Marketplace } from '#marketplaces/core';
 import { readMeteredSubscriptions } from '#entitlements';
 import { DeadlineQueue } from '../domain/deadline-queue.js';
+import { InFlight } from '../domain/in-flight.js';
 import { quantaText, parseDecimal } from '../domain/units.js';
 import { Gates } from '../infra/gates.sql.js';
 import {
@@ -18,7 +19,7 @@ import {
   type OpenItem,
 } from '../infra/items.sql.js';
 import { tryBuild } from '../infra/write-closings.js';
-import type { MeteringDeps } from './deps.js';
+import { rateOf, type MeteringDeps } from './deps.js';
 import { expireItems } from './expire-items.js';
 import { credentialsRefused, raiseFindings, type NewFinding } from './findings.js';
 import { leaseOf, SendBatch } from './send-batch.js';
@@ -26,6 +27,8 @@ import { unknownFinding } from './item-findings.js';
 import { settleClosing } from './settle.js';
 
 const BATCHES_PER_PASS = 200;
+/** Of one marketplace at once, while it answers; one that does not is asked with one at a time. */
+const BATCHES_AT_ONCE = 4;
 /** Transactions of all marketplaces' passes at once: the rest of the pool is for closing hours and for people. */
 const WORKS_AT_ONCE = 2;
 /** A longer wait for the next token is left to the next pass. */
@@ -78,16 +81,23 @@ export class SubmitDue {
     let deadline: Date | null = await this.deps.db.ops((tx) => nextDeadline(tx, this.deps.clock.now(), marketplace));
     if (deadline === null) return 0;
     await this.prepare(marketplace);
-    for (let n = 0; n < BATCHES_PER_PASS; n++) {
-      const claim: Claim = await this.turns.run(deadline, () => this.deps.db.ops((tx) => this.claim(tx, marketplace)));
-      if (claim.kind === 'none' || (claim.kind === 'wait' && claim.ms > LONGEST_WAIT_MS)) break;
-      if (claim.kind === 'wait') await delay(claim.ms);
-      else if (claim.kind === 'put_back') done += 1;
-      else {
-        deadline = claim.batch[0]!.hardAt;
-        await this.sender.run(claim.batch);
-        done += claim.batch.length;
+    const flight = new InFlight(BATCHES_AT_ONCE);
+    try {
+      for (let n = 0; n < BATCHES_PER_PASS; n++) {
+        await flight.untilRoom();
+        const claim: Claim = await this.turns.run(deadline, () => this.deps.db.ops((tx) => this.claim(tx, marketplace)));
+        if (claim.kind === 'put_back') done += 1;
+        else if (claim.kind === 'batch') {
+          deadline = claim.batch[0]!.hardAt;
+          done += claim.batch.length;
+          flight.start(() => this.sender.run(claim.batch));
+        } else if (claim.kind === 'wait' && claim.ms <= LONGEST_WAIT_MS) await flight.untilOne([delay(claim.ms)]);
+        // What is under way may be due again, or let more through, once it is answered.
+        else if (flight.size > 0) await flight.untilOne();
+        else break;
       }
+    } finally {
+      await flight.untilNone();
     }
     if (done > 0) done += await settleClosing(this.deps);
     return done;
@@ -145,7 +155,7 @@ export class SubmitDue {
     const mates = adapter.usage.batchSize > 1 ? await batchMates(tx, now, head, batchKey, adapter.usage.batchSize - 1) : [];
     const rows = await this.sendable(tx, [{ ...head, wire }, ...mates], now, adapter.usage.safeResend);
     if (rows.length === 0) return { kind: 'put_back' };
-    const { rate } = adapter.usage;
+    const rate = rateOf(this.deps, adapter);
     const entry = await this.gates.enter(tx, { marketplace, gate, hardAt: head.hard_at, rate, leaseMs: leaseOf(this.deps) });
     // Shut since we looked (it was built only now, or another worker failed or probes): the next look leaves it out.
     if (entry.admission === 'no') return { kind: 'put_back' };

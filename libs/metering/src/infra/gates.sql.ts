@@ -82,8 +82,10 @@ export class Gates {
     tx: Tx,
     at: { marketplace: Marketplace; gate: string; hardAt: Date; rate: Rate | null; leaseMs: number },
   ): Promise<{ admission: Admission; waitMs: number }> {
-    const row = await this.lock(tx, at.marketplace, at.gate, at.rate);
     const now = this.now();
+    // Nothing to take and nothing to write at a gate that stands open: batches side by side need not wait for each other's row.
+    if (!at.rate && (await this.lets(tx, at, now))) return { admission: 'yes', waitMs: 0 };
+    const row = await this.lock(tx, at.marketplace, at.gate, at.rate);
     const admission = admits(row, now, at.hardAt);
     if (admission === 'no') return { admission, waitMs: 0 };
     if (at.rate) {
@@ -92,6 +94,14 @@ export class Gates {
     }
     if (admission !== 'yes') await this.write(tx, row, probing(row, now, at.leaseMs));
     return { admission, waitMs: 0 };
+  }
+
+  private async lets(tx: Tx, at: { marketplace: Marketplace; gate: string; hardAt: Date }, now: Instant): Promise<boolean> {
+    const [row] = await tx.query<Raw>(`select ${COLUMNS} from marketplace_gates where marketplace = $1 and gate = $2`, [
+      at.marketplace,
+      at.gate,
+    ]);
+    return row !== undefined && admits(toRow(row), now, at.hardAt) === 'yes';
   }
 
   /** A further call for items that are ours already (bisecting): the rate counts, the breaker has let them through. */

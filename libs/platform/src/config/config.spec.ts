@@ -151,6 +151,13 @@ describe('the configuration', () => {
       expect(() => loadConfig({ ...base, ...wrong })).toThrow(/AZURE_SIGN_IN_CLIENT_ID/);
   });
 
+  it('takes other rates of usage calls than the adapters have, and says what is wrong with them', () => {
+    expect(loadConfig(base).usageRates).toEqual({});
+    expect(loadConfig({ ...base, BERTH_USAGE_RATES: 'azure=20, gcp=off,aws=0.5' }).usageRates).toEqual({ azure: 20, gcp: null, aws: 0.5 });
+    for (const wrong of ['azure', 'azure=fast', 'aws=0', 'gcp=1001', 'ebay=3', 'azure=-1'])
+      expect(() => loadConfig({ ...base, BERTH_USAGE_RATES: wrong }), wrong).toThrow(/BERTH_USAGE_RATES/);
+  });
+
   it('takes what differs in another Azure cloud or contract, and leaves the rest to the adapter', () => {
     const azure = { AZURE_TENANT_ID: ID, AZURE_CLIENT_ID: ID, AZURE_CLIENT_SECRET: 's' };
     const plain = loadConfig({ ...base, ...azure }).azure!;

@@ -6,6 +6,7 @@ import { isLoopbackName } from '../http/guarded-http.js';
 import { projectRoot } from '../project-root.js';
 import { AWS_ENDPOINTS, type AwsConfig, awsFaults, awsOf, awsVariables } from './aws-config.js';
 import { AZURE_ENDPOINTS, type AzureConfig, azureFaults, azureOf, azureVariables } from './azure-config.js';
+import { type UsageRates, usageRateFaults, usageRatesOf } from './usage-rates.js';
 
 const flag = z.enum(['true', 'false', '1', '0']).transform((v) => v === 'true' || v === '1');
 const url = z.url();
@@ -32,6 +33,8 @@ const schema = z.object({
   BERTH_LANDING_ACCESS: z.enum(['first_visit', 'signed_in', 'approval']).optional(),
   /** How often each marketplace's list is compared with ours; 0 never. The adapter's own floor holds besides. */
   BERTH_DRIFT_MINUTES: z.coerce.number().int().min(0).max(10_080).default(60),
+  /** `azure=20, gcp=off`: where the adapters' own rates do not fit. */
+  BERTH_USAGE_RATES: z.string().optional(),
   /** Development only: one sandbox plays every marketplace and owns the clock. */
   BERTH_SANDBOX_URL: url.optional(),
   ...azureVariables,
@@ -79,6 +82,8 @@ export interface BerthConfig {
   landingAccess: 'first_visit' | 'signed_in' | 'approval';
   /** Business minutes between two comparisons with a marketplace's list; 0 for none. */
   driftMinutes: number;
+  /** Calls with usage a second, where not the adapter's own. */
+  usageRates: UsageRates;
   sandboxUrl: string | null;
   azure: AzureConfig | null;
   gcp: {
@@ -140,6 +145,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     landingAccess: e.BERTH_LANDING_ACCESS ?? (e.AZURE_SIGN_IN_CLIENT_ID ? 'signed_in' : 'first_visit'),
     successorHoldMs: e.BERTH_SUCCESSOR_HOLD_MINUTES * 60_000,
     driftMinutes: e.BERTH_DRIFT_MINUTES,
+    usageRates: usageRatesOf(e.BERTH_USAGE_RATES),
     sandboxUrl: sandbox,
     azure: azureOf(e, given, sandbox),
     gcp: gcpOf(e, given, sandbox),
@@ -228,7 +234,7 @@ function faultsAcross(given: Given): string[] {
       'GCP_PUSH_AUDIENCE and GCP_PUSH_SERVICE_ACCOUNT belong together: anybody can have a Google token made for an audience, so the audience alone proves nothing (set both to be pushed to, or none to pull)',
     );
   }
-  faults.push(...azureFaults(given), ...awsFaults(given));
+  faults.push(...azureFaults(given), ...awsFaults(given), ...usageRateFaults(given['BERTH_USAGE_RATES']));
   return faults;
 }
 

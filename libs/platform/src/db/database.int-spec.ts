@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import pg from 'pg';
 import { DataSource } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../../test/support/database.js';
@@ -89,6 +90,47 @@ describe('the database', () => {
     });
     expect(ran).toEqual(['committed']);
     expect(await db.ops((tx) => tx.query(`select 1 from tasks where lane = 'db'`))).toHaveLength(1);
+  });
+
+  describe('whose server ends a connection', () => {
+    const away = { kind: 'unavailable', code: 'database.unavailable' };
+    const end = async (pid: unknown): Promise<void> => {
+      const admin = new pg.Client({ connectionString: base.url() });
+      await admin.connect();
+      await admin.query('select pg_terminate_backend($1::int, 5000)', [pid]);
+      await admin.end();
+    };
+    const pidOf = async (tx: Pick<Tx, 'query'>): Promise<number> =>
+      (await tx.query<{ pid: number }>('select pg_backend_pid() as pid'))[0]!.pid;
+
+    it('between two statements of intake says so to its caller, not to the process, and goes on with another', async () => {
+      const uncaught: Error[] = [];
+      const note = (error: Error): void => void uncaught.push(error);
+      process.prependListener('uncaughtException', note);
+      const work = db.intakeNamed([], '', async (tx) => {
+        await end(await pidOf(tx));
+        // What the end of the connection tells comes with the next turns of the event loop.
+        for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+        await pidOf(tx);
+      });
+      await expect(work).rejects.toMatchObject(away);
+      process.off('uncaughtException', note);
+      expect(uncaught).toEqual([]);
+      expect(await db.intakeNamed([], '', pidOf)).toBeGreaterThan(0);
+    });
+
+    it('in a transaction, or while a statement runs, says so too', async () => {
+      await expect(db.ops(async (tx) => (await end(await pidOf(tx)), pidOf(tx)))).rejects.toMatchObject(away);
+      const [{ pid }] = (await db.opsStatement<{ pid: number }>('pid', 'select pg_backend_pid() as pid', [])) as [{ pid: number }];
+      const long = expect(db.opsStatement('long', 'select pg_sleep(30)', [])).rejects.toMatchObject(away);
+      await end(pid);
+      await long;
+      expect(await db.ops(pidOf)).toBeGreaterThan(0);
+    });
+
+    it('and another failure of a statement stays what it is', async () => {
+      await expect(db.ops((tx) => tx.query('select 1/0'))).rejects.toMatchObject({ code: '22012' });
+    });
   });
 
   it('gives the rows of every kind of statement, with big numbers as text', async () => {

@@ -1,6 +1,7 @@
 import type { Pool } from 'pg';
 import { DataSource, type DataSourceOptions, type EntityManager } from 'typeorm';
 import { isUuid } from '../ids.js';
+import { orUnavailable } from './database-away.js';
 import { SERVING_ROLES, roleUrl, type ServingRole } from './roles.js';
 
 /** One open transaction. All statements of a use case go through it; nothing outside is called while it is open. */
@@ -46,7 +47,8 @@ export class Database {
    */
   async opsStatement<T>(name: string, sql: string, parameters: unknown[]): Promise<T[]> {
     const pool = (this.sources.ops.driver as unknown as { master: Pool }).master;
-    return (await pool.query({ name, text: sql, values: parameters })).rows as T[];
+    const { rows } = await pool.query({ name, text: sql, values: parameters }).catch(unavailable);
+    return rows as T[];
   }
 
   /**
@@ -56,8 +58,11 @@ export class Database {
    */
   async intakeNamed<T>(tenantIds: string[], opening: string, work: (tx: Pick<Tx, 'query'>) => Promise<T>): Promise<T> {
     if (!tenantIds.every(isUuid)) throw new Error('a tenant id is no uuid');
-    const client = await (this.sources.intake.driver as unknown as { master: Pool }).master.connect();
+    const client = await (this.sources.intake.driver as unknown as { master: Pool }).master.connect().catch(unavailable);
     let broken: Error | undefined;
+    // The pool listens to idle clients only: a connection lost between two statements would end the process.
+    const lost = (error: Error): void => void (broken = error);
+    client.on('error', lost);
     try {
       await client.query(`begin; set local app.tenant_ids = '{${tenantIds.join(',')}}'; ${opening}`);
       const result = await work({
@@ -68,8 +73,9 @@ export class Database {
     } catch (error) {
       // A connection that cannot roll back is closed, which ends its transaction too.
       await client.query('rollback').catch((e: Error) => (broken = e));
-      throw error;
+      return unavailable(error);
     } finally {
+      client.off('error', lost);
       client.release(broken);
     }
   }
@@ -86,7 +92,7 @@ export class Database {
 
   private async run<T>(role: ServingRole, settings: [string, string][], work: (tx: Tx) => Promise<T>): Promise<T> {
     const after: (() => void)[] = [];
-    const result = await this.sources[role].transaction(async (manager) => {
+    const transaction = async (manager: EntityManager): Promise<T> => {
       for (const [name, value] of settings) await manager.query('select set_config($1, $2, true)', [name, value]);
       return work({
         manager,
@@ -96,7 +102,8 @@ export class Database {
         },
         afterCommit: (action) => void after.push(action),
       });
-    });
+    };
+    const result = await this.sources[role].transaction(transaction).catch(unavailable);
     for (const action of after) action();
     return result;
   }
@@ -127,6 +134,10 @@ export class Database {
     await Promise.all(Object.values(this.sources).map((s) => (s.isInitialized ? s.destroy() : undefined)));
   }
 }
+
+const unavailable = (error: unknown): never => {
+  throw orUnavailable(error);
+};
 
 /** TypeORM answers UPDATE and DELETE … RETURNING as [rows, count]; callers always want the rows. */
 function asRows<R>(result: unknown): R[] {

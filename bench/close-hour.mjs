@@ -1,0 +1,145 @@
+// npm run bench -- close-hour [--series 100000] [--hours 10] [--million 1000000]
+// The clock that closes hours, on series of twelve samples each (a gauge and a counter of each purchase, every five minutes):
+// one hour of all series; the same after ten hours of history; and one run over ten times the series. `--million 0` leaves the
+// last out (it takes some eight minutes, most of it to make the samples).
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import pg from 'pg';
+import { migrate, startEmbeddedPostgres } from '../dist/libs/platform/src/index.js';
+import { inRoot, main } from '../scripts/lib/house.mjs';
+import { countClosed, FIRST_HOUR, makePurchases, makeSamples, HOUR } from './lib/close-hour-rig.mjs';
+import { median } from './lib/usage-rig.mjs';
+
+const { values } = parseArgs({
+  options: {
+    series: { type: 'string', default: '100000' },
+    hours: { type: 'string', default: '10' },
+    million: { type: 'string', default: '1000000' },
+  },
+});
+const [SERIES, HOURS, MILLION] = [values.series, values.hours, values.million].map(Number);
+const GOALS = { seconds_100k: 10, history_ratio: 1.1, million_ratio: 11, rss_mb: 600 };
+
+main(async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-bench-'));
+  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), durability: 'full' });
+  try {
+    const admin = new pg.Client({ connectionString: postgres.url });
+    await admin.connect();
+    try {
+      return await measure(postgres.url, admin);
+    } finally {
+      await admin.end();
+    }
+  } finally {
+    await postgres.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+async function measure(serverUrl, admin) {
+  await describeSetting(admin);
+  const figures = {};
+
+  await inDatabase(admin, serverUrl, 'many', async (house) => {
+    const subscriptions = SERIES / 2;
+    await makePurchases(house.db, subscriptions);
+    await house.close(FIRST_HOUR);
+    console.log(`\n${SERIES} series, ${HOURS + 3} hours one after another; the samples of each are there when it is closed`);
+    const runs = [];
+    for (let n = 0; n < HOURS + 3; n += 1) {
+      await makeSamples(house.db, n);
+      const run = await house.close(FIRST_HOUR + (n + 1) * HOUR);
+      await mustHaveClosed(house.db, n, SERIES);
+      runs.push(run);
+      console.log(`  hour ${String(n + 1).padStart(2)}  ${words(run)}`);
+    }
+    const seconds = (some) => median(some.map((r) => r.seconds));
+    // Three hours with hardly any history, and three that have at least ten behind them.
+    const [early, late] = [seconds(runs.slice(0, 3)), seconds(runs.slice(-3))];
+    figures.seconds_100k = late * (100_000 / SERIES);
+    figures.history_ratio = late / early;
+  });
+
+  if (MILLION > 0) {
+    await inDatabase(admin, serverUrl, 'million', async (house) => {
+      console.log(`\n${MILLION} series, one hour in one run`);
+      await makePurchases(house.db, MILLION / 2);
+      const first = await house.close(FIRST_HOUR);
+      console.log(`  series made  ${words(first)}`);
+      await makeSamples(house.db, 0);
+      const run = await house.close(FIRST_HOUR + HOUR);
+      await mustHaveClosed(house.db, 0, MILLION);
+      console.log(`  hour  1  ${words(run)}`);
+      figures.million_ratio = run.seconds / (figures.seconds_100k / (100_000 / SERIES)) / (MILLION / SERIES / 10);
+      figures.rss_mb = Math.max(run.rssMb, first.rssMb);
+    });
+  }
+  console.log('');
+  for (const [name, goal] of Object.entries(GOALS))
+    if (figures[name] !== undefined)
+      console.log(`BENCH close-hour ${name}=${figures[name].toFixed(2)} goal=${goal} ${figures[name] <= goal ? 'met' : 'short'}`);
+  return 0;
+}
+
+const words = (r) => `${r.seconds.toFixed(1)} s (${r.cpuSeconds.toFixed(1)} s of the worker's processor), ${r.rssMb.toFixed(0)} MB at most`;
+
+async function inDatabase(admin, serverUrl, name, work) {
+  await admin.query(`create database ${name}`);
+  const url = Object.assign(new URL(serverUrl), { pathname: `/${name}` }).href;
+  const secret = randomUUID() + randomUUID();
+  await migrate({ adminUrl: url, secret });
+  const db = new pg.Client({ connectionString: url });
+  await db.connect();
+  try {
+    await work({ db, close: (now) => worker(url, secret, new Date(now + 60_000).toISOString()) });
+  } finally {
+    await db.end();
+    await admin.query(`drop database ${name} with (force)`);
+  }
+}
+
+function worker(url, secret, now) {
+  const child = spawn(process.execPath, [inRoot('bench/lib/close-hour-worker.mjs'), url, secret, now], {
+    env: {
+      PATH: process.env.PATH,
+      TZ: 'UTC',
+      NODE_ENV: 'production',
+      ...(process.env.BENCH_NODE_OPTIONS ? { NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS } : {}),
+    },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let said = '';
+  child.stdout.on('data', (chunk) => (said += chunk));
+  return new Promise((resolve, reject) =>
+    child.once('exit', (code) => (code === 0 ? resolve(JSON.parse(said)) : reject(new Error(`the worker ended with ${code}: ${said}`)))),
+  );
+}
+
+/** What was closed is what there was: every series once, measured, with what its samples say. */
+async function mustHaveClosed(db, n, series) {
+  const { closings, measured, wrong, items } = await countClosed(db, n);
+  if (closings !== series || measured !== series || wrong !== 0 || items === 0)
+    throw new Error(`hour ${n + 1}: ${closings} closings of ${series}, ${measured} measured, ${wrong} with a wrong amount, ${items} items`);
+}
+
+async function describeSetting(admin) {
+  const names = [
+    'server_version',
+    'fsync',
+    'synchronous_commit',
+    'full_page_writes',
+    'wal_sync_method',
+    'shared_buffers',
+    'work_mem',
+    'max_wal_size',
+  ];
+  const { rows } = await admin.query('select name, setting, unit from pg_settings where name = any($1)', [names]);
+  console.log(`measured: one worker process on the ops role closes what is due: samples gathered, closeHour, records, wire items, ledger,
+          closings, Merkle roots, next openings, committed by shard; then its highest memory (RSS)
+postgres: ${rows.map((row) => `${row.name}=${row.setting}${row.unit ?? ''}`).join(' ')}`);
+}

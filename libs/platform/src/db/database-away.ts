@@ -1,0 +1,37 @@
+import { QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError } from 'typeorm';
+import { ProblemError } from '../problem.js';
+
+/**
+ * SQLSTATEs with which a server ends a connection or takes none: class 08 (connection), 57P01 to 57P05 (shut down, crashed,
+ * starting, dropped, idle too long), 53300 (too many connections). PostgreSQL manual, appendix A.
+ */
+const STATES = /^(08\w{3}|57P0[1-5]|53300)$/;
+/** What the driver says where no server answered; it gives these no code. */
+const WORDS = /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
+const SOCKET = ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOENT'];
+
+/**
+ * A failure to reach the database, which says nothing of the statement, as `database.unavailable` (503): the same may succeed in
+ * a moment. Whether a commit that was under way came about is not known. Every other failure is handed back as it is.
+ */
+export function orUnavailable(error: unknown): unknown {
+  if (!isAway(error)) return error;
+  return new ProblemError(
+    'unavailable',
+    'database.unavailable',
+    'The database cannot be reached at the moment. Send it again in a moment.',
+    {},
+    { cause: error },
+  );
+}
+
+function isAway(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code, driverError, errors } = error as { code?: unknown; driverError?: unknown; errors?: unknown };
+  if (driverError instanceof Error && driverError !== error) return isAway(driverError);
+  // TypeORM gives a connection back as soon as it is lost; what its transaction asks then meets this.
+  if (error instanceof QueryRunnerAlreadyReleasedError || error instanceof QueryRunnerProviderAlreadyReleasedError) return true;
+  // A name with several addresses: each refused.
+  if (Array.isArray(errors)) return errors.length > 0 && errors.every(isAway);
+  return (typeof code === 'string' && (STATES.test(code) || SOCKET.includes(code))) || WORDS.test(error.message);
+}
