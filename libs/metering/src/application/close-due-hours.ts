@@ -1,16 +1,18 @@
 import { toUs, US_PER_HOUR } from '../domain/units.js';
 import { claimShard } from '../infra/locks.js';
-import { dueShards, readySeries, type HoldLimit } from '../infra/series.sql.js';
+import { dueShards, readySeries, SERIES_AT_ONCE, type HoldLimit } from '../infra/series.sql.js';
 import type { UsageDays } from '../infra/usage-days.js';
 import { absorbLate } from './absorb-late.js';
 import { ShardCloser } from './close-shard.js';
 import type { MeteringDeps } from './deps.js';
 import { settleClosing } from './settle.js';
-import { syncSeries } from './sync-series.js';
+import { syncAllSeries } from './sync-series.js';
 import { countWaiting } from './watermarks.js';
 
 /** One tick closes at most so many (hour, shard) claims; what is left is due at the next. */
 const CLAIMS_PER_TICK = 2_000;
+/** While the database works for one shard, this process calculates another. */
+const SHARDS_AT_ONCE = 2;
 
 /** The clock that closes hours: for each (hour, shard) that is due one transaction, oldest hour first (architecture §7 "Closing"). */
 export class CloseDueHours {
@@ -26,7 +28,7 @@ export class CloseDueHours {
     const { db, clock } = this.deps;
     const now = toUs(clock.now());
     await this.days.ensure([now - US_PER_HOUR, now, now + 24n * US_PER_HOUR, now + 48n * US_PER_HOUR]);
-    let done = await db.ops((tx) => syncSeries(tx, this.deps));
+    let done = await syncAllSeries(this.deps);
     done += await db.ops((tx) => countWaiting(tx, now));
     const busy = new Set<number>();
     const absorbed = new Set<number>();
@@ -37,15 +39,17 @@ export class CloseDueHours {
       if (due.length === 0) break;
       // All shards of the oldest hour, then ask again: closing one hour makes the next one due.
       const oldest = due[0]!.hour;
-      let progress = 0;
-      for (const d of due.filter((x) => x.hour === oldest)) {
-        claims += 1;
-        const n = await this.claim(d.shard, d.hour, now);
-        if (n === 0) busy.add(d.shard);
-        if (d.hour === null) absorbed.add(d.shard);
-        progress += n;
-      }
-      done += progress;
+      const shards = due.filter((x) => x.hour === oldest);
+      const closeNext = async (): Promise<void> => {
+        for (let d = shards.shift(); d; d = shards.shift()) {
+          claims += 1;
+          const n = await this.claimAll(d.shard, d.hour, now);
+          if (n === 0) busy.add(d.shard);
+          if (d.hour === null) absorbed.add(d.shard);
+          done += n;
+        }
+      };
+      await Promise.all(Array.from({ length: SHARDS_AT_ONCE }, closeNext));
     }
     done += await settleClosing(this.deps);
     return done;
@@ -55,6 +59,16 @@ export class CloseDueHours {
     return this.deps.marketplaces
       .all()
       .map((a) => ({ marketplace: a.marketplace, hold_minutes: a.usage.holdLimitMinutes, final_minutes: a.usage.finalHoldMinutes }));
+  }
+
+  /** A large shard in several transactions, each with a root of its own. */
+  private async claimAll(shard: number, hour: bigint | null, now: bigint): Promise<number> {
+    let done = 0;
+    for (;;) {
+      const n = await this.claim(shard, hour, now);
+      done += n;
+      if (hour === null || n < SERIES_AT_ONCE) return done;
+    }
   }
 
   private claim(shard: number, hour: bigint | null, now: bigint): Promise<number> {

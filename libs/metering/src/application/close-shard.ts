@@ -48,18 +48,7 @@ export class ShardCloser {
           keys.add(key);
         }
         closed.push(one);
-        findings.push(
-          ...findingsOf(
-            one,
-            segments.of(
-              series.subscriptionId,
-              series.meter,
-              hour,
-              one.close.losses.map((l) => l.segmentId),
-            ),
-            hour,
-          ),
-        );
+        findings.push(...findingsOf(one, segments, hour));
       } catch (error) {
         blocked += 1;
         await this.block(tx, series, errorText(error), now);
@@ -197,7 +186,10 @@ async function openCarryIns(tx: Tx, series: SeriesRow[]): Promise<Map<string, Ca
   return out;
 }
 
-function findingsOf({ series, close }: ClosedHour, segments: HourSegment[], hour: bigint): NewFinding[] {
+function findingsOf({ series, close }: ClosedHour, all: SegmentsOfHour, hour: bigint): NewFinding[] {
+  if (close.losses.length === 0 && close.findings.length === 0) return [];
+  const lost = close.losses.map((l) => l.segmentId);
+  const segments = all.of(series.subscriptionId, series.meter, hour, lost);
   const base = { tenantId: series.tenantId, subscriptionId: series.subscriptionId, hour: fromUs(hour) };
   const at = `${series.subscriptionId}:${series.meter}:${instantText(hour)}`;
   const described = (segmentId: string | null, amount: bigint): Pick<NewFinding, 'dimension' | 'units'> => {

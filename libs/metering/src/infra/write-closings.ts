@@ -82,8 +82,8 @@ export async function writeClosings(
           subscription_id: c.series.subscriptionId,
           meter: c.series.meter,
           tenant_id: c.series.tenantId,
-          opening: openingToJson(c.series.opening),
-          closing: openingToJson(c.close.closing),
+          opening: leaves[i]!.opening,
+          closing: leaves[i]!.closing,
           inputs: leaves[i]!.inputs,
           inputs_digest: leaves[i]!.digest,
           terms: leaves[i]!.terms,
@@ -105,10 +105,10 @@ export async function writeClosings(
       where s.subscription_id = r.subscription_id and s.meter = r.meter`,
     [
       JSON.stringify(
-        closed.map((c) => ({
+        closed.map((c, i) => ({
           subscription_id: c.series.subscriptionId,
           meter: c.series.meter,
-          state: openingToJson(c.close.closing),
+          state: leaves[i]!.closing,
           last_segment_id: c.lastSegmentId,
           completed: c.completed,
         })),
@@ -130,9 +130,20 @@ export function digestOf(streams: StreamSamples[], hour: bigint): { digest: stri
   return { digest: sha256Hex(canonicalJson(inputs)), count: inputs.reduce((n, i) => n + i.samples.length, 0) };
 }
 
-function leafOf(c: ClosedHour, hour: bigint): { hash: string; digest: string; inputs: number; terms: Record<string, string> } {
+interface Leaf {
+  hash: string;
+  digest: string;
+  inputs: number;
+  terms: Record<string, string>;
+  opening: ReturnType<typeof openingToJson>;
+  closing: ReturnType<typeof openingToJson>;
+}
+
+function leafOf(c: ClosedHour, hour: bigint): Leaf {
   const { digest, count } = digestOf(c.streams, hour);
   const terms = Object.fromEntries(Object.entries(sumTerms(c.close.entries)).map(([t, q]) => [t, q.toString()]));
+  const opening = openingToJson(c.series.opening);
+  const closing = openingToJson(c.close.closing);
   // Natural keys and quantities only, never surrogate ids (law 12).
   const hash = sha256Hex(
     canonicalJson({
@@ -140,14 +151,14 @@ function leafOf(c: ClosedHour, hour: bigint): { hash: string; digest: string; in
       meter: c.series.meter,
       hour: instantText(hour),
       inputs: digest,
-      opening: openingToJson(c.series.opening),
-      closing: openingToJson(c.close.closing),
+      opening,
+      closing,
       entries: c.close.entries,
       records: c.close.records,
       carryIns: c.close.carryIns,
     }),
   );
-  return { hash, digest, inputs: count, terms };
+  return { hash, digest, inputs: count, terms, opening, closing };
 }
 
 /** A record that is never sent leaves `pending` with its own closing, under the name of why (law 5: by rows of its own). */
