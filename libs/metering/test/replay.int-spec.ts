@@ -322,7 +322,7 @@ describe('what a journal holds', () => {
     );
     expect(told.length).toBeGreaterThan(100);
     expect(told.filter(({ v }) => text.includes(v))).toEqual([]);
-    const words = ['Winter', 'Holm', 'ada.', 'ada-', '@', 'asked for it', 'acct-of', 'Cells', h.clusterId];
+    const words = ['Winter', 'Holm', 'ada.', '"ada-1"', '@', 'asked for it', 'acct-of', 'Cells', h.clusterId];
     expect(words.filter((word) => text.includes(word))).toEqual([]);
   });
 
