@@ -130,4 +130,15 @@ export async function liveEventfully(h: Harness): Promise<void> {
   h.clock.set(t(14, 30));
   await step(h);
   await hours(h, [14, 15, 16], all.slice(0, 2), 3n * MIB);
+
+  // A renewal takes over in the middle of an hour that is closed: the placement, and the samples since, are the successor's.
+  const { externalSubscriptionId } = h.market.purchase({ state: 'active', externalPlanId: 'silver' });
+  const over = t(15, 20);
+  const next = await h.fixtures.purchase({ planVersionId: silver, externalPlanId: 'silver', startsAt: over, externalSubscriptionId });
+  await h.fixtures.end(changing, over);
+  await h.db.ops(async (tx) => {
+    await h.metering.holdForSuccessor(tx, { placementId: changing.placementId, subscriptionId: changing.subscriptionId, from: over });
+    await h.metering.transferPlacement(tx, { placementId: changing.placementId, toSubscriptionId: next.subscriptionId, at: over });
+  });
+  await hours(h, [17], all.slice(0, 2), 3n * MIB);
 }

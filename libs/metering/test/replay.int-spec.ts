@@ -99,7 +99,7 @@ describe('a journal, replayed into an empty database', () => {
       ),
     }));
     expect(first.sent).toEqual([]);
-    expect(first.result).toEqual({ ledgerHash: mine, purchases: 3, different: [], sumLaw: [] });
+    expect(first.result).toEqual({ ledgerHash: mine, purchases: 4, different: [], sumLaw: [] });
     // A journal of the replay is a journal, too.
     expect((await replayed(first.ofReplay, (r) => r)).ledgerHash).toBe(mine);
   });
