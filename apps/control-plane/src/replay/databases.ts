@@ -2,7 +2,6 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import pg from 'pg';
 import {
   ConfigError,
   embeddedUrl,
@@ -10,9 +9,9 @@ import {
   migrate,
   openDatabase,
   ProblemError,
-  roleName,
-  roleUrl,
+  rolesAreOurs,
   startEmbeddedPostgres,
+  tablesIn,
   type Database,
 } from '#platform';
 
@@ -78,42 +77,21 @@ async function prepared(adminUrl: string, secret: string, end: () => Promise<voi
   }
 }
 
-async function asked<T>(url: string, sql: string, parameters: unknown[] = []): Promise<T[]> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
-  try {
-    await client.connect();
-    return (await client.query(sql, parameters)).rows as T[];
-  } finally {
-    await client.end().catch(() => undefined);
-  }
-}
-
 async function assertEmpty(url: string): Promise<void> {
-  const tables = await asked<{ name: string }>(
-    url,
-    `select n.nspname || '.' || c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-      where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and not c.relispartition and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname !~ '^pg_' order by 1`,
-  );
+  const tables = await tablesIn(url);
   if (tables.length === 0) return;
-  const some = tables.slice(0, 5).map((t) => t.name);
   throw new ProblemError(
     'conflict',
     'replay.database_not_empty',
-    `The database has ${tables.length} tables and views in it (${some.join(', ')}${tables.length > 5 ? ', …' : ''}). A replay starts from nothing: name an empty database.`,
+    `The database has ${tables.length} tables and views in it (${tables.slice(0, 5).join(', ')}${tables.length > 5 ? ', …' : ''}). A replay starts from nothing: name an empty database.`,
   );
 }
 
-/** Roles belong to the whole server: to give them other passwords would lock out an installation that runs there. */
 async function assertRolesAreOurs(url: string, secret: string): Promise<void> {
-  const roles = await asked(url, 'select 1 from pg_roles where rolname = $1', [roleName('owner')]);
-  if (roles.length === 0) return;
-  await asked(roleUrl(url, 'owner', secret), 'select 1').catch((error: { code?: string }) => {
-    // Right password, and the new database is not granted yet.
-    if (error.code === '42501') return;
-    throw new ProblemError(
-      'conflict',
-      'replay.foreign_roles',
-      'The server has an installation of Berth with another secret, and a replay would lock it out. Set BERTH_SECRET to its secret, or use another server.',
-    );
-  });
+  if (await rolesAreOurs(url, secret)) return;
+  throw new ProblemError(
+    'conflict',
+    'replay.foreign_roles',
+    'The server has an installation of Berth with another secret, and a replay would lock it out. Set BERTH_SECRET to its secret, or use another server.',
+  );
 }

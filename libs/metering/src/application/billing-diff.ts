@@ -41,6 +41,8 @@ export async function billingDiff(
   const replayed = await replayJournal(read(), { ...rest, ...(catalog ? { plans } : {}) });
   return options.db.ops(async (tx) => {
     await tx.query('set local statement_timeout = 0');
+    // A long file is read while the transaction is open.
+    await tx.query('set local idle_in_transaction_session_timeout = 0');
     const counts = { before: 0, after: 0 };
     const changes: RecordChange[] = [];
     for await (const [before, after] of pairs(recordsOf(read()), purchaseLedgers(tx))) {

@@ -28,6 +28,7 @@ export async function writeJournal(
 ): Promise<{ header: JournalHeader; footer: JournalFooter }> {
   await tx.query('set transaction isolation level repeatable read, read only');
   await tx.query('set local statement_timeout = 0');
+  await tx.query('set local idle_in_transaction_session_timeout = 0');
   const seal = new JournalSeal();
   const raw = async (text: string): Promise<void> => {
     seal.add(text);
