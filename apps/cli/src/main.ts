@@ -4,6 +4,7 @@ import { Refused } from './api.js';
 import { close, type CloseArguments } from './close.js';
 import { doctor, type DoctorArguments } from './doctor.js';
 import { explain, type ExplainArguments } from './explain.js';
+import { billingDiff, journal, ledgerHash, replay } from './replay.js';
 import { oneLine } from './text.js';
 
 const seconds = (text: string): number => {
@@ -52,6 +53,47 @@ program
     process.exitCode = await close(month, options);
   });
 
+program
+  .command('journal')
+  .description('writes down what came into the metering from outside, in its order, for a replay; no names, addresses or keys')
+  .requiredOption('--out <file>', 'for example march.ndjson.gz; packed where the name ends in .gz')
+  .option('--json', 'for programs', false)
+  .action(async (options: { out: string; json: boolean }) => {
+    process.exitCode = await journal(options);
+  });
+
+program
+  .command('ledger-hash')
+  .description("the hash of the installation's usage records and ledger entries, as a replay makes it")
+  .option('--json', 'for programs', false)
+  .action(async (options: { json: boolean }) => {
+    process.exitCode = await ledgerHash(options);
+  });
+
+program
+  .command('replay')
+  .description(
+    'feeds a journal to an empty database, closes the same hours with this build and prints the hash of the ledger; sends nothing',
+  )
+  .requiredOption('--from <journal>', 'a file that berth journal wrote')
+  .option('--into <url>', 'an empty Postgres database; without it a private one, thrown away afterwards')
+  .option('--json', 'for programs', false)
+  .action(async (options: { from: string; into?: string; json: boolean }) => {
+    process.exitCode = await replay(options);
+  });
+
+program
+  .command('billing-diff')
+  .description('replays a journal with this build, or with another catalog, and shows which of its records would change')
+  .requiredOption('--from <journal>', 'a file that berth journal wrote')
+  .option('--catalog <folder>', 'the catalog to try')
+  .option('--into <url>', 'an empty Postgres database; without it a private one, thrown away afterwards')
+  .option('--json', 'for programs: every changed record', false)
+  .addHelpText('after', '\nEnds with 0 where no record would change, with 2 where some would, with 1 where it is refused.')
+  .action(async (options: { from: string; catalog?: string; into?: string; json: boolean }) => {
+    process.exitCode = await billingDiff(options);
+  });
+
 try {
   await program.parseAsync();
 } catch (error) {
@@ -59,7 +101,7 @@ try {
     process.stderr.write(`berth: ${oneLine(error.message)}\n`);
     process.exitCode = error.exitCode;
   } else if (error instanceof CommanderError) {
-    // Help is an answer; anything else was a wrong question.
-    process.exitCode = error.exitCode === 0 ? 0 : 2;
+    // Help is an answer; anything else was a wrong question. Of billing-diff 2 says that records would change.
+    process.exitCode = error.exitCode === 0 ? 0 : process.argv[2] === 'billing-diff' ? 1 : 2;
   } else throw error;
 }

@@ -47,3 +47,8 @@ export { termUnits, type ClosedMonth, type MonthMoney, type MonthUnits } from '.
 export { readAtRisk } from './application/at-risk.js';
 export { LEFT_WITHIN, type AtRisk, type LeftWithin } from './domain/at-risk.js';
 export type { GateStatus, MarketplaceStatus } from './application/marketplace-status.js';
+export { checkJournal, JOURNAL_FORMAT, type JournalFooter, type JournalHeader } from './domain/journal.js';
+export { writeJournal } from './application/write-journal.js';
+export { replayJournal, type Replayed, type ReplayOptions } from './application/replay-journal.js';
+export { ledgerHash } from './infra/ledger-hash.sql.js';
+export { billingDiff, type BillingDiff } from './application/billing-diff.js';

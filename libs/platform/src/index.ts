@@ -11,6 +11,7 @@ export * from './calls.js';
 export * from './config/config.js';
 export * from './db/roles.js';
 export * from './db/migrate.js';
+export * from './db/look-at-server.js';
 export * from './db/database.js';
 export * from './http/guarded-http.js';
 export * from './tasks/tasks.js';

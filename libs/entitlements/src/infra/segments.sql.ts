@@ -91,8 +91,11 @@ export interface MeteredSubscription {
   goesOn: boolean;
 }
 
-/** Purchases that have begun to count and are not settled yet. */
-export async function readMeteredSubscriptions(tx: Tx, filter: { subscriptionIds?: string[] } = {}): Promise<MeteredSubscription[]> {
+/** Purchases that have begun to count and are not settled yet, by id; `after` and `limit` read them page by page. */
+export async function readMeteredSubscriptions(
+  tx: Tx,
+  filter: { subscriptionIds?: string[]; state?: MeteredSubscription['state']; after?: string; limit?: number } = {},
+): Promise<MeteredSubscription[]> {
   const rows = await tx.query<{
     subscription_id: string;
     tenant_id: string;
@@ -109,8 +112,9 @@ export async function readMeteredSubscriptions(tx: Tx, filter: { subscriptionIds
               where n.subscription_id = s.superseded_by and n.truth #>> '{supersedes,wholeHoursFrom}' is not null) as goes_on
        from subscriptions s join segments g on g.subscription_id = s.subscription_id and g.sequence = 1
       where s.state in ('active', 'suspended', 'closing') and s.tenant_id is not null and ($1::uuid[] is null or s.subscription_id = any($1::uuid[]))
-      order by s.subscription_id`,
-    [filter.subscriptionIds ?? null],
+        and ($2::text is null or s.state = $2) and ($3::uuid is null or s.subscription_id > $3)
+      order by s.subscription_id limit $4`,
+    [filter.subscriptionIds ?? null, filter.state ?? null, filter.after ?? null, filter.limit ?? null],
   );
   return rows.map((r) => ({
     subscriptionId: r.subscription_id,

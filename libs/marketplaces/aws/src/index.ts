@@ -5,3 +5,4 @@ export { TOKEN_FIELD } from './landing.js';
 export { EVENTBRIDGE_SOURCE } from './inbound.js';
 export { SNS_SOURCE } from './sns/verify.js';
 export { awsHosts } from './hosts.js';
+export { AWS_USAGE } from './usage-item.js';

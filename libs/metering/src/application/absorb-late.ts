@@ -4,10 +4,11 @@ import { openingFromJson, openingToJson } from '../domain/opening-json.js';
 import { emissionAt, unsentOf } from '../domain/emission.js';
 import type { HourSegment, Unsent } from '../domain/types.js';
 import { fromUs, instantText, maxOf, US_PER_HOUR } from '../domain/units.js';
+import { noteAbsorb, noteFacts } from '../infra/closing-order.sql.js';
 import { SegmentsOfHour } from '../infra/segments-of-hour.js';
 import { gatherSamples, keyOf, lateSeries, withSilentStreams, type SeriesRow } from '../infra/series.sql.js';
 import { writeCarryIns, writeEntries, type CarryInRow, type EntryRow } from '../infra/write-ledger.js';
-import type { MeteringDeps } from './deps.js';
+import type { ClosingDeps } from './deps.js';
 import { raiseFindings, type NewFinding } from './findings.js';
 
 /**
@@ -15,13 +16,15 @@ import { raiseFindings, type NewFinding } from './findings.js';
  * The difference per segment is an adjustment of its hour and becomes a carry-in of a later hour of the same segment, or,
  * where there is none, a named loss or an over-report (money.md "Late usage").
  */
-export async function absorbLate(tx: Tx, deps: MeteringDeps, shard: number, now: bigint): Promise<number> {
+export async function absorbLate(tx: Tx, deps: ClosingDeps, shard: number, now: bigint): Promise<number> {
   const late = await lateSeries(tx, now, shard);
+  const absorbed: typeof late = [];
   for (const { series, from } of late) {
     await tx.query('savepoint absorb');
     try {
       await absorbSeries(tx, deps, series, maxOf(from, series.firstHour));
       await tx.query('release savepoint absorb');
+      absorbed.push({ series, from });
     } catch (error) {
       await tx.query('rollback to savepoint absorb');
       deps.logger.error(
@@ -44,6 +47,7 @@ export async function absorbLate(tx: Tx, deps: MeteringDeps, shard: number, now:
       ]);
     }
   }
+  if (absorbed.length > 0) await noteAbsorb(tx, shard, absorbed, deps.clock.now());
   if (late.length > 0) {
     // Rows of blocked series stay; all series of one metric share a row, so it goes when none of them is blocked.
     await tx.query(
@@ -61,8 +65,9 @@ interface Difference {
   amount: bigint;
 }
 
-async function absorbSeries(tx: Tx, deps: MeteringDeps, series: SeriesRow, from: bigint): Promise<void> {
+async function absorbSeries(tx: Tx, deps: ClosingDeps, series: SeriesRow, from: bigint): Promise<void> {
   const segments = await SegmentsOfHour.load(tx, [series.subscriptionId], maxOf(series.nextHour, from));
+  await noteFacts(tx, [series], (id) => segments.read(id), deps.clock.now());
   const differences: Difference[] = [];
   if (from < series.nextHour) {
     const [first] = await tx.query<{ opening: unknown }>(
@@ -99,8 +104,8 @@ async function absorbSeries(tx: Tx, deps: MeteringDeps, series: SeriesRow, from:
   for (const d of differences)
     book.adjust(d, segments.of(series.subscriptionId, series.meter, d.hour, d.segmentId ? [d.segmentId] : []), series.completed || ended);
   if (ended && !series.completed) await finish(tx, series, book, segments);
-  await writeEntries(tx, book.entries, deps.clock.now());
-  await writeCarryIns(tx, book.carryIns, deps.clock.now());
+  await writeEntries(tx, book.entries, deps.clock.now(), 'closing');
+  await writeCarryIns(tx, book.carryIns, deps.clock.now(), 'closing');
   await raiseFindings(tx, deps.clock, book.findings);
   const last = segments
     .of(series.subscriptionId, series.meter, series.nextHour - US_PER_HOUR)

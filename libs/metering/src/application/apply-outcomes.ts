@@ -93,6 +93,7 @@ async function settleTaken(tx: Tx, taken: Taken[], now: Date): Promise<void> {
       ...moveOf(item, 'accepted', outcome.outcome, BigInt(item.base_quantity)),
     ]),
     now,
+    'outside',
   );
 }
 
@@ -213,6 +214,7 @@ class Outcome {
           },
         ],
         this.now,
+        'outside',
       );
       return [];
     }
@@ -283,7 +285,7 @@ class Outcome {
       `update submission_items set state = $2, last_code = $3, receipt = $4, accepted_quantity = $5, settled_at = $6, lease_until = null where item_id = $1`,
       [this.item.item_id, state, code, receipt, quantity, this.now],
     );
-    await writeEntries(this.tx, this.entries, this.now);
+    await writeEntries(this.tx, this.entries, this.now, 'outside');
   }
 
   private move(term: EntryRow['term'], cause: string, quantity: bigint): void {

@@ -38,6 +38,15 @@ export async function bindPlacement(tx: Tx, b: NewBinding): Promise<void> {
 
 /** The sample at the very instant of `until` is still taken: it closes what led up to it. */
 export async function unbindPlacement(tx: Tx, b: { placementId: string; until: Date }): Promise<void> {
+  const open = await tx.query<{ subscription_id: string }>(
+    'select subscription_id from usage_bindings where placement_id = $1 and valid_until is null',
+    [b.placementId],
+  );
+  // A closing reads a binding before or after this, never half of each.
+  await shareShards(
+    tx,
+    open.map((o) => shardOf(o.subscription_id)),
+  );
   await tx.query(
     'update usage_bindings set valid_until = greatest(valid_from, $2::timestamptz) where placement_id = $1 and valid_until is null',
     [b.placementId, b.until],
@@ -126,8 +135,8 @@ export async function recordEngineSample(tx: Tx, clock: Clock, days: UsageDays, 
   await shareShards(tx, [shardOf(s.subscriptionId)]);
   const id = `${s.placementId}:${s.metric}:${at}:${s.value}`;
   const fresh = await tx.query(
-    `insert into usage_events (principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, received_at, content_hash)
-     values ('engine', $1, $2, $3::timestamptz, $4, $5, $6, $7, 'gauge', $8, '', (select count(*) from usage_events where placement_id = $6 and metric = $7 and occurred_at = $3::timestamptz), $9, $10)
+    `insert into usage_events (principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, received_at, content_hash, position)
+     values ('engine', $1, $2, $3::timestamptz, $4, $5, $6, $7, 'gauge', $8, '', (select count(*) from usage_events where placement_id = $6 and metric = $7 and occurred_at = $3::timestamptz), $9, $10, nextval('metering_order'))
      on conflict do nothing returning 1`,
     [
       ENGINE_SOURCE,

@@ -18,6 +18,19 @@ export interface MeteringOptions {
   intake?: { perGroup?: number; waiting?: number; each?: number };
 }
 
+/** What closing needs of a marketplace: its traits, its deadlines and the bytes of an item. Nothing in it can send. */
+export type ClosingAdapter = Pick<MarketplaceAdapter, 'marketplace' | 'usage' | 'deadlines' | 'buildUsageItem' | 'batchKey' | 'gateOf'>;
+
+/** What closing hours needs; `MeteringDeps` has it, and so has a replay, which has no more. */
+export interface ClosingDeps {
+  db: Database;
+  clock: Clock;
+  marketplaces: { all(): ClosingAdapter[] };
+  logger: Logger;
+  metrics?: Metrics;
+  options?: Pick<MeteringOptions, 'lineRateBytesPerSecond'>;
+}
+
 export interface MeteringDeps {
   db: Database;
   tasks: Tasks;

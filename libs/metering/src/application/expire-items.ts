@@ -43,6 +43,7 @@ export function expireItems(deps: MeteringDeps): Promise<number> {
             { ...row, term: 'loss', quantity: base },
           ],
           now,
+          'outside',
         );
       await tx.query(
         `update submission_items set state = 'expired', last_code = coalesce(last_code, 'deadline'), settled_at = $2, lease_until = null where item_id = $1`,

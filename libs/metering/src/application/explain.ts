@@ -7,7 +7,7 @@ import type { Step } from '../domain/explain-hour.js';
 import { fromUs, instantText, toUs, US_PER_HOUR } from '../domain/units.js';
 import { lookBack, type LookedBack } from '../infra/closed-hour.sql.js';
 import { PriceBook, type Money } from '../infra/prices.sql.js';
-import { DEFAULT_LINE_RATE } from './close-due-hours.js';
+import { DEFAULT_LINE_RATE } from './close-shard.js';
 import { listCredits, type CreditRow } from './credits.js';
 import type { MeteringDeps } from './deps.js';
 import {

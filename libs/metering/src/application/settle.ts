@@ -36,8 +36,8 @@ export async function isSettled(tx: Tx, subscriptionId: string, now: Date): Prom
 /** Publishes `usage.settled` once for each ending subscription whose usage is settled; the row and the tasks commit together. */
 export async function settleClosing(deps: MeteringDeps): Promise<number> {
   return deps.db.ops(async (tx) => {
-    const closing = (await readMeteredSubscriptions(tx)).filter(
-      (s) => s.state === 'closing' && s.endedAt !== null && s.endedAt <= deps.clock.now(),
+    const closing = (await readMeteredSubscriptions(tx, { state: 'closing' })).filter(
+      (s) => s.endedAt !== null && s.endedAt <= deps.clock.now(),
     );
     let settled = 0;
     for (const s of closing) {

@@ -69,6 +69,7 @@ export async function carryOn(tx: Tx, deps: MeteringDeps, finding: OpenFinding):
       { ...row, term: 'deferred', cause: 'settled', quantity: amount },
     ],
     deps.clock.now(),
+    'outside',
   );
   await writeCarryIns(
     tx,
@@ -86,6 +87,7 @@ export async function carryOn(tx: Tx, deps: MeteringDeps, finding: OpenFinding):
       },
     ],
     deps.clock.now(),
+    'outside',
   );
   return `${finding.units ?? '?'} units go into the hour of ${instantText(next)} or a later one of the month`;
 }
@@ -186,6 +188,7 @@ async function bookLoss(tx: Tx, deps: MeteringDeps, item: OpenItem, cause: 'quar
       { ...row, term: 'loss', quantity: base },
     ],
     now,
+    'outside',
   );
 }
 

@@ -1,12 +1,32 @@
 import type { Tx } from '#platform';
-import { readMeteredSubscriptions, readPlanVersions, readSegments } from '#entitlements';
+import { readMeteredSubscriptions, readPlanVersions, readSegments, type MeteredSubscription } from '#entitlements';
 import { shardOf } from '../domain/merkle.js';
 import { hourOf, instantText, toUs } from '../domain/units.js';
-import type { MeteringDeps } from './deps.js';
+import type { ClosingDeps } from './deps.js';
 
-/** Makes a series per (subscription, meter) as purchases begin to count, and takes over the end of a subscription. */
-export async function syncSeries(tx: Tx, deps: MeteringDeps): Promise<number> {
-  const subscriptions = await readMeteredSubscriptions(tx);
+/** Purchases looked at in one transaction. */
+const PAGE = 5_000;
+
+/** Makes the series of all purchases that count, and takes over their ends; page by page, each a transaction. */
+export async function syncAllSeries(deps: ClosingDeps): Promise<number> {
+  let done = 0;
+  for (let after: string | undefined; ;) {
+    const page = await deps.db.ops(async (tx) => {
+      const subscriptions = await readMeteredSubscriptions(tx, { ...(after ? { after } : {}), limit: PAGE });
+      return { subscriptions, changed: await sync(tx, deps, subscriptions) };
+    });
+    done += page.changed;
+    if (page.subscriptions.length < PAGE) return done;
+    after = page.subscriptions.at(-1)!.subscriptionId;
+  }
+}
+
+/** Makes a series per (subscription, meter) as these purchases begin to count, and takes over the end of a subscription. */
+export async function syncSeries(tx: Tx, deps: ClosingDeps, subscriptionIds: string[]): Promise<number> {
+  return sync(tx, deps, await readMeteredSubscriptions(tx, { subscriptionIds }));
+}
+
+async function sync(tx: Tx, deps: ClosingDeps, subscriptions: MeteredSubscription[]): Promise<number> {
   if (subscriptions.length === 0) return 0;
   const ids = subscriptions.map((s) => s.subscriptionId);
   const segments = await readSegments(tx, { subscriptionIds: ids, from: new Date(0), to: new Date(8.64e15 / 4) });
@@ -72,7 +92,7 @@ export async function syncSeries(tx: Tx, deps: MeteringDeps): Promise<number> {
 }
 
 /** A cancellation shortens the window of what is still open (AWS and GCP: one hour after the end, money.md "Final hour"). */
-async function moveDeadlines(tx: Tx, deps: MeteringDeps, subscriptionIds: string[]): Promise<void> {
+async function moveDeadlines(tx: Tx, deps: ClosingDeps, subscriptionIds: string[]): Promise<void> {
   const items = await tx.query<{ item_id: string; marketplace: string; hour: Date; ended_at: Date }>(
     `select i.item_id, i.marketplace, i.hour, (select max(s.ended_at) from series s where s.subscription_id = i.subscription_id) as ended_at
        from submission_items i where i.subscription_id = any($1::uuid[]) and i.settled_at is null order by i.item_id for update of i`,

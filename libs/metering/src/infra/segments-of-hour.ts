@@ -72,6 +72,11 @@ export class SegmentsOfHour {
     };
   }
 
+  /** As they were read. */
+  read(subscriptionId: string): readonly Segment[] {
+    return this.bySubscription.get(subscriptionId) ?? [];
+  }
+
   find(subscriptionId: string, segmentId: string): Segment | null {
     return this.bySubscription.get(subscriptionId)?.find((s) => s.segmentId === segmentId) ?? null;
   }

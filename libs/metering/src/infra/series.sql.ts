@@ -93,8 +93,10 @@ const READY = `
      where s.source_kind = 'cell' and b.subscription_id = s.subscription_id and b.source <> '${ENGINE_SOURCE}'
        and b.valid_from < need.at and coalesce(b.valid_until, 'infinity') > s.next_hour
        and coalesce(u.watermark, timestamptz 'epoch') < least(need.at, coalesce(b.valid_until, 'infinity'))) behind on true
- where s.completed_at is null and (s.ended_at is null or s.ended_at > s.next_hour) and need.at <= $1::timestamptz
+ where s.completed_at is null and (s.ended_at is null or s.ended_at > s.next_hour) and (s.next_hour <= $1::timestamptz - interval '1 hour' or s.ended_at <= $1::timestamptz)
    and (s.blocked_until is null or s.blocked_until <= $1::timestamptz) and (behind.at is null or need.hold_until <= $1::timestamptz)`;
+
+export const SERIES_AT_ONCE = 2_000;
 
 /** Hours and shards with something to close, oldest hour first; and shards with late arrivals to absorb. */
 export async function dueShards(tx: Tx, now: bigint, limits: HoldLimit[]): Promise<{ shard: number; hour: bigint | null }[]> {
@@ -108,10 +110,24 @@ export async function dueShards(tx: Tx, now: bigint, limits: HoldLimit[]): Promi
   return rows.map((r) => ({ shard: r.shard, hour: r.hour_us === null ? null : BigInt(r.hour_us) }));
 }
 
+/** Of a shard's hour at most some `SERIES_AT_ONCE`, whole purchases: a transaction stays short and its memory bounded. */
 export async function readySeries(tx: Tx, now: bigint, limits: HoldLimit[], shard: number, hour: bigint): Promise<SeriesRow[]> {
   const rows = await tx.query<Raw>(
-    `select ${COLUMNS}, ${us('behind.at')} as watermark_us ${READY} and s.shard = $3 and s.next_hour = $4::timestamptz order by s.subscription_id, s.meter for update of s`,
+    `select ${COLUMNS}, ${us('behind.at')} as watermark_us ${READY} and s.shard = $3 and s.next_hour = $4::timestamptz order by s.subscription_id fetch first ${SERIES_AT_ONCE} rows with ties for update of s`,
     [instantText(now), JSON.stringify(limits), shard, instantText(hour)],
+  );
+  const meters = (a: Raw, b: Raw): number => (a.meter < b.meter ? -1 : 1);
+  return rows
+    .sort((a, b) => (a.subscription_id === b.subscription_id ? meters(a, b) : a.subscription_id < b.subscription_id ? -1 : 1))
+    .map(toRow);
+}
+
+/** Series of a shard whose next hour is this one or an earlier one, due or not: a replay is told what was closed. */
+export async function seriesAt(tx: Tx, shard: number, hour: bigint, subscriptionIds: readonly string[]): Promise<SeriesRow[]> {
+  const rows = await tx.query<Raw>(
+    `select ${COLUMNS} from series s where s.shard = $1 and s.next_hour <= $2::timestamptz and s.subscription_id = any($3::uuid[]) and s.completed_at is null
+        and (s.ended_at is null or s.ended_at > s.next_hour) order by s.subscription_id, s.meter for update of s`,
+    [shard, instantText(hour), subscriptionIds],
   );
   return rows.map(toRow);
 }
@@ -153,7 +169,7 @@ const CARRY_TEXT = `interval '${CARRY_LIMIT / 1_000_000n} seconds'`;
  */
 export async function gatherSamples(
   tx: Tx,
-  series: Pick<SeriesRow, 'subscriptionId' | 'meter' | 'metric' | 'source' | 'endedAt'>[],
+  series: (Pick<SeriesRow, 'subscriptionId' | 'meter' | 'metric' | 'source' | 'endedAt'> & Partial<Pick<SeriesRow, 'opening'>>)[],
   hour: bigint,
   /** What was known then: later samples are left out. For looking back; a closing takes what is there. */
   receivedBy: Date | null = null,
@@ -165,6 +181,8 @@ export async function gatherSamples(
   const keys = [series.map((s) => s.subscriptionId), series.map((s) => s.meter), series.map((s) => s.metric), series.map((s) => s.source)];
   const span = [instantText(hour), instantText(hour + US_PER_HOUR)];
   const upTos = series.map((s) => instantText(upTo(s)));
+  // A stream that an opening knows goes on from there: what was before its binding is not looked for.
+  const known = series.map((s) => Object.keys(s.opening?.streams ?? {}).join(' '));
   const samples = await tx.query<SampleRow & { subscription_id: string; meter: string; placement_id: string }>(
     `select k.sub as subscription_id, k.meter, e.placement_id, ${ARRAYS}
        from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $6::timestamptz[]) as k(sub, meter, metric, source, up_to)
@@ -190,16 +208,17 @@ export async function gatherSamples(
   >(
     `select k.sub as subscription_id, k.meter, b.placement_id, ${us('b.valid_from')} as from_us, ${us('coalesce(b.valid_until, b.held_from)')} as until_us,
             ${us('p.occurred_at')} as base_at, p.value::text as base_value, p.epoch as base_epoch, p.sequence::text as base_sequence, e.*
-       from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $7::timestamptz[]) as k(sub, meter, metric, source, up_to)
+       from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $7::timestamptz[], $9::text[]) as k(sub, meter, metric, source, up_to, known)
        join usage_bindings b on b.subscription_id = k.sub and b.valid_from < $6::timestamptz and coalesce(b.valid_until, 'infinity') >= $5::timestamptz
        left join lateral (select * from usage_events e where e.placement_id = b.placement_id and e.metric = k.metric and e.occurred_at <= b.valid_from and ($8::timestamptz is null or e.received_at <= $8)
                            and e.occurred_at > b.valid_from - case e.kind when 'counter' then interval '35 days' else ${CARRY_TEXT} end
+                           and b.placement_id || '@' || ${us('b.valid_from')} <> all (string_to_array(k.known, ' '))
                          order by e.occurred_at desc, e.sequence desc limit 1) p on true
        left join lateral (select ${ARRAYS} from usage_events e where e.placement_id = b.placement_id and e.metric = k.metric and e.source = b.source
                            and e.occurred_at >= greatest($5::timestamptz, b.valid_from) and e.occurred_at <= least(k.up_to, coalesce(b.valid_until, 'infinity'))
                            and ($8::timestamptz is null or e.received_at <= $8)) e on true
       where k.source = 'cell' order by b.placement_id, b.valid_from`,
-    [...keys, ...span, upTos, receivedBy],
+    [...keys, ...span, upTos, receivedBy, known],
   );
   const out = new Map<string, StreamSamples[]>();
   const push = (k: string, s: StreamSamples): void => void out.set(k, [...(out.get(k) ?? []), s]);

@@ -23,13 +23,14 @@ const STORE = `
     select * from unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[], $7::uuid[], $8::uuid[], $9::text[], $10::text[],
       $11::numeric[], $12::text[], $13::numeric[], $14::text[]) with ordinality
       as u(principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, content_hash, n)),
+  place as materialized (select nextval('metering_order') as position),
   fresh as (
     insert into usage_dedupe (principal, source, event_id, tenant_id, content_hash, received_at)
     select principal, source, event_id, tenant_id, content_hash, $1::timestamptz from given order by n
     on conflict do nothing returning principal, source, event_id),
   stored as (
-    insert into usage_events (principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, received_at, content_hash)
-    select principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, $1::timestamptz, content_hash
+    insert into usage_events (principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, received_at, content_hash, position)
+    select principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, $1::timestamptz, content_hash, (select position from place)
       from given join fresh using (principal, source, event_id)
     returning subscription_id, metric, occurred_at)
   select case when (select count(*) from stored) = cardinality($4::text[]) then null

@@ -1,6 +1,7 @@
 import { canonicalJson, errorText, sha256Hex, uuidv5, type Tx } from '#platform';
-import type { MarketplaceAdapter, MarketplaceRefs, UsageWireItem } from '#marketplaces/core';
+import type { MarketplaceRefs, UsageWireItem } from '#marketplaces/core';
 import type { MeteredSubscription } from '#entitlements';
+import type { ClosingAdapter } from '../application/deps.js';
 import { chainedRoot, merkleRoot } from '../domain/merkle.js';
 import { openingToJson } from '../domain/opening-json.js';
 import { sumTerms } from '../domain/sum-terms.js';
@@ -13,7 +14,7 @@ export interface ClosedHour {
   series: SeriesRow;
   streams: StreamSamples[];
   close: HourClose;
-  adapter: MarketplaceAdapter;
+  adapter: ClosingAdapter;
   subscription: MeteredSubscription | null;
   lastSegmentId: string | null;
   completed: boolean;
@@ -23,7 +24,10 @@ export const recordIdOf = (subscriptionId: string, r: Pick<RecordDraft, 'segment
   uuidv5('usage-record', subscriptionId, r.segmentId, r.dimension, instantText(hour));
 export const itemIdOf = (recordId: string): string => uuidv5('submission-item', recordId);
 
-/** All rows of one (hour, shard), in the transaction that holds its claim: records, items, ledger, carry-ins, closings, root, next openings. */
+/**
+ * All rows of one (hour, shard), in the transaction that holds its claim: records, items, ledger, carry-ins, closings, root, next
+ * openings. Answers the root's sequence in its shard.
+ */
 export async function writeClosings(
   tx: Tx,
   shard: number,
@@ -31,7 +35,7 @@ export async function writeClosings(
   closed: ClosedHour[],
   now: Date,
   claimedBy: string,
-): Promise<void> {
+): Promise<string> {
   await writeRecords(tx, hour, closed, now);
   await writeEntries(
     tx,
@@ -40,6 +44,7 @@ export async function writeClosings(
       ...c.close.records.flatMap((r) => leaveOut(c.series, r, hour)),
     ]),
     now,
+    'closing',
   );
   const consumed = closed.flatMap((c) => c.close.consumed);
   if (consumed.length > 0) {
@@ -53,6 +58,7 @@ export async function writeClosings(
     tx,
     closed.flatMap((c) => c.close.carryIns.map((i) => ({ ...i, series: c.series, origin: `close:${instantText(hour)}:${i.cause}` }))),
     now,
+    'closing',
   );
 
   const leaves = closed.map((c) => leafOf(c, hour));
@@ -76,8 +82,8 @@ export async function writeClosings(
           subscription_id: c.series.subscriptionId,
           meter: c.series.meter,
           tenant_id: c.series.tenantId,
-          opening: openingToJson(c.series.opening),
-          closing: openingToJson(c.close.closing),
+          opening: leaves[i]!.opening,
+          closing: leaves[i]!.closing,
           inputs: leaves[i]!.inputs,
           inputs_digest: leaves[i]!.digest,
           terms: leaves[i]!.terms,
@@ -99,10 +105,10 @@ export async function writeClosings(
       where s.subscription_id = r.subscription_id and s.meter = r.meter`,
     [
       JSON.stringify(
-        closed.map((c) => ({
+        closed.map((c, i) => ({
           subscription_id: c.series.subscriptionId,
           meter: c.series.meter,
-          state: openingToJson(c.close.closing),
+          state: leaves[i]!.closing,
           last_segment_id: c.lastSegmentId,
           completed: c.completed,
         })),
@@ -111,6 +117,7 @@ export async function writeClosings(
       now,
     ],
   );
+  return sequence;
 }
 
 /** What a closing read, as it is hashed: whoever looks back can tell whether it holds the same samples. */
@@ -123,9 +130,20 @@ export function digestOf(streams: StreamSamples[], hour: bigint): { digest: stri
   return { digest: sha256Hex(canonicalJson(inputs)), count: inputs.reduce((n, i) => n + i.samples.length, 0) };
 }
 
-function leafOf(c: ClosedHour, hour: bigint): { hash: string; digest: string; inputs: number; terms: Record<string, string> } {
+interface Leaf {
+  hash: string;
+  digest: string;
+  inputs: number;
+  terms: Record<string, string>;
+  opening: ReturnType<typeof openingToJson>;
+  closing: ReturnType<typeof openingToJson>;
+}
+
+function leafOf(c: ClosedHour, hour: bigint): Leaf {
   const { digest, count } = digestOf(c.streams, hour);
   const terms = Object.fromEntries(Object.entries(sumTerms(c.close.entries)).map(([t, q]) => [t, q.toString()]));
+  const opening = openingToJson(c.series.opening);
+  const closing = openingToJson(c.close.closing);
   // Natural keys and quantities only, never surrogate ids (law 12).
   const hash = sha256Hex(
     canonicalJson({
@@ -133,14 +151,14 @@ function leafOf(c: ClosedHour, hour: bigint): { hash: string; digest: string; in
       meter: c.series.meter,
       hour: instantText(hour),
       inputs: digest,
-      opening: openingToJson(c.series.opening),
-      closing: openingToJson(c.close.closing),
+      opening,
+      closing,
       entries: c.close.entries,
       records: c.close.records,
       carryIns: c.close.carryIns,
     }),
   );
-  return { hash, digest, inputs: count, terms };
+  return { hash, digest, inputs: count, terms, opening, closing };
 }
 
 /** A record that is never sent leaves `pending` with its own closing, under the name of why (law 5: by rows of its own). */
@@ -244,7 +262,7 @@ async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], now: Dat
  * terminal, money.md "Outcomes"): it is then built before the first attempt.
  */
 export function tryBuild(
-  adapter: MarketplaceAdapter,
+  adapter: ClosingAdapter,
   subscription: { externalSubscriptionId: string; marketplaceRefs: MarketplaceRefs },
   r: { itemId: string; externalPlanId: string; dimension: string; hour: Date; startsAt: Date; endsAt: Date; quantity: string },
   onFault: (why: string) => void = () => undefined,

@@ -12,12 +12,18 @@ export interface EntryRow extends EntryDraft {
   hour: bigint;
 }
 
+/**
+ * Who moves an amount: a closing, which a replay makes again, or something that no closing knows (an answer, a deadline, a
+ * person), which keeps its place in the order of what came in (ADR 0020).
+ */
+export type MovedBy = 'closing' | 'outside';
+
 /** Unique by natural key and never updated: writing the same fact twice is an error, not a second row. */
-export async function writeEntries(tx: Tx, entries: EntryRow[], at: Date): Promise<void> {
+export async function writeEntries(tx: Tx, entries: EntryRow[], at: Date, by: MovedBy): Promise<void> {
   if (entries.length === 0) return;
   await tx.query(
-    `insert into ledger_entries (subscription_id, meter, hour, segment_id, term, cause, ref, tenant_id, quantity, recorded_at)
-     select sub, meter, hour, segment, term, cause, ref, tenant, quantity, $9 from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::uuid[], $10::numeric[])
+    `insert into ledger_entries (subscription_id, meter, hour, segment_id, term, cause, ref, tenant_id, quantity, recorded_at, position)
+     select sub, meter, hour, segment, term, cause, ref, tenant, quantity, $9, case when $11 then nextval('metering_order') end from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::uuid[], $10::numeric[])
        as u(sub, meter, hour, segment, term, cause, ref, tenant, quantity)`,
     [
       entries.map((e) => e.series.subscriptionId),
@@ -30,6 +36,7 @@ export async function writeEntries(tx: Tx, entries: EntryRow[], at: Date): Promi
       entries.map((e) => e.series.tenantId),
       at,
       entries.map((e) => e.quantity.toString()),
+      by === 'outside',
     ],
   );
 }
@@ -43,11 +50,11 @@ export interface CarryInRow extends CarryInDraft {
 export const carryInId = (series: SeriesRef, segmentId: string, origin: string): string =>
   uuidv5('carry-in', series.subscriptionId, series.meter, segmentId, origin);
 
-export async function writeCarryIns(tx: Tx, rows: CarryInRow[], at: Date): Promise<void> {
+export async function writeCarryIns(tx: Tx, rows: CarryInRow[], at: Date, by: MovedBy): Promise<void> {
   if (rows.length === 0) return;
   await tx.query(
-    `insert into carry_ins (carry_in_id, tenant_id, subscription_id, meter, segment_id, kind, stage, cause, origin, from_hour, amount, made_at)
-     select id, tenant, sub, meter, segment, kind, stage, cause, origin, hour, amount, $12
+    `insert into carry_ins (carry_in_id, tenant_id, subscription_id, meter, segment_id, kind, stage, cause, origin, from_hour, amount, made_at, position)
+     select id, tenant, sub, meter, segment, kind, stage, cause, origin, hour, amount, $12, case when $13 then nextval('metering_order') end
        from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::numeric[])
          as u(id, tenant, sub, meter, segment, kind, stage, cause, origin, hour, amount)`,
     [
@@ -63,6 +70,7 @@ export async function writeCarryIns(tx: Tx, rows: CarryInRow[], at: Date): Promi
       rows.map((r) => instantText(r.fromHour)),
       rows.map((r) => r.amount.toString()),
       at,
+      by === 'outside',
     ],
   );
 }

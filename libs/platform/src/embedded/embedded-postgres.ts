@@ -1,6 +1,7 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { findNativeFolder, serverOwner, usableNativeFolder } from './binaries.js';
 import { holdDataFolder, prepareDataFolder, removeDataFolder } from './data-folder.js';
-import { EMBEDDED_DATABASE, PostgresLauncher, type LaunchOptions } from './postgres-launcher.js';
+import { EMBEDDED_DATABASE, EMBEDDED_SUPERUSER, PostgresLauncher, type LaunchOptions } from './postgres-launcher.js';
 import { endServer } from './postgres-programs.js';
 import { endWithThisProcess } from './process-tools.js';
 
@@ -53,4 +54,14 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     hold.release();
     throw error;
   }
+}
+
+/** The superuser's URL of the embedded Postgres of a data folder, as its last start left it; null where none was started there. */
+export function embeddedUrl(dataDir: string): string | null {
+  const [port, password] = [`${dataDir}.port`, `${dataDir}.password`].map((file) =>
+    existsSync(file) ? readFileSync(file, 'utf8').trim() : null,
+  );
+  return port && password
+    ? `postgresql://${EMBEDDED_SUPERUSER}:${encodeURIComponent(password)}@127.0.0.1:${port}/${EMBEDDED_DATABASE}`
+    : null;
 }

@@ -1,0 +1,215 @@
+import { errorText, type Tx } from '#platform';
+import { readMeteredSubscriptions, type MeteredSubscription } from '#entitlements';
+import { closeHour } from '../domain/close-hour.js';
+import type { CarryIn, HourClose, HourSegment } from '../domain/types.js';
+import { fromUs, hourOf, instantText, toUs, unitsText, US_PER_HOUR } from '../domain/units.js';
+import { noteClose, noteFacts } from '../infra/closing-order.sql.js';
+import { SegmentsOfHour } from '../infra/segments-of-hour.js';
+import { gatherSamples, keyOf, withSilentStreams, type SeriesRow } from '../infra/series.sql.js';
+import { writeClosings, type ClosedHour } from '../infra/write-closings.js';
+import type { ClosingDeps } from './deps.js';
+import { raiseFindings, type NewFinding } from './findings.js';
+
+export const DEFAULT_LINE_RATE = 12_500_000_000n;
+const BLOCKED_FOR_MS = 10 * 60_000;
+
+/** Closes one hour of the series of one shard, in the transaction that holds the shard's claim. Who is ready is told by others. */
+export class ShardCloser {
+  private readonly worker = `${process.pid}`;
+  constructor(private readonly deps: ClosingDeps) {}
+
+  /** Closes `hour` for these series of one shard; answers how many closed, stand still, or have to be corrected first. */
+  async close(tx: Tx, shard: number, hour: bigint, ready: SeriesRow[], now: bigint): Promise<number> {
+    if (ready.length === 0) return 0;
+    const ids = [...new Set(ready.map((s) => s.subscriptionId))];
+    const segments = await SegmentsOfHour.load(tx, ids, hour);
+    const again = await this.cutBehindUs(tx, ready, segments);
+    if (again > 0) return again;
+    await noteFacts(tx, ready, (id) => segments.read(id), this.deps.clock.now());
+    const subscriptions = new Map((await readMeteredSubscriptions(tx, { subscriptionIds: ids })).map((s) => [s.subscriptionId, s]));
+    const samples = await gatherSamples(tx, ready, hour);
+    const carryIns = await openCarryIns(tx, ready);
+    const closed: ClosedHour[] = [];
+    const findings: NewFinding[] = [];
+    const keys = new Set<string>();
+    let blocked = 0;
+    for (const series of ready) {
+      try {
+        const one = this.closeOne(
+          series,
+          segments,
+          withSilentStreams(series.source, series.opening, samples.get(keyOf(series.subscriptionId, series.meter)) ?? []),
+          carryIns.get(keyOf(series.subscriptionId, series.meter)) ?? [],
+          subscriptions.get(series.subscriptionId) ?? null,
+        );
+        for (const r of one.close.records) {
+          const key = `${series.subscriptionId}/${r.segmentId}/${r.dimension}`;
+          if (keys.has(key)) throw new Error(`two meters of one plan bill the dimension ${r.dimension}`);
+          keys.add(key);
+        }
+        closed.push(one);
+        findings.push(...findingsOf(one, segments, hour));
+      } catch (error) {
+        blocked += 1;
+        await this.block(tx, series, errorText(error), now);
+      }
+    }
+    if (closed.length > 0) {
+      const at = this.deps.clock.now();
+      const rootSequence = await writeClosings(tx, shard, hour, closed, at, this.worker);
+      await noteClose(tx, { shard, hour, rootSequence, closed: closed.map((c) => c.series) }, at);
+    }
+    await raiseFindings(tx, this.deps.clock, findings);
+    this.deps.metrics?.counter('berth_hours_closed_total', 'Hours of series closed').inc(closed.length);
+    return closed.length + blocked;
+  }
+
+  private closeOne(
+    series: SeriesRow,
+    segments: SegmentsOfHour,
+    streams: ClosedHour['streams'],
+    carryIns: CarryIn[],
+    subscription: MeteredSubscription | null,
+  ): ClosedHour {
+    if (!series.hasPredecessor) throw new Error('the closing of the hour before is missing');
+    const hour = series.nextHour;
+    const adapter = this.deps.marketplaces.all().find((a) => a.marketplace === series.marketplace);
+    if (!adapter) throw new Error(`nothing is known of the marketplace ${series.marketplace}`);
+    const seen = series.opening.capacityBytes;
+    const capacity = segments.capacity(series.subscriptionId);
+    const also = [...Object.keys(series.opening.segments), ...carryIns.map((c) => c.segmentId)];
+    const ofHour = segments.of(series.subscriptionId, series.meter, hour, also);
+    const close = closeHour(
+      {
+        meter: series.meter,
+        kind: series.kind,
+        source: series.source,
+        hourStart: hour,
+        endedAt: series.endedAt,
+        watermark: series.watermark,
+        traits: adapter.usage,
+        capacityBytes: capacity === null ? null : seen !== null && seen > capacity ? seen : capacity,
+        lineRateBytesPerSecond: this.deps.options?.lineRateBytesPerSecond ?? DEFAULT_LINE_RATE,
+      },
+      ofHour,
+      series.opening,
+      streams,
+      carryIns,
+    );
+    return {
+      series,
+      streams,
+      close,
+      adapter,
+      subscription,
+      completed: series.endedAt !== null && series.endedAt <= hour + US_PER_HOUR,
+      lastSegmentId: lastSegment(ofHour, hour + US_PER_HOUR) ?? series.lastSegmentId,
+    };
+  }
+
+  /** A cut that was told to us after the hours it lies in were closed: those hours are corrected before the next one closes. */
+  private async cutBehindUs(tx: Tx, ready: SeriesRow[], segments: SegmentsOfHour): Promise<number> {
+    let found = 0;
+    for (const s of ready) {
+      const last = s.lastSegmentId === null ? null : segments.find(s.subscriptionId, s.lastSegmentId);
+      if (!last?.endsAt || toUs(last.endsAt) >= s.nextHour) continue;
+      const from = hourOf(toUs(last.endsAt));
+      await tx.query(
+        'insert into late_arrivals (subscription_id, metric, hour, tenant_id) values ($1, $2, $3::timestamptz, $4) on conflict do nothing',
+        [s.subscriptionId, s.metric, instantText(from), s.tenantId],
+      );
+      found += 1;
+    }
+    return found;
+  }
+
+  /** A series that cannot close stands still and says so; the others go on. */
+  private async block(tx: Tx, series: SeriesRow, reason: string, now: bigint): Promise<void> {
+    this.deps.logger.error(
+      { subscription: series.subscriptionId, meter: series.meter, hour: instantText(series.nextHour), err: reason },
+      'a series cannot close its hour',
+    );
+    await tx.query('update series set blocked_until = $3, blocked_reason = $4 where subscription_id = $1 and meter = $2', [
+      series.subscriptionId,
+      series.meter,
+      new Date(fromUs(now).getTime() + BLOCKED_FOR_MS),
+      reason,
+    ]);
+    await raiseFindings(tx, this.deps.clock, [
+      {
+        kind: 'lane_parked',
+        dedupeKey: `series_blocked:${series.subscriptionId}:${series.meter}:${instantText(series.nextHour)}`,
+        tenantId: series.tenantId,
+        subscriptionId: series.subscriptionId,
+        hour: fromUs(series.nextHour),
+        evidence: { meter: series.meter, reason },
+      },
+    ]);
+  }
+}
+
+/** The segment that covers the last instant of an hour. */
+export const lastSegment = (segments: HourSegment[], end: bigint): string | null =>
+  segments.find((s) => s.startsAt < end && (s.endsAt === null || s.endsAt >= end))?.segmentId ?? null;
+
+async function openCarryIns(tx: Tx, series: SeriesRow[]): Promise<Map<string, CarryIn[]>> {
+  const rows = await tx.query<{
+    subscription_id: string;
+    meter: string;
+    carry_in_id: string;
+    segment_id: string;
+    kind: CarryIn['kind'];
+    stage: CarryIn['stage'];
+    from_us: string;
+    amount: string;
+  }>(
+    `select c.subscription_id, c.meter, c.carry_in_id, c.segment_id, c.kind, c.stage, (extract(epoch from c.from_hour) * 1000000)::bigint::text as from_us, c.amount::text
+       from carry_ins c join unnest($1::uuid[], $2::text[]) as k(sub, meter) on c.subscription_id = k.sub and c.meter = k.meter
+      where c.consumed_by_hour is null order by c.from_hour, c.origin`,
+    [series.map((s) => s.subscriptionId), series.map((s) => s.meter)],
+  );
+  const out = new Map<string, CarryIn[]>();
+  for (const r of rows) {
+    const k = keyOf(r.subscription_id, r.meter);
+    out.set(k, [
+      ...(out.get(k) ?? []),
+      {
+        carryInId: r.carry_in_id,
+        segmentId: r.segment_id,
+        kind: r.kind,
+        stage: r.stage,
+        fromHour: BigInt(r.from_us),
+        amount: BigInt(r.amount),
+      },
+    ]);
+  }
+  return out;
+}
+
+function findingsOf({ series, close }: ClosedHour, all: SegmentsOfHour, hour: bigint): NewFinding[] {
+  if (close.losses.length === 0 && close.findings.length === 0) return [];
+  const lost = close.losses.map((l) => l.segmentId);
+  const segments = all.of(series.subscriptionId, series.meter, hour, lost);
+  const base = { tenantId: series.tenantId, subscriptionId: series.subscriptionId, hour: fromUs(hour) };
+  const at = `${series.subscriptionId}:${series.meter}:${instantText(hour)}`;
+  const described = (segmentId: string | null, amount: bigint): Pick<NewFinding, 'dimension' | 'units'> => {
+    const terms = segments.find((s) => s.segmentId === segmentId)?.terms;
+    return terms ? { dimension: terms.dimension, units: unitsText(amount, BigInt(terms.basePerUnit)) } : {};
+  };
+  return [
+    ...close.losses.map((l): NewFinding => ({
+      kind: `loss.${l.cause}`,
+      dedupeKey: `loss:${l.cause}:${at}:${l.segmentId}:${l.ref}`,
+      ...base,
+      ...described(l.segmentId, l.amount),
+      evidence: { meter: series.meter, segmentId: l.segmentId, baseQuantity: l.amount.toString(), carryIn: l.ref },
+    })),
+    ...close.findings.map((f: HourClose['findings'][number]): NewFinding => ({
+      kind: f.kind,
+      dedupeKey: `${f.kind}:${at}:${f.segmentId ?? ''}:${f.evidence['ref'] ?? ''}`,
+      ...base,
+      ...described(f.segmentId, f.amount),
+      evidence: { meter: series.meter, segmentId: f.segmentId, baseQuantity: f.amount.toString(), ...f.evidence },
+    })),
+  ];
+}
