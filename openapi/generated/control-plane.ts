@@ -579,10 +579,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Comparisons with the marketplaces */
+        /** Runs of comparisons, newest first, with what each comparison found */
         get: operations["listReconciliations"];
         put?: never;
-        /** Compare a span with what the marketplace says it accepted */
+        /**
+         * Compare: the sum law, placements, what the marketplaces accepted, and purchases; in the background, as one run
+         * @description Differences are findings; one that a later run does not see any more settles itself (`fix_mapping`). The span holds for `sum_law` and `read_back`; purchases and placements are compared as they are now. The schedule does this daily, and purchases hourly.
+         */
         post: operations["startReconciliation"];
         delete?: never;
         options?: never;
@@ -597,8 +600,28 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One comparison, line by line at its true grain */
+        /** One run: how far it is, and what each comparison found */
         get: operations["getReconciliation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reconciliations/{id}/lines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The marketplaces' word against ours, line by line at its own grain
+         * @description `shadow` lines hold records that another kit sends: what differs there is shown, and is no finding.
+         */
+        get: operations["listReconciliationLines"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1440,6 +1463,122 @@ export interface components {
         NewOperatorKey: {
             /** @description The person who will hold it; what needs two persons counts names, too. */
             name: string;
+        };
+        Reconciliation: {
+            id: string;
+            kinds: ("sum_law" | "placements" | "read_back" | "subscriptions")[];
+            /**
+             * @description Null: all.
+             * @enum {string|null}
+             */
+            marketplace: "azure" | "gcp" | "aws" | null;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            /** @description The key's holder, or `schedule`. */
+            requestedBy: string;
+            /** @enum {string} */
+            requestedVia: "schedule" | "api" | "command";
+            /**
+             * @description `failed`: a comparison could not be made; the others count.
+             * @enum {string}
+             */
+            state: "queued" | "running" | "done" | "failed";
+            /** @description Whether every comparison was made and none differs; null while it runs. */
+            agreed: boolean | null;
+            progress: {
+                step: number;
+                of: number;
+                compared: number;
+            };
+            comparisons: {
+                step: number;
+                /** @enum {string} */
+                kind: "sum_law" | "placements" | "read_back" | "subscriptions";
+                /** @enum {string|null} */
+                marketplace: "azure" | "gcp" | "aws" | null;
+                /** @enum {string} */
+                state: "waiting" | "running" | "done" | "failed" | "not_comparable";
+                /** @description Why it failed or nothing could be compared, or what there is to know beside the numbers. */
+                reason: string | null;
+                /** @description Series (sum_law), lines of the marketplace (read_back), purchases, placements. */
+                compared: number;
+                agreed: number;
+                differing: number;
+                /** @description Younger than the lag of the other side, in work, or not answered for: no difference. */
+                notYetVisible: number;
+                findingsOpened: number;
+                /** @description Differences of earlier runs that are gone; each settled itself. */
+                findingsClosed: number;
+                /** @description Where the purchases that differed are told one by one. */
+                driftRunId?: string;
+                /** Format: date-time */
+                startedAt: string | null;
+                /** Format: date-time */
+                finishedAt: string | null;
+            }[];
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            startedAt: string | null;
+            /** Format: date-time */
+            finishedAt: string | null;
+        };
+        ReconciliationPage: {
+            items: components["schemas"]["Reconciliation"][];
+            nextCursor: string | null;
+        };
+        ReconciliationLines: {
+            items: {
+                step: number;
+                /** @enum {string} */
+                kind: "sum_law" | "placements" | "read_back" | "subscriptions";
+                /** @enum {string} */
+                marketplace: "azure" | "gcp" | "aws";
+                line: number;
+                /** Format: date-time */
+                periodStart: string;
+                /** Format: date-time */
+                periodEnd: string;
+                externalSubscriptionId: string;
+                subscriptionId: string | null;
+                planId: string;
+                dimension: string;
+                /** @description Exact decimal text. */
+                ours: string;
+                theirs: string | null;
+                ourCount: number;
+                theirCount: number | null;
+                verdict: string;
+                shadow: boolean;
+            }[];
+            nextCursor: string | null;
+        };
+        ReconciliationWish: {
+            /** @description All of them, unless said. */
+            kinds?: ("sum_law" | "placements" | "read_back" | "subscriptions")[];
+            /**
+             * @description All that are configured, unless said. Placements are always compared whole.
+             * @enum {string}
+             */
+            marketplace?: "azure" | "gcp" | "aws";
+            /**
+             * Format: date-time
+             * @description Whole hours from here on; unless said, midnight (UTC) two days ago.
+             */
+            from?: string;
+            /**
+             * Format: date-time
+             * @description And before this instant; unless said, last midnight (UTC).
+             */
+            to?: string;
+            /**
+             * @description Kept with the run.
+             * @default api
+             * @enum {string}
+             */
+            via: "api" | "command";
         };
         RemittanceImport: {
             /** @enum {string} */
@@ -2453,18 +2592,24 @@ export interface operations {
     };
     listReconciliations: {
         parameters: {
-            query?: never;
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description Runs */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ReconciliationPage"];
+                };
             };
         };
     };
@@ -2475,13 +2620,47 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReconciliationWish"];
+            };
+        };
         responses: {
+            /** @description The run, queued */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Reconciliation"];
+                };
+            };
+            /** @description request.invalid, reconciliation.empty_span, reconciliation.span_too_long */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description marketplace.not_configured */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description reconciliation.under_way: one of these comparisons goes on already; the detail names its run */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
@@ -2496,11 +2675,58 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The run */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Reconciliation"];
+                };
+            };
+            /** @description reconciliation.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listReconciliationLines: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+                verdict?: "equal" | "not_yet_visible" | "missing_there" | "missing_here" | "quantity" | "not_comparable";
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Lines */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReconciliationLines"];
+                };
+            };
+            /** @description reconciliation.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };

@@ -18,7 +18,6 @@ export { checkSumLaw, type SumLawFilter, type SumLawResult, type SumLawSeries } 
 export {
   getReconciliation,
   listFindings,
-  listReconciliations,
   listSubmissions,
   listUsageRecords,
   sumLawTable,
@@ -47,3 +46,28 @@ export { termUnits, type ClosedMonth, type MonthMoney, type MonthUnits } from '.
 export { readAtRisk } from './application/at-risk.js';
 export { LEFT_WITHIN, type AtRisk, type LeftWithin } from './domain/at-risk.js';
 export type { GateStatus, MarketplaceStatus } from './application/marketplace-status.js';
+export {
+  advanceStep,
+  beginStep,
+  insertRun,
+  listRunLines,
+  listRuns,
+  RECONCILIATION_KINDS,
+  refuseSideBySide,
+  scheduledHealth,
+  type NewRun,
+  type NewStep,
+  type ReconciliationKind,
+  type RunLineRow,
+  type RunRow,
+  type StepCounts,
+  type StepRow,
+} from './application/reconciliation-runs.js';
+export {
+  agreeingLineFindings,
+  closeAgreeing,
+  openDifferences,
+  openStanding,
+  type OpenStanding,
+  type StandingFinding,
+} from './application/standing-findings.js';

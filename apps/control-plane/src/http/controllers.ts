@@ -9,6 +9,7 @@ import { InboundController } from './api/inbound.controller.js';
 import { MeteringController } from './api/metering.controller.js';
 import { OperatorsController } from './api/operators.controller.js';
 import { MonthsController } from './api/months.controller.js';
+import { ReconciliationsController } from './api/reconciliations.controller.js';
 import { RemittancesController } from './api/remittances.controller.js';
 import { ProvisioningController } from './api/provisioning.controller.js';
 import { NoticesController } from './api/notices.controller.js';
@@ -35,6 +36,7 @@ export const CONTROLLERS = [
   TenantsController,
   ProvisioningController,
   MeteringController,
+  ReconciliationsController,
   ExplanationsController,
   FindingsController,
   FinanceController,

@@ -33,15 +33,21 @@ export async function reconcile(w: World): Promise<void> {
   const found: string[] = [];
   for (const { marketplace, readsBack } of w.buyers) {
     const done = await run(w, marketplace);
-    report.fact(`reconciliation of ${marketplace}: ${done.state}${done.summary ? `, ${JSON.stringify(done.summary)}` : ''}`);
-    report.equal(`the reconciliation of ${marketplace} ran to its end`, done.state, 'completed');
-    const verdicts = done.lines.map((line) => line.verdict);
+    const [readBack] = done.comparisons;
+    report.fact(
+      `reconciliation of ${marketplace}: ${readBack!.state}, ${readBack!.compared} lines compared, ${readBack!.agreed} agreed${readBack!.reason ? ` (${readBack!.reason})` : ''}`,
+    );
+    report.equal(`the reconciliation of ${marketplace} ran to its end`, done.state, 'done');
+    const { items: lines } = await w.controlPlane.http.get<{ items: { verdict: string }[] }>(
+      `/api/v1/reconciliations/${done.id}/lines?limit=200`,
+    );
+    const verdicts = lines.map((line) => line.verdict);
     if (!w.config.plantDifference)
       report.expect(
         readsBack
           ? 'each of its lines (day, subscription, plan, dimension) is equal'
           : `${marketplace} tells nothing to compare with, and that is said`,
-        readsBack ? verdicts.length > 0 && verdicts.every((v) => v === 'equal') : verdicts.every((v) => v === 'not_comparable'),
+        readsBack ? verdicts.length > 0 && verdicts.every((v) => v === 'equal') : readBack!.state === 'not_comparable',
         `${verdicts.length} lines: ${[...new Set(verdicts)].join(', ')}`,
       );
     const findings = await w.controlPlane.findings();
@@ -65,13 +71,14 @@ export async function reconcile(w: World): Promise<void> {
 async function run(w: World, marketplace: string): Promise<Reconciliation> {
   const from = w.at('00:00');
   const started = await w.controlPlane.http.post<Reconciliation>('/api/v1/reconciliations', {
+    kinds: ['read_back'],
     marketplace,
     from: from.toISOString(),
     to: new Date(from.getTime() + DAY_MS).toISOString(),
   });
   return until(`the reconciliation of ${marketplace}`, async () => {
     const one = await w.controlPlane.http.get<Reconciliation>(`/api/v1/reconciliations/${started.id}`);
-    return ['completed', 'failed'].includes(one.state) ? one : undefined;
+    return ['done', 'failed'].includes(one.state) ? one : undefined;
   });
 }
 

@@ -4,6 +4,7 @@ import { getSubscription } from '#entitlements';
 import type { MeteringDeps } from './deps.js';
 import { raiseFindings, type NewFinding } from './findings.js';
 
+/** Task of a comparison that was booked before there were runs. */
 export const RECONCILE_HANDLER = 'metering.run-reconciliation';
 const DEFAULT_LAG_MS = 3_600_000;
 
@@ -36,7 +37,7 @@ interface Accepted {
   shadow: boolean;
 }
 
-/** Books the wish and the task in one transaction; answers the id. */
+/** Writes the wish down; answers the id for `runReconciliation`. */
 export async function requestReconciliation(
   tx: Tx,
   deps: MeteringDeps,
@@ -50,11 +51,6 @@ export async function requestReconciliation(
     `insert into reconciliations (reconciliation_id, marketplace, from_at, to_at, requested_by, state, created_at) values ($1, $2, $3, $4, $5, 'requested', $6)`,
     [id, input.marketplace, input.from, input.to, input.requestedBy, deps.clock.now()],
   );
-  await deps.tasks.enqueue(tx, {
-    lane: `reconciliation:${input.marketplace}`,
-    handler: RECONCILE_HANDLER,
-    payload: { reconciliationId: id },
-  });
   return id;
 }
 

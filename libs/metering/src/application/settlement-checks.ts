@@ -9,6 +9,12 @@ export async function checkMended(tx: Tx, finding: OpenFinding): Promise<string>
   const { evidence } = finding;
   if (finding.kind === 'unmapped_plan') return planIsMapped(tx, evidence);
   if (finding.kind === 'price_unknown') return priceIsKnown(tx, finding);
+  if (evidence['comparison'])
+    throw new ProblemError(
+      'conflict',
+      'finding.still_differs',
+      'No later comparison agrees: then it would have settled this by itself. Start one (POST /api/v1/reconciliations, `berth reconcile`).',
+    );
   const id = evidence['reconciliationId'];
   if (typeof id === 'string') return laterLineAgrees(tx, finding, id);
   if (finding.kind.startsWith('drift.')) return laterRunAgrees(tx, finding);

@@ -1,0 +1,93 @@
+import { RunAgainAt, type Tx } from '#platform';
+import { agreeingLineFindings, getReconciliation, type StepRow } from '#metering';
+import { getDriftRun } from '#entitlements';
+import { settleAgreeing, type Comparison } from './comparison.js';
+
+const LOOK_AGAIN_MS = 5_000;
+/** So long a comparison of purchases is waited for; then it is somebody's parked lane, or a marketplace that does not answer. */
+const PATIENCE_MS = 3_600_000;
+
+/** Our receipts against what the marketplace says it accepted, at its own grain (money.md "What can be compared"). */
+export const compareReadBack: Comparison = async (p, run, step) => {
+  const reconciliationId = step.reference!;
+  await p.metering.runReconciliation(reconciliationId);
+  return async (tx) => {
+    const done = (await getReconciliation(tx, reconciliationId))!;
+    const { error } = (done.summary ?? {}) as { error?: string };
+    if (done.state !== 'completed') return { end: { state: 'failed', reason: `could not be asked: ${error ?? done.state}` } };
+    return {
+      ...(await lineCounts(tx, reconciliationId)),
+      ...(await settled()),
+      end: { state: 'done', reason: await shadowNote(tx, step) },
+    };
+    async function settled(): Promise<{ closed: number }> {
+      const gone = await agreeingLineFindings(tx, reconciliationId);
+      return { closed: await settleAgreeing(p, tx, run.run_id, gone, 'a later comparison shows the line as equal') };
+    }
+  };
+};
+
+async function lineCounts(
+  tx: Tx,
+  reconciliationId: string,
+): Promise<Record<'compared' | 'agreed' | 'differing' | 'not_yet_visible' | 'opened', number>> {
+  const [n] = await tx.query<Record<'compared' | 'agreed' | 'differing' | 'not_yet_visible' | 'opened', number>>(
+    `select count(*)::int as compared, count(*) filter (where verdict = 'equal')::int as agreed, count(*) filter (where verdict = 'not_yet_visible' and not shadow)::int as not_yet_visible,
+            count(*) filter (where verdict in ('missing_there', 'missing_here', 'quantity') and not shadow)::int as differing,
+            (select count(*)::int from findings where evidence ->> 'reconciliationId' = $1::text) as opened
+       from reconciliation_lines where reconciliation_id = $1::uuid`,
+    [reconciliationId],
+  );
+  return n!;
+}
+
+/** A listing in shadow is sent by another kit: what differs there is theirs or ours, and no finding. */
+async function shadowNote(tx: Tx, step: StepRow): Promise<string | null> {
+  const [n] = await tx.query<{ lines: number; apart: number }>(
+    `select count(*)::int as lines, count(*) filter (where verdict not in ('equal', 'not_yet_visible'))::int as apart from reconciliation_lines where reconciliation_id = $1 and shadow`,
+    [step.reference],
+  );
+  return n!.lines === 0 ? null : `${n!.lines} lines of listings in shadow; ${n!.apart} differ from what the other kit sent`;
+}
+
+/** Our purchases against the marketplace's list; each that differs was asked for by its id (drift run). */
+export const compareSubscriptions: Comparison = async (p, run, step) => {
+  const drift = await p.db.ops((tx) => getDriftRun(tx, step.reference!));
+  const now = p.clock.now();
+  if (drift && (drift.state === 'requested' || drift.state === 'rereading')) {
+    if (now.getTime() - run.created_at.getTime() < PATIENCE_MS)
+      throw new RunAgainAt(new Date(now.getTime() + LOOK_AGAIN_MS), 'purchases are being read again');
+    return () => Promise.resolve({ end: { state: 'failed', reason: 'purchases were not read again within an hour' } });
+  }
+  return async (tx) => {
+    if (!drift || drift.state === 'failed')
+      return { end: { state: 'failed', reason: `could not be asked: ${drift?.error ?? 'the drift run is gone'}` } };
+    if (drift.state === 'not_comparable') return { end: { state: 'not_comparable', reason: 'there is no list of purchases' } };
+    const verdict = (...names: string[]): number => names.reduce((sum, name) => sum + (drift.verdicts[name] ?? 0), 0);
+    const [raised] = await tx.query<{ n: number }>(`select count(*)::int as n from findings where evidence ->> 'driftRunId' = $1`, [
+      drift.drift_run_id,
+    ]);
+    // What was made up for stays a finding until a person has seen it; a purchase that is known there again is no difference.
+    const back = await tx.query<{ finding_id: string }>(
+      `select f.finding_id from findings f where f.kind = 'drift.missing_there' and f.settlement is null and f.evidence ->> 'marketplace' = $1 and f.evidence ? 'driftRunId'
+          and f.raised_at < $3 and not exists (select 1 from drift_lines l where l.drift_run_id = $2 and l.subscription_id = f.subscription_id and l.verdict in ('missing_there', 'differs', 'unread', 'rereading', 'not_yet_visible'))`,
+      [drift.marketplace, drift.drift_run_id, drift.created_at],
+    );
+    const closed = await settleAgreeing(
+      p,
+      tx,
+      run.run_id,
+      back.map((f) => f.finding_id),
+      'the marketplace knows the purchase again',
+    );
+    return {
+      compared: (drift.counts?.['agree'] ?? 0) + (drift.counts?.['differ'] ?? 0),
+      agreed: (drift.counts?.['agree'] ?? 0) + verdict('agrees_now', 'omitted'),
+      differing: verdict('applied', 'differs', 'missing_there'),
+      not_yet_visible: verdict('not_yet_visible', 'unread'),
+      opened: raised!.n,
+      closed,
+      end: { state: 'done', reason: verdict('unread') > 0 ? `${verdict('unread')} could not be read again` : null },
+    };
+  };
+};
