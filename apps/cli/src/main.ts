@@ -1,9 +1,13 @@
 #!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { Refused } from './api.js';
+import { atRisk } from './at-risk.js';
 import { close, type CloseArguments } from './close.js';
 import { doctor, type DoctorArguments } from './doctor.js';
 import { explain, type ExplainArguments } from './explain.js';
+import { findings, type FindingsArguments } from './findings.js';
+import { payouts, type PayoutsArguments } from './payouts.js';
+import { reconcile, type ReconcileArguments } from './reconcile.js';
 import { oneLine } from './text.js';
 
 const seconds = (text: string): number => {
@@ -11,6 +15,18 @@ const seconds = (text: string): number => {
   if (!Number.isFinite(value) || value < 1 || value > 600) throw new InvalidArgumentError('a number of seconds from 1 to 600 is wanted.');
   return value;
 };
+
+const instant = (text: string): string => {
+  const value = /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T00:00:00Z` : text;
+  if (!/^\d{4}-\d{2}-\d{2}T[\d:.]+Z$/.test(value) || Number.isNaN(Date.parse(value)))
+    throw new InvalidArgumentError('a day (2026-03-01, UTC) or an instant (2026-03-01T10:00:00Z) is wanted.');
+  return value;
+};
+const list = (text: string): string[] =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean);
 
 const program = new Command('berth')
   .description("An operator's command line for Berth.")
@@ -50,6 +66,46 @@ program
   .option('--csv', 'one line a figure', false)
   .action(async (month: string, options: CloseArguments) => {
     process.exitCode = await close(month, options);
+  });
+
+program
+  .command('reconcile')
+  .description('compares the sum law, placements, what the marketplaces accepted, and purchases, as one run; differences become findings')
+  .option('--kinds <kinds>', 'of: sum_law,placements,read_back,subscriptions (all of them, unless said)', list)
+  .option('--marketplace <marketplace>', 'azure, gcp or aws alone')
+  .option('--from <instant>', 'a day or an instant (UTC); midnight two days ago, unless said', instant)
+  .option('--to <instant>', 'before this day or instant; last midnight, unless said', instant)
+  .option('--wait', 'tells how far it is, and ends with 0 (all agreed), 2 (something differs) or 1 (not all could be compared)', false)
+  .option('--json', 'for programs', false)
+  .action(async (options: ReconcileArguments) => {
+    process.exitCode = await reconcile(options);
+  });
+
+program
+  .command('findings')
+  .description('named differences, with what they are worth, until when, and how each may be settled')
+  .option('--open', 'only those that nobody has settled', false)
+  .option('--kind <kind>', 'for example drift.quantity')
+  .option('--json', 'for programs', false)
+  .action(async (options: FindingsArguments) => {
+    process.exitCode = await findings(options);
+  });
+
+program
+  .command('at-risk')
+  .description('frozen hours that no marketplace has accepted yet, in units and money, by the time that is left')
+  .option('--json', 'for programs', false)
+  .action(async (options: { json: boolean }) => {
+    process.exitCode = await atRisk(options);
+  });
+
+program
+  .command('payouts')
+  .description('what the marketplaces paid out, as it was imported, and what of it is for nothing known')
+  .option('--marketplace <marketplace>', 'azure, gcp or aws alone')
+  .option('--json', 'for programs', false)
+  .action(async (options: PayoutsArguments) => {
+    process.exitCode = await payouts(options);
   });
 
 try {
