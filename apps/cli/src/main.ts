@@ -9,6 +9,7 @@ import { findings, type FindingsArguments } from './findings.js';
 import { payouts, type PayoutsArguments } from './payouts.js';
 import { reconcile, type ReconcileArguments } from './reconcile.js';
 import { oneLine } from './text.js';
+import { importUsageReport, type UsageReportArguments } from './usage-report.js';
 
 const seconds = (text: string): number => {
   const value = Number(text);
@@ -27,6 +28,13 @@ const list = (text: string): string[] =>
     .split(',')
     .map((part) => part.trim())
     .filter(Boolean);
+
+/** `--map day=UsageDate`, as often as needed. */
+const pair = (text: string, before: Record<string, string> = {}): Record<string, string> => {
+  const [name, ...value] = text.split('=');
+  if (!name || value.length === 0) throw new InvalidArgumentError('name=value is wanted.');
+  return { ...before, [name.trim()]: value.join('=').trim() };
+};
 
 const program = new Command('berth')
   .description("An operator's command line for Berth.")
@@ -71,7 +79,7 @@ program
 program
   .command('reconcile')
   .description('compares the sum law, placements, what the marketplaces accepted, and purchases, as one run; differences become findings')
-  .option('--kinds <kinds>', 'of: sum_law,placements,read_back,subscriptions (all of them, unless said)', list)
+  .option('--kinds <kinds>', 'of: sum_law,placements,read_back,usage_report,subscriptions (all of them, unless said)', list)
   .option('--marketplace <marketplace>', 'azure, gcp or aws alone')
   .option('--from <instant>', 'a day or an instant (UTC); midnight two days ago, unless said', instant)
   .option('--to <instant>', 'before this day or instant; last midnight, unless said', instant)
@@ -106,6 +114,32 @@ program
   .option('--json', 'for programs', false)
   .action(async (options: PayoutsArguments) => {
     process.exitCode = await payouts(options);
+  });
+
+program
+  .command('usage-report')
+  .description('usage as a marketplace tells it in a file that you downloaded')
+  .command('import')
+  .description('stores such a file and compares it with what was accepted; with --preview it is only read')
+  .argument('<file>', 'a CSV file (UTF-8); its first line names the columns')
+  .requiredOption('--marketplace <marketplace>', 'azure, gcp or aws')
+  .option(
+    '--preview',
+    'shows how it would be understood, and what is wrong with it by line; ends with 1 where it could not be imported',
+    false,
+  )
+  .option('--map <field=column>', 'day, month, purchase, agreement, account, dimension, quantity, key, version, deleted; repeat it', pair)
+  .option('--constant <field=value>', 'what the file does not say and is one for all lines; repeat it', pair)
+  .option('--dimension <theirs=ours>', "the report's name of a dimension to ours; repeat it", pair)
+  .option('--as-of <instant>', 'when the report was made; now, unless said', instant)
+  .option('--from <day>', 'the first day it covers; the first it tells of, unless said')
+  .option('--to <day>', 'the day after the last that it covers')
+  .option('--rounded-to <decimals>', 'decimals to which the report rounds each row', Number)
+  .option('--decimal <mark>', 'point or comma, where the file leaves it unclear')
+  .option('--dates <order>', 'month_first or day_first, where the file leaves it unclear')
+  .option('--json', 'for programs', false)
+  .action(async (file: string, options: UsageReportArguments) => {
+    process.exitCode = await importUsageReport(file, options);
   });
 
 try {

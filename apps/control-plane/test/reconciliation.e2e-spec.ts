@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { projectRoot } from '#platform';
-import { House } from './support/house.js';
+import { House, until } from './support/house.js';
 
 const house = new House();
 beforeAll(() => house.start(), 60_000);
@@ -49,6 +49,32 @@ describe('reconciliation by API and by command', () => {
     expect((await berth('findings', '--open', '--kind', 'drift.missing_here')).out).toBe('no findings\n');
     const settled = (await house.api('GET', '/findings?kind=drift.missing_here')).json.items![0]!;
     expect(settled['settlement']).toMatchObject({ kind: 'fix_mapping', actor: expect.stringMatching(/^reconciliation:/) });
+  });
+
+  it('takes a report that finance downloaded: preview, import once, and a comparison that leaves foreign purchases alone', async () => {
+    const path = join(house.folder, 'usage.csv');
+    const head = 'UsageDate,AssetId,MeterDimension,MeteredUsage\n';
+    writeFileSync(path, `${head}2026-03-10,somebody-else,stored,3\nsoon,somebody-else,stored,3\n`);
+    const command = ['usage-report', 'import', path, '--marketplace', 'azure'];
+    const seen = await berth(...command, '--preview');
+    expect([seen.code, seen.out]).toEqual([1, expect.stringContaining('line 3, UsageDate: "soon" is no day')]);
+    expect((await berth(...command)).errors).toContain('usage_report.faults');
+    writeFileSync(path, `${head}2026-03-10,somebody-else,stored,3\n`);
+    const stored = await berth(...command, '--json');
+    expect([stored.code, stored.errors]).toEqual([0, '']);
+    const { reconciliationId } = JSON.parse(stored.out) as { reconciliationId: string };
+    const run = await until(
+      () => house.api('GET', `/reconciliations/${reconciliationId}`),
+      (a) => a.json['state'] === 'done',
+    );
+    expect(run.json['comparisons']).toMatchObject([
+      { kind: 'usage_report', compared: 0, reason: '1 lines name no purchase of ours and are left alone' },
+    ]);
+    expect((await house.api('GET', `/reconciliations/${reconciliationId}/lines`)).json.items).toMatchObject([
+      { verdict: 'foreign', theirs: '3', externalSubscriptionId: 'somebody-else' },
+    ]);
+    expect((await berth(...command)).out).toContain('stored already');
+    expect((await house.api('GET', '/usage-reports?marketplace=azure')).json.items).toHaveLength(1);
   });
 
   it('wrong questions are refused with a code, and what waits or was paid out is told', async () => {

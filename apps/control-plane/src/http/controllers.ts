@@ -22,6 +22,7 @@ import { LandingController } from './landing/landing.controller.js';
 import { SignInController } from './landing/sign-in.controller.js';
 import { PortalController } from './landing/portal.controller.js';
 import { UsageController } from './usage/usage.controller.js';
+import { UsageReportsController } from './api/usage-reports.controller.js';
 import { WebhooksController } from './webhooks/webhooks.controller.js';
 
 /** Every route of the control plane. `PortalController` first: its fixed pages stand under the same prefix as landing's parameters. */
@@ -41,6 +42,7 @@ export const CONTROLLERS = [
   FindingsController,
   FinanceController,
   RemittancesController,
+  UsageReportsController,
   MonthsController,
   ExportsController,
   OperatorsController,

@@ -1,7 +1,8 @@
 import { RunAgainAt, type Tx } from '#platform';
-import { agreeingLineFindings, getReconciliation, type StepRow } from '#metering';
+import { agreeingLineFindings, getReconciliation, type RunRow, type StepRow } from '#metering';
 import { getDriftRun } from '#entitlements';
-import { settleAgreeing, type Comparison } from './comparison.js';
+import type { ProcessContext } from './context.js';
+import { settleAgreeing, type Comparison, type Gone } from './comparison.js';
 
 const LOOK_AGAIN_MS = 5_000;
 /** So long a comparison of purchases is waited for; then it is somebody's parked lane, or a marketplace that does not answer. */
@@ -15,39 +16,51 @@ export const compareReadBack: Comparison = async (p, run, step) => {
     const done = (await getReconciliation(tx, reconciliationId))!;
     const { error } = (done.summary ?? {}) as { error?: string };
     if (done.state !== 'completed') return { end: { state: 'failed', reason: `could not be asked: ${error ?? done.state}` } };
-    return {
-      ...(await lineCounts(tx, reconciliationId)),
-      ...(await settled()),
-      end: { state: 'done', reason: await shadowNote(tx, step) },
-    };
-    async function settled(): Promise<{ closed: number }> {
-      const gone = await agreeingLineFindings(tx, reconciliationId);
-      return { closed: await settleAgreeing(p, tx, run.run_id, gone, 'a later comparison shows the line as equal') };
-    }
+    return cameTo(p, tx, run, step);
   };
 };
 
-async function lineCounts(
-  tx: Tx,
-  reconciliationId: string,
-): Promise<Record<'compared' | 'agreed' | 'differing' | 'not_yet_visible' | 'opened', number>> {
-  const [n] = await tx.query<Record<'compared' | 'agreed' | 'differing' | 'not_yet_visible' | 'opened', number>>(
-    `select count(*)::int as compared, count(*) filter (where verdict = 'equal')::int as agreed, count(*) filter (where verdict = 'not_yet_visible' and not shadow)::int as not_yet_visible,
-            count(*) filter (where verdict in ('missing_there', 'missing_here', 'quantity') and not shadow)::int as differing,
-            (select count(*)::int from findings where evidence ->> 'reconciliationId' = $1::text) as opened
-       from reconciliation_lines where reconciliation_id = $1::uuid`,
-    [reconciliationId],
-  );
-  return n!;
+/** Our receipts against the reports that finance has downloaded and imported, at the grain and lag of each. */
+export const compareUsageReport: Comparison = (p, run, step) =>
+  Promise.resolve(async (tx) => {
+    await p.metering.compareUsageReports(tx, step.reference!);
+    return cameTo(p, tx, run, step);
+  });
+
+interface Counted extends Record<string, unknown> {
+  compared: number;
+  agreed: number;
+  differing: number;
+  not_yet_visible: number;
+  opened: number;
+  shadow: number;
+  shadow_apart: number;
+  by_sum: number;
+  foreign_lines: number;
 }
 
-/** A listing in shadow is sent by another kit: what differs there is theirs or ours, and no finding. */
-async function shadowNote(tx: Tx, step: StepRow): Promise<string | null> {
-  const [n] = await tx.query<{ lines: number; apart: number }>(
-    `select count(*)::int as lines, count(*) filter (where verdict not in ('equal', 'not_yet_visible'))::int as apart from reconciliation_lines where reconciliation_id = $1 and shadow`,
+/** What the lines came to; findings about lines that are equal now settle themselves. */
+async function cameTo(p: ProcessContext, tx: Tx, run: RunRow, step: StepRow): Promise<Gone> {
+  const [n] = await tx.query<Counted>(
+    `select count(*) filter (where verdict <> 'foreign')::int as compared, count(*) filter (where verdict = 'equal')::int as agreed,
+            count(*) filter (where verdict = 'not_yet_visible' and not shadow)::int as not_yet_visible,
+            count(*) filter (where verdict in ('missing_there', 'missing_here', 'quantity') and not shadow)::int as differing,
+            (select count(*)::int from findings where evidence ->> 'reconciliationId' = $1::text) as opened,
+            count(*) filter (where shadow)::int as shadow, count(*) filter (where shadow and verdict not in ('equal', 'not_yet_visible'))::int as shadow_apart,
+            count(*) filter (where by_sum)::int as by_sum, count(*) filter (where verdict = 'foreign')::int as foreign_lines
+       from reconciliation_lines where reconciliation_id = $1::uuid`,
     [step.reference],
   );
-  return n!.lines === 0 ? null : `${n!.lines} lines of listings in shadow; ${n!.apart} differ from what the other kit sent`;
+  const { shadow, shadow_apart: apart, by_sum: bySum, foreign_lines: foreign, ...counts } = n!;
+  const gone = await agreeingLineFindings(tx, step.reference!);
+  const closed = await settleAgreeing(p, tx, run.run_id, gone, 'a later comparison shows the line as equal');
+  const notes = [
+    // A listing in shadow is sent by another kit: what differs there is theirs or ours, and no finding.
+    shadow > 0 ? `${shadow} lines of listings in shadow; ${apart} differ from what the other kit sent` : '',
+    bySum > 0 ? `${bySum} lines of several purchases that cannot be told apart, by their sum` : '',
+    foreign > 0 ? `${foreign} lines name no purchase of ours and are left alone` : '',
+  ].filter(Boolean);
+  return { ...counts, closed, end: { state: 'done', reason: notes.join('; ') || null } };
 }
 
 /** Our purchases against the marketplace's list; each that differs was asked for by its id (drift run). */

@@ -6,6 +6,7 @@ import {
   insertRun,
   RECONCILIATION_KINDS,
   refuseSideBySide,
+  reportsOfSpan,
   type NewRun,
   type NewStep,
   type ReconciliationKind,
@@ -14,13 +15,14 @@ import { requestDriftRun } from './check-drift.js';
 import type { ProcessContext } from './context.js';
 import type { Comparison } from './comparison.js';
 import { comparePlacements } from './compare-placements.js';
-import { compareReadBack, compareSubscriptions } from './compare-with-marketplace.js';
+import { compareReadBack, compareSubscriptions, compareUsageReport } from './compare-with-marketplace.js';
 import { compareSumLaw } from './compare-sum-law.js';
 
 const COMPARISONS: Record<ReconciliationKind, Comparison> = {
   sum_law: compareSumLaw,
   placements: comparePlacements,
   read_back: compareReadBack,
+  usage_report: compareUsageReport,
   subscriptions: compareSubscriptions,
 };
 const RUN = 'reconciliation.run';
@@ -57,9 +59,14 @@ async function book(
 ): Promise<Pick<NewStep, 'reference' | 'notComparable'>> {
   if (marketplace === null || kind === 'sum_law' || kind === 'placements') return { reference: null };
   const adapter = p.marketplaces.get(marketplace);
+  const { from, to, requestedBy } = wish;
+  if (kind === 'usage_report') {
+    if ((await reportsOfSpan(tx, { marketplace, from, to })).length === 0)
+      return { reference: null, notComparable: 'no usage report of this span was imported (POST /api/v1/usage-reports)' };
+    return { reference: await p.metering.requestReconciliation(tx, { marketplace, from, to, requestedBy }) };
+  }
   if (kind === 'read_back') {
     if (!adapter.readBack) return { reference: null, notComparable: `${marketplace} does not tell what usage it has accepted` };
-    const { from, to, requestedBy } = wish;
     return { reference: await p.metering.requestReconciliation(tx, { marketplace, from, to, requestedBy }) };
   }
   if (!adapter.listAll) return { reference: null, notComparable: `${marketplace} cannot list its purchases as it is set up here` };

@@ -2,7 +2,7 @@ import { ProblemError, toPublicId, uuidv7, type Tx } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
 
 /** What a run can compare, in the order in which it does. */
-export const RECONCILIATION_KINDS = ['sum_law', 'placements', 'read_back', 'subscriptions'] as const;
+export const RECONCILIATION_KINDS = ['sum_law', 'placements', 'read_back', 'usage_report', 'subscriptions'] as const;
 export type ReconciliationKind = (typeof RECONCILIATION_KINDS)[number];
 export type RunVia = 'schedule' | 'api' | 'command';
 
@@ -195,6 +195,8 @@ export interface RunLineRow extends Record<string, unknown> {
   verdict: string;
   /** Nothing was sent by us, or not all of it: compared with what another kit sent. */
   shadow: boolean;
+  /** Several purchases that the report cannot tell apart. */
+  by_sum: boolean;
 }
 /** What a marketplace said, line by line at its own grain, of all comparisons of a run; `after` is `step:line`. */
 export async function listRunLines(
@@ -205,7 +207,7 @@ export async function listRunLines(
   if (!after) throw new ProblemError('validation', 'request.cursor_invalid', 'This cursor was not issued by this list.');
   const rows = await tx.query<RunLineRow>(
     `select s.step, s.kind, s.marketplace, l.line, l.period_start, l.period_end, l.external_subscription_id, l.subscription_id, l.external_plan_id, l.dimension,
-            l.ours::text, l.theirs::text, l.our_count, l.their_count, l.verdict, l.shadow
+            l.ours::text, l.theirs::text, l.our_count, l.their_count, l.verdict, l.shadow, l.by_sum
        from reconciliation_steps s join reconciliation_lines l on l.reconciliation_id = s.reference
       where s.run_id = $1 and (s.step, l.line) > ($2, $3) and ($4::text is null or l.verdict = $4) order by s.step, l.line limit $5`,
     [q.runId, ...after, q.verdict ?? null, q.limit + 1],

@@ -51,7 +51,7 @@ const line = z.object({
   line: z.int(),
   periodStart: instant,
   periodEnd: instant,
-  externalSubscriptionId: z.string(),
+  externalSubscriptionId: z.string().describe('As the marketplace names it: a purchase, or what a report tells of.'),
   subscriptionId: z.string().nullable(),
   planId: z.string(),
   dimension: z.string(),
@@ -61,6 +61,7 @@ const line = z.object({
   theirCount: z.int().nullable(),
   verdict: z.string(),
   shadow: z.boolean(),
+  bySum: z.boolean().describe('Several purchases that the report cannot tell apart.'),
 });
 export const reconciliationLines = apiSchema('ReconciliationLines', z.object({ items: z.array(line), nextCursor: z.string().nullable() }));
 
@@ -120,4 +121,5 @@ export const lineView = (l: RunLineRow): z.input<typeof line> => ({
   theirCount: l.their_count,
   verdict: l.verdict,
   shadow: l.shadow,
+  bySum: l.by_sum,
 });

@@ -15,7 +15,7 @@ import { lineView, reconciliation, reconciliationLines, reconciliationPage, runV
 
 const DAY_MS = 86_400_000;
 const LONGEST_DAYS = 400;
-const VERDICTS = ['equal', 'not_yet_visible', 'missing_there', 'missing_here', 'quantity', 'not_comparable'] as const;
+const VERDICTS = ['equal', 'not_yet_visible', 'missing_there', 'missing_here', 'quantity', 'not_comparable', 'foreign'] as const;
 
 const wish = apiSchema(
   'ReconciliationWish',
@@ -42,9 +42,9 @@ export class ReconciliationsController {
   @Allow('operator')
   @ApiOperation({
     operationId: 'startReconciliation',
-    summary: 'Compare: the sum law, placements, what the marketplaces accepted, and purchases; in the background, as one run',
+    summary: 'Compare: the sum law, placements, what the marketplaces accepted or reported, and purchases; in the background, as one run',
     description:
-      'Differences are findings; one that a later run does not see any more settles itself (`fix_mapping`). The span holds for `sum_law` and `read_back`; purchases and placements are compared as they are now. The schedule does this daily, and purchases hourly.',
+      'Differences are findings; one that a later run does not see any more settles itself (`fix_mapping`). The span holds for `sum_law`, `read_back` and `usage_report`; purchases and placements are compared as they are now. The schedule does this daily, and purchases hourly.',
   })
   @ApiBody({ schema: schemaRef(wish) })
   @Answers(202, reconciliation, 'The run, queued')
