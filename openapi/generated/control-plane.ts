@@ -1554,7 +1554,7 @@ export interface components {
              * @enum {string}
              */
             state: "queued" | "running" | "done" | "failed";
-            /** @description Whether every comparison was made and none differs; null while it runs. */
+            /** @description Whether none failed and none differs; null while it runs. */
             agreed: boolean | null;
             progress: {
                 step: number;

@@ -77,13 +77,23 @@ describe('a run of comparisons', () => {
   it('fails where a marketplace could not be asked, with the reason, and the other comparisons count', async () => {
     await f.serve();
     later();
-    f.market.failNext('readBack', 'unknown');
+    f.market.failNext('readBack', 'refused');
     f.market.failNext('listAll', 'unknown');
     const done = await run();
     expect(done.state).toBe('failed');
     expect(done.steps.map((s) => s.state)).toEqual(['done', 'done', 'failed', 'failed']);
     expect(done.steps.slice(2).every((s) => s.reason!.startsWith('could not be asked: '))).toBe(true);
     expect(await f.rows(`select 1 from tasks where state = 'parked'`)).toEqual([]);
+  });
+
+  it('asks a busy or silent marketplace again, for ten minutes', async () => {
+    f.market.failNext('readBack', 'busy', { retryAfterMs: 5_000 });
+    f.market.failNext('readBack', 'unknown');
+    expect((await run({ kinds: ['read_back'] })).state).toBe('done');
+    f.market.failNext('readBack', 'unknown', { times: 20 });
+    const silent = await request({ kinds: ['read_back'] });
+    await f.settle(3_600_000);
+    expect(await seen(silent)).toMatchObject({ state: 'failed', steps: [{ reason: expect.stringContaining('could not be asked') }] });
   });
 
   it('hears of a purchase that differs from the drift run, and of its finding', async () => {
@@ -232,11 +242,18 @@ describe('the daily run', () => {
     await f.settle();
     later();
     expect(await clock.tick()).toBe(1);
-    f.market.failNext('readBack', 'unknown');
+    f.market.failNext('readBack', 'refused');
     await f.settle();
     expect((await f.db.ops((tx) => scheduledHealth(tx))).filter((h) => h.failed).map((h) => h.kind)).toEqual(['read_back']);
     later();
     await clock.tick();
-    expect(await metrics.registry.metrics()).toMatch(/berth_reconciliation_failed\{kind="read_back",marketplace="azure"\} 1/);
+    const failed = async (): Promise<string | undefined> =>
+      /berth_reconciliation_failed\{kind="read_back",marketplace="azure"\} (\d)/.exec(await metrics.registry.metrics())?.[1];
+    expect(await failed()).toBe('1');
+    // A person makes up for it.
+    await run({ kinds: ['read_back'] });
+    later();
+    await clock.tick();
+    expect(await failed()).toBe('0');
   });
 });

@@ -1,17 +1,29 @@
-import { RunAgainAt, type Tx } from '#platform';
+import { errorText, RunAgainAt, type Tx } from '#platform';
+import { MarketplaceBusy, MarketplaceUnknown } from '#marketplaces/core';
 import { agreeingLineFindings, getReconciliation, type RunRow, type StepRow } from '#metering';
 import { getDriftRun } from '#entitlements';
 import type { ProcessContext } from './context.js';
 import { settleAgreeing, type Comparison, type Gone } from './comparison.js';
 
 const LOOK_AGAIN_MS = 5_000;
+const ASK_AGAIN_MS = 60_000;
+/** A marketplace that is busy or does not answer is asked for so long. */
+const ASKED_FOR_MS = 10 * 60_000;
 /** So long a comparison of purchases is waited for; then it is somebody's parked lane, or a marketplace that does not answer. */
 const PATIENCE_MS = 3_600_000;
 
 /** Our receipts against what the marketplace says it accepted, at its own grain (money.md "What can be compared"). */
 export const compareReadBack: Comparison = async (p, run, step) => {
   const reconciliationId = step.reference!;
-  await p.metering.runReconciliation(reconciliationId);
+  try {
+    await p.metering.runReconciliation(reconciliationId);
+  } catch (error) {
+    const now = p.clock.now().getTime();
+    const again = error instanceof MarketplaceBusy ? (error.retryAfterMs ?? ASK_AGAIN_MS) : ASK_AGAIN_MS;
+    const passing = error instanceof MarketplaceBusy || error instanceof MarketplaceUnknown;
+    if (passing && now + again - step.started_at!.getTime() < ASKED_FOR_MS) throw new RunAgainAt(new Date(now + again), error.message);
+    return () => Promise.resolve({ end: { state: 'failed', reason: `could not be asked: ${errorText(error)}` } });
+  }
   return async (tx) => {
     const done = (await getReconciliation(tx, reconciliationId))!;
     const { error } = (done.summary ?? {}) as { error?: string };

@@ -136,7 +136,8 @@ export function readUsageReport(file: UsageReportFile): ReadUsageReport {
       name,
       dimension: file.dimensions?.[theirs] ?? theirs,
       quantity: quantity!,
-      raw: Object.fromEntries(table.columns.map((c, i) => [c || `column ${i + 1}`, row.cells[i] ?? ''])),
+      // As the file wrote it; columns that are not needed may tell of persons and stay outside.
+      raw: Object.fromEntries([...index].map(([field, i]) => [field, row.cells[i] ?? ''])),
     });
   }
   if (out.lines.length === 0 && problems.length === 0) problems.push({ line: null, field: '(file)', message: 'no line of usage is left' });

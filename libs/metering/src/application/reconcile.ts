@@ -1,5 +1,14 @@
 import { errorText, ProblemError, uuidv7, type Tx } from '#platform';
-import { compareDecimals, isDecimal, MARKETPLACES, sumDecimals, type Marketplace, type ReadBackLine } from '#marketplaces/core';
+import {
+  compareDecimals,
+  isDecimal,
+  MarketplaceBusy,
+  MARKETPLACES,
+  MarketplaceUnknown,
+  sumDecimals,
+  type Marketplace,
+  type ReadBackLine,
+} from '#marketplaces/core';
 import { getSubscription } from '#entitlements';
 import type { MeteringDeps } from './deps.js';
 import { findingsOf, isQuiet, receiptsOf, storeLines, type ComparedLine, type Verdict } from './comparison-lines.js';
@@ -31,9 +40,11 @@ export async function requestReconciliation(
   return id;
 }
 
+const isPassing = (error: unknown): boolean => error instanceof MarketplaceBusy || error instanceof MarketplaceUnknown;
+
 /**
  * Compares what the marketplace says it accepted with our receipts, at the grain it can tell (money.md "What can be compared").
- * Reads only; each difference older than the read-back's lag is a finding.
+ * Reads only; each difference older than the read-back's lag is a finding. Throws `MarketplaceBusy` and `MarketplaceUnknown`: ask again.
  */
 export async function runReconciliation(deps: MeteringDeps, reconciliationId: string): Promise<void> {
   const [job] = await deps.db.ops((tx) =>
@@ -50,6 +61,8 @@ export async function runReconciliation(deps: MeteringDeps, reconciliationId: st
   try {
     theirs = adapter.readBack ? await adapter.readBack({ from: job.from_at, to: job.to_at }) : null;
   } catch (error) {
+    // Nothing is lost by asking once more: whoever runs it decides how long.
+    if (isPassing(error)) throw error;
     failure = errorText(error);
   }
   if (failure !== null) {

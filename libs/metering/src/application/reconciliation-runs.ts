@@ -217,14 +217,14 @@ export async function listRunLines(
   return { items, nextCursor: rows.length > q.limit && last ? `${last.step}:${last.line}` : null };
 }
 
-/** Of each comparison of the schedule: whether its newest end was a failure, and when it last succeeded. */
+/** Of each comparison that the schedule makes: whether its newest end, whoever asked, was a failure, and when it last succeeded. */
 export function scheduledHealth(
   tx: Tx,
 ): Promise<{ kind: ReconciliationKind; marketplace: Marketplace | null; failed: boolean; succeeded_at: Date | null }[]> {
   return tx.query(
     `select s.kind, s.marketplace, (array_agg(s.state order by s.finished_at desc))[1] = 'failed' as failed, max(s.finished_at) filter (where s.state = 'done') as succeeded_at
        from reconciliation_steps s join reconciliation_runs r using (run_id)
-      where r.requested_via = 'schedule' and s.state in ('done', 'failed') and s.finished_at > (select max(finished_at) from reconciliation_steps) - interval '7 days'
-      group by 1, 2`,
+      where s.state in ('done', 'failed') and s.finished_at > (select max(finished_at) from reconciliation_steps) - interval '7 days'
+      group by 1, 2 having bool_or(r.requested_via = 'schedule')`,
   );
 }

@@ -32,7 +32,7 @@ export const reconciliation = apiSchema(
     requestedBy: z.string().describe("The key's holder, or `schedule`."),
     requestedVia: z.enum(['schedule', 'api', 'command']),
     state: z.enum(['queued', 'running', 'done', 'failed']).describe('`failed`: a comparison could not be made; the others count.'),
-    agreed: z.boolean().nullable().describe('Whether every comparison was made and none differs; null while it runs.'),
+    agreed: z.boolean().nullable().describe('Whether none failed and none differs; null while it runs.'),
     progress: z.object({ step: z.int(), of: z.int(), compared: z.int() }),
     comparisons: z.array(comparison),
     createdAt: instant,
