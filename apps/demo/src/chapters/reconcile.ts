@@ -32,7 +32,7 @@ export async function reconcile(w: World): Promise<void> {
 
   const found: string[] = [];
   for (const { marketplace, readsBack } of w.buyers) {
-    const done = await run(w, marketplace);
+    const done = await run(w, ['read_back'], marketplace);
     const [readBack] = done.comparisons;
     report.fact(
       `reconciliation of ${marketplace}: ${readBack!.state}, ${readBack!.compared} lines compared, ${readBack!.agreed} agreed${readBack!.reason ? ` (${readBack!.reason})` : ''}`,
@@ -57,6 +57,12 @@ export async function reconcile(w: World): Promise<void> {
     }
     found.push(...findings.filter((f) => !EXPECTED.has(f.kind)).map((f) => findingText(w, f)));
   }
+  const own = await run(w, ['sum_law', 'placements', 'subscriptions']);
+  report.expect(
+    'the sum law, the placements that really run, and the purchases there agree',
+    own.state === 'done' && own.agreed === true && own.comparisons.some((c) => c.kind === 'placements' && c.agreed > 0),
+    own.comparisons.map((c) => `${c.kind} ${c.agreed} of ${c.compared}${c.reason ? ` (${c.reason})` : ''}`).join(', '),
+  );
   if (w.config.plantDifference)
     report.expect(
       'the product sees the planted difference too',
@@ -68,15 +74,15 @@ export async function reconcile(w: World): Promise<void> {
   await ownMeasure(w, rows);
 }
 
-async function run(w: World, marketplace: string): Promise<Reconciliation> {
+async function run(w: World, kinds: string[], marketplace?: string): Promise<Reconciliation> {
   const from = w.at('00:00');
   const started = await w.controlPlane.http.post<Reconciliation>('/api/v1/reconciliations', {
-    kinds: ['read_back'],
+    kinds,
     marketplace,
     from: from.toISOString(),
     to: new Date(from.getTime() + DAY_MS).toISOString(),
   });
-  return until(`the reconciliation of ${marketplace}`, async () => {
+  return until(`the reconciliation of ${marketplace ?? kinds.join(', ')}`, async () => {
     const one = await w.controlPlane.http.get<Reconciliation>(`/api/v1/reconciliations/${started.id}`);
     return ['done', 'failed'].includes(one.state) ? one : undefined;
   });
