@@ -159,15 +159,21 @@ describe('placements against what the provider says is running', () => {
     later();
     const [cluster] = [...fleet().clusters.values()];
     cluster!.accounts.clear();
+    cluster!.accounts.set('11111111-1111-4111-8111-111111111111', 'nobodys');
     await f.rows('update clusters set generation = generation + 1');
-    expect(told(await run({ kinds: ['placements'] }))).toEqual([['placements', 'done', 1, 0, 0, 0, 0]]);
+    expect(told(await run({ kinds: ['placements'] }))).toEqual([['placements', 'done', 2, 0, 1, 1, 0]]);
     await f.rows('update clusters set generation = generation - 1');
-    expect(await open()).toEqual([]);
-    expect(told(await run({ kinds: ['placements'] }))).toEqual([['placements', 'done', 1, 0, 1, 1, 0]]);
+    expect(await open()).toEqual(['drift.missing_here']);
+    expect(told(await run({ kinds: ['placements'] }))).toEqual([['placements', 'done', 2, 0, 2, 1, 0]]);
+    // While it is in work nothing is known to be mended.
+    await f.rows('update clusters set generation = generation + 1');
+    expect((await run({ kinds: ['placements'] })).steps[0]).toMatchObject({ closed: 0 });
+    await f.rows('update clusters set generation = generation - 1');
     cluster!.broken = true;
     const silent = await run({ kinds: ['placements'] });
     expect(silent).toMatchObject({ state: 'failed', steps: [{ reason: expect.stringContaining('it is down'), closed: 0 }] });
-    expect(await f.rows('select kind, subscription_id from findings where settlement is null')).toEqual([
+    expect(await f.rows('select kind, subscription_id from findings where settlement is null order by kind')).toEqual([
+      { kind: 'drift.missing_here', subscription_id: null },
       { kind: 'drift.missing_there', subscription_id: id },
     ]);
   });
