@@ -154,6 +154,18 @@ describe('placements against what the provider says is running', () => {
     expect(told(await run({ kinds: ['placements'] }))).toEqual([['placements', 'done', 3, 2, 1, 1, 0]]);
   });
 
+  it('counts a purchase in force that no placement serves, which has its finding already', async () => {
+    const { id } = await f.serve();
+    await f.rows(`update placements set phase = 'failed', updated_at = $2 where subscription_id = $1`, [id, f.clock.now()]);
+    expect((await run({ kinds: ['placements'] })).steps[0]).toMatchObject({ differing: 0 });
+    later(3_600_000);
+    expect((await run({ kinds: ['placements'] })).steps[0]).toMatchObject({
+      differing: 1,
+      opened: 0,
+      reason: expect.stringContaining('paid_not_serving'),
+    });
+  });
+
   it('of which nothing can be said are not judged: in work, or the provider gives no answer', async () => {
     const { id } = await f.serve();
     later();

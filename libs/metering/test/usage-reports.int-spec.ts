@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
-import { getReconciliation, listUsageReports, readUsageReport, type UsageReportImport } from '../src/index.js';
+import { agreeingLineFindings, getReconciliation, listUsageReports, readUsageReport, type UsageReportImport } from '../src/index.js';
 import { at, GIB, Harness, STORED, type Purchase } from '../src/testing/index.js';
 
 const START = at('10T10:00');
@@ -139,6 +139,15 @@ describe('usage reports that finance downloads', () => {
     const first = await load(monthly, { asOf: at('31T00:00') });
     const lines = async (): Promise<unknown[]> => (await compare()).lines.filter((l) => (l as unknown[])[0] === '01');
     expect(await lines()).toEqual([['01', 6, 6.4, 'quantity']]);
+    // That the month's first day agrees says nothing of the month.
+    const daily = await load(file(row('2026-03-01', '0')), { asOf: at('30T00:00') });
+    const { id, lines: both } = await compare();
+    expect(both).toContainEqual(['01', 0, 0, 'equal']);
+    const [ofMonth] = await h.rows<{ finding_id: string }>(
+      `select finding_id from findings where evidence ->> 'source' = 'usage_report.month' and kind = 'drift.quantity' and settlement is null`,
+    );
+    expect(await h.db.ops((tx) => agreeingLineFindings(tx, id))).not.toContain(ofMonth!.finding_id);
+    await h.db.ops((tx) => h.metering.voidUsageReport(tx, { reportId: daily.reportId, by: 'ada-1', reason: 'enough' }));
     await h.db.ops((tx) => h.metering.voidUsageReport(tx, { reportId: first.reportId, by: 'ada-1', reason: 'it rounds' }));
     await load(monthly, { asOf: at('31T00:00'), roundedTo: 0 });
     expect(await lines()).toEqual([['01', 6, 6.4, 'equal']]);

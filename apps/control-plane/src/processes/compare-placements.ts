@@ -22,6 +22,9 @@ export interface PlacementComparison {
   unjudged: Set<string>;
 }
 
+/** So long a purchase that came into force may be set up for (as the serving clock has it). */
+const SET_UP_MS = 30 * 60_000;
+
 /** What our phase promises of the provider's side. An ended placement keeps its data and serves nobody. */
 const PROMISED: Record<string, string[]> = {
   active: ['active'],
@@ -110,6 +113,11 @@ export const comparePlacements: Comparison = async (p, run) => {
         where pl.phase <> 'purged' or pl.placement_id = any($2::uuid[]) order by pl.placement_id`,
       [asked, there.clusters.flatMap((c) => c.placements.map((s) => s.placementId))],
     );
+    const [unserved] = await tx.query<{ n: number }>(
+      `select count(*)::int as n from subscriptions s where s.state = 'active' and s.tenant_id is not null and s.updated_at < $1
+          and not exists (select 1 from placements pl where pl.subscription_id = s.subscription_id and (pl.phase = 'active' or pl.updated_at >= $1))`,
+      [new Date(asked.getTime() - SET_UP_MS)],
+    );
     const { differs, compared, agreed, unjudged } = judgePlacements(ours, there);
     const opened = await openDifferences(tx, p.clock, { comparison: 'placements', runId: run.run_id, differs });
     const silent = new Set(there.unanswered.map((u) => u.what));
@@ -128,15 +136,17 @@ export const comparePlacements: Comparison = async (p, run) => {
       gone.map((f) => f.finding_id),
       'the provider shows it as we have it',
     );
-    const why = there.unanswered.map((u) => `${u.what}: ${u.why}`).join('; ');
+    const silence = there.unanswered.map((u) => `${u.what}: ${u.why}`).join('; ');
+    // Found by the serving clock, as `paid_not_serving`.
+    const missing = unserved!.n > 0 ? `${unserved!.n} purchases in force are served by no placement (paid_not_serving)` : null;
     return {
-      compared: compared + unjudged.size,
+      compared: compared + unjudged.size + unserved!.n,
       agreed,
-      differing: differs.length,
+      differing: differs.length + unserved!.n,
       not_yet_visible: unjudged.size,
       opened,
       closed,
-      end: there.unanswered.length === 0 ? { state: 'done' } : { state: 'failed', reason: `could not be asked: ${why}` },
+      end: silence === '' ? { state: 'done', reason: missing } : { state: 'failed', reason: `could not be asked: ${silence}` },
     };
   };
 };

@@ -64,7 +64,7 @@ export async function agreeingLineFindings(tx: Tx, reconciliationId: string): Pr
        join reconciliations was on was.reconciliation_id::text = f.evidence ->> 'reconciliationId' and was.marketplace = now.marketplace
        join reconciliation_lines l on l.reconciliation_id = now.reconciliation_id and l.verdict = 'equal'
             and l.external_subscription_id = f.evidence ->> 'externalSubscriptionId' and l.external_plan_id = f.evidence ->> 'externalPlanId'
-            and l.dimension = f.dimension and l.period_start = f.hour
+            and l.dimension = f.dimension and l.period_start = f.hour and l.period_end = (f.evidence ->> 'to')::timestamptz
       where f.settlement is null and f.kind like 'drift.%' and now.state = 'completed'`,
     [reconciliationId],
   );

@@ -92,11 +92,14 @@ export class UsageReportsController {
   @Answers(201, importedUsageReport, 'The report, and the run that compares it')
   @Refuses(
     ['validation', 'request.invalid, csv.unreadable, csv.empty, usage_report.faults, usage_report.coverage'],
+    ['not_found', 'marketplace.not_configured'],
     ['conflict', 'usage_report.conflict: this file is stored and was read another way'],
     ['too_large', 'csv.too_long'],
   )
   async import(@Caller() caller: Principal, @Body() body: unknown): Promise<unknown> {
     const { asOf, ...wanted } = given(parse(importing, body));
+    if (!this.p.marketplaces.has(wanted.marketplace))
+      throw new ProblemError('not_found', 'marketplace.not_configured', `This installation does not sell on ${wanted.marketplace}.`);
     return this.db.ops(async (tx) => {
       const done = await this.metering.importUsageReport(tx, {
         ...wanted,
