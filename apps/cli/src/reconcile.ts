@@ -1,4 +1,4 @@
-import { Api } from './api.js';
+import { Api, Refused } from './api.js';
 import { columns, oneLine } from './text.js';
 
 export interface ReconcileArguments {
@@ -34,22 +34,35 @@ interface Run {
 }
 
 const LOOK_EVERY_MS = 1_000;
+/** So long another run of the same is waited for. */
+const TRIES = 600;
 
 /**
- * Starts a run of comparisons; with `wait` tells how far it is (on stderr) and prints what it found. Answers the exit code: 0 all agreed
+ * Starts a run of comparisons; with `wait` waits for others of the same, tells how far it is (on stderr) and prints what it found. Answers the exit code: 0 all agreed
  * (or only started), 2 something differs, 1 a comparison could not be made.
  */
 export async function reconcile(options: ReconcileArguments): Promise<number> {
   const api = Api.fromEnvironment();
   const { kinds, marketplace, from, to } = options;
-  let run = await api.json<Run>('reconciliations', {}, { kinds, marketplace, from, to, via: 'command' });
+  let said = '';
+  const say = (line: string): void => {
+    if (line !== said) process.stderr.write(`${line}\n`);
+    said = line;
+  };
+  let run: Run | null = null;
+  for (let tries = 1; run === null; tries += 1) {
+    try {
+      run = await api.json<Run>('reconciliations', {}, { kinds, marketplace, from, to, via: 'command' });
+    } catch (error) {
+      if (!options.wait || tries === TRIES || !(error instanceof Refused) || error.code !== 'reconciliation.under_way') throw error;
+      say('waits for another run that compares the same');
+      await pause();
+    }
+  }
   if (options.wait) {
-    let said = '';
     while (run.state === 'queued' || run.state === 'running') {
-      const line = progressOf(run);
-      if (line !== said) process.stderr.write(`${line}\n`);
-      said = line;
-      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+      say(progressOf(run));
+      await pause();
       run = await api.json<Run>(`reconciliations/${run.id}`);
     }
   }
@@ -58,6 +71,7 @@ export async function reconcile(options: ReconcileArguments): Promise<number> {
   return run.comparisons.some((c) => c.differing > 0) ? 2 : run.state === 'failed' ? 1 : 0;
 }
 
+const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
 const nameOf = (c: Comparison): string => `${c.kind}${c.marketplace ? ` ${c.marketplace}` : ''}`;
 
 function progressOf(run: Run): string {

@@ -24,23 +24,29 @@ const FINDING = /^fin_\S+ +drift\.missing_here +open /m;
 describe('reconciliation by API and by command', () => {
   it('agrees where there is nothing to differ, says how far it is, and who cannot tell', async () => {
     const said = await berth('reconcile', '--wait');
-    expect([said.code, said.errors]).toEqual([0, expect.stringMatching(/^(waits for a worker|\d of \d: )/)]);
+    expect([said.code, said.errors]).toEqual([0, expect.stringMatching(/^(waits for |\d of \d: )/)]);
     expect(said.out).toMatch(/^read_back azure +agrees /m);
     expect(said.out).toMatch(/^read_back gcp +not comparable .* does not tell /m);
-    const { items } = (await house.api('GET', '/reconciliations?limit=1')).json;
-    expect(items![0]).toMatchObject({ requestedBy: 'first operator', requestedVia: 'command', state: 'done', agreed: true });
+    const { items } = (await house.api('GET', '/reconciliations')).json;
+    expect(items!.find((r) => r['requestedVia'] === 'command')).toMatchObject({
+      requestedBy: 'first operator',
+      requestedVia: 'command',
+      state: 'done',
+      agreed: true,
+    });
     expect((await house.api('GET', '/reconciliations', undefined, '')).status).toBe(401);
   });
 
   it('finds capacity that is nobody’s, ends with 2, touches nothing, and closes the finding when it is gone', async () => {
     mkdirSync(leftBehind(), { recursive: true });
     const body = { kinds: ['placements'], from: '2026-03-01T00:00:00Z', to: '2026-03-02T00:00:00Z' };
-    const started = await house.api('POST', '/reconciliations', body);
+    // The day's own run may go on just now.
+    const started = await until(
+      () => house.api('POST', '/reconciliations', body),
+      (a) => a.json['code'] !== 'reconciliation.under_way',
+    );
     expect([started.status, started.json['requestedVia'], started.json['agreed']]).toEqual([202, 'api', null]);
-    // The same once more while it goes on is refused, or it was through already.
-    const second = await berth('reconcile', '--kinds', 'placements', '--wait');
-    if (second.code === 1) expect(second.errors).toContain('reconciliation.under_way');
-    const said = second.code === 1 ? await berth('reconcile', '--kinds', 'placements', '--wait') : second;
+    const said = await berth('reconcile', '--kinds', 'placements', '--wait');
     expect([said.code, said.out]).toEqual([2, expect.stringMatching(/^placements +DIFFERS /m)]);
     const found = await berth('findings', '--open', '--kind', 'drift.missing_here');
     expect([found.code, found.out]).toEqual([0, expect.stringMatching(FINDING)]);

@@ -5,7 +5,8 @@ import { getDriftRun } from '#entitlements';
 import type { ProcessContext } from './context.js';
 import { settleAgreeing, type Comparison, type Gone } from './comparison.js';
 
-const LOOK_AGAIN_MS = 5_000;
+/** Soon at first, then ever more seldom. */
+const lookAgainAfter = (waited: number): number => Math.min(30_000, Math.max(500, waited / 2));
 const ASK_AGAIN_MS = 60_000;
 /** A marketplace that is busy or does not answer is asked for so long. */
 const ASKED_FOR_MS = 10 * 60_000;
@@ -80,8 +81,8 @@ export const compareSubscriptions: Comparison = async (p, run, step) => {
   const drift = await p.db.ops((tx) => getDriftRun(tx, step.reference!));
   const now = p.clock.now();
   if (drift && (drift.state === 'requested' || drift.state === 'rereading')) {
-    if (now.getTime() - run.created_at.getTime() < PATIENCE_MS)
-      throw new RunAgainAt(new Date(now.getTime() + LOOK_AGAIN_MS), 'purchases are being read again');
+    const waited = now.getTime() - run.created_at.getTime();
+    if (waited < PATIENCE_MS) throw new RunAgainAt(new Date(now.getTime() + lookAgainAfter(waited)), 'purchases are being read again');
     return () => Promise.resolve({ end: { state: 'failed', reason: 'purchases were not read again within an hour' } });
   }
   return async (tx) => {
