@@ -579,10 +579,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Comparisons with the marketplaces */
+        /** Runs of comparisons, newest first, with what each comparison found */
         get: operations["listReconciliations"];
         put?: never;
-        /** Compare a span with what the marketplace says it accepted */
+        /**
+         * Compare: the sum law, placements, what the marketplaces accepted or reported, and purchases; in the background, as one run
+         * @description Differences are findings; one that a later run does not see any more settles itself (`fix_mapping`). The span holds for `sum_law`, `read_back` and `usage_report`; purchases and placements are compared as they are now. The schedule does this daily, and purchases hourly.
+         */
         post: operations["startReconciliation"];
         delete?: never;
         options?: never;
@@ -597,8 +600,28 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One comparison, line by line at its true grain */
+        /** One run: how far it is, and what each comparison found */
         get: operations["getReconciliation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reconciliations/{id}/lines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The marketplaces' word against ours, line by line at its own grain
+         * @description `shadow` lines hold records that another kit sends: what differs there is shown, and is no finding.
+         */
+        get: operations["listReconciliationLines"];
         put?: never;
         post?: never;
         delete?: never;
@@ -841,6 +864,75 @@ export interface paths {
         put?: never;
         /** A wrong import counts nowhere any more; its reference may be imported again */
         post: operations["voidRemittance"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage-reports/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A usage report as it would be understood: columns, mapping, first rows, and what is wrong by line; nothing is stored */
+        post: operations["previewUsageReport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage-reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Imported usage reports, newest first */
+        get: operations["listUsageReports"];
+        put?: never;
+        /** Stores a usage report that finance downloaded, and compares it at once; the same file again changes nothing */
+        post: operations["importUsageReport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage-reports/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One of them, and how it was read */
+        get: operations["getUsageReport"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage-reports/{id}/void": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A wrong import counts nowhere any more; the file may be imported again */
+        post: operations["voidUsageReport"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1441,6 +1533,125 @@ export interface components {
             /** @description The person who will hold it; what needs two persons counts names, too. */
             name: string;
         };
+        Reconciliation: {
+            id: string;
+            kinds: ("sum_law" | "placements" | "read_back" | "usage_report" | "subscriptions")[];
+            /**
+             * @description Null: all.
+             * @enum {string|null}
+             */
+            marketplace: "azure" | "gcp" | "aws" | null;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            /** @description The key's holder, or `schedule`. */
+            requestedBy: string;
+            /** @enum {string} */
+            requestedVia: "schedule" | "api" | "command";
+            /**
+             * @description `failed`: a comparison could not be made; the others count.
+             * @enum {string}
+             */
+            state: "queued" | "running" | "done" | "failed";
+            /** @description Whether none failed and none differs; null while it runs. */
+            agreed: boolean | null;
+            progress: {
+                step: number;
+                of: number;
+                compared: number;
+            };
+            comparisons: {
+                step: number;
+                /** @enum {string} */
+                kind: "sum_law" | "placements" | "read_back" | "usage_report" | "subscriptions";
+                /** @enum {string|null} */
+                marketplace: "azure" | "gcp" | "aws" | null;
+                /** @enum {string} */
+                state: "waiting" | "running" | "done" | "failed" | "not_comparable";
+                /** @description Why it failed or nothing could be compared, or what there is to know beside the numbers. */
+                reason: string | null;
+                /** @description Series (sum_law), lines of the marketplace (read_back), purchases, placements. */
+                compared: number;
+                agreed: number;
+                differing: number;
+                /** @description Younger than the lag of the other side, in work, or not answered for: no difference. */
+                notYetVisible: number;
+                findingsOpened: number;
+                /** @description Differences of earlier runs that are gone; each settled itself. */
+                findingsClosed: number;
+                /** @description Where the purchases that differed are told one by one. */
+                driftRunId?: string;
+                /** Format: date-time */
+                startedAt: string | null;
+                /** Format: date-time */
+                finishedAt: string | null;
+            }[];
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            startedAt: string | null;
+            /** Format: date-time */
+            finishedAt: string | null;
+        };
+        ReconciliationPage: {
+            items: components["schemas"]["Reconciliation"][];
+            nextCursor: string | null;
+        };
+        ReconciliationLines: {
+            items: {
+                step: number;
+                /** @enum {string} */
+                kind: "sum_law" | "placements" | "read_back" | "usage_report" | "subscriptions";
+                /** @enum {string} */
+                marketplace: "azure" | "gcp" | "aws";
+                line: number;
+                /** Format: date-time */
+                periodStart: string;
+                /** Format: date-time */
+                periodEnd: string;
+                /** @description As the marketplace names it: a purchase, or what a report tells of. */
+                externalSubscriptionId: string;
+                subscriptionId: string | null;
+                planId: string;
+                dimension: string;
+                /** @description Exact decimal text. */
+                ours: string;
+                theirs: string | null;
+                ourCount: number;
+                theirCount: number | null;
+                verdict: string;
+                shadow: boolean;
+                /** @description Several purchases that the report cannot tell apart. */
+                bySum: boolean;
+            }[];
+            nextCursor: string | null;
+        };
+        ReconciliationWish: {
+            /** @description All of them, unless said. */
+            kinds?: ("sum_law" | "placements" | "read_back" | "usage_report" | "subscriptions")[];
+            /**
+             * @description All that are configured, unless said. Placements are always compared whole.
+             * @enum {string}
+             */
+            marketplace?: "azure" | "gcp" | "aws";
+            /**
+             * Format: date-time
+             * @description Whole hours from here on; unless said, midnight (UTC) two days ago.
+             */
+            from?: string;
+            /**
+             * Format: date-time
+             * @description And before this instant; unless said, last midnight (UTC).
+             */
+            to?: string;
+            /**
+             * @description Kept with the run.
+             * @default api
+             * @enum {string}
+             */
+            via: "api" | "command";
+        };
         RemittanceImport: {
             /** @enum {string} */
             marketplace: "azure" | "gcp" | "aws";
@@ -1670,6 +1881,206 @@ export interface components {
                 /** @description Names this purchase, or the work that stopped, to support. Opens nothing. */
                 reference: string;
             };
+        };
+        UsageReportPreview: {
+            /** @description Whether it could be imported like this. */
+            ready: boolean;
+            columns: string[];
+            delimiter: string;
+            /** @description What the columns most likely are. */
+            proposed: {
+                [key: string]: string;
+            };
+            /** @description What was used. */
+            mapping: {
+                [key: string]: string;
+            };
+            /** @enum {string|null} */
+            grain: "day" | "month" | null;
+            /** @enum {string|null} */
+            namedBy: "purchase" | "agreement" | "account" | null;
+            zone: string;
+            /** @enum {string} */
+            decimal: "point" | "comma" | "unclear";
+            /** @description Lines that were understood. */
+            lines: number;
+            /** @description Lines that say neither when nor what, as sums do. */
+            skipped: number;
+            /** @description Lines that a later version replaces or takes away. */
+            replaced: number;
+            rows: {
+                line: number;
+                /** Format: date-time */
+                periodStart: string;
+                /** Format: date-time */
+                periodEnd: string;
+                name: string;
+                dimension: string;
+                quantity: string;
+            }[];
+            problems: {
+                line: number | null;
+                field: string;
+                message: string;
+            }[];
+        };
+        UsageReport: {
+            id: string;
+            /** @enum {string} */
+            marketplace: "azure" | "gcp" | "aws";
+            /** @enum {string} */
+            grain: "day" | "month";
+            /** @enum {string} */
+            namedBy: "purchase" | "agreement" | "account";
+            zone: string;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            /** Format: date-time */
+            asOf: string;
+            roundedTo: number | null;
+            lines: number;
+            /** @description How the file was read: mapping, constants, dimensions. */
+            reading: {
+                [key: string]: unknown;
+            };
+            contentHash: string;
+            /** Format: date-time */
+            importedAt: string;
+            importedBy: string;
+            /** Format: date-time */
+            voidedAt: string | null;
+            voidReason: string | null;
+        };
+        UsageReportPage: {
+            items: components["schemas"]["UsageReport"][];
+            nextCursor: string | null;
+        };
+        ImportedUsageReport: {
+            id: string;
+            /** @enum {string} */
+            marketplace: "azure" | "gcp" | "aws";
+            /** @enum {string} */
+            grain: "day" | "month";
+            /** @enum {string} */
+            namedBy: "purchase" | "agreement" | "account";
+            zone: string;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            /** Format: date-time */
+            asOf: string;
+            roundedTo: number | null;
+            lines: number;
+            /** @description How the file was read: mapping, constants, dimensions. */
+            reading: {
+                [key: string]: unknown;
+            };
+            contentHash: string;
+            /** Format: date-time */
+            importedAt: string;
+            importedBy: string;
+            /** Format: date-time */
+            voidedAt: string | null;
+            voidReason: string | null;
+            /** @enum {string} */
+            outcome: "new" | "duplicate";
+            skipped: number;
+            replaced: number;
+            /** @description The run that compares it; null for a duplicate, or where such a run is under way. */
+            reconciliationId: string | null;
+        };
+        UsageReportFile: {
+            /** @enum {string} */
+            marketplace: "azure" | "gcp" | "aws";
+            /** @description The file as text (UTF-8); its first line names the columns. */
+            csv: string;
+            /** @description Field to column name, before what is proposed; an empty name takes a proposal away. Needed: day or month; purchase, agreement or account; dimension; quantity. */
+            mapping?: {
+                [key: string]: string;
+            };
+            /** @description What the file does not say and is one for all lines. */
+            constants?: {
+                [key: string]: string;
+            };
+            /** @description The report's name of a dimension (a SKU, say) to ours. */
+            dimensions?: {
+                [key: string]: string;
+            };
+            /** @enum {string} */
+            delimiter?: "," | ";" | "\t" | "|";
+            /**
+             * @description Needed only where the file leaves it unclear.
+             * @enum {string}
+             */
+            decimal?: "point" | "comma";
+            /**
+             * @description How 03/04/2026 is meant, where the file leaves it unclear.
+             * @enum {string}
+             */
+            dates?: "month_first" | "day_first";
+            /**
+             * @description Whose midnight a day of the report begins at; the marketplace's, unless said.
+             * @enum {string}
+             */
+            zone?: "UTC" | "America/Los_Angeles";
+        };
+        UsageReportImport: {
+            /** @enum {string} */
+            marketplace: "azure" | "gcp" | "aws";
+            /** @description The file as text (UTF-8); its first line names the columns. */
+            csv: string;
+            /** @description Field to column name, before what is proposed; an empty name takes a proposal away. Needed: day or month; purchase, agreement or account; dimension; quantity. */
+            mapping?: {
+                [key: string]: string;
+            };
+            /** @description What the file does not say and is one for all lines. */
+            constants?: {
+                [key: string]: string;
+            };
+            /** @description The report's name of a dimension (a SKU, say) to ours. */
+            dimensions?: {
+                [key: string]: string;
+            };
+            /** @enum {string} */
+            delimiter?: "," | ";" | "\t" | "|";
+            /**
+             * @description Needed only where the file leaves it unclear.
+             * @enum {string}
+             */
+            decimal?: "point" | "comma";
+            /**
+             * @description How 03/04/2026 is meant, where the file leaves it unclear.
+             * @enum {string}
+             */
+            dates?: "month_first" | "day_first";
+            /**
+             * @description Whose midnight a day of the report begins at; the marketplace's, unless said.
+             * @enum {string}
+             */
+            zone?: "UTC" | "America/Los_Angeles";
+            /**
+             * Format: date-time
+             * @description When the report was made; now, unless said. What came later cannot be in it.
+             */
+            asOf?: string;
+            /**
+             * Format: date
+             * @description The first day it covers; the first it tells of, unless said.
+             */
+            from?: string;
+            /**
+             * Format: date
+             * @description The day after the last that it covers; after the last it tells of, unless said.
+             */
+            to?: string;
+            /** @description Decimals to which the report rounds each row; it does not, unless said. */
+            roundedTo?: number;
+        };
+        UsageReportVoid: {
+            reason: string;
         };
     };
     responses: never;
@@ -2453,18 +2864,24 @@ export interface operations {
     };
     listReconciliations: {
         parameters: {
-            query?: never;
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description Runs */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ReconciliationPage"];
+                };
             };
         };
     };
@@ -2475,13 +2892,47 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReconciliationWish"];
+            };
+        };
         responses: {
+            /** @description The run, queued */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Reconciliation"];
+                };
+            };
+            /** @description request.invalid, reconciliation.empty_span, reconciliation.span_too_long */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description marketplace.not_configured */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description reconciliation.under_way: one of these comparisons goes on already; the detail names its run */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
@@ -2496,11 +2947,58 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The run */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Reconciliation"];
+                };
+            };
+            /** @description reconciliation.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listReconciliationLines: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+                verdict?: "equal" | "not_yet_visible" | "missing_there" | "missing_here" | "quantity" | "not_comparable" | "foreign";
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Lines */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReconciliationLines"];
+                };
+            };
+            /** @description reconciliation.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
@@ -2942,6 +3440,207 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    previewUsageReport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UsageReportFile"];
+            };
+        };
+        responses: {
+            /** @description What was understood */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageReportPreview"];
+                };
+            };
+            /** @description request.invalid, csv.unreadable, csv.empty */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description csv.too_long */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listUsageReports: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+                marketplace?: "azure" | "gcp" | "aws";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Reports */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageReportPage"];
+                };
+            };
+        };
+    };
+    importUsageReport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UsageReportImport"];
+            };
+        };
+        responses: {
+            /** @description The report, and the run that compares it */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportedUsageReport"];
+                };
+            };
+            /** @description request.invalid, csv.unreadable, csv.empty, usage_report.faults, usage_report.coverage */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description marketplace.not_configured */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description usage_report.conflict: this file is stored and was read another way */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description csv.too_long */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getUsageReport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The report */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageReport"];
+                };
+            };
+            /** @description usage_report.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    voidUsageReport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UsageReportVoid"];
+            };
+        };
+        responses: {
+            /** @description The report */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageReport"];
+                };
+            };
+            /** @description usage_report.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description usage_report.voided */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };

@@ -6,6 +6,8 @@ export class Refused extends Error {
   constructor(
     message: string,
     readonly exitCode: 1 | 2,
+    /** Of the problem document, where the control plane refused. */
+    readonly code: string | null = null,
   ) {
     super(message);
   }
@@ -69,6 +71,7 @@ export class Api {
       errors?: { field: string; message: string }[];
     };
     const fields = (problem.errors ?? []).map((e) => `; ${e.field}: ${e.message}`).join('');
-    throw new Refused(`${problem.detail ?? `the control plane answered ${answer.status}`}${fields} (${problem.code ?? answer.status})`, 1);
+    const what = problem.detail ?? `the control plane answered ${answer.status}`;
+    throw new Refused(`${what}${fields} (${problem.code ?? answer.status})`, 1, problem.code ?? null);
   }
 }

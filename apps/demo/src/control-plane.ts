@@ -92,8 +92,8 @@ export interface Finding {
 export interface Reconciliation {
   id: string;
   state: string;
-  summary: unknown;
-  lines: { dimension: string; verdict: string }[];
+  agreed: boolean | null;
+  comparisons: { kind: string; state: string; reason: string | null; compared: number; agreed: number }[];
 }
 
 /** The sum law's terms, decimal text in the meter's base unit. */

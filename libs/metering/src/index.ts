@@ -18,7 +18,6 @@ export { checkSumLaw, type SumLawFilter, type SumLawResult, type SumLawSeries } 
 export {
   getReconciliation,
   listFindings,
-  listReconciliations,
   listSubmissions,
   listUsageRecords,
   sumLawTable,
@@ -52,3 +51,31 @@ export { writeJournal } from './application/write-journal.js';
 export { replayJournal, type Replayed, type ReplayOptions } from './application/replay-journal.js';
 export { ledgerHash } from './infra/ledger-hash.sql.js';
 export { billingDiff, type BillingDiff } from './application/billing-diff.js';
+export {
+  advanceStep,
+  beginStep,
+  insertRun,
+  listRunLines,
+  listRuns,
+  RECONCILIATION_KINDS,
+  refuseSideBySide,
+  scheduledHealth,
+  type NewRun,
+  type NewStep,
+  type ReconciliationKind,
+  type RunLineRow,
+  type RunRow,
+  type StepCounts,
+  type StepRow,
+} from './application/reconciliation-runs.js';
+export {
+  agreeingLineFindings,
+  closeAgreeing,
+  openDifferences,
+  openStanding,
+  type OpenStanding,
+  type StandingFinding,
+} from './application/standing-findings.js';
+export { readUsageReport, type ReadUsageReport, type UsageReportFile } from './application/read-usage-report.js';
+export { listUsageReports, reportsOfSpan, type UsageReportImport, type UsageReportRow } from './application/usage-reports.js';
+export { REPORT_ZONES, USAGE_REPORT_FIELDS } from './domain/usage-report.js';

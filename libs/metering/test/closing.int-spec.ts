@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
-import { getReconciliation, listFindings, listSubmissions, listUsageRecords, sumLawTable } from '../src/index.js';
+import { agreeingLineFindings, getReconciliation, listFindings, listSubmissions, listUsageRecords, sumLawTable } from '../src/index.js';
 import { at, EGRESS, GIB, Harness, MIB, PROVISIONED, STORED } from '../src/testing/index.js';
 
 let database: TestDatabase;
@@ -200,6 +200,21 @@ describe('the way of an hour', () => {
       { kind: 'drift.quantity', units: '1' },
       { kind: 'over_reported', units: '1' },
     ]);
+
+    // A later comparison shows the line as equal: the difference is gone. What was over-reported is money, and a person's.
+    expect(await h.db.ops((tx) => agreeingLineFindings(tx, id))).toEqual([]);
+    h.market.takeBack(extra.wireKey);
+    const again = await h.db.ops((tx) =>
+      h.metering.requestReconciliation(tx, {
+        marketplace: 'azure',
+        from: at('10T00:00'),
+        to: at('11T00:00'),
+        requestedBy: 'operator:test',
+      }),
+    );
+    await h.metering.runReconciliation(again);
+    const gone = await h.db.ops((tx) => agreeingLineFindings(tx, again));
+    expect(await h.rows('select kind from findings where finding_id = any($1::uuid[])', [gone])).toEqual([{ kind: 'drift.quantity' }]);
   });
 
   it('counts the last sample of a counter that was taken just after an end at the edge of an hour', async () => {

@@ -61,7 +61,8 @@ export type IdPrefix =
   | 'pjn'
   | 'crd'
   | 'prc'
-  | 'rem';
+  | 'rem'
+  | 'urp';
 
 export const toPublicId = (prefix: IdPrefix, id: string): string => `${prefix}_${id}`;
 

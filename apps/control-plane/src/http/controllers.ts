@@ -9,6 +9,7 @@ import { InboundController } from './api/inbound.controller.js';
 import { MeteringController } from './api/metering.controller.js';
 import { OperatorsController } from './api/operators.controller.js';
 import { MonthsController } from './api/months.controller.js';
+import { ReconciliationsController } from './api/reconciliations.controller.js';
 import { RemittancesController } from './api/remittances.controller.js';
 import { ProvisioningController } from './api/provisioning.controller.js';
 import { NoticesController } from './api/notices.controller.js';
@@ -21,6 +22,7 @@ import { LandingController } from './landing/landing.controller.js';
 import { SignInController } from './landing/sign-in.controller.js';
 import { PortalController } from './landing/portal.controller.js';
 import { UsageController } from './usage/usage.controller.js';
+import { UsageReportsController } from './api/usage-reports.controller.js';
 import { WebhooksController } from './webhooks/webhooks.controller.js';
 
 /** Every route of the control plane. `PortalController` first: its fixed pages stand under the same prefix as landing's parameters. */
@@ -35,10 +37,12 @@ export const CONTROLLERS = [
   TenantsController,
   ProvisioningController,
   MeteringController,
+  ReconciliationsController,
   ExplanationsController,
   FindingsController,
   FinanceController,
   RemittancesController,
+  UsageReportsController,
   MonthsController,
   ExportsController,
   OperatorsController,

@@ -31,7 +31,7 @@ export async function judgeReread(p: ProcessContext, tx: Tx, event: FulfillmentE
       dedupeKey: ['drift', difference, subscriptionId, ours, theirs, truth?.version ?? ''].join(':'),
       tenantId: record?.tenantId ?? null,
       subscriptionId,
-      evidence: { marketplace, externalSubscriptionId, ours, theirs, readAt: p.clock.now().toISOString() },
+      evidence: { marketplace, externalSubscriptionId, ours, theirs, readAt: p.clock.now().toISOString(), driftRunId: line.drift_run_id },
     });
 
   if (!truth) {

@@ -1,9 +1,11 @@
+import { ProblemError, type Tx } from '#platform';
 import type { Marketplace, MarketplaceAdapter } from '#marketplaces/core';
 import { lastDriftRunAt } from '#entitlements';
-import { requestDriftRun } from '../processes/check-drift.js';
+import { requestRun } from '../processes/reconcile.js';
 import type { ProcessContext } from '../processes/context.js';
 
 const FLOOR_MS = 3_600_000;
+const LOOK_AGAIN_MS = 60_000;
 
 /**
  * Books a drift run for each marketplace that can be listed, every `everyMs` of business time but never more often than the
@@ -37,10 +39,21 @@ export class DriftClock {
       const now = this.p.clock.now();
       const last = await lastDriftRunAt(tx, marketplace);
       const due = last === null || now.getTime() - last.getTime() >= interval;
-      if (due) await requestDriftRun(this.p, tx, marketplace, 'clock');
-      const next = (due ? now : last).getTime() + interval;
+      const booked = due && (await this.request(tx, marketplace, last ?? new Date(now.getTime() - interval), now));
+      const next = booked ? now.getTime() + interval : due ? now.getTime() + LOOK_AGAIN_MS : last.getTime() + interval;
       tx.afterCommit(() => this.dueAt.set(marketplace, next));
-      return due;
+      return booked;
     });
+  }
+
+  /** False where somebody's run compares the purchases now. */
+  private async request(tx: Tx, marketplace: Marketplace, from: Date, to: Date): Promise<boolean> {
+    try {
+      await requestRun(this.p, tx, { kinds: ['subscriptions'], marketplace, from, to, requestedBy: 'schedule', via: 'schedule' });
+      return true;
+    } catch (error) {
+      if (error instanceof ProblemError && error.code === 'reconciliation.under_way') return false;
+      throw error;
+    }
   }
 }

@@ -17,6 +17,7 @@ import { completePurchase } from '../processes/read-missing.js';
 import { checkService } from '../processes/check-service.js';
 import { beginErasure, eraseData } from '../processes/erase-data.js';
 import { runPublisherChange } from '../processes/publisher-change.js';
+import { runReconciliation } from '../processes/reconcile.js';
 import { rejectPurchase } from '../processes/reject-purchase.js';
 import { signUpBuyer } from '../processes/sign-up-buyer.js';
 import { readPrivateOffers, wantPrivateOffers } from '../processes/read-private-offers.js';
@@ -27,7 +28,7 @@ import { JoinClock } from './join-clock.js';
 import { ClaimsClock } from './claims-clock.js';
 import { ActivationClock } from './activation-clock.js';
 import { DriftClock } from './drift-clock.js';
-import { ReadBackClock } from './read-back-clock.js';
+import { ReconciliationClock } from './reconciliation-clock.js';
 import { alarmIfAboutUs } from '../processes/refused-credentials.js';
 import { whenToRunAgain } from './patience.js';
 import { NoticeClock } from './notice-clock.js';
@@ -71,6 +72,7 @@ const HANDLERS: Record<string, Flow> = {
   'data.erase': eraseData,
   'private_offers.want': wantPrivateOffers,
   'private_offers.read': readPrivateOffers,
+  'reconciliation.run': runReconciliation,
 };
 
 const SUBSCRIBED: Record<string, string | readonly string[]> = {
@@ -129,8 +131,8 @@ export function registerWorkers(
   registerMeteringHandlers(runner, metering);
   const drift = new DriftClock(context, config.driftMinutes * 60_000);
   runner.addClock(() => drift.tick());
-  const readBack = new ReadBackClock(context);
-  runner.addClock(() => readBack.tick());
+  const reconciliation = new ReconciliationClock(context, app.get<Metrics>(METRICS));
+  runner.addClock(() => reconciliation.tick());
   const secrets = new SecretClock(context, secretsOf(config.azure));
   runner.addClock(() => secrets.tick());
   const activations = new ActivationClock(context);

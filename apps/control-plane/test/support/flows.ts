@@ -45,6 +45,7 @@ export class Flows {
     readonly tasks: Tasks,
     readonly market: FakeMarketplace,
     readonly p: ProcessContext,
+    readonly driver: FakeDriver,
     maxAttempts: number,
   ) {
     this.runner = new TaskRunner(db, clock, new SilentNudger(), createLogger('test', 'silent'), {
@@ -77,13 +78,14 @@ export class Flows {
     const tenants = new Tenants(clock, sealer);
     const catalog = new Catalog(clock);
     const subscriptions = new Subscriptions(clock, tasks, catalog);
+    const driver = new FakeDriver(clock);
     const engine = new ProvisioningEngine({
       db,
       tasks,
       clock,
       sealer,
       logger,
-      drivers: new Map([['fake', new FakeDriver(clock)]]),
+      drivers: new Map([['fake', driver]]),
       issueCellKey: async (_tx, id) => `cell-key-of-${id}`,
       ingestUrl: () => 'http://ingest.invalid/usage',
     });
@@ -111,7 +113,7 @@ export class Flows {
       .readFolder(join(projectRoot(), 'catalog'))
       .map((plan) => ({ ...plan, shape: 'small', defaultRegion: 'here', regions: [{ id: 'here', name: 'Here' }] }));
     await db.ops((tx) => catalog.load(tx, plans));
-    return new Flows(base, db, clock, tasks, market, p, options.maxAttempts ?? 2);
+    return new Flows(base, db, clock, tasks, market, p, driver, options.maxAttempts ?? 2);
   }
 
   async close(): Promise<void> {

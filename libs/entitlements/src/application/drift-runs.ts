@@ -40,6 +40,7 @@ export interface DriftRunRow extends Record<string, unknown> {
 }
 
 export interface DriftLineRow extends Record<string, unknown> {
+  drift_run_id: string;
   external_subscription_id: string;
   subscription_id: string | null;
   verdict: DriftVerdict;

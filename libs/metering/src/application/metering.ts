@@ -24,6 +24,8 @@ import { IngestUsage } from './ingest-usage.js';
 import type { IngestResult, UsagePrincipal } from './intake-types.js';
 import { readMarketplaceStatus, type MarketplaceStatus } from './marketplace-status.js';
 import { PruneUsage } from './prune-usage.js';
+import { compareUsageReports } from './compare-usage-reports.js';
+import { importUsageReport, voidUsageReport } from './usage-reports.js';
 import { RECONCILE_HANDLER, requestReconciliation, runReconciliation } from './reconcile.js';
 import { allocateRemittance, importRemittances, voidRemittance, type ImportResult } from './remittances.js';
 import { confirmWriteOff, settleByPerson, type SettlementWish } from './settle-by-person.js';
@@ -166,6 +168,18 @@ export class Metering {
 
   voidRemittance(tx: Tx, input: Parameters<typeof voidRemittance>[2]): Promise<void> {
     return voidRemittance(tx, this.deps, input);
+  }
+
+  importUsageReport(tx: Tx, input: Parameters<typeof importUsageReport>[2]): ReturnType<typeof importUsageReport> {
+    return importUsageReport(tx, this.deps, input);
+  }
+
+  voidUsageReport(tx: Tx, input: Parameters<typeof voidUsageReport>[2]): Promise<void> {
+    return voidUsageReport(tx, this.deps, input);
+  }
+
+  compareUsageReports(tx: Tx, reconciliationId: string): Promise<void> {
+    return compareUsageReports(tx, this.deps, reconciliationId);
   }
 
   /** A month from sample to payout; reads only. Throws `month.open` where it must be final and is not. */

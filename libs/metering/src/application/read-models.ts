@@ -210,17 +210,6 @@ export interface ReconciliationLineRow extends Record<string, unknown> {
   /** Nothing was sent by us, or not all of it: compared with what another kit sent. */
   shadow: boolean;
 }
-export function listReconciliations(tx: Tx, q: PageQuery): Promise<Page<ReconciliationRow>> {
-  const after = decode(q.after, 1);
-  const limit = bounded(q.limit);
-  return page<ReconciliationRow>(
-    tx,
-    'select reconciliation_id, marketplace, from_at, to_at, requested_by, state, summary, created_at, completed_at from reconciliations where ($1::uuid is null or reconciliation_id > $1) order by reconciliation_id limit $2',
-    [after?.[0] ?? null, limit + 1],
-    limit,
-    (r) => encode(r.reconciliation_id),
-  );
-}
 export async function getReconciliation(tx: Tx, id: string): Promise<ReconciliationRow | null> {
   const [row] = await tx.query<ReconciliationRow>(
     'select reconciliation_id, marketplace, from_at, to_at, requested_by, state, summary, created_at, completed_at from reconciliations where reconciliation_id = $1',

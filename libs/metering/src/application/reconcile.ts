@@ -1,42 +1,29 @@
 import { errorText, ProblemError, uuidv7, type Tx } from '#platform';
-import { compareDecimals, isDecimal, MARKETPLACES, sumDecimals, type Marketplace, type ReadBackLine } from '#marketplaces/core';
+import {
+  compareDecimals,
+  isDecimal,
+  MarketplaceBusy,
+  MARKETPLACES,
+  MarketplaceUnknown,
+  sumDecimals,
+  type Marketplace,
+  type ReadBackLine,
+} from '#marketplaces/core';
 import { getSubscription } from '#entitlements';
 import type { MeteringDeps } from './deps.js';
-import { raiseFindings, type NewFinding } from './findings.js';
+import { findingsOf, isQuiet, receiptsOf, storeLines, type ComparedLine, type Verdict } from './comparison-lines.js';
+import { raiseFindings } from './findings.js';
 
+/** Task of a comparison that was booked before there were runs. */
 export const RECONCILE_HANDLER = 'metering.run-reconciliation';
 const DEFAULT_LAG_MS = 3_600_000;
+const startOfDay = (at: Date): Date => new Date(Date.UTC(at.getUTCFullYear(), at.getUTCMonth(), at.getUTCDate()));
 
-export type Verdict = 'equal' | 'not_yet_visible' | 'missing_there' | 'missing_here' | 'quantity' | 'not_comparable';
-interface Line {
-  periodStart: Date;
-  periodEnd: Date;
-  externalSubscriptionId: string;
-  subscriptionId: string | null;
-  tenantId: string | null;
-  externalPlanId: string;
-  dimension: string;
-  ours: string;
-  theirs: string | null;
-  ourCount: number;
-  theirCount: number | null;
+interface Line extends ComparedLine {
   latest: Date | null;
   provisional: boolean;
-  /** Holds records that were not sent, because another kit sends: what differs is shown, and no finding. */
-  shadow: boolean;
 }
-interface Accepted {
-  subscription_id: string;
-  tenant_id: string;
-  external_plan_id: string;
-  dimension: string;
-  hour: Date;
-  quantity: string;
-  settled_at: Date;
-  shadow: boolean;
-}
-
-/** Books the wish and the task in one transaction; answers the id. */
+/** Writes the wish down; answers the id for `runReconciliation`. */
 export async function requestReconciliation(
   tx: Tx,
   deps: MeteringDeps,
@@ -50,17 +37,14 @@ export async function requestReconciliation(
     `insert into reconciliations (reconciliation_id, marketplace, from_at, to_at, requested_by, state, created_at) values ($1, $2, $3, $4, $5, 'requested', $6)`,
     [id, input.marketplace, input.from, input.to, input.requestedBy, deps.clock.now()],
   );
-  await deps.tasks.enqueue(tx, {
-    lane: `reconciliation:${input.marketplace}`,
-    handler: RECONCILE_HANDLER,
-    payload: { reconciliationId: id },
-  });
   return id;
 }
 
+const isPassing = (error: unknown): boolean => error instanceof MarketplaceBusy || error instanceof MarketplaceUnknown;
+
 /**
  * Compares what the marketplace says it accepted with our receipts, at the grain it can tell (money.md "What can be compared").
- * Reads only; each difference older than the read-back's lag is a finding.
+ * Reads only; each difference older than the read-back's lag is a finding. Throws `MarketplaceBusy` and `MarketplaceUnknown`: ask again.
  */
 export async function runReconciliation(deps: MeteringDeps, reconciliationId: string): Promise<void> {
   const [job] = await deps.db.ops((tx) =>
@@ -77,6 +61,8 @@ export async function runReconciliation(deps: MeteringDeps, reconciliationId: st
   try {
     theirs = adapter.readBack ? await adapter.readBack({ from: job.from_at, to: job.to_at }) : null;
   } catch (error) {
+    // Nothing is lost by asking once more: whoever runs it decides how long.
+    if (isPassing(error)) throw error;
     failure = errorText(error);
   }
   if (failure !== null) {
@@ -97,36 +83,11 @@ export async function runReconciliation(deps: MeteringDeps, reconciliationId: st
     const lines = await compare(tx, job, theirs);
     const lag = deps.options?.readBackLagMs ?? DEFAULT_LAG_MS;
     const judged = lines.map((l) => ({ ...l, verdict: theirs === null ? ('not_comparable' as const) : judge(l, now, lag) }));
-    await tx.query(
-      `insert into reconciliation_lines (reconciliation_id, line, period_start, period_end, external_subscription_id, subscription_id, external_plan_id, dimension, ours, theirs, our_count, their_count, verdict, shadow)
-       select $2, r.line, r.period_start, r.period_end, r.external_subscription_id, r.subscription_id, r.external_plan_id, r.dimension, r.ours, r.theirs, r.our_count, r.their_count, r.verdict, r.shadow
-         from jsonb_to_recordset($1::jsonb) as r(line int, period_start timestamptz, period_end timestamptz, external_subscription_id text, subscription_id uuid, external_plan_id text, dimension text,
-              ours numeric, theirs numeric, our_count int, their_count int, verdict text, shadow boolean)`,
-      [
-        JSON.stringify(
-          judged.map((l, i) => ({
-            line: i + 1,
-            period_start: l.periodStart,
-            period_end: l.periodEnd,
-            external_subscription_id: l.externalSubscriptionId,
-            subscription_id: l.subscriptionId,
-            external_plan_id: l.externalPlanId,
-            dimension: l.dimension,
-            ours: l.ours,
-            theirs: l.theirs,
-            our_count: l.ourCount,
-            their_count: l.theirCount,
-            verdict: l.verdict,
-            shadow: l.shadow,
-          })),
-        ),
-        reconciliationId,
-      ],
-    );
+    await storeLines(tx, reconciliationId, judged);
     await raiseFindings(
       tx,
       deps.clock,
-      judged.flatMap((l) => findingOf(reconciliationId, job.marketplace, l, l.verdict)),
+      judged.flatMap((l) => findingsOf(reconciliationId, job.marketplace, l)),
     );
     const sent = judged.filter((l) => !l.shadow);
     const shadow = judged.filter((l) => l.shadow);
@@ -152,12 +113,7 @@ async function compare(
   job: { marketplace: Marketplace; from_at: Date; to_at: Date },
   theirs: ReadBackLine[] | null,
 ): Promise<Line[]> {
-  const ours = await tx.query<Accepted>(
-    `select i.subscription_id, i.tenant_id, r.external_plan_id, r.dimension, r.hour, coalesce(i.accepted_quantity, r.quantity)::text as quantity, i.settled_at, i.state = 'shadow' as shadow
-       from submission_items i join usage_records r using (record_id)
-      where i.marketplace = $1 and (i.accepted_quantity is not null or i.state = 'shadow') and r.hour >= date_trunc('day', $2::timestamptz, 'UTC') and r.hour < $3`,
-    [job.marketplace, job.from_at, job.to_at],
-  );
+  const ours = await receiptsOf(tx, job.marketplace, startOfDay(job.from_at), job.to_at);
   const external = new Map<string, string>();
   for (const id of new Set(ours.map((o) => o.subscription_id))) {
     const subscription = await getSubscription(tx, id);
@@ -237,8 +193,6 @@ async function compare(
   );
 }
 
-const isQuiet = ({ verdict }: { verdict: Verdict }): boolean => ['equal', 'not_yet_visible', 'not_comparable'].includes(verdict);
-
 function judge(l: Line, now: Date, lagMs: number): Verdict {
   const order = compareDecimals(l.ours, l.theirs ?? '0');
   if (order === 0) return 'equal';
@@ -247,34 +201,3 @@ function judge(l: Line, now: Date, lagMs: number): Verdict {
   if (l.ourCount === 0) return 'missing_here';
   return compareDecimals(l.theirs ?? '0', '0') === 0 ? 'missing_there' : 'quantity';
 }
-
-function findingOf(id: string, marketplace: Marketplace, l: Line, verdict: Verdict): NewFinding[] {
-  if (l.shadow || isQuiet({ verdict })) return [];
-  const over = compareDecimals(l.theirs ?? '0', l.ours) > 0;
-  const difference = over ? sumDecimals([l.theirs ?? '0', negated(l.ours)]) : sumDecimals([l.ours, negated(l.theirs ?? '0')]);
-  const base = {
-    tenantId: l.tenantId,
-    subscriptionId: l.subscriptionId,
-    dimension: l.dimension,
-    hour: l.periodStart,
-    units: difference,
-    evidence: {
-      reconciliationId: id,
-      marketplace,
-      externalSubscriptionId: l.externalSubscriptionId,
-      externalPlanId: l.externalPlanId,
-      from: l.periodStart,
-      to: l.periodEnd,
-      ours: l.ours,
-      theirs: l.theirs,
-      ourCount: l.ourCount,
-      theirCount: l.theirCount,
-    },
-  };
-  const key = `${marketplace}:${l.externalSubscriptionId}:${l.externalPlanId}:${l.dimension}:${l.periodStart.toISOString()}:${l.ours}:${l.theirs}`;
-  const found: NewFinding[] = [{ ...base, kind: `drift.${verdict}` as NewFinding['kind'], dedupeKey: `drift.${verdict}:${key}` }];
-  if (over && l.ourCount > 0) found.push({ ...base, kind: 'over_reported', dedupeKey: `over_reported:${key}` });
-  return found;
-}
-
-const negated = (decimal: string): string => (decimal.startsWith('-') ? decimal.slice(1) : `-${decimal}`);

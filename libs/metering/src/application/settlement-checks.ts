@@ -9,6 +9,12 @@ export async function checkMended(tx: Tx, finding: OpenFinding): Promise<string>
   const { evidence } = finding;
   if (finding.kind === 'unmapped_plan') return planIsMapped(tx, evidence);
   if (finding.kind === 'price_unknown') return priceIsKnown(tx, finding);
+  if (evidence['comparison'])
+    throw new ProblemError(
+      'conflict',
+      'finding.still_differs',
+      'No later comparison agrees: then it would have settled this by itself. Start one (POST /api/v1/reconciliations, `berth reconcile`).',
+    );
   const id = evidence['reconciliationId'];
   if (typeof id === 'string') return laterLineAgrees(tx, finding, id);
   if (finding.kind.startsWith('drift.')) return laterRunAgrees(tx, finding);
@@ -54,9 +60,9 @@ async function laterLineAgrees(tx: Tx, finding: OpenFinding, reconciliationId: s
   const [line] = await tx.query<{ verdict: string; id: string }>(
     `select l.verdict, r.reconciliation_id as id from reconciliations r join reconciliations first on first.reconciliation_id = $1 join reconciliation_lines l on l.reconciliation_id = r.reconciliation_id
       where r.marketplace = first.marketplace and r.state = 'completed' and r.created_at >= first.created_at and r.reconciliation_id <> $1
-        and l.external_subscription_id = $2 and l.external_plan_id = $3 and l.dimension = $4 and l.period_start = $5
+        and l.external_subscription_id = $2 and l.external_plan_id = $3 and l.dimension = $4 and l.period_start = $5 and l.period_end = $6
       order by r.created_at desc, r.reconciliation_id desc limit 1`,
-    [reconciliationId, e['externalSubscriptionId'], e['externalPlanId'], finding.dimension, e['from']],
+    [reconciliationId, e['externalSubscriptionId'], e['externalPlanId'], finding.dimension, e['from'], e['to']],
   );
   if (line?.verdict !== 'equal')
     throw new ProblemError(

@@ -102,7 +102,7 @@ const CHECKS: { says: string; outside?: true; sql: (where: Where) => string }[] 
     says: 'closings are missing',
     sql: (
       w,
-    ) => `select s.subscription_id, s.meter, h::text as detail from series s cross join lateral generate_series(s.first_hour, s.next_hour - interval '1 hour', interval '1 hour') h
+    ) => `select s.subscription_id, s.meter, h::text as detail from series s cross join lateral generate_series(greatest(s.first_hour, date_trunc('hour', $2::timestamptz, 'UTC')), least(s.next_hour - interval '1 hour', $3::timestamptz), interval '1 hour') h
       where ${w('h', 's.subscription_id')} and not exists (select 1 from hour_closings c where c.subscription_id = s.subscription_id and c.meter = s.meter and c.hour = h)`,
   },
   {

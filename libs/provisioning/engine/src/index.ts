@@ -1,6 +1,7 @@
 /** Clusters, placements, operations and the reconcile loop. */
 export { ProvisioningEngine, registerProvisioningHandlers } from './application/provisioning-engine.js';
 export type { ProvisioningEngineOptions } from './application/provisioning-engine.js';
+export type { Inventory } from './application/take-inventory.js';
 export type { EngineTimes, ProvisioningEventType } from './application/context.js';
 export type { Wish } from './application/change-placement.js';
 export type { PlacementRequest } from './application/request-placement.js';

@@ -1,5 +1,5 @@
 import { toPublicId } from '#platform';
-import type { ReconciliationRow, SubmissionRow, SumLawRow, UsageRecordRow } from '#metering';
+import type { SubmissionRow, SumLawRow, UsageRecordRow } from '#metering';
 
 const at = (d: Date | null): string | null => d?.toISOString() ?? null;
 
@@ -68,34 +68,3 @@ export const sumLawView = (s: SumLawRow): Record<string, unknown> => {
     difference: s.difference,
   };
 };
-
-export const reconciliationView = (r: ReconciliationRow): Record<string, unknown> => ({
-  id: toPublicId('rcn', r.reconciliation_id),
-  marketplace: r.marketplace,
-  from: at(r.from_at),
-  to: at(r.to_at),
-  requestedBy: r.requested_by,
-  state: r.state,
-  summary: r.summary,
-  createdAt: at(r.created_at),
-  completedAt: at(r.completed_at),
-  ...(r.lines
-    ? {
-        lines: r.lines.map((l) => ({
-          line: l.line,
-          periodStart: at(l.period_start),
-          periodEnd: at(l.period_end),
-          externalSubscriptionId: l.external_subscription_id,
-          subscriptionId: l.subscription_id ? toPublicId('sub', l.subscription_id) : null,
-          planId: l.external_plan_id,
-          dimension: l.dimension,
-          ours: l.ours,
-          theirs: l.theirs,
-          ourCount: l.our_count,
-          theirCount: l.their_count,
-          verdict: l.verdict,
-          shadow: l.shadow,
-        })),
-      }
-    : {}),
-});

@@ -1,20 +1,16 @@
-import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query } from '@nestjs/common';
+import { Controller, Get, Inject, Param, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { z } from 'zod';
 import { CLOCK, DATABASE, fromPublicId, ProblemError, toPublicId, type Clock, type Database } from '#platform';
-import { MARKETPLACES } from '#marketplaces/core';
 import { getSubscription } from '#entitlements';
-import { getReconciliation, listReconciliations, listSubmissions, listUsageRecords, Metering, readAtRisk, sumLawTable } from '#metering';
+import { listSubmissions, listUsageRecords, Metering, readAtRisk, sumLawTable } from '#metering';
 import type { Principal } from '#tenancy';
 import { Answers } from '../support/api-schemas.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller, scoped } from '../support/scope.js';
-import { parse, readForeignPage } from '../support/validate.js';
+import { readForeignPage } from '../support/validate.js';
 import { atRiskPage, atRiskView } from './at-risk-view.js';
 import { marketplacesPage, marketplacesView } from './marketplace-status-view.js';
-import { reconciliationView, submissionView, sumLawView, usageRecordView } from './metering-views.js';
-
-const newReconciliation = z.strictObject({ marketplace: z.enum(MARKETPLACES), from: z.iso.datetime(), to: z.iso.datetime() });
+import { submissionView, sumLawView, usageRecordView } from './metering-views.js';
 
 @ApiTags('metering')
 @ApiBearerAuth()
@@ -119,40 +115,6 @@ export class MeteringController {
   @Answers(200, marketplacesPage, 'Configured marketplaces')
   async listMarketplaces(): Promise<unknown> {
     return marketplacesView(await this.db.ops((tx) => this.metering.marketplaceStatus(tx)));
-  }
-
-  @Get('reconciliations')
-  @Allow('operator')
-  @ApiOperation({ operationId: 'listReconciliations', summary: 'Comparisons with the marketplaces' })
-  async listReconciliations(@Query() query: Record<string, string>): Promise<unknown> {
-    const page = await this.db.ops((tx) => listReconciliations(tx, readForeignPage(query)));
-    return { items: page.items.map(reconciliationView), nextCursor: page.nextCursor };
-  }
-
-  @Get('reconciliations/:id')
-  @Allow('operator')
-  @ApiOperation({ operationId: 'getReconciliation', summary: 'One comparison, line by line at its true grain' })
-  async getReconciliation(@Param('id') id: string): Promise<unknown> {
-    const row = await this.db.ops((tx) => getReconciliation(tx, fromPublicId('rcn', id)));
-    if (!row) throw new ProblemError('not_found', 'reconciliation.not_found', 'There is no such reconciliation.');
-    return reconciliationView(row);
-  }
-
-  @Post('reconciliations')
-  @HttpCode(202)
-  @Allow('operator')
-  @ApiOperation({ operationId: 'startReconciliation', summary: 'Compare a span with what the marketplace says it accepted' })
-  async startReconciliation(@Caller() caller: Principal, @Body() body: unknown): Promise<unknown> {
-    const wanted = parse(newReconciliation, body);
-    return this.db.ops(async (tx) => {
-      const id = await this.metering.requestReconciliation(tx, {
-        marketplace: wanted.marketplace,
-        from: new Date(wanted.from),
-        to: new Date(wanted.to),
-        requestedBy: caller.keyId,
-      });
-      return reconciliationView((await getReconciliation(tx, id))!);
-    });
   }
 }
 

@@ -165,6 +165,11 @@ export class FakeMarketplace implements MarketplaceAdapter {
     };
   }
 
+  /** The marketplace takes one accepted item back by itself, as after a claim. */
+  takeBack(wireKey: string): void {
+    this.accepted.delete(wireKey);
+  }
+
   billed(externalSubscriptionId?: string): FakeBilled[] {
     return [...this.accepted.values()].filter(
       (one) => externalSubscriptionId === undefined || one.externalSubscriptionId === externalSubscriptionId,

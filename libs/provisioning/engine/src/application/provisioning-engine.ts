@@ -10,6 +10,7 @@ import { Reconciler } from './reconcile-cluster.js';
 import { requestPlacement, type PlacementRequest } from './request-placement.js';
 import { StepLedger } from './step-ledger.js';
 import { adoptAll, Supervisor } from './supervise.js';
+import { takeInventory, type Inventory } from './take-inventory.js';
 
 export interface ProvisioningEngineOptions {
   readonly db: Database;
@@ -36,6 +37,7 @@ export class ProvisioningEngine {
   private readonly ctx: EngineContext;
   private readonly reconciler: Reconciler;
   private readonly supervisor: Supervisor;
+  private readonly ledger: StepLedger;
 
   constructor(options: ProvisioningEngineOptions) {
     this.ctx = {
@@ -44,9 +46,9 @@ export class ProvisioningEngine {
       times: { ...DEFAULT_TIMES, ...options.times },
       retry: { ...DEFAULT_RETRY, ...options.retry },
     };
-    const ledger = new StepLedger(this.ctx);
-    this.reconciler = new Reconciler(this.ctx, ledger);
-    this.supervisor = new Supervisor(this.ctx, ledger);
+    this.ledger = new StepLedger(this.ctx);
+    this.reconciler = new Reconciler(this.ctx, this.ledger);
+    this.supervisor = new Supervisor(this.ctx, this.ledger);
   }
 
   // Wishes.
@@ -74,6 +76,11 @@ export class ProvisioningEngine {
   /** For a clock of the task runner: cheap between two looks. `force` looks now. Answers the number of repairs started. */
   supervise(options: { force?: boolean } = {}): Promise<number> {
     return this.supervisor.look(options.force);
+  }
+
+  /** What the drivers say is there, all of it; changes nothing. */
+  takeInventory(): Promise<Inventory> {
+    return takeInventory(this.ctx, this.ledger);
   }
 
   /** At start-up, before the runner starts. Answers the number of clusters that are bound again. */

@@ -1,0 +1,121 @@
+import { ProblemError, type Tx } from '#platform';
+import type { Marketplace } from '#marketplaces/core';
+import { foreignNamesOf, getSubscription, purchasesByForeignName } from '#entitlements';
+import { compareReport, type ReportLine, type TheirUsage } from '../domain/compare-report.js';
+import { midnight, wholeFrom, type ReportGrain } from '../domain/usage-report.js';
+import { findingsOf, isQuiet, receiptsOf, storeLines, type ComparedLine, type Verdict } from './comparison-lines.js';
+import type { MeteringDeps } from './deps.js';
+import { raiseFindings } from './findings.js';
+import { reportsOfSpan, type UsageReportRow } from './usage-reports.js';
+
+type Judged = ComparedLine & { verdict: Verdict; grain: ReportGrain };
+
+/**
+ * Our receipts against the imported reports of a marketplace, each period by the newest report that covers it, day and month apart.
+ * Only what a report can hold by the time it was made is a difference; every one is a finding.
+ */
+export async function compareUsageReports(tx: Tx, deps: MeteringDeps, reconciliationId: string): Promise<void> {
+  const [job] = await tx.query<{ marketplace: Marketplace; from_at: Date; to_at: Date; state: string }>(
+    'select marketplace, from_at, to_at, state from reconciliations where reconciliation_id = $1 for update',
+    [reconciliationId],
+  );
+  if (!job) throw new ProblemError('not_found', 'reconciliation.unknown', 'there is no such reconciliation');
+  if (job.state === 'completed') return;
+  const reports = await reportsOfSpan(tx, { marketplace: job.marketplace, from: job.from_at, to: job.to_at });
+  const taken = new Set<string>();
+  const lines: Judged[] = [];
+  for (const report of reports) {
+    const periods = periodsOf(report).filter(
+      (p) => p.start < job.to_at && p.end > job.from_at && !taken.has(`${report.grain}|${+p.start}`),
+    );
+    for (const p of periods) taken.add(`${report.grain}|${+p.start}`);
+    if (periods.length > 0) lines.push(...(await compareOne(tx, report, periods)));
+  }
+  await storeLines(tx, reconciliationId, lines);
+  await raiseFindings(
+    tx,
+    deps.clock,
+    lines.flatMap((l) => findingsOf(reconciliationId, job.marketplace, l, `usage_report.${l.grain}`)),
+  );
+  await tx.query(`update reconciliations set state = 'completed', summary = $2, completed_at = $3 where reconciliation_id = $1`, [
+    reconciliationId,
+    JSON.stringify({ lines: lines.length, reports: reports.length, balanced: lines.every((l) => l.shadow || isQuiet(l)) }),
+    deps.clock.now(),
+  ]);
+}
+
+async function compareOne(tx: Tx, report: UsageReportRow, periods: { start: Date; end: Date }[]): Promise<Judged[]> {
+  const { marketplace, grain, named_by: namedBy } = report;
+  const starts = new Set(periods.map((p) => +p.start));
+  const theirs = (
+    await tx.query<{ period_start: Date; period_end: Date; name: string; dimension: string; quantity: string }>(
+      'select period_start, period_end, name, dimension, quantity::text from usage_report_lines where report_id = $1 order by line',
+      [report.report_id],
+    )
+  )
+    .filter((l) => starts.has(+l.period_start))
+    .map((l): TheirUsage => ({
+      periodStart: l.period_start,
+      periodEnd: l.period_end,
+      name: l.name,
+      dimension: l.dimension,
+      quantity: l.quantity,
+    }));
+  const ours = await receiptsOf(tx, marketplace, periods[0]!.start, periods.at(-1)!.end);
+  const names = [...new Set(theirs.map((t) => t.name))].filter((name) => name !== '');
+  const known = await purchasesByForeignName(tx, { marketplace, grain: namedBy, names });
+  const tenants = new Map(ours.map((o) => [o.subscription_id, o.tenant_id]));
+  const compared = compareReport({
+    ours: ours.map((o) => ({
+      subscriptionId: o.subscription_id,
+      dimension: o.dimension,
+      hour: o.hour,
+      quantity: o.quantity,
+      settledAt: o.settled_at,
+      shadow: o.shadow,
+    })),
+    theirs,
+    periods: periods.map((p) => ({ ...p, asOf: report.as_of, wholeFrom: wholeFrom(marketplace, grain, p.end) })),
+    named: new Map(names.map((name) => [name, known.get(name) ?? []])),
+    nameOf: await foreignNamesOf(tx, { grain: namedBy, subscriptionIds: [...tenants.keys()] }),
+    roundedTo: report.rounded_to,
+  });
+  const out: Judged[] = [];
+  for (const line of compared) out.push({ ...lineOf(line), tenantId: await tenantOf(tx, line, tenants), grain });
+  return out;
+}
+
+const lineOf = (l: ReportLine): ComparedLine & { verdict: Verdict } => ({
+  periodStart: l.periodStart,
+  periodEnd: l.periodEnd,
+  externalSubscriptionId: l.name,
+  subscriptionId: l.subscriptionIds.length === 1 ? l.subscriptionIds[0]! : null,
+  tenantId: null,
+  externalPlanId: '',
+  dimension: l.dimension,
+  ours: l.ours,
+  theirs: l.theirs,
+  ourCount: l.ourCount,
+  theirCount: l.theirCount,
+  shadow: l.shadow,
+  bySum: l.bySum,
+  subscriptionIds: l.subscriptionIds,
+  verdict: l.verdict,
+});
+
+async function tenantOf(tx: Tx, line: ReportLine, known: Map<string, string>): Promise<string | null> {
+  const [one, ...others] = line.subscriptionIds;
+  if (one === undefined || others.length > 0) return null;
+  return known.get(one) ?? (await getSubscription(tx, one))?.tenant_id ?? null;
+}
+
+/** All days or months that a report covers, in its own zone. */
+function periodsOf({ zone, grain, from_at: from, to_at: to }: UsageReportRow): { start: Date; end: Date }[] {
+  // Noon of a day lies in that day in every zone.
+  const first = new Date(from.getTime() + 43_200_000);
+  const [y, m, d] = [first.getUTCFullYear(), first.getUTCMonth() + 1, grain === 'day' ? first.getUTCDate() : 1];
+  const at = (n: number): Date => (grain === 'day' ? midnight(zone, y, m, d + n) : midnight(zone, y, m + n, 1));
+  const out: { start: Date; end: Date }[] = [];
+  for (let n = 0; at(n) < to; n += 1) out.push({ start: at(n), end: at(n + 1) });
+  return out;
+}
