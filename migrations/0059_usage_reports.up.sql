@@ -25,9 +25,8 @@ create table usage_reports (
   check ((voided_at is null) = (voided_by is null) and (voided_at is null) = (void_reason is null))
 );
 create unique index usage_reports_by_content on usage_reports (marketplace, content_hash) where voided_at is null;
-create trigger usage_reports_frozen before update or delete on usage_reports for each row
-  execute function refuse_changed_columns('report_id', 'marketplace', 'grain', 'named_by', 'zone', 'from_at', 'to_at', 'as_of', 'rounded_to', 'content_hash', 'reading', 'lines', 'imported_at', 'imported_by',
-    '?voided_at', '?voided_by', '?void_reason');
+select freeze_columns('usage_reports', 'report_id', 'marketplace', 'grain', 'named_by', 'zone', 'from_at', 'to_at', 'as_of', 'rounded_to', 'content_hash', 'reading', 'lines', 'imported_at', 'imported_by',
+  '?voided_at', '?voided_by', '?void_reason');
 
 create table usage_report_lines (
   report_id    uuid not null references usage_reports,

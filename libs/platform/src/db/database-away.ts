@@ -8,7 +8,7 @@ import { ProblemError } from '../problem.js';
 const STATES = /^(08\w{3}|57P0[1-5]|53300)$/;
 /** What the driver says where no server answered; it gives these no code. */
 const WORDS = /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
-const SOCKET = ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOENT'];
+const SOCKET = ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT'];
 
 /**
  * A failure to reach the database, which says nothing of the statement, as `database.unavailable` (503): the same may succeed in
@@ -27,7 +27,9 @@ export function orUnavailable(error: unknown): unknown {
 
 function isAway(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  const { code, driverError, errors } = error as { code?: unknown; driverError?: unknown; errors?: unknown };
+  const { code, syscall, driverError, errors } = error as { code?: unknown; syscall?: unknown; driverError?: unknown; errors?: unknown };
+  // A Unix socket that is not there; a file that is not there is something else.
+  if (code === 'ENOENT') return syscall === 'connect';
   if (driverError instanceof Error && driverError !== error) return isAway(driverError);
   // TypeORM gives a connection back as soon as it is lost; what its transaction asks then meets this.
   if (error instanceof QueryRunnerAlreadyReleasedError || error instanceof QueryRunnerProviderAlreadyReleasedError) return true;

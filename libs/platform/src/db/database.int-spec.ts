@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import pg from 'pg';
 import { DataSource } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -130,6 +131,7 @@ describe('the database', () => {
 
     it('and another failure of a statement stays what it is', async () => {
       await expect(db.ops((tx) => tx.query('select 1/0'))).rejects.toMatchObject({ code: '22012' });
+      await expect(db.ops(() => readFile('/no/such/file'))).rejects.toMatchObject({ code: 'ENOENT', syscall: 'open' });
     });
   });
 
