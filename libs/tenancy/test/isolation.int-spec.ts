@@ -79,6 +79,13 @@ describe('isolation by the database', () => {
       ).toEqual([]);
     });
 
+    it('reads the context once for a statement, not once for a row', async () => {
+      expect(
+        await names(`select tablename || '.' || policyname as name from pg_policies
+                      where coalesce(qual, '') || coalesce(with_check, '') ~ '(?<!SELECT )app_tenant_ids?\\('`),
+      ).toEqual([]);
+    });
+
     it("gives the serving roles nothing on a partition: its parent's policies would not hold there", async () => {
       const granted = await names(
         `select r.name || ' may ' || p.name || ' ' || c.relname as name
