@@ -14,7 +14,18 @@ const dataFolder = resolve(root, process.env.BERTH_DATA || '.berth');
 const runFolder = join(dataFolder, 'run');
 const logFolder = join(dataFolder, 'logs');
 
+const HELP = `npm start: the marketplace sandbox and the control plane, left running until Ctrl-C; the next start goes on where this one ended.
+
+  BERTH_DATA          folder of data and logs   ${dataFolder}
+  BERTH_PORT          the control plane's port  4000
+  BERTH_SANDBOX_PORT  the storefront's port     4010
+
+All settings: docs/guides/settings.md. It takes no options.`;
+
 main(async () => {
+  const words = process.argv.slice(2);
+  if (words.some((word) => ['--help', '-h', 'help'].includes(word))) return (console.log(HELP), 0);
+  if (words.length > 0) throw new HouseError(`npm start takes no options and got ${words.join(' ')}; what can be set: npm start -- --help`);
   await bootstrap();
   mkdirSync(runFolder, { recursive: true });
   mkdirSync(logFolder, { recursive: true });
