@@ -1,6 +1,6 @@
 import { toUs, US_PER_HOUR } from '../domain/units.js';
 import { claimShard } from '../infra/locks.js';
-import { dueShards, readySeries, SERIES_AT_ONCE, type HoldLimit } from '../infra/series.sql.js';
+import { dueShards, readySeries, type HoldLimit } from '../infra/series.sql.js';
 import type { UsageDays } from '../infra/usage-days.js';
 import { absorbLate } from './absorb-late.js';
 import { ShardCloser } from './close-shard.js';
@@ -13,15 +13,18 @@ import { countWaiting } from './watermarks.js';
 const CLAIMS_PER_TICK = 2_000;
 /** While the database works for one shard, this process calculates another. */
 const SHARDS_AT_ONCE = 2;
+const SERIES_AT_ONCE = 2_000;
 
 /** The clock that closes hours: for each (hour, shard) that is due one transaction, oldest hour first (architecture §7 "Closing"). */
 export class CloseDueHours {
   private readonly closer: ShardCloser;
+  private readonly atOnce: number;
   constructor(
     private readonly deps: MeteringDeps,
     private readonly days: UsageDays,
   ) {
     this.closer = new ShardCloser(deps);
+    this.atOnce = deps.options?.seriesAtOnce ?? SERIES_AT_ONCE;
   }
 
   async run(): Promise<number> {
@@ -67,7 +70,7 @@ export class CloseDueHours {
     for (;;) {
       const n = await this.claim(shard, hour, now);
       done += n;
-      if (hour === null || n < SERIES_AT_ONCE) return done;
+      if (hour === null || n < this.atOnce) return done;
     }
   }
 
@@ -76,7 +79,7 @@ export class CloseDueHours {
       if (!(await claimShard(tx, shard))) return 0;
       const late = await absorbLate(tx, this.deps, shard, now);
       if (hour === null) return late;
-      const ready = await readySeries(tx, now, this.limits(), shard, hour);
+      const ready = await readySeries(tx, now, this.limits(), shard, hour, this.atOnce);
       return late + (await this.closer.close(tx, shard, hour, ready, now));
     });
   }

@@ -12,6 +12,8 @@ export interface MeteringOptions {
   readBackLagMs?: number;
   /** No source carries more; default 100 Gbit/s. */
   lineRateBytesPerSecond?: bigint;
+  /** Series that one transaction closes; default 2,000. */
+  seriesAtOnce?: number;
   /** Days that raw samples are kept; default 400, at least 71. */
   usageDaysKept?: number;
   /** Usage events that one commit takes, and that may wait in memory: of all, and of one poster. */

@@ -96,8 +96,6 @@ const READY = `
  where s.completed_at is null and (s.ended_at is null or s.ended_at > s.next_hour) and (s.next_hour <= $1::timestamptz - interval '1 hour' or s.ended_at <= $1::timestamptz)
    and (s.blocked_until is null or s.blocked_until <= $1::timestamptz) and (behind.at is null or need.hold_until <= $1::timestamptz)`;
 
-export const SERIES_AT_ONCE = 2_000;
-
 /** Hours and shards with something to close, oldest hour first; and shards with late arrivals to absorb. */
 export async function dueShards(tx: Tx, now: bigint, limits: HoldLimit[]): Promise<{ shard: number; hour: bigint | null }[]> {
   const rows = await tx.query<{ shard: number; hour_us: string | null }>(
@@ -110,11 +108,18 @@ export async function dueShards(tx: Tx, now: bigint, limits: HoldLimit[]): Promi
   return rows.map((r) => ({ shard: r.shard, hour: r.hour_us === null ? null : BigInt(r.hour_us) }));
 }
 
-/** Of a shard's hour at most some `SERIES_AT_ONCE`, whole purchases: a transaction stays short and its memory bounded. */
-export async function readySeries(tx: Tx, now: bigint, limits: HoldLimit[], shard: number, hour: bigint): Promise<SeriesRow[]> {
+/** Of a shard's hour some `atOnce`, and the rest of the last purchase: a transaction stays short and its memory bounded. */
+export async function readySeries(
+  tx: Tx,
+  now: bigint,
+  limits: HoldLimit[],
+  shard: number,
+  hour: bigint,
+  atOnce: number,
+): Promise<SeriesRow[]> {
   const rows = await tx.query<Raw>(
-    `select ${COLUMNS}, ${us('behind.at')} as watermark_us ${READY} and s.shard = $3 and s.next_hour = $4::timestamptz order by s.subscription_id fetch first ${SERIES_AT_ONCE} rows with ties for update of s`,
-    [instantText(now), JSON.stringify(limits), shard, instantText(hour)],
+    `select ${COLUMNS}, ${us('behind.at')} as watermark_us ${READY} and s.shard = $3 and s.next_hour = $4::timestamptz order by s.subscription_id fetch first ($5::int) rows with ties for update of s`,
+    [instantText(now), JSON.stringify(limits), shard, instantText(hour), atOnce],
   );
   const meters = (a: Raw, b: Raw): number => (a.meter < b.meter ? -1 : 1);
   return rows
