@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openDatabase, type Database } from '#platform';
@@ -14,6 +15,7 @@ import {
   type Replayed,
   type ReplayOptions,
 } from '../src/index.js';
+import { shardOf } from '../src/domain/merkle.js';
 import { Harness } from '../src/testing/index.js';
 import { contrary, liveEventfully, START } from './eventful-days.js';
 
@@ -60,7 +62,14 @@ async function replayed<T>(
 
 beforeAll(async () => {
   const origin = await fresh();
-  h = await Harness.open(origin.url(), origin.secret, START, contrary);
+  // All in one shard, which closes in pieces of a purchase each: the order between them is kept too.
+  h = await Harness.open(origin.url(), origin.secret, START, contrary, {}, { seriesAtOnce: 1 });
+  h.fixtures.newSubscriptionId = () => {
+    for (;;) {
+      const id = randomUUID();
+      if (shardOf(id) === 7) return id;
+    }
+  };
   await liveEventfully(h);
   journal = await written(h.db);
 }, 60_000);
@@ -70,6 +79,10 @@ afterAll(async () => {
 });
 
 describe('a journal, replayed into an empty database', () => {
+  it('was written of hours that were closed in pieces', async () => {
+    expect(await h.rows('select 1 from hour_roots where shard = 7 group by hour having count(*) > 1 limit 1')).toHaveLength(1);
+  });
+
   it('was written of an installation in which the order mattered', async () => {
     const causes = (await h.rows<{ c: string }>(`select distinct term || ' ' || cause as c from ledger_entries`)).map((r) => r.c);
     expect(causes).toEqual(

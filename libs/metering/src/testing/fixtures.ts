@@ -51,6 +51,8 @@ export interface Purchase {
 /** Rows of tenancy and entitlements as they would be, without their use cases: what metering reads. */
 export class Fixtures {
   private sequence = 1;
+  /** Makes a purchase's id; a test may want ids of one shard. */
+  newSubscriptionId: () => string = randomUUID;
   constructor(private readonly db: Database) {}
 
   async plan(
@@ -104,7 +106,7 @@ export class Fixtures {
     marketplace?: Marketplace;
   }): Promise<Purchase> {
     const p: Purchase = {
-      subscriptionId: randomUUID(),
+      subscriptionId: this.newSubscriptionId(),
       tenantId: randomUUID(),
       externalSubscriptionId: input.externalSubscriptionId ?? randomUUID(),
       placementId: randomUUID(),
