@@ -4,15 +4,12 @@
 // last out (it takes some eight minutes, most of it to make the samples).
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
-import { migrate, startEmbeddedPostgres } from '../dist/libs/platform/src/index.js';
-import { inRoot, main } from '../scripts/lib/house.mjs';
+import { migrate } from '../dist/libs/platform/src/index.js';
+import { inRoot } from '../scripts/lib/house.mjs';
+import { bench, median, settingsOf } from './lib/bench.mjs';
 import { countClosed, FIRST_HOUR, makePurchases, makeSamples, HOUR } from './lib/close-hour-rig.mjs';
-import { median } from './lib/usage-rig.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -24,21 +21,11 @@ const { values } = parseArgs({
 const [SERIES, HOURS, MILLION] = [values.series, values.hours, values.million].map(Number);
 const GOALS = { seconds_100k: 10, history_ratio: 1.1, million_ratio: 11, rss_mb: 600 };
 
-main(async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'berth-bench-'));
-  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), durability: 'full' });
-  try {
-    const admin = new pg.Client({ connectionString: postgres.url });
-    await admin.connect();
-    try {
-      return await measure(postgres.url, admin);
-    } finally {
-      await admin.end();
-    }
-  } finally {
-    await postgres.stop();
-    rmSync(folder, { recursive: true, force: true });
-  }
+bench(async (_, stops, postgres) => {
+  const admin = new pg.Client({ connectionString: postgres.url });
+  await admin.connect();
+  stops.push(() => admin.end());
+  return measure(postgres.url, admin);
 });
 
 async function measure(serverUrl, admin) {
@@ -128,18 +115,7 @@ async function mustHaveClosed(db, n, series) {
 }
 
 async function describeSetting(admin) {
-  const names = [
-    'server_version',
-    'fsync',
-    'synchronous_commit',
-    'full_page_writes',
-    'wal_sync_method',
-    'shared_buffers',
-    'work_mem',
-    'max_wal_size',
-  ];
-  const { rows } = await admin.query('select name, setting, unit from pg_settings where name = any($1)', [names]);
   console.log(`measured: one worker process on the ops role closes what is due: samples gathered, closeHour, records, wire items, ledger,
           closings, Merkle roots, next openings, committed by shard; then its highest memory (RSS)
-postgres: ${rows.map((row) => `${row.name}=${row.setting}${row.unit ?? ''}`).join(' ')}`);
+postgres: ${await settingsOf(admin)}`);
 }

@@ -2,16 +2,11 @@
 // Sending usage records to Azure's sandbox: ours (claim, intent, call, outcome, ledger, committed) against a loop that has the
 // records in memory and stores nothing; the same batches of 25, as many at once. In turns, each side with a sandbox of its own.
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
-import { migrate, startEmbeddedPostgres } from '../dist/libs/platform/src/index.js';
-import { main } from '../scripts/lib/house.mjs';
+import { migrate } from '../dist/libs/platform/src/index.js';
+import { asking, bench, median, program, settingsOf } from './lib/bench.mjs';
 import { billedCount, DIMENSIONS, makeShop, seedPurchases, seedRecords } from './lib/submit-rig.mjs';
-import { median } from './lib/usage-rig.mjs';
-import { asking, program } from './lib/webhooks-rig.mjs';
 
 const { values } = parseArgs({ options: { records: { type: 'string', default: '100000' }, runs: { type: 'string', default: '5' } } });
 const [RECORDS, RUNS] = [values.records, values.runs].map(Number);
@@ -20,20 +15,9 @@ const AT_ONCE = 4;
 const HOURS = 20;
 const GOAL = 0.7;
 
-main(async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'berth-bench-'));
-  const stops = [];
-  try {
-    return await measure(folder, stops);
-  } finally {
-    for (const one of stops.toReversed()) await one();
-    rmSync(folder, { recursive: true, force: true });
-  }
-});
+bench(measure);
 
-async function measure(folder, stops) {
-  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), durability: 'full' });
-  stops.push(() => postgres.stop());
+async function measure(folder, stops, postgres) {
   const secret = randomUUID() + randomUUID();
   await migrate({ adminUrl: postgres.url, secret });
   const db = new pg.Client({ connectionString: postgres.url });
@@ -113,10 +97,8 @@ async function measure(folder, stops) {
 }
 
 async function describeSetting(db) {
-  const names = ['server_version', 'fsync', 'synchronous_commit', 'full_page_writes', 'wal_sync_method', 'shared_buffers'];
-  const { rows } = await db.query('select name, setting, unit from pg_settings where name = any($1)', [names]);
   console.log(`measured: one worker process sends what waits: by deadline, intent committed before each call, outcome and ledger after it
 bare:     a loop with the records in memory; nothing is stored before or after
 both:     batches of 25 to a sandbox of their own that throttles nobody; the other side is stopped (SIGSTOP)
-postgres: ${rows.map((row) => `${row.name}=${row.setting}${row.unit ?? ''}`).join(' ')}`);
+postgres: ${await settingsOf(db)}`);
 }

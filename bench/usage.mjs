@@ -2,17 +2,15 @@
 // POST /api/v1/usage-events, committed before the answer: single events against a bare Fastify + pg with group commit, and
 // batches of 1,000, end to end, against bare inserts without HTTP. Side by side, in turns, the same tables.
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import autocannon from 'autocannon';
 import pg from 'pg';
-import { migrate, startEmbeddedPostgres } from '../dist/libs/platform/src/index.js';
-import { main } from '../scripts/lib/house.mjs';
-import { cpuSeconds, median, sample, SOURCE } from './lib/usage-rig.mjs';
-import { program } from './lib/webhooks-rig.mjs';
+import { migrate } from '../dist/libs/platform/src/index.js';
+import { bench, cpuSeconds, median, program, settingsOf } from './lib/bench.mjs';
+import { sample, SOURCE } from './lib/usage-rig.mjs';
 
 const { values } = parseArgs({ options: { seconds: { type: 'string', default: '5' }, runs: { type: 'string', default: '5' } } });
 const [SECONDS, RUNS] = [values.seconds, values.runs].map(Number);
@@ -22,20 +20,9 @@ const POOL = 8;
 const PLACEMENTS = 250;
 const GOALS = { single: 0.8, batch: 0.6 };
 
-main(async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'berth-bench-'));
-  const stops = [];
-  try {
-    return await measure(folder, stops);
-  } finally {
-    for (const one of stops.toReversed()) await one();
-    rmSync(folder, { recursive: true, force: true });
-  }
-});
+bench(measure);
 
-async function measure(folder, stops) {
-  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), durability: 'full' });
-  stops.push(() => postgres.stop());
+async function measure(folder, stops, postgres) {
   const connect = async (url) => {
     const client = new pg.Client({ connectionString: url });
     await client.connect();
@@ -198,20 +185,10 @@ async function mustRefuse(url, placements, authorization) {
 }
 
 async function describeSetting(admin, ours) {
-  const names = [
-    'server_version',
-    'fsync',
-    'synchronous_commit',
-    'full_page_writes',
-    'wal_sync_method',
-    'shared_buffers',
-    'max_connections',
-  ];
-  const { rows } = await admin.query('select name, setting, unit from pg_settings where name = any($1)', [names]);
   console.log(`measured: usage events of ${PLACEMENTS} placements and four metrics, stored in usage_dedupe and usage_events, committed, then 200
 bare:     Fastify, JSON parsed, group commit of one statement; nothing is verified, no policies, superuser. Batches: the same statement
           in a loop on ${BATCH.connections} connections, without HTTP, JSON or answers
 ours:     production, role ${ours.role}: key proved, event checked, binding found, content hashed, row-level security, late hours looked for
 both:     one Postgres server, a database each with the same tables and indexes, pool of ${POOL}; the other side is stopped (SIGSTOP)
-postgres: ${rows.map((row) => `${row.name}=${row.setting}${row.unit ?? ''}`).join(' ')}`);
+postgres: ${await settingsOf(admin)}`);
 }

@@ -1,15 +1,12 @@
 // npm run bench -- webhooks [--seconds 5] [--runs 5] [--paced 40]
 // POST /webhooks/azure, acknowledged durably, against a bare Fastify + pg with one insert: side by side, in turns.
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import autocannon from 'autocannon';
 import pg from 'pg';
-import { startEmbeddedPostgres } from '../dist/libs/platform/src/index.js';
-import { main } from '../scripts/lib/house.mjs';
-import { CLIENT, entra, messages, paced, program, SECRET, TENANT } from './lib/webhooks-rig.mjs';
+import { bench, median, program, settingsOf } from './lib/bench.mjs';
+import { CLIENT, entra, messages, paced, SECRET, TENANT } from './lib/webhooks-rig.mjs';
 
 const { values } = parseArgs({
   options: { seconds: { type: 'string', default: '5' }, runs: { type: 'string', default: '5' }, paced: { type: 'string', default: '40' } },
@@ -21,23 +18,9 @@ const RATE = 200;
 const POOL = 8;
 const PURCHASES = 20;
 
-main(async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'berth-bench-'));
-  const stops = [];
-  const stop = async () => {
-    for (const one of stops.toReversed()) await one();
-    rmSync(folder, { recursive: true, force: true });
-  };
-  try {
-    return await measure(folder, stops);
-  } finally {
-    await stop();
-  }
-});
+bench(measure);
 
-async function measure(folder, stops) {
-  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), durability: 'full' });
-  stops.push(() => postgres.stop());
+async function measure(folder, stops, postgres) {
   const admin = new pg.Client({ connectionString: postgres.url });
   await admin.connect();
   stops.push(() => admin.end());
@@ -194,29 +177,13 @@ async function mustRefuse(url, next, authority) {
 }
 
 async function describeSetting(admin, ours) {
-  const names = [
-    'server_version',
-    'fsync',
-    'synchronous_commit',
-    'full_page_writes',
-    'wal_sync_method',
-    'shared_buffers',
-    'max_connections',
-  ];
-  const { rows } = await admin.query('select name, setting, unit from pg_settings where name = any($1)', [names]);
   console.log(`measured: action Renew (wants no decision): verified, stored in the inbox with its task, committed, then 200
 bare:     Fastify, JSON parsed, one insert, committed, then 200; nothing is verified
 ours:     production, role ${ours.role} (api and worker in one process: while requests come the worker re-reads each purchase at the
           marketplace and folds it), queue ${ours.queue}, log level info
 both:     one Postgres server, a database each, pool of ${POOL}; the other side is stopped (SIGSTOP) during a run
-postgres: ${rows.map((row) => `${row.name}=${row.setting}${row.unit ?? ''}`).join(' ')}`);
+postgres: ${await settingsOf(admin)}`);
 }
 
 const backlog = async (admin) =>
   Number((await admin.query("select count(*) from tasks where state <> 'done' and handler = 'inbound.normalise'")).rows[0].count);
-
-function median(numbers) {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}

@@ -3,7 +3,7 @@
 // node bench/lib/submit-bare.mjs <sandbox url> <seller as JSON> <batches at once>
 import { createInterface } from 'node:readline';
 import { Pool } from 'undici';
-import { cpuSeconds } from './usage-rig.mjs';
+import { cpuSeconds } from './bench.mjs';
 
 const BATCH = 25;
 const RESOURCE = '20e940b3-4c77-4b0b-9a53-9e16a1b010a7';

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { createAzureAdapter } from '../../dist/libs/marketplaces/azure/src/index.js';
 import { sellerEnvironment } from '../../scripts/lib/sandbox-shop.mjs';
-import { program } from './webhooks-rig.mjs';
+import { program } from './bench.mjs';
 
 export const DIMENSIONS = ['gib_hours_stored', 'mib_egress', 'gib_hours_provisioned'];
 const HOUR = 3_600_000;

@@ -6,7 +6,7 @@ import { Calls, createLogger, GuardedHttp, openDatabase, SilentNudger, Tasks } f
 import { MarketplaceRegistry } from '../../dist/libs/marketplaces/core/src/index.js';
 import { createAzureAdapter } from '../../dist/libs/marketplaces/azure/src/index.js';
 import { Metering } from '../../dist/libs/metering/src/index.js';
-import { cpuSeconds } from './usage-rig.mjs';
+import { cpuSeconds } from './bench.mjs';
 
 const [adminUrl, secret, sandbox, instant, seller] = process.argv.slice(2);
 const clock = { now: () => new Date(instant) };

@@ -1,6 +1,5 @@
 // What bench/usage.mjs posts, and how it counts what a process costs.
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 
 export const SOURCE = '/imports/bench';
 const METRICS = [
@@ -29,16 +28,4 @@ export function sample(placements) {
       data: { metric, kind, value: String(1_000_000 + i), epoch: run },
     };
   };
-}
-
-/** Processor seconds that a process has used, of its own. */
-export function cpuSeconds(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
-
-export function median(numbers) {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }

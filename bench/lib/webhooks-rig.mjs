@@ -1,56 +1,14 @@
 // What bench/webhooks.mjs runs against: programs, an Entra whose key we hold, and messages without end.
-import { spawn } from 'node:child_process';
 import { generateKeyPairSync, randomUUID, sign } from 'node:crypto';
 import { createServer, request as httpRequest } from 'node:http';
-import { createInterface } from 'node:readline';
 import { setTimeout as until } from 'node:timers/promises';
 import { Pool } from 'undici';
-import { inRoot } from '../../scripts/lib/house.mjs';
 
 export const TENANT = '7b1d2c54-3a0e-4f6b-9c11-5f0e8a4d2b90';
 export const CLIENT = 'c2a5e0f3-64b7-4d19-8e2a-1b9f7c3d5a68';
 export const SECRET = 'hs8Q~sandbox-only-invented-secret-0001';
 const MARKETPLACE = '20e940b3-4c77-4b0b-9a53-9e16a1b010a7';
 const TOKENS = 2_000;
-
-/** A built program with its line of readiness; what it logs is not shown but is written. */
-export async function program(stops, file, args, env) {
-  const child = spawn(process.execPath, [inRoot(file), ...args], {
-    env: { PATH: process.env.PATH, TZ: 'UTC', ...env },
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
-  const lines = createInterface({ input: child.stdout });
-  let errors = '';
-  child.stderr.on('data', (chunk) => (errors = (errors + chunk).slice(-4_000)));
-  stops.push(async () => {
-    if (child.exitCode !== null) return;
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGCONT');
-    child.kill('SIGTERM');
-    const late = setTimeout(() => child.kill('SIGKILL'), 20_000);
-    await ended;
-    clearTimeout(late);
-  });
-  const line = await new Promise((resolve, reject) => {
-    lines.once('line', resolve);
-    child.once('exit', (code) => reject(new Error(`${file} ended with ${code}: ${errors}`)));
-  });
-  return { child, lines, ...JSON.parse(line) };
-}
-
-/** A program that answers each line of JSON with one. */
-export const asking =
-  ({ child, lines }) =>
-  (question) =>
-    new Promise((resolve, reject) => {
-      const ended = (code) => reject(new Error(`the program ended with ${code}`));
-      child.once('exit', ended);
-      lines.once('line', (line) => {
-        child.off('exit', ended);
-        resolve(JSON.parse(line));
-      });
-      child.stdin.write(`${question}\n`);
-    });
 
 /** Entra with a key of ours, so that tokens can be signed ahead; what is not a key goes on to the sandbox's. */
 export async function entra(stops, sandboxUrl) {
