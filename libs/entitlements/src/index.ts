@@ -15,7 +15,13 @@ export * from './domain/claim.js';
 export * from './application/rights.js';
 export * from './application/read-models.js';
 export { SubscriptionRecord } from './infra/subscription.record.js';
-export { readSegments, readPlanVersions, readMeteredSubscriptions, type MeteredSubscription } from './infra/segments.sql.js';
+export {
+  readSegments,
+  readPlanVersions,
+  readMeteredMarks,
+  readMeteredSubscriptions,
+  type MeteredSubscription,
+} from './infra/segments.sql.js';
 export * from './domain/drift.js';
 export * from './application/drift-runs.js';
 export * from './application/publisher-changes.js';

@@ -9,6 +9,7 @@ export * from './grouped.js';
 export * from './inbox.js';
 export * from './calls.js';
 export * from './config/config.js';
+export * from './db/array-text.js';
 export * from './db/roles.js';
 export * from './db/migrate.js';
 export * from './db/look-at-server.js';

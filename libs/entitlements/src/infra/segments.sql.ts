@@ -91,10 +91,31 @@ export interface MeteredSubscription {
   goesOn: boolean;
 }
 
-/** Purchases that have begun to count and are not settled yet, by id; `after` and `limit` read them page by page. */
+/** Groups of purchases, by the first byte of their id: of like size, since ids are hashes. */
+export const SUBSCRIPTION_BUCKETS = 256;
+const bucketFrom = (bucket: number): string | null =>
+  bucket < SUBSCRIPTION_BUCKETS ? `${bucket.toString(16).padStart(2, '0')}000000-0000-0000-0000-000000000000` : null;
+
+const IS_METERED = `s.state in ('active', 'suspended', 'closing') and s.tenant_id is not null`;
+
+/**
+ * A mark per bucket that holds metered purchases: it is another one whenever one of them appears, leaves, gets a segment, an end
+ * or a successor.
+ */
+export async function readMeteredMarks(tx: Tx): Promise<Map<number, string>> {
+  const rows = await tx.query<{ bucket: number; mark: string }>(
+    `select get_byte(uuid_send(s.subscription_id), 0) as bucket,
+            encode(sha256(convert_to(string_agg(concat_ws(' ', s.subscription_id, g.segments, extract(epoch from s.ended_at), s.superseded_by), ',' order by s.subscription_id), 'UTF8')), 'hex') as mark
+       from subscriptions s join (select subscription_id, count(*) as segments from segments group by subscription_id) g using (subscription_id)
+      where ${IS_METERED} group by 1`,
+  );
+  return new Map(rows.map((r) => [r.bucket, r.mark]));
+}
+
+/** Purchases that have begun to count and are not settled yet, by id; those of one bucket, where it is given. */
 export async function readMeteredSubscriptions(
   tx: Tx,
-  filter: { subscriptionIds?: string[]; state?: MeteredSubscription['state']; after?: string; limit?: number } = {},
+  filter: { subscriptionIds?: string[]; state?: MeteredSubscription['state']; bucket?: number } = {},
 ): Promise<MeteredSubscription[]> {
   const rows = await tx.query<{
     subscription_id: string;
@@ -111,10 +132,15 @@ export async function readMeteredSubscriptions(
             s.superseded_by is not null and exists (select 1 from subscriptions n
               where n.subscription_id = s.superseded_by and n.truth #>> '{supersedes,wholeHoursFrom}' is not null) as goes_on
        from subscriptions s join segments g on g.subscription_id = s.subscription_id and g.sequence = 1
-      where s.state in ('active', 'suspended', 'closing') and s.tenant_id is not null and ($1::uuid[] is null or s.subscription_id = any($1::uuid[]))
-        and ($2::text is null or s.state = $2) and ($3::uuid is null or s.subscription_id > $3)
-      order by s.subscription_id limit $4`,
-    [filter.subscriptionIds ?? null, filter.state ?? null, filter.after ?? null, filter.limit ?? null],
+      where ${IS_METERED} and ($1::uuid[] is null or s.subscription_id = any($1::uuid[]))
+        and ($2::text is null or s.state = $2) and ($3::uuid is null or s.subscription_id >= $3) and ($4::uuid is null or s.subscription_id < $4)
+      order by s.subscription_id`,
+    [
+      filter.subscriptionIds ?? null,
+      filter.state ?? null,
+      filter.bucket === undefined ? null : bucketFrom(filter.bucket),
+      filter.bucket === undefined ? null : bucketFrom(filter.bucket + 1),
+    ],
   );
   return rows.map((r) => ({
     subscriptionId: r.subscription_id,

@@ -1,6 +1,6 @@
 import { toUs, US_PER_HOUR } from '../domain/units.js';
 import { claimShard } from '../infra/locks.js';
-import { dueShards, readySeries, type HoldLimit } from '../infra/series.sql.js';
+import { dueShards, readySeries, type HoldLimit, type ShardHour } from '../infra/series.sql.js';
 import type { UsageDays } from '../infra/usage-days.js';
 import { absorbLate } from './absorb-late.js';
 import { ShardCloser } from './close-shard.js';
@@ -14,6 +14,8 @@ const CLAIMS_PER_TICK = 2_000;
 /** While the database works for one shard, this process calculates another. */
 const SHARDS_AT_ONCE = 2;
 const SERIES_AT_ONCE = 2_000;
+
+const nameOf = (d: ShardHour): string => `${d.shard}/${d.hour}`;
 
 /** The clock that closes hours: for each (hour, shard) that is due one transaction, oldest hour first (architecture §7 "Closing"). */
 export class CloseDueHours {
@@ -33,12 +35,10 @@ export class CloseDueHours {
     await this.days.ensure([now - US_PER_HOUR, now, now + 24n * US_PER_HOUR, now + 48n * US_PER_HOUR]);
     let done = await syncAllSeries(this.deps);
     done += await db.ops((tx) => countWaiting(tx, now));
-    const busy = new Set<number>();
-    const absorbed = new Set<number>();
+    // What was tried without effect in this tick: another worker is at it, or a source holds it back.
+    const tried = new Set<string>();
     for (let claims = 0; claims < CLAIMS_PER_TICK;) {
-      const due = (await db.ops((tx) => dueShards(tx, now, this.limits()))).filter(
-        (d) => !busy.has(d.shard) && !(d.hour === null && absorbed.has(d.shard)),
-      );
+      const due = (await db.ops((tx) => dueShards(tx, now))).filter((d) => !tried.has(nameOf(d)));
       if (due.length === 0) break;
       // All shards of the oldest hour, then ask again: closing one hour makes the next one due.
       const oldest = due[0]!.hour;
@@ -47,8 +47,7 @@ export class CloseDueHours {
         for (let d = shards.shift(); d; d = shards.shift()) {
           claims += 1;
           const n = await this.claimAll(d.shard, d.hour, now);
-          if (n === 0) busy.add(d.shard);
-          if (d.hour === null) absorbed.add(d.shard);
+          if (n === 0 || d.hour === null) tried.add(nameOf(d));
           done += n;
         }
       };

@@ -18,7 +18,7 @@ import {
   type ItemRow,
   type OpenItem,
 } from '../infra/items.sql.js';
-import { tryBuild } from '../infra/write-closings.js';
+import { tryBuild } from '../infra/write-records.js';
 import { rateOf, type MeteringDeps } from './deps.js';
 import { expireItems } from './expire-items.js';
 import { credentialsRefused, raiseFindings, type NewFinding } from './findings.js';

@@ -1,24 +1,30 @@
 import type { Tx } from '#platform';
-import { readMeteredSubscriptions, readPlanVersions, readSegments, type MeteredSubscription } from '#entitlements';
+import { readMeteredMarks, readMeteredSubscriptions, readPlanVersions, readSegments, type MeteredSubscription } from '#entitlements';
 import { shardOf } from '../domain/merkle.js';
 import { hourOf, instantText, toUs } from '../domain/units.js';
 import type { ClosingDeps } from './deps.js';
 
-/** Purchases looked at in one transaction. */
-const PAGE = 5_000;
-
-/** Makes the series of all purchases that count, and takes over their ends; page by page, each a transaction. */
+/**
+ * Makes the series of all purchases that count, and takes over their ends; each group whose mark differs from that of the last
+ * time, in a transaction of its own. The mark is that of before the reading: what changes in between is read once more.
+ */
 export async function syncAllSeries(deps: ClosingDeps): Promise<number> {
+  const stale = await deps.db.ops(async (tx) => {
+    const known = await tx.query<{ bucket: number; mark: string }>('select bucket, mark from series_marks');
+    const marks = new Map(known.map((k) => [k.bucket, k.mark]));
+    return [...(await readMeteredMarks(tx))].filter(([bucket, mark]) => marks.get(bucket) !== mark);
+  });
   let done = 0;
-  for (let after: string | undefined; ;) {
-    const page = await deps.db.ops(async (tx) => {
-      const subscriptions = await readMeteredSubscriptions(tx, { ...(after ? { after } : {}), limit: PAGE });
-      return { subscriptions, changed: await sync(tx, deps, subscriptions) };
+  for (const [bucket, mark] of stale)
+    done += await deps.db.ops(async (tx) => {
+      const changed = await sync(tx, deps, await readMeteredSubscriptions(tx, { bucket }));
+      await tx.query('insert into series_marks (bucket, mark) values ($1, $2) on conflict (bucket) do update set mark = excluded.mark', [
+        bucket,
+        mark,
+      ]);
+      return changed;
     });
-    done += page.changed;
-    if (page.subscriptions.length < PAGE) return done;
-    after = page.subscriptions.at(-1)!.subscriptionId;
-  }
+  return done;
 }
 
 /** Makes a series per (subscription, meter) as these purchases begin to count, and takes over the end of a subscription. */

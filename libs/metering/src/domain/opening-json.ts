@@ -1,3 +1,4 @@
+import { canonicalJson } from '#platform';
 import { emptyOpening, type Opening } from './types.js';
 
 type Json = {
@@ -21,6 +22,22 @@ export function openingToJson(o: Opening): Json {
     windows: map(o.windows, (w) => ({ consumed: w.consumed.toString(), overage: w.overage.toString() })),
     capacityBytes: o.capacityBytes?.toString() ?? null,
   };
+}
+
+/** The canonical JSON of an opening, as `canonicalJson(openingToJson(opening))` writes it, without the objects between. */
+export function openingText(o: Opening): string {
+  const map = <A>(from: Record<string, A>, write: (a: A) => string): string => {
+    let text = '';
+    for (const key of Object.keys(from).sort()) text += `${text === '' ? '' : ','}${canonicalJson(key)}:${write(from[key]!)}`;
+    return `{${text}}`;
+  };
+  const segments = map(o.segments, (s) => `{"cumulative":"${s.cumulative}","emitted":"${s.emitted}"}`);
+  const streams = map(
+    o.streams,
+    (s) => `{"at":"${s.at}","epoch":${canonicalJson(s.epoch)},"sequence":"${s.sequence}","value":"${s.value}"}`,
+  );
+  const windows = map(o.windows, (w) => `{"consumed":"${w.consumed}","overage":"${w.overage}"}`);
+  return `{"capacityBytes":${o.capacityBytes === null ? 'null' : `"${o.capacityBytes}"`},"segments":${segments},"streams":${streams},"windows":${windows}}`;
 }
 
 export function openingFromJson(json: unknown): Opening {

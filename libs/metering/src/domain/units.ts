@@ -36,10 +36,31 @@ export function parseInstant(text: string): bigint | undefined {
   return BigInt(ms) * 1_000n + BigInt((fraction ?? '').padEnd(6, '0').slice(0, 6));
 }
 
-/** Microseconds as UTC text with six digits: the pinned canonical form, and exact for `timestamptz`. */
+const padded = (n: number, width: number): string => `${n}`.padStart(width, '0');
+const TWO = Array.from({ length: 60 }, (_, n) => padded(n, 2));
+let lastHour = Number.NaN;
+let lastHourText = '';
+
+/**
+ * Microseconds as UTC text with six digits: the pinned canonical form, and exact for `timestamptz`. Written for every sample of
+ * a closing, and these lie in one hour: its text is kept. Until the year 2255 instants are exact as numbers.
+ */
 export function instantText(us: bigint): string {
-  const second = floorDiv(us, US_PER_SECOND);
-  return `${new Date(Number(second) * 1_000).toISOString().slice(0, 19)}.${(us - second * US_PER_SECOND).toString().padStart(6, '0')}Z`;
+  const n = Number(us);
+  if (!Number.isSafeInteger(n)) {
+    const far = floorDiv(us, US_PER_SECOND);
+    return `${new Date(Number(far) * 1_000).toISOString().slice(0, -5)}.${padded(Number(us - far * US_PER_SECOND), 6)}Z`;
+  }
+  const hour = Math.floor(n / 3_600_000_000);
+  if (hour !== lastHour) {
+    lastHourText = new Date(hour * 3_600_000).toISOString().slice(0, 14);
+    lastHour = hour;
+  }
+  const inHour = n - hour * 3_600_000_000;
+  const minute = Math.floor(inHour / 60_000_000);
+  const second = Math.floor(inHour / 1_000_000) - minute * 60;
+  const fraction = inHour % 1_000_000;
+  return `${lastHourText}${TWO[minute]}:${TWO[second]}.${fraction === 0 ? '000000' : padded(fraction, 6)}Z`;
 }
 
 const DECIMAL = /^(-?)(\d+)(?:\.(\d+))?$/;

@@ -5,8 +5,9 @@ import { openingFromJson, openingToJson } from '../domain/opening-json.js';
 import type { CarryIn, EntryDraft, StreamSamples } from '../domain/types.js';
 import { instantText, toUs } from '../domain/units.js';
 import { SegmentsOfHour } from './segments-of-hour.js';
-import { findSeries, gatherSamples, keyOf, withSilentStreams, type SeriesRow } from './series.sql.js';
-import { digestOf } from './write-closings.js';
+import { gatherSamples, keyOf, withSilentStreams } from './samples.sql.js';
+import { findSeries, type SeriesRow } from './series.sql.js';
+import { digestOf } from '../domain/leaf.js';
 
 interface ClosingRow {
   opening: unknown;

@@ -1,4 +1,4 @@
-import { uuidv5, type Tx } from '#platform';
+import { arrayText, uuidv5, type Tx } from '#platform';
 import type { CarryInDraft, EntryDraft } from '../domain/types.js';
 import { instantText } from '../domain/units.js';
 
@@ -26,16 +26,16 @@ export async function writeEntries(tx: Tx, entries: EntryRow[], at: Date, by: Mo
      select sub, meter, hour, segment, term, cause, ref, tenant, quantity, $9, case when $11 then nextval('metering_order') end from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::uuid[], $10::numeric[])
        as u(sub, meter, hour, segment, term, cause, ref, tenant, quantity)`,
     [
-      entries.map((e) => e.series.subscriptionId),
-      entries.map((e) => e.series.meter),
-      entries.map((e) => instantText(e.hour)),
-      entries.map((e) => e.segmentId),
-      entries.map((e) => e.term),
-      entries.map((e) => e.cause),
-      entries.map((e) => e.ref),
-      entries.map((e) => e.series.tenantId),
+      arrayText(entries.map((e) => e.series.subscriptionId)),
+      arrayText(entries.map((e) => e.series.meter)),
+      arrayText(entries.map((e) => instantText(e.hour))),
+      arrayText(entries.map((e) => e.segmentId)),
+      arrayText(entries.map((e) => e.term)),
+      arrayText(entries.map((e) => e.cause)),
+      arrayText(entries.map((e) => e.ref)),
+      arrayText(entries.map((e) => e.series.tenantId)),
       at,
-      entries.map((e) => e.quantity.toString()),
+      arrayText(entries.map((e) => e.quantity)),
       by === 'outside',
     ],
   );
@@ -58,17 +58,17 @@ export async function writeCarryIns(tx: Tx, rows: CarryInRow[], at: Date, by: Mo
        from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::numeric[])
          as u(id, tenant, sub, meter, segment, kind, stage, cause, origin, hour, amount)`,
     [
-      rows.map((r) => carryInId(r.series, r.segmentId, r.origin)),
-      rows.map((r) => r.series.tenantId),
-      rows.map((r) => r.series.subscriptionId),
-      rows.map((r) => r.series.meter),
-      rows.map((r) => r.segmentId),
-      rows.map((r) => r.kind),
-      rows.map((r) => r.stage),
-      rows.map((r) => r.cause),
-      rows.map((r) => r.origin),
-      rows.map((r) => instantText(r.fromHour)),
-      rows.map((r) => r.amount.toString()),
+      arrayText(rows.map((r) => carryInId(r.series, r.segmentId, r.origin))),
+      arrayText(rows.map((r) => r.series.tenantId)),
+      arrayText(rows.map((r) => r.series.subscriptionId)),
+      arrayText(rows.map((r) => r.series.meter)),
+      arrayText(rows.map((r) => r.segmentId)),
+      arrayText(rows.map((r) => r.kind)),
+      arrayText(rows.map((r) => r.stage)),
+      arrayText(rows.map((r) => r.cause)),
+      arrayText(rows.map((r) => r.origin)),
+      arrayText(rows.map((r) => instantText(r.fromHour))),
+      arrayText(rows.map((r) => r.amount)),
       at,
       by === 'outside',
     ],
