@@ -1,4 +1,4 @@
-import { errorText, type Tx } from '#platform';
+import { arrayText, errorText, type Tx } from '#platform';
 import { readMeteredSubscriptions, type MeteredSubscription } from '#entitlements';
 import { closeHour } from '../domain/close-hour.js';
 import type { CarryIn, HourClose, HourSegment } from '../domain/types.js';
@@ -167,22 +167,21 @@ async function openCarryIns(tx: Tx, series: SeriesRow[]): Promise<Map<string, Ca
     `select c.subscription_id, c.meter, c.carry_in_id, c.segment_id, c.kind, c.stage, (extract(epoch from c.from_hour) * 1000000)::bigint::text as from_us, c.amount::text
        from carry_ins c join unnest($1::uuid[], $2::text[]) as k(sub, meter) on c.subscription_id = k.sub and c.meter = k.meter
       where c.consumed_by_hour is null order by c.from_hour, c.origin`,
-    [series.map((s) => s.subscriptionId), series.map((s) => s.meter)],
+    [arrayText(series.map((s) => s.subscriptionId)), arrayText(series.map((s) => s.meter))],
   );
   const out = new Map<string, CarryIn[]>();
   for (const r of rows) {
     const k = keyOf(r.subscription_id, r.meter);
-    out.set(k, [
-      ...(out.get(k) ?? []),
-      {
-        carryInId: r.carry_in_id,
-        segmentId: r.segment_id,
-        kind: r.kind,
-        stage: r.stage,
-        fromHour: BigInt(r.from_us),
-        amount: BigInt(r.amount),
-      },
-    ]);
+    const known = out.get(k) ?? [];
+    known.push({
+      carryInId: r.carry_in_id,
+      segmentId: r.segment_id,
+      kind: r.kind,
+      stage: r.stage,
+      fromHour: BigInt(r.from_us),
+      amount: BigInt(r.amount),
+    });
+    out.set(k, known);
   }
   return out;
 }

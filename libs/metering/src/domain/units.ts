@@ -21,7 +21,16 @@ export const ceilDiv = (a: bigint, b: bigint): bigint => -floorDiv(-a, b);
 export const hourOf = (us: bigint): bigint => floorDiv(us, US_PER_HOUR) * US_PER_HOUR;
 
 /** `2026-03`: usage is never re-dated into another calendar month (money.md "Month end"). */
-export const monthOf = (us: bigint): string => fromUs(us).toISOString().slice(0, 7);
+export function monthOf(us: bigint): string {
+  // A closing asks for the beginning and the end of its one hour, for each series.
+  let month = months.get(us);
+  if (month === undefined) {
+    if (months.size >= 16) months.clear();
+    months.set(us, (month = fromUs(us).toISOString().slice(0, 7)));
+  }
+  return month;
+}
+const months = new Map<bigint, string>();
 
 const INSTANT = /^(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/;
 

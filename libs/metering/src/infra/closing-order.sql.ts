@@ -1,4 +1,4 @@
-import { sha256Hex, type Tx } from '#platform';
+import { arrayText, sha256Hex, type Tx } from '#platform';
 import type { Segment } from '#entitlements';
 import { ENGINE_SOURCE } from '../domain/usage-event.js';
 import type { PurchaseFacts } from '../domain/journal.js';
@@ -24,7 +24,7 @@ export async function noteFacts(
   at: Date,
 ): Promise<void> {
   const byId = new Map(purchases.map((p) => [p.subscriptionId, p]));
-  const ids = [...byId.keys()];
+  const ids = arrayText(byId.keys());
   const bindings = await tx.query<PurchaseFacts['bindings'][number] & { subscription_id: string }>(
     `select subscription_id, placement_id as "placementId", ${hiddenSource('source')} as source, ${us('valid_from')} as "from", ${us('valid_until')} as until, ${us('held_from')} as held
        from usage_bindings where subscription_id = any($1::uuid[]) order by placement_id, valid_from`,
@@ -74,7 +74,13 @@ export async function noteFacts(
   await tx.query(
     `insert into closing_facts (tenant_id, subscription_id, hash, facts, noted_at)
      select t, s, h, f::jsonb, $5 from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) as u(t, s, h, f)`,
-    [rows.map((r) => r.tenantId), rows.map((r) => r.subscriptionId), rows.map((r) => r.hash), rows.map((r) => r.text), at],
+    [
+      arrayText(rows.map((r) => r.tenantId)),
+      arrayText(rows.map((r) => r.subscriptionId)),
+      arrayText(rows.map((r) => r.hash)),
+      arrayText(rows.map((r) => r.text)),
+      at,
+    ],
   );
 }
 

@@ -7,6 +7,14 @@ const quoted = (text: string): string => (PLAIN.test(text) && text.toLowerCase()
  */
 export function arrayText(values: Iterable<string | number | bigint | boolean | null>): string {
   let text = '';
-  for (const v of values) text += (text === '' ? '{' : ',') + (v === null ? 'NULL' : typeof v === 'string' ? quoted(v) : String(v));
+  // Columns of one batch mostly repeat themselves: a name is looked at once, not for each row.
+  let last: string | null = null;
+  let lastQuoted = '';
+  for (const v of values) {
+    if (typeof v === 'string') {
+      if (v !== last) lastQuoted = quoted((last = v));
+      text += (text === '' ? '{' : ',') + lastQuoted;
+    } else text += (text === '' ? '{' : ',') + (v === null ? 'NULL' : String(v));
+  }
   return text === '' ? '{}' : `${text}}`;
 }

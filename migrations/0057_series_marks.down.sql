@@ -1,2 +1,0 @@
-drop table series_marks;
-delete from global_tables where table_name = 'series_marks';
