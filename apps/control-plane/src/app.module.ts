@@ -169,6 +169,7 @@ function providers(o: AppOptions): Provider[] {
           // The key carries the cluster's name: drivers know a cluster by it, and a cell's events name it as their source.
           issueCellKey: async (tx, clusterId) =>
             (await keys.issue(tx, { kind: 'cell', name: (await engine.getCluster(tx, clusterId)).name, clusterId })).key,
+          withdrawCellKey: (tx, clusterId) => keys.revokeCell(tx, clusterId),
         });
         return engine;
       },

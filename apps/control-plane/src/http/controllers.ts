@@ -11,6 +11,7 @@ import { OperatorsController } from './api/operators.controller.js';
 import { MonthsController } from './api/months.controller.js';
 import { ReconciliationsController } from './api/reconciliations.controller.js';
 import { RemittancesController } from './api/remittances.controller.js';
+import { ClustersController } from './api/clusters.controller.js';
 import { ProvisioningController } from './api/provisioning.controller.js';
 import { NoticesController } from './api/notices.controller.js';
 import { PurchaseJoinsController } from './api/purchase-joins.controller.js';
@@ -35,6 +36,7 @@ export const CONTROLLERS = [
   DevClockController,
   UsageController,
   TenantsController,
+  ClustersController,
   ProvisioningController,
   MeteringController,
   ReconciliationsController,

@@ -15,5 +15,5 @@ export type { ClusterOperationKind, OperationKind, OperationState, PlacementOper
 export { DEFAULT_PLACEMENT_POLICY } from './domain/placement-choice.js';
 export type { PlacementPolicy } from './domain/placement-choice.js';
 export { STEP_NAMES } from './domain/retry.js';
-export type { RetryLimits, StepName } from './domain/retry.js';
+export type { RetryLimits, SetupStep, StepName } from './domain/retry.js';
 export type { StoredSample } from './infra/rows.js';

@@ -71,6 +71,14 @@ export class Keys {
     return rows.map((r) => ({ keyId: r.key_id, name: r.name, createdAt: r.created_at, expiresAt: r.expires_at, revokedAt: r.revoked_at }));
   }
 
+  /** A cluster that is gone posts nothing more. */
+  async revokeCell(tx: Tx, clusterId: string): Promise<void> {
+    await tx.query(`update api_keys set revoked_at = $2 where kind = 'cell' and cluster_id = $1 and revoked_at is null`, [
+      clusterId,
+      this.clock.now(),
+    ]);
+  }
+
   async revoke(tx: Tx, keyId: string): Promise<void> {
     await tx.query('update api_keys set revoked_at = $2 where key_id = $1 and revoked_at is null', [keyId, this.clock.now()]);
   }

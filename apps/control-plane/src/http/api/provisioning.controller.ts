@@ -1,13 +1,12 @@
 import { Controller, Get, HttpCode, Inject, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { DATABASE, fromPublicId, toPublicId, type Database } from '#platform';
-import { ProvisioningEngine, type ClusterView, type OperationView, type PlacementView } from '#provisioning/engine';
+import { ProvisioningEngine, type OperationView, type PlacementView } from '#provisioning/engine';
 import { Audit, type Principal } from '#tenancy';
 import { Allow } from '../support/auth.guard.js';
 import { Caller, scoped } from '../support/scope.js';
 import { pageOf, readPage } from '../support/validate.js';
 
-const clusterView = ({ clusterId, ...c }: ClusterView): Record<string, unknown> => ({ id: toPublicId('clu', clusterId), ...c });
 const placementView = ({ placementId, tenantId, subscriptionId, clusterId, ...p }: PlacementView): Record<string, unknown> => ({
   id: toPublicId('pla', placementId),
   tenantId: toPublicId('ten', tenantId),
@@ -33,14 +32,6 @@ export class ProvisioningController {
     @Inject(ProvisioningEngine) private readonly engine: ProvisioningEngine,
     @Inject(Audit) private readonly audit: Audit,
   ) {}
-
-  @Get('clusters')
-  @Allow('operator')
-  @ApiOperation({ operationId: 'listClusters', summary: 'Operator-owned capacity, newest first' })
-  async listClusters(@Query() query: unknown): Promise<unknown> {
-    const q = paging(query);
-    return pageOf(mutable(await this.db.ops((tx) => this.engine.listClusters(tx, q))), clusterView);
-  }
 
   @Get('placements')
   @Allow('operator', 'tenant')

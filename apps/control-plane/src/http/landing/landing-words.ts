@@ -1,5 +1,5 @@
 import type { Marketplace } from '#marketplaces/core';
-import type { Progress, StepName } from '#provisioning/engine';
+import type { Progress, SetupStep } from '#provisioning/engine';
 
 /** What a buyer reads while the storage is set up. Buyers buy storage and an endpoint: what it is made of stays unsaid. */
 export interface StepWords {
@@ -30,7 +30,7 @@ export const stageTitle = (stage: Stage, marketplace: Marketplace): string =>
     activating: `Activating at ${MARKETPLACE_NAME[marketplace]}`,
   })[stage];
 
-const STEP_WORDS: Record<StepName, StepWords> = {
+const STEP_WORDS: Record<SetupStep, StepWords> = {
   preflight: {
     code: 'setup.checking',
     stage: 'planning',
@@ -87,7 +87,7 @@ export const NEUTRAL: StepWords = {
 
 export function stepWords(step: string | null): StepWords {
   if (step === null) return QUEUED;
-  return Object.hasOwn(STEP_WORDS, step) ? STEP_WORDS[step as StepName] : NEUTRAL;
+  return Object.hasOwn(STEP_WORDS, step) ? STEP_WORDS[step as SetupStep] : NEUTRAL;
 }
 
 /** It serves, and the purchase is not active yet: who has to act, and that it is not the buyer. */

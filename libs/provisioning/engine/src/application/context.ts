@@ -56,6 +56,8 @@ export interface EngineContext {
   readonly logger: Logger;
   /** Makes the key with which a cluster posts its usage; called once per cluster, in the transaction that creates it. */
   readonly issueCellKey: (tx: Tx, clusterId: string) => Promise<string>;
+  /** Takes that key back when the cluster is gone, in the transaction that says so. */
+  readonly withdrawCellKey?: (tx: Tx, clusterId: string) => Promise<void>;
   /** Where clusters post their usage; null while nothing listens. */
   readonly ingestUrl: () => string | null;
   readonly policy: PlacementPolicy;

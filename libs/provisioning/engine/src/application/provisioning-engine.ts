@@ -7,6 +7,7 @@ import { cellKeyPurpose, DEFAULT_RETRY, DEFAULT_TIMES, RECONCILE, type EngineCon
 import { progress } from './progress.js';
 import * as read from './read-models.js';
 import { Reconciler } from './reconcile-cluster.js';
+import * as retire from './retire-cluster.js';
 import { requestPlacement, type PlacementRequest } from './request-placement.js';
 import { StepLedger } from './step-ledger.js';
 import { adoptAll, Supervisor } from './supervise.js';
@@ -22,6 +23,8 @@ export interface ProvisioningEngineOptions {
   readonly logger: Logger;
   /** Makes a cell key; called once per cluster, in the transaction that creates it. */
   readonly issueCellKey: (tx: Tx, clusterId: string) => Promise<string>;
+  /** Takes it back when the cluster is gone, in the transaction that says so. */
+  readonly withdrawCellKey?: (tx: Tx, clusterId: string) => Promise<void>;
   /** Where clusters post their usage; null while nothing listens. */
   readonly ingestUrl: () => string | null;
   readonly placementPolicy?: Partial<PlacementPolicy>;
@@ -67,6 +70,13 @@ export class ProvisioningEngine {
     change.rotateKey(this.ctx, tx, placementId);
   /** For an operator who has removed the cause of a failure. */
   retryOperation = (tx: Tx, operationId: string): Promise<void> => change.retryOperation(this.ctx, tx, operationId);
+
+  /** No more placements go there; those that are there stay. */
+  cordonCluster = (tx: Tx, clusterId: string): Promise<void> => retire.cordonCluster(this.ctx, tx, clusterId);
+  uncordonCluster = (tx: Tx, clusterId: string): Promise<void> => retire.uncordonCluster(this.ctx, tx, clusterId);
+  /** Takes an empty cluster down for good; `confirm` is its name once more. */
+  retireCluster = (tx: Tx, clusterId: string, wish: retire.Retirement): Promise<change.Wish> =>
+    retire.retireCluster(this.ctx, tx, clusterId, wish);
 
   // Work.
   reconcile(clusterId: string): Promise<void> {

@@ -29,6 +29,10 @@ export interface ClusterView {
   readonly observedGeneration: string;
   readonly observed: Record<string, unknown> | null;
   readonly error: StoredError | null;
+  /** Since when it gets no more placements. */
+  readonly cordonedAt: Date | null;
+  readonly retirement: { readonly by: string; readonly reason: string; readonly at: string; readonly survivors: readonly string[] } | null;
+  readonly retiredAt: Date | null;
   readonly createdAt: Date;
   readonly updatedAt: Date;
 }
@@ -246,6 +250,9 @@ const clusterView = (r: CountedCluster): ClusterView => ({
   observedGeneration: r.observed_generation,
   observed: r.observed,
   error: r.recorded.error ?? null,
+  cordonedAt: r.cordoned_at,
+  retirement: r.recorded.retirement ? { ...r.recorded.retirement, survivors: r.recorded.survivors ?? [] } : null,
+  retiredAt: r.deleted_at,
   createdAt: r.created_at,
   updatedAt: r.updated_at,
 });

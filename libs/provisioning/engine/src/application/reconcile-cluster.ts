@@ -8,6 +8,7 @@ import { isBuilt, type EngineContext } from './context.js';
 import { Fenced, Lease } from './lease.js';
 import { acknowledge, failPlacements, unacknowledged } from './placement-outcomes.js';
 import { Replan, type StepLedger, StopForPerson } from './step-ledger.js';
+import { deleteStep, sweepStep } from './retire-steps.js';
 import { applyStep, configureStep, move, planStep, preflightStep, validateStep } from './steps.js';
 
 /** A run gives its worker back after this much real time and goes on in the next one; shorter than a task's lease. */
@@ -40,7 +41,7 @@ export class Reconciler {
   private hasWork(clusterId: string): Promise<boolean> {
     return this.ctx.db.ops(async (tx) => {
       const cluster = await loadCluster(tx, clusterId);
-      if (!cluster || cluster.phase === 'failed') return false;
+      if (!cluster || cluster.phase === 'failed' || cluster.phase === 'retired') return false;
       if (cluster.phase !== 'active' || cluster.generation !== cluster.observed_generation) return true;
       const open = await tx.query(
         `select 1 from operations where cluster_id = $1 and subject_kind = 'cluster' and state = 'running' limit 1`,
@@ -70,7 +71,10 @@ export class Reconciler {
         return this.validate(lease, cluster);
       case 'active':
         return this.rest(lease, cluster);
+      case 'retiring':
+        return this.retire(lease);
       case 'failed':
+      case 'retired':
         return false;
     }
   }
@@ -156,6 +160,22 @@ export class Reconciler {
     const unproved = after.recorded.unproved ?? 0;
     if (unproved >= this.ctx.retry.attempts) this.stop('unknown', 'validate.not_proved', 'The data path could not be proved.', 'validate');
     throw this.later(backoff(unproved, this.ctx.retry, Math.random()), 'validate.not_proved');
+  }
+
+  /** Down, and then looked for: what a driver no longer finds may still be there, and cost (contract provisioning §3.4). */
+  private async retire(lease: Lease): Promise<boolean> {
+    await lease.write(async (tx, cluster) => {
+      if (cluster.recorded.operationId) return; // one that failed and is tried again has none yet
+      const operationId = await this.operation(tx, cluster, 'retire_cluster', 'The cluster is being taken down.');
+      await updateCluster(tx, cluster.cluster_id, { recorded: { ...cluster.recorded, operationId } }, this.ctx.clock.now());
+    });
+    await this.ledger.run(lease, deleteStep(this.ctx));
+    await this.ledger.run(lease, sweepStep(this.ctx));
+    const { phase, recorded } = (await this.ctx.db.ops((tx) => loadCluster(tx, lease.clusterId)))!;
+    if (phase === 'retired') return false;
+    const left = (recorded.survivors ?? []).join(', ');
+    if ((recorded.sweeps ?? 0) >= this.ctx.retry.attempts) this.stop('unknown', 'cluster.survivors', `It still finds ${left}.`, 'sweep');
+    throw this.later(backoff(recorded.sweeps ?? 0, this.ctx.retry, Math.random()), `still there: ${left}`);
   }
 
   private async rest(lease: Lease, cluster: ClusterRow): Promise<boolean> {

@@ -74,9 +74,10 @@ async function roomFor(ctx: EngineContext, tx: Tx, request: PlacementRequest, no
     region: string;
     shape: string;
     phase: ClusterRoom['phase'];
+    cordoned: boolean;
     occupied: string;
   }>(
-    `select c.cluster_id, c.name, c.driver, c.region, c.shape, c.phase,
+    `select c.cluster_id, c.name, c.driver, c.region, c.shape, c.phase, c.cordoned_at is not null as cordoned,
             (select count(*) from placements p where p.cluster_id = c.cluster_id and p.phase <> 'purged') as occupied
        from clusters c where c.region = $1 and c.shape = $2 and c.variant = 'shared' and c.deleted_at is null`,
     [request.region, request.shape],
@@ -88,6 +89,7 @@ async function roomFor(ctx: EngineContext, tx: Tx, request: PlacementRequest, no
     region: r.region,
     shape: r.shape,
     phase: r.phase,
+    cordoned: r.cordoned,
     occupied: Number(r.occupied),
   }));
   const choice = choosePlacement(

@@ -1,6 +1,16 @@
 /** A cluster's life as data (contract provisioning §4.2). An event that stands in no row is a defect, not a no-op. */
 export type ClusterPhase =
-  'requested' | 'preflight' | 'planned' | 'provisioning' | 'configuring' | 'validating' | 'active' | 'degraded' | 'failed';
+  | 'requested'
+  | 'preflight'
+  | 'planned'
+  | 'provisioning'
+  | 'configuring'
+  | 'validating'
+  | 'active'
+  | 'degraded'
+  | 'failed'
+  | 'retiring'
+  | 'retired';
 
 export type ClusterEvent =
   /** Work begins: checks and a plan are made. */
@@ -27,18 +37,24 @@ export type ClusterEvent =
   /** Stopped; a person is needed. */
   | 'fail'
   /** Tried again from the start, because nothing was built. */
-  | 'rebuild';
+  | 'rebuild'
+  /** Empty, and not wanted any more: it is taken down. */
+  | 'retire'
+  /** Nothing of it is left, by the driver's word and by the inventory. */
+  | 'retired';
 
 export const clusterTransitions = {
-  requested: { begin: 'preflight', fail: 'failed' },
+  requested: { begin: 'preflight', fail: 'failed', retire: 'retiring' },
   preflight: { plan_stored: 'planned', fail: 'failed' },
   planned: { apply: 'provisioning', unchanged: 'configuring', fail: 'failed' },
   provisioning: { applied: 'configuring', replan: 'preflight', fail: 'failed' },
   configuring: { configured: 'validating', settled: 'active', fail: 'failed' },
   validating: { validated: 'active', reconfigure: 'configuring', fail: 'failed' },
-  active: { reconfigure: 'configuring', unhealthy: 'degraded' },
-  degraded: { begin: 'preflight', fail: 'failed' },
-  failed: { rebuild: 'requested', reconfigure: 'configuring' },
+  active: { reconfigure: 'configuring', unhealthy: 'degraded', retire: 'retiring' },
+  degraded: { begin: 'preflight', fail: 'failed', retire: 'retiring' },
+  failed: { rebuild: 'requested', reconfigure: 'configuring', retire: 'retiring' },
+  retiring: { retired: 'retired', fail: 'failed' },
+  retired: {},
 } as const satisfies Record<ClusterPhase, Partial<Record<ClusterEvent, ClusterPhase>>>;
 
 export function nextCluster(phase: ClusterPhase, event: ClusterEvent): ClusterPhase {

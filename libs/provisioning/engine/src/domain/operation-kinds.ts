@@ -1,8 +1,8 @@
 import type { ClusterPhase } from './cluster-states.js';
 
-/** What a person can wait for. The three kinds of a cluster carry the step ledger; those of a placement mirror its progress. */
+/** What a person can wait for. Those of a cluster carry the step ledger; those of a placement mirror its progress. */
 export type PlacementOperationKind = 'provision' | 'set_limits' | 'rotate_key' | 'suspend' | 'resume' | 'end_access' | 'purge';
-export type ClusterOperationKind = 'create_cluster' | 'configure_cluster' | 'repair_cluster';
+export type ClusterOperationKind = 'create_cluster' | 'configure_cluster' | 'repair_cluster' | 'retire_cluster';
 export type OperationKind = PlacementOperationKind | ClusterOperationKind;
 export type OperationState = 'running' | 'succeeded' | 'failed' | 'cancelled';
 
@@ -20,6 +20,7 @@ const STEPS: Record<OperationKind, readonly ClusterPhase[]> = {
   rotate_key: SEND,
   suspend: SEND,
   purge: SEND,
+  retire_cluster: ['retiring'],
   // The second step is the usage intake's acknowledgement of the last sample, once the cluster is at rest.
   end_access: ['configuring', 'active'],
 };

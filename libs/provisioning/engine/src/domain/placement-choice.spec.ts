@@ -26,6 +26,7 @@ const room = (clusterId: string, change: Partial<ClusterRoom> = {}): ClusterRoom
   region: 'here',
   shape: 'small',
   phase: 'active',
+  cordoned: false,
   occupied: 0,
   ...change,
 });
@@ -80,5 +81,15 @@ describe('the choice of a cluster', () => {
     expect(newClusterName('West Europe (2)')).toMatch(/^cell-west-europe-2-[0-9a-f]{8}$/);
     expect(newClusterName('')).toMatch(/^cell-[0-9a-f]{8}$/);
     expect(Buffer.from(newKeySecret(), 'base64')).toHaveLength(64);
+  });
+
+  it('puts nobody where an operator wants nobody, or where a cluster goes', () => {
+    const rooms = [
+      room('cordoned', { cordoned: true, occupied: 3 }),
+      room('goes', { phase: 'retiring' }),
+      room('gone', { phase: 'retired' }),
+    ];
+    expect(choosePlacement(wish, [offer()], rooms, policy)).toHaveProperty('create');
+    expect(choosePlacement(wish, [offer()], [...rooms, room('open')], policy)).toEqual({ use: 'open' });
   });
 });

@@ -20,11 +20,15 @@ export interface ClusterRoom {
   readonly region: string;
   readonly shape: string;
   readonly phase: ClusterPhase;
+  /** An operator wants no more placements on it. */
+  readonly cordoned: boolean;
   /** Placements that are not purged: kept data takes room too. */
   readonly occupied: number;
 }
 
 export type PlacementChoice = { readonly use: string } | { readonly create: { readonly driver: string; readonly spec: ClusterSpec } };
+
+const NO_ROOM: readonly ClusterPhase[] = ['failed', 'retiring', 'retired'];
 
 /** Shape catalogue first: what no driver offers is refused before any cost (contract provisioning §3.4). */
 export function choosePlacement(
@@ -46,9 +50,9 @@ export function choosePlacement(
 
   const here = clusters.filter((c) => c.driver === offer.driver && c.region === wish.region && c.shape === wish.shape);
   const capacity = Math.min(policy.cellCapacity, offer.maxPlacements ?? Infinity);
-  // The fullest first: cells are filled up before a new one costs money. A failed cluster waits for a person.
+  // The fullest first: cells are filled up before a new one costs money. A failed cluster waits for a person, one that goes takes nobody.
   const [best] = here
-    .filter((c) => c.phase !== 'failed' && c.occupied < capacity)
+    .filter((c) => !c.cordoned && !NO_ROOM.includes(c.phase) && c.occupied < capacity)
     .sort((a, b) => b.occupied - a.occupied || (a.name < b.name ? -1 : 1));
   if (best) return { use: best.clusterId };
   if (policy.maxClusters !== null && here.length >= policy.maxClusters)

@@ -1,8 +1,10 @@
 import type { DriverErrorShape } from '#provisioning/core';
 
-/** Every step the engine knows: whoever shows progress has words for each. */
+/** Every step on the way to serving: whoever shows progress to a buyer has words for each. */
 export const STEP_NAMES = ['preflight', 'plan', 'apply', 'configure', 'validate'] as const;
-export type StepName = (typeof STEP_NAMES)[number];
+export type SetupStep = (typeof STEP_NAMES)[number];
+/** And those with which a cluster ends, when nobody is on it any more. */
+export type StepName = SetupStep | 'delete' | 'sweep';
 
 /**
  * What follows a failed driver call (contract provisioning §4.3):

@@ -13,8 +13,18 @@ describe('the states of clusters and placements', () => {
     expect([...reachable(clusterTransitions, 'requested')].sort()).toEqual(Object.keys(clusterTransitions).sort());
   });
 
-  it('lets a cluster come back to active from every phase, a failure included', () => {
-    for (const phase of Object.keys(clusterTransitions)) expect(reachable(clusterTransitions, phase), phase).toContain('active');
+  it('lets a cluster come back to active from every phase, a failure included, until it is taken down', () => {
+    const leaving: string[] = ['retired'];
+    for (const phase of Object.keys(clusterTransitions))
+      if (!leaving.includes(phase)) expect(reachable(clusterTransitions, phase), phase).toContain('active');
+  });
+
+  it('takes nothing down while work on it is under way, and brings nothing back that is gone', () => {
+    const from = Object.entries(clusterTransitions)
+      .filter(([, row]) => 'retire' in row)
+      .map(([phase]) => phase);
+    expect(from.sort()).toEqual(['active', 'degraded', 'failed', 'requested']);
+    expect(reachable(clusterTransitions, 'retired')).toEqual(new Set(['retired']));
   });
 
   it('lets no cluster become active but from a proof or from a list that needs none', () => {
@@ -59,7 +69,7 @@ describe('the states of clusters and placements', () => {
   });
 
   it('has a failure for each phase of a cluster in which a driver is called', () => {
-    const calling: ClusterPhase[] = ['preflight', 'planned', 'provisioning', 'configuring', 'validating'];
+    const calling: ClusterPhase[] = ['preflight', 'planned', 'provisioning', 'configuring', 'validating', 'retiring'];
     for (const phase of calling) expect(nextCluster(phase, 'fail')).toBe('failed');
   });
 });

@@ -22,6 +22,11 @@ export interface Recorded {
   readonly unchecked?: number;
   readonly replans?: number;
   readonly error?: StoredError | null;
+  /** Who wanted it gone, and why; from then on nothing else is done with it. */
+  readonly retirement?: { readonly by: string; readonly reason: string; readonly at: string };
+  /** What the last look still found, and how many looks in a row found something. */
+  readonly survivors?: readonly string[];
+  readonly sweeps?: number;
 }
 
 export type StoredError = DriverErrorShape & { readonly step: string };
@@ -43,6 +48,7 @@ export interface ClusterRow {
   lease_until: Date | null;
   handle: string | null;
   cell_key_sealed: string | null;
+  cordoned_at: Date | null;
   created_at: Date;
   updated_at: Date;
   deleted_at: Date | null;
@@ -147,7 +153,12 @@ export type PlacementChange = Partial<
     | 'purged_at'
   >
 >;
-export type ClusterChange = Partial<Pick<ClusterRow, 'phase' | 'recorded' | 'observed' | 'generation' | 'observed_generation' | 'handle'>>;
+export type ClusterChange = Partial<
+  Pick<
+    ClusterRow,
+    'phase' | 'recorded' | 'observed' | 'generation' | 'observed_generation' | 'handle' | 'cordoned_at' | 'deleted_at' | 'cell_key_sealed'
+  >
+>;
 
 const JSON_COLUMNS: ReadonlySet<string> = new Set(['desired', 'recorded', 'observed', 'last_sample']);
 const assignments = (change: object, first: number): { sql: string; values: unknown[] } => {

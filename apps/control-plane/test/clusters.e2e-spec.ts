@@ -1,0 +1,55 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { House, until } from './support/house.js';
+
+const WHY = { reason: 'The hall is being emptied' };
+
+describe('an operator and the clusters', () => {
+  let house: House;
+  beforeAll(async () => {
+    house = await new House().start();
+  }, 60_000);
+  afterAll(() => house?.stop());
+
+  /** A purchase that serves; answers its cluster. */
+  async function served(name: string): Promise<Record<string, unknown>> {
+    const { sessionId } = await house.buy(name);
+    await house.call('POST', `${house.controlPlane.url}/landing/api/sessions/${sessionId}/details`, {
+      organisation: name,
+      region: 'local',
+      contactName: 'Ada Winter',
+      contactEmail: 'ada@winter.example',
+    });
+    await until(
+      () => house.session(sessionId),
+      (a) => a.json['state'] === 'ready',
+    );
+    const [placement] = (await house.api('GET', '/placements')).json['items'] as Record<string, unknown>[];
+    return (await house.api('GET', `/clusters/${String(placement!['clusterId'])}`)).json;
+  }
+
+  it('keep new placements away from one, may take none down that holds a tenant’s data, and are told why', async () => {
+    const first = await served('First');
+    expect(first).toMatchObject({ phase: 'active', placements: 1, cordonedAt: null, retirement: null, retiredAt: null });
+    const path = `/clusters/${String(first['id'])}`;
+    const name = String(first['name']);
+    expect(await house.api('POST', `${path}/cordon`, WHY, '')).toMatchObject({ status: 401 });
+    expect(await house.api('POST', `${path}/cordon`, {})).toMatchObject({ status: 400, json: { code: 'request.invalid' } });
+    expect(await house.api('POST', `${path}/retire`, { ...WHY, confirm: 'another' })).toMatchObject({
+      status: 422,
+      json: { code: 'cluster.not_confirmed' },
+    });
+    expect(await house.api('POST', `${path}/retire`, { ...WHY, confirm: name })).toMatchObject({
+      status: 409,
+      json: { code: 'cluster.not_empty', placements: { active: 1 } },
+    });
+    expect(await house.api('POST', '/clusters/clu_nonsense/cordon', WHY)).toMatchObject({ status: 404 });
+
+    expect(await house.api('POST', `${path}/cordon`, WHY)).toMatchObject({ status: 200, json: { cordonedAt: expect.any(String) } });
+    const second = await served('Second');
+    expect(second['id']).not.toBe(first['id']);
+    expect((await house.api('GET', path)).json).toMatchObject({ phase: 'active', placements: 1 });
+    expect(await house.api('POST', `${path}/uncordon`, WHY)).toMatchObject({ status: 200, json: { cordonedAt: null } });
+    const listed = (await house.api('GET', '/clusters')).json['items'] as Record<string, unknown>[];
+    expect(listed.map((c) => c['id']).sort()).toEqual([first['id'], second['id']].sort());
+  }, 120_000);
+});
