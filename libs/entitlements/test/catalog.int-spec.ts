@@ -70,10 +70,42 @@ describe('the catalog', () => {
       /dimension gib_hours_stored is fed by two meters/,
     ],
     ['a meter that is there twice', text.replace('meter: mib_egress', 'meter: gib_hours_stored'), /meter gib_hours_stored is there twice/],
+    [
+      'cost-split labels on Azure, which knows none',
+      text.replace(
+        'dimension: mib_egress',
+        'dimension: mib_egress\n        costSplit: { labels: [{ name: team, as: Team }], rest: other }',
+      ),
+      /plan standard, meter mib_egress: catalog.cost_split_unknown: azure knows no labels of usage/,
+    ],
     ['a plan described twice', text.replace('externalId: premium', 'externalId: standard'), /plan standard is described twice/],
   ])('refuses %s', (_what, content, fault) => {
     expect(content).not.toBe(text);
     expect(() => read({ 'tide.yaml': content })).toThrow(fault);
+  });
+
+  it('takes cost-split labels that the marketplace takes, and names what it does not', () => {
+    const on =
+      (marketplace: string, labels: string, rest = 'other') =>
+      () =>
+        read({
+          'tide.yaml': text
+            .replace('marketplace: azure', `marketplace: ${marketplace}`)
+            .replace('dimension: mib_egress', `dimension: mib_egress\n        costSplit: { labels: [${labels}], rest: ${rest} }`),
+        });
+    expect(on('aws', '{ name: team, as: Team }, { name: stage, as: Stage }')()[0]!.meters.find((m) => m.costSplit)!.costSplit).toEqual({
+      labels: [
+        { name: 'team', as: 'Team' },
+        { name: 'stage', as: 'Stage' },
+      ],
+      rest: 'other',
+    });
+    on('gcp', '{ name: cell, as: cloudmarketplace.googleapis.com/resource_name }, { name: team, as: team }')();
+    expect(on('gcp', '{ name: team, as: Team }')).toThrow(/gcp takes no label named "Team"/);
+    expect(on('gcp', '{ name: team, as: team }', 'Other')).toThrow(/gcp takes no label value "Other"/);
+    expect(on('aws', "{ name: team, as: 'Te$m' }")).toThrow(/aws takes no label named/);
+    expect(on('aws', '{ name: team, as: T }, { name: stage, as: T }')).toThrow(/two labels are named "T"/);
+    expect(on('aws', '{ name: team, as: T }, { name: team, as: U }')).toThrow(/label team is there twice/);
   });
 
   it('refuses an empty folder with a remedy', () => {

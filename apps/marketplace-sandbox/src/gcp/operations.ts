@@ -14,6 +14,8 @@ export interface Operation {
   consumerId: string;
   startTime: string;
   endTime: string;
+  /** The user labels as text; '' without any. */
+  labels: string;
   metrics: MetricTotal[];
 }
 
@@ -55,7 +57,7 @@ export function readOperation(raw: unknown, call: 'check' | 'report', settings: 
   const startTime = instant(item, 'startTime');
   if (call === 'check') {
     if (item['userLabels'] !== undefined) throw invalid('Invalid operation: user_labels are not allowed in a check request.');
-    return { operationId, operationName, consumerId, startTime, endTime: startTime, metrics: [] };
+    return { operationId, operationName, consumerId, startTime, endTime: startTime, labels: '', metrics: [] };
   }
   const endTime = instant(item, 'endTime');
   if (Date.parse(endTime) <= Date.parse(startTime)) throw invalid(`Invalid operation '${operationId}': end_time must be after start_time.`);
@@ -66,6 +68,7 @@ export function readOperation(raw: unknown, call: 'check' | 'report', settings: 
     consumerId,
     startTime,
     endTime,
+    labels: labelKey(item['userLabels']),
     metrics: readMetrics(item['metricValueSets'], operationId, settings),
   };
 }

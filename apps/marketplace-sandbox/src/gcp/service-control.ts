@@ -129,7 +129,15 @@ export class ServiceControl {
       const others = this.context.state.usage
         .values()
         .filter((one) => one.entitlementId === entitlement.id && one.metric === metric.id && one.operationId !== operation.operationId);
-      if (overlaps === 'refused' && others.some((one) => Date.parse(one.startTime) < end && start < Date.parse(one.endTime)))
+      // Of one window there may be an operation for each set of user labels, over exactly that window.
+      const isPartOf = (one: GcpUsage): boolean =>
+        one.labels !== '' &&
+        operation.labels !== '' &&
+        one.labels !== operation.labels &&
+        Date.parse(one.startTime) === start &&
+        Date.parse(one.endTime) === end;
+      const overlapping = others.filter((one) => Date.parse(one.startTime) < end && start < Date.parse(one.endTime));
+      if (overlaps === 'refused' && !overlapping.every(isPartOf))
         return [INVALID, `The interval overlaps one that was reported before for '${metric.id}'.`];
       const last = others.reduce((most, one) => Math.max(most, Date.parse(one.endTime)), 0);
       if (gaps === 'refused' && last > 0 && start > last)
@@ -152,6 +160,7 @@ export class ServiceControl {
         startTime: operation.startTime,
         endTime: operation.endTime,
         hour: new Date(Math.floor(Date.parse(operation.startTime) / HOUR) * HOUR).toISOString(),
+        labels: operation.labels,
         quantity: values.length === 1 ? (values[0] ?? '0') : sumDecimals(values),
         acceptedAt,
       };

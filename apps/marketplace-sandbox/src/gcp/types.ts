@@ -91,6 +91,8 @@ export interface GcpUsage {
   startTime: string;
   endTime: string;
   hour: string;
+  /** The user labels of its operation as text; '' without any. */
+  labels: string;
   quantity: string;
   acceptedAt: string;
 }

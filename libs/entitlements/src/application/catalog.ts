@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { parse } from 'yaml';
 import { canonicalJson, ConfigError, projectRoot, sha256Hex, uuidv5, type Clock, type Tx } from '#platform';
-import { planIdsOf, type Marketplace } from '#marketplaces/core';
+import { COST_SPLIT_LIMITS, planIdsOf, type Marketplace } from '#marketplaces/core';
 import type { Emission, MeterTerms, PlanVersion } from '../domain/plan-version.js';
 import { noteListingEmission } from './emissions.js';
 
@@ -225,5 +225,20 @@ function planFaults(plan: Omit<PlanVersion, 'version'>): string[] {
     ...plan.meters
       .filter((m) => BigInt(m.basePerUnit) % 10n ** BigInt(m.decimals) !== 0n)
       .map((m) => `${where}, meter ${m.meter}: basePerUnit must be divisible by 10^${m.decimals}; lower decimals`),
+    ...plan.meters.flatMap((m) => costSplitFaults(plan.marketplace, m).map((fault) => `${where}, meter ${m.meter}: ${fault}`)),
+  ];
+}
+
+function costSplitFaults(marketplace: Marketplace, { costSplit }: MeterTerms): string[] {
+  if (!costSplit) return [];
+  const limits = COST_SPLIT_LIMITS[marketplace];
+  if (!limits) return [`catalog.cost_split_unknown: ${marketplace} knows no labels of usage; remove costSplit`];
+  const { labels, rest } = costSplit;
+  return [
+    ...(labels.length > limits.labels ? [`costSplit: ${marketplace} takes ${limits.labels} labels at most`] : []),
+    ...labels.filter((l) => !limits.key.test(l.as)).map((l) => `costSplit: ${marketplace} takes no label named ${JSON.stringify(l.as)}`),
+    ...repeated(labels.map((l) => l.as)).map((as) => `costSplit: two labels are named ${JSON.stringify(as)} at the marketplace`),
+    ...repeated(labels.map((l) => l.name)).map((name) => `costSplit: label ${name} is there twice`),
+    ...(limits.value.test(rest) ? [] : [`costSplit: ${marketplace} takes no label value ${JSON.stringify(rest)}`]),
   ];
 }

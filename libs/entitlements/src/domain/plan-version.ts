@@ -32,6 +32,11 @@ export interface MeterTerms {
   billableWhileSuspended: boolean;
   /** A file says `live` or `none`; closing an hour reads it with the listing's emission over it. */
   emission: Emission;
+  /**
+   * Labels by which a record's quantity is split for the buyer: `name` on the usage events, `as` at the marketplace. `rest` is the
+   * value under which everything without a label goes, and what is more than the marketplace takes.
+   */
+  costSplit?: { labels: { name: string; as: string }[]; rest: string };
 }
 
 export interface QuotaTerms {

@@ -1,4 +1,13 @@
-import { type Deadlines, MarketplaceRefusal, type UsageItemInput, type UsageTraits, type UsageWireItem } from '#marketplaces/core';
+import {
+  COST_SPLIT_LIMITS,
+  type CostPart,
+  type Deadlines,
+  labelsKey,
+  MarketplaceRefusal,
+  type UsageItemInput,
+  type UsageTraits,
+  type UsageWireItem,
+} from '#marketplaces/core';
 import { licenceIdOf } from './liberal.js';
 import { checkKey, isLegacyAt } from './legacy/keys.js';
 import { readLegacyRefs } from './legacy/legacy-refs.js';
@@ -80,19 +89,44 @@ export function buildUsageItem(
   const who = legacy
     ? `"CustomerIdentifier":${text(legacy.customerIdentifier)}`
     : `"CustomerAWSAccountId":${text(refs!.accountId!)},"LicenseArn":${text(licenseArn!)}`;
+  const fault = input.parts && partsFault(input.parts, input.quantity);
+  if (fault) return wrong('aws.invalid_usage_allocations', fault);
+  const allocations = input.parts ? `,"UsageAllocations":[${input.parts.map(allocationText).join(',')}]` : '';
   const endedAt = (legacy ?? refs!).endedAt;
   return {
     itemId: input.itemId,
     wireKey: usageKey(legacy ? legacyHolder(productCode, legacy.customerIdentifier) : licenseId!, input.dimension, hourMs),
-    body: `{"Timestamp":${legacy ? hourMs / 1000 : stampOf(input, settings)},${who},"Dimension":${text(input.dimension)},"Quantity":${input.quantity}}`,
+    body: `{"Timestamp":${legacy ? hourMs / 1000 : stampOf(input, settings)},${who},"Dimension":${text(input.dimension)},"Quantity":${input.quantity}${allocations}}`,
     route: {
       productCode,
       region,
       month: input.hourStart.toISOString().slice(0, 7),
       ...(legacy ? { key: 'legacy' } : {}),
+      ...(allocations.length > SMALL_BYTES ? { alone: input.itemId } : {}),
       ...(endedAt === null ? {} : { endedAt }),
     },
   };
+}
+
+/** 25 records of so much stay below the 1 MB of a call; a larger one goes alone (contract aws §5.1). */
+const SMALL_BYTES = 38_000;
+
+function allocationText({ labels, quantity }: CostPart): string {
+  const tags = Object.entries(labels).map(([key, value]) => `{"Key":${JSON.stringify(key)},"Value":${JSON.stringify(value)}}`);
+  return `{"AllocatedUsageQuantity":${quantity}${tags.length > 0 ? `,"Tags":[${tags.join(',')}]` : ''}}`;
+}
+
+/** One bad allocation refuses a whole call, and the culprit is not named. */
+function partsFault(parts: readonly CostPart[], quantity: string): string | null {
+  const { parts: most, labels: mostLabels, key, value } = COST_SPLIT_LIMITS.aws!;
+  if (parts.length < 1 || parts.length > most) return `a record has 1 to ${most} allocations`;
+  if (new Set(parts.map((p) => labelsKey(p.labels))).size < parts.length) return 'two allocations have the same tags';
+  if (parts.some((p) => !WHOLE.test(p.quantity))) return 'an allocation is no whole number';
+  if (parts.reduce((sum, p) => sum + BigInt(p.quantity), 0n) !== BigInt(quantity)) return 'the allocations do not add up to the quantity';
+  const tags = parts.map((p) => Object.entries(p.labels));
+  if (tags.some((t) => t.length > mostLabels || t.some(([k, v]) => !key.test(k) || !value.test(v))))
+    return 'a tag is not one that AWS takes';
+  return null;
 }
 
 /**
@@ -108,7 +142,7 @@ function stampOf({ hourStart, startsAt }: UsageItemInput, { licenceWindow }: Pic
 
 /** Licences of two products in one call refuse all of it; months close at different times (contract aws §5.1, money.md "Month end"). */
 export const batchKey = ({ route }: UsageWireItem): string =>
-  `${route['productCode']}|${route['region']}|${route['month']}|${route['key'] ?? 'license'}`;
+  `${route['productCode']}|${route['region']}|${route['month']}|${route['key'] ?? 'license'}${route['alone'] ? `|${route['alone']}` : ''}`;
 
 /** Rates, and what is up or down, are by region. */
 export const gateOf = ({ route }: UsageWireItem): string => route['region'] ?? '';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { UsageItemInput } from '#marketplaces/core';
+import type { CostPart, UsageItemInput } from '#marketplaces/core';
 import { BUYER, EVENT_ARN, LICENCE, PRODUCT, RESOLVED_ARN } from '../test/support/messages.js';
 import { codeOf, failureOf } from './api.js';
 import { recordOf } from './metering.js';
@@ -50,6 +50,42 @@ describe('a usage item', () => {
       Dimension: 'mib_egress',
       Quantity: 5,
     });
+  });
+
+  it('carries its parts as allocations with tags, and a large one goes alone (contract aws §5.1)', () => {
+    const parts: CostPart[] = [
+      { labels: { Department: 'it', Stage: 'live' }, quantity: '3' },
+      { labels: { Department: 'other' }, quantity: '2' },
+    ];
+    const item = build({ parts });
+    expect(recordOf(item).UsageAllocations).toEqual([
+      {
+        AllocatedUsageQuantity: 3,
+        Tags: [
+          { Key: 'Department', Value: 'it' },
+          { Key: 'Stage', Value: 'live' },
+        ],
+      },
+      { AllocatedUsageQuantity: 2, Tags: [{ Key: 'Department', Value: 'other' }] },
+    ]);
+    expect(batchKey(item)).toBe(batchKey(build()));
+    const many = Array.from({ length: 2_500 }, (_, i) => ({ labels: { Department: `d${i}` }, quantity: '1' }));
+    const large = build({ parts: many, quantity: '2500' });
+    expect(batchKey(large)).not.toBe(batchKey(build({ itemId: 'i-2', parts: many, quantity: '2500' })));
+    expect(large.body.length).toBeLessThan(1_000_000);
+  });
+
+  it.each([
+    ['do not add up', [{ labels: { D: 'a' }, quantity: '4' }]],
+    ['are none', []],
+    ['are too many', Array.from({ length: 2_501 }, (_, i) => ({ labels: { D: `d${i}` }, quantity: i < 5 ? '1' : '0' }))],
+    ['have the same tags', [1, 4].map((n) => ({ labels: { D: 'a' }, quantity: String(n) }))],
+    ['have a tag of other letters', [{ labels: { D: 'ü' }, quantity: '5' }]],
+    ['have a key of 101', [{ labels: { ['k'.repeat(101)]: 'a' }, quantity: '5' }]],
+    ['have a value of 257', [{ labels: { D: 'v'.repeat(257) }, quantity: '5' }]],
+    ['have six tags', [{ labels: Object.fromEntries('abcdef'.split('').map((k) => [k, 'v'])), quantity: '5' }]],
+  ])('is not built of parts that %s: one of them would refuse a whole call', (_, parts) => {
+    expect(() => build({ parts: parts as never })).toThrow(/invalid_usage_allocations/);
   });
 
   it('may be zero or the largest whole number, and nothing else than a whole number [AW-26]', () => {

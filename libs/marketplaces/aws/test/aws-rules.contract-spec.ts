@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { MarketplaceBusy, MarketplaceRefusal, type UsageWireItem } from '#marketplaces/core';
+import { COST_SPLIT_LIMITS, type CostPart, MarketplaceBusy, MarketplaceRefusal, type UsageWireItem } from '#marketplaces/core';
 import { createLogger } from '#platform';
 import { type AwsRefs, TOKEN_FIELD } from '../src/index.js';
 import { Purchases } from './support/purchases.js';
@@ -44,7 +44,7 @@ describe('aws rules against the sandbox', () => {
     { one, refs }: { one: Bought; refs: AwsRefs },
     hoursAgo: number,
     quantity = '3',
-    over: Partial<{ dimension: string; refs: AwsRefs }> = {},
+    over: Partial<{ dimension: string; refs: AwsRefs; parts: CostPart[] }> = {},
   ): UsageWireItem => {
     const hourStart = new Date(Math.floor(sandbox.clock.now().getTime() / HOUR - hoursAgo) * HOUR);
     return sandbox.adapter.buildUsageItem({
@@ -70,6 +70,25 @@ describe('aws rules against the sandbox', () => {
     expect(await sandbox.adapter.submitUsage([item(purchase, 3)])).toMatchObject([{ outcome: 'accepted' }]);
     await sandbox.control('PUT', '/settings', { aws: { lookBackHours: 24 } });
     expect(await sandbox.adapter.submitUsage([old])).toMatchObject([{ outcome: 'accepted' }]);
+  });
+
+  it('allocations are taken up to every limit, with the longest tags, and the same split again is the same record', async () => {
+    const purchase = await bought();
+    const { parts: most } = COST_SPLIT_LIMITS.aws!;
+    const letters = 'aZ09+ -=._:/@';
+    const parts = Array.from({ length: most }, (_, i) => ({
+      labels:
+        i === 0
+          ? Object.fromEntries([1, 2, 3, 4, 5].map((n) => [`${'k'.repeat(99)}${n}`, letters.padEnd(256, 'v')]))
+          : { Department: `d${i}` },
+      quantity: '2',
+    }));
+    const split = item(purchase, 2, String(2 * most), { parts });
+    for (let times = 0; times < 2; times++) expect(await sandbox.adapter.submitUsage([split])).toMatchObject([{ outcome: 'accepted' }]);
+    expect(await sandbox.billed(purchase.one.licenseId)).toMatchObject([{ quantity: String(2 * most) }]);
+    // Not ours to send, so it is forged: the sandbox is as strict as the service.
+    const forged = { ...split, body: split.body.replace('"AllocatedUsageQuantity":2', '"AllocatedUsageQuantity":3') };
+    await expect(sandbox.adapter.submitUsage([forged])).rejects.toMatchObject({ code: 'aws.invalid_usage_allocations' });
   });
 
   it('usage of the hour in which the licence starts is billed under the strict reading too [AW-130]', async () => {

@@ -1,3 +1,4 @@
+import type { CostPart } from './cost-split.js';
 import type { Check, DoctorOptions } from './doctor.js';
 import type { KeyChange } from './key-change.js';
 import type { FulfillmentEvent, Marketplace, MarketplaceRefs, RequestedChange, SubscriptionTruth } from './words.js';
@@ -274,6 +275,8 @@ export interface UsageItemInput {
   endsAt: Date;
   /** Exact decimal text, for example `12` or `0.187500`. */
   quantity: string;
+  /** How it is split by labels; the parts add up to `quantity`. Absent where it is not split. */
+  parts?: CostPart[];
   refs: MarketplaceRefs;
 }
 

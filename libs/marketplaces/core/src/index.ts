@@ -7,3 +7,4 @@ export * from './doctor.js';
 export * from './units.js';
 export * from './plan-terms.js';
 export * from './signed-token.js';
+export * from './cost-split.js';

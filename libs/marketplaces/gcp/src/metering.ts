@@ -10,10 +10,10 @@ import {
 import { uuidv5 } from '#platform';
 import type { components } from '../../../../openapi/generated/gcp-servicecontrol.js';
 import { type ApiAnswer, type ApiClient, failureOf, isOk, NOT_ABOUT_CONTENT } from './api-client.js';
-import { jsonOf, textOf } from './liberal.js';
+import { textOf } from './liberal.js';
 import type { Procurement } from './procurement.js';
 import { type GcpSettings, TIMEOUTS_MS, withoutSlash } from './settings.js';
-import { OPERATION_NAME } from './usage-item.js';
+import { OPERATION_NAME, operationBytes, operationsOf } from './usage-item.js';
 import { type Blocked, readCheckAnswer, readReportAnswer } from './usage-outcomes.js';
 
 type Schemas = components['schemas'];
@@ -62,12 +62,12 @@ export class GcpMetering {
     let answer: ApiAnswer;
     try {
       // Each operation's bytes as they were stored, so that a resend is the identical operation.
-      answer = await this.call('report', items[0]!.route, `{"operations":[${items.map((item) => item.body).join(',')}]}`, true);
+      answer = await this.call('report', items[0]!.route, `{"operations":[${items.map(operationBytes).join(',')}]}`, true);
     } catch (error) {
       if (error instanceof MarketplaceUnknown) return lost(error.message);
       throw error;
     }
-    if (isOk(answer)) return readReportAnswer(items, answer.text);
+    if (isOk(answer)) return readReportAnswer(items, answer.text, this.settings.safeResend);
     const failure = failureOf('report', answer, true);
     // A failed request does not tell which operations were counted (contract gcp §4).
     if (failure instanceof MarketplaceUnknown) return lost(failure.message);
@@ -109,7 +109,7 @@ export class GcpMetering {
 
   private async check(item: UsageWireItem): Promise<Blocked | null> {
     try {
-      const why = await this.ask(jsonOf(item.body) as Schemas['Operation'], item.route);
+      const why = await this.ask(operationsOf(item)[0]!, item.route);
       // After a cancellation the check says no, but usage from before it is still taken (contract gcp §4, deadlines).
       if (why?.maybeEnded && (await this.hasEnded(item.route))) return null;
       return why;

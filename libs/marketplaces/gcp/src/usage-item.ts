@@ -1,8 +1,17 @@
-import { type Deadlines, MarketplaceRefusal, type UsageItemInput, type UsageTraits, type UsageWireItem } from '#marketplaces/core';
+import {
+  COST_SPLIT_LIMITS,
+  type CostPart,
+  type Deadlines,
+  labelsKey,
+  MarketplaceRefusal,
+  type UsageItemInput,
+  type UsageTraits,
+  type UsageWireItem,
+} from '#marketplaces/core';
 import { uuidv5 } from '#platform';
 import type { components } from '../../../../openapi/generated/gcp-servicecontrol.js';
 import { billingMonthOf, monthCutOff } from './billing-month.js';
-import { instantOf, lastSegment, textOf } from './liberal.js';
+import { instantOf, jsonOf, lastSegment, textOf } from './liberal.js';
 import type { TypeOf } from './metric-types.js';
 
 type Operation = components['schemas']['Operation'];
@@ -66,7 +75,9 @@ export function buildUsageItem(input: UsageItemInput, serviceName: string, typeO
   if (type !== 'INT64' && type !== 'DOUBLE') return wrong('gcp.metric_type_unsupported', `the metric is of the type ${type}`);
   if (type === 'DOUBLE' && BigInt(input.quantity) > MAX_DOUBLE)
     return wrong('gcp.quantity_invalid', 'the quantity is larger than a double holds exactly');
-  const value: MetricValue = type === 'INT64' ? { int64Value: input.quantity } : { doubleValue: Number(input.quantity) };
+  const valueOf = (quantity: string): MetricValue => (type === 'INT64' ? { int64Value: quantity } : { doubleValue: Number(quantity) });
+  const fault = input.parts && partsFault(input.parts, input.quantity);
+  if (fault) return wrong('gcp.user_labels_invalid', fault);
 
   const ended = input.refs['state'] === 'ENTITLEMENT_CANCELLED';
   const last = ended
@@ -75,27 +86,59 @@ export function buildUsageItem(input: UsageItemInput, serviceName: string, typeO
   const endMs = Math.min(input.endsAt.getTime(), last);
   const startMs = Math.min(input.startsAt.getTime(), endMs);
   const [startTime, endTime] = [new Date(startMs).toISOString(), new Date(endMs).toISOString()];
-  const operation: Operation = {
-    // Of the true interval, so that it is the same whether the end was known when it was built or not.
-    operationId: uuidv5('gcp.operation', entitlementId, input.dimension, input.startsAt.toISOString(), input.endsAt.toISOString()),
+  // Of the true interval, so that it is the same whether the end was known when it was built or not.
+  const name = [entitlementId, input.dimension, input.startsAt.toISOString(), input.endsAt.toISOString()];
+  const operationOf = (operationId: string, quantity: string): Operation => ({
+    operationId,
     operationName: OPERATION_NAME,
     consumerId,
     startTime,
     endTime,
-    metricValueSets: [{ metricName: input.dimension, metricValues: [value] }],
-  };
+    metricValueSets: [{ metricName: input.dimension, metricValues: [valueOf(quantity)] }],
+  });
+  // User labels belong to an operation: each part is one of its own, over the same interval (contract gcp §4, userLabels).
+  const wireKey = uuidv5('gcp.operation', ...name);
+  const body = input.parts
+    ? `[${input.parts.map((p) => JSON.stringify({ ...operationOf(uuidv5('gcp.operation', ...name, labelsKey(p.labels)), p.quantity), userLabels: p.labels })).join(',')}]`
+    : JSON.stringify(operationOf(wireKey, input.quantity));
   const route: GcpRoute = {
     serviceName,
     consumerId,
     entitlementId,
     month: billingMonthOf(input.hourStart),
     ended: ended ? 'true' : 'false',
+    ...(body.length > SMALL_BYTES ? { alone: input.itemId } : {}),
   };
-  return { itemId: input.itemId, wireKey: operation.operationId, body: JSON.stringify(operation), route };
+  return { itemId: input.itemId, wireKey, body, route };
 }
 
+/** 100 items of so much stay below the 1 MB of a request; a larger one goes alone. */
+const SMALL_BYTES = 9_000;
+
+function partsFault(parts: readonly CostPart[], quantity: string): string | null {
+  const { parts: most, labels: mostLabels, key, value } = COST_SPLIT_LIMITS.gcp!;
+  if (parts.length < 1 || parts.length > most) return `a record has 1 to ${most} parts`;
+  if (new Set(parts.map((p) => labelsKey(p.labels))).size < parts.length) return 'two parts have the same labels';
+  if (parts.some((p) => !/^[1-9]\d{0,18}$/.test(p.quantity))) return 'a part is no whole number from 1 on';
+  if (parts.reduce((sum, p) => sum + BigInt(p.quantity), 0n) !== BigInt(quantity)) return 'the parts do not add up to the quantity';
+  const labels = parts.map((p) => Object.entries(p.labels));
+  if (labels.some((l) => l.length > mostLabels || l.some(([k, v]) => !key.test(k) || !value.test(v))))
+    return 'a label is not one that Google takes';
+  return null;
+}
+
+/** The operations of an item: one, or one for each part of a record that is split by labels. */
+export function operationsOf(item: UsageWireItem): Operation[] {
+  const body = jsonOf(item.body) as Operation | Operation[];
+  return Array.isArray(body) ? body : [body];
+}
+
+/** Their bytes as they stand in a request. */
+export const operationBytes = ({ body }: UsageWireItem): string => (body.startsWith('[') ? body.slice(1, -1) : body);
+
 /** Records of the month before go out in batches of their own (money.md "Month end"). */
-export const batchKey = (item: UsageWireItem): string => `gcp|${item.route['serviceName'] ?? ''}|${item.route['month'] ?? ''}`;
+export const batchKey = (item: UsageWireItem): string =>
+  `gcp|${item.route['serviceName'] ?? ''}|${item.route['month'] ?? ''}${item.route['alone'] ? `|${item.route['alone']}` : ''}`;
 
 /** Each service is configured, and may be refused, on its own. */
 export const gateOf = (item: UsageWireItem): string => item.route['serviceName'] ?? '';

@@ -1,9 +1,9 @@
 import type { UsageItemOutcome, UsageWireItem } from '#marketplaces/core';
 import type { components } from '../../../../openapi/generated/gcp-servicecontrol.js';
 import { fieldsOf, isFields, jsonOf, listOf, textOf } from './liberal.js';
+import { operationsOf } from './usage-item.js';
 
 type CheckErrorCode = components['schemas']['CheckErrorCode'];
-type Operation = components['schemas']['Operation'];
 
 const MINUTE = 60_000;
 /** Policy changes take about a minute there. */
@@ -88,26 +88,40 @@ const PASSING: Record<number, number> = {
 };
 
 /** 200 does not mean accepted: errors are listed by operation, and an operation without one is accepted (contract gcp §4). */
-export function readReportAnswer(items: readonly UsageWireItem[], text: string): UsageItemOutcome[] {
+export function readReportAnswer(items: readonly UsageWireItem[], text: string, safeResend = true): UsageItemOutcome[] {
   const body = jsonOf(text);
   const given = fieldsOf(body)['reportErrors'];
   if (!isFields(body) || (given !== undefined && given !== null && !Array.isArray(given)))
     return items.map(({ itemId }) => ({ itemId, outcome: 'unknown', detail: 'the answer is not one of Service Control' }));
   const errors = new Map<string, unknown>();
   let strays = 0;
-  const known = new Set(items.map((item) => item.wireKey));
+  const known = new Set(items.flatMap((item) => operationsOf(item).map((o) => o.operationId)));
   for (const raw of listOf(given)) {
     const id = textOf(fieldsOf(raw)['operationId']);
     if (id && known.has(id)) errors.set(id, fieldsOf(raw)['status']);
     else strays += 1;
   }
   return items.map((item) => {
-    if (errors.has(item.wireKey)) return refusedOf(item, fieldsOf(errors.get(item.wireKey)));
+    const operations = operationsOf(item).map((o) => o.operationId);
+    const refused = operations.filter((id) => errors.has(id)).map((id) => refusedOf(item, fieldsOf(errors.get(id))));
+    if (refused.length > 0) return inSum(item, refused, operations.length - refused.length, safeResend);
     // An error that names no operation of ours may mean any of them.
     if (strays > 0)
       return { itemId: item.itemId, outcome: 'unknown', detail: 'the answer holds an error that names none of our operations' };
     return { itemId: item.itemId, outcome: 'accepted', receipt: item.wireKey, acceptedQuantity: quantityOf(item), at: null };
   });
+}
+
+/**
+ * The outcome of an item of which some operations were refused. Where all say the same it is that; where some were taken, the same
+ * bytes may go again only while Google drops what it has: else nobody may guess (ADR 0012).
+ */
+function inSum(item: UsageWireItem, refused: UsageItemOutcome[], taken: number, safeResend: boolean): UsageItemOutcome {
+  const [first] = refused;
+  const alike = refused.every((r) => r.outcome === first!.outcome);
+  if (alike && (taken === 0 || (first!.outcome === 'deferred' && safeResend))) return first!;
+  const why = 'detail' in first! ? first.detail : first!.outcome;
+  return { itemId: item.itemId, outcome: 'unknown', detail: `of ${taken + refused.length} parts ${taken} were taken: ${why}` };
 }
 
 function refusedOf(item: UsageWireItem, status: Record<string, unknown>): UsageItemOutcome {
@@ -125,7 +139,9 @@ function refusedOf(item: UsageWireItem, status: Record<string, unknown>): UsageI
 
 /** Our own bytes: Google tells no quantity. */
 function quantityOf(item: UsageWireItem): string {
-  const operation = jsonOf(item.body) as Operation;
-  const [value] = operation.metricValueSets[0]!.metricValues;
-  return value?.int64Value ?? String(value?.doubleValue);
+  const values = operationsOf(item).map((o) => {
+    const [value] = o.metricValueSets[0]!.metricValues;
+    return value?.int64Value ?? String(value?.doubleValue);
+  });
+  return values.reduce((sum, v) => sum + BigInt(v), 0n).toString();
 }

@@ -39,6 +39,60 @@ describe('an operation', () => {
     expect(item.wireKey).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-5/);
   });
 
+  it('of a record that is split is one operation for each part, with user labels and an id of its own (contract gcp §4)', () => {
+    const parts = [
+      { labels: { 'cloudmarketplace.googleapis.com/resource_name': 'cluster-7' }, quantity: '100' },
+      { labels: { 'cloudmarketplace.googleapis.com/resource_name': 'other' }, quantity: '50' },
+    ];
+    const item = build({ parts });
+    const operations = JSON.parse(item.body) as { operationId: string; userLabels: unknown; metricValueSets: unknown }[];
+    expect(operations.map((o) => [o.userLabels, o.metricValueSets])).toEqual(
+      parts.map((p) => [p.labels, [{ metricName: METRIC, metricValues: [{ int64Value: p.quantity }] }]]),
+    );
+    expect(new Set([item.wireKey, ...operations.map((o) => o.operationId)]).size).toBe(3);
+    expect(build({ parts, itemId: 'i2' }).body).toBe(item.body);
+    for (const wrong of [
+      [parts[0]!],
+      [],
+      [parts[0]!, { ...parts[0]!, quantity: '50' }],
+      [{ labels: { a: 'Ups' }, quantity: '150' }],
+      [{ labels: { A: 'a' }, quantity: '150' }],
+    ])
+      expect(() => build({ parts: wrong })).toThrow(/user_labels_invalid/);
+  });
+
+  it('of which some parts were taken is neither accepted nor refused, and is asked again only where that is safe', () => {
+    const parts = ['a', 'b'].map((v) => ({ labels: { team: v }, quantity: '75' }));
+    const item = build({ parts });
+    const [a, b] = (JSON.parse(item.body) as { operationId: string }[]).map((o) => o.operationId);
+    const answer = (errors: [string | undefined, number][]): string =>
+      JSON.stringify({ reportErrors: errors.map(([operationId, code]) => ({ operationId, status: { code, message: 'no' } })) });
+    expect(readReportAnswer([item], '{}')).toMatchObject([{ outcome: 'accepted', acceptedQuantity: '150', receipt: item.wireKey }]);
+    expect(readReportAnswer([item], answer([[b, 13]]))).toMatchObject([{ outcome: 'deferred', code: 'gcp.internal' }]);
+    expect(readReportAnswer([item], answer([[b, 13]]), false)).toMatchObject([
+      { outcome: 'unknown', detail: 'of 2 parts 1 were taken: no' },
+    ]);
+    expect(readReportAnswer([item], answer([[b, 3]]))).toMatchObject([{ outcome: 'unknown' }]);
+    expect(
+      readReportAnswer(
+        [item],
+        answer([
+          [a, 3],
+          [b, 3],
+        ]),
+      ),
+    ).toMatchObject([{ outcome: 'rejected', code: 'gcp.invalid_argument' }]);
+    expect(
+      readReportAnswer(
+        [item],
+        answer([
+          [a, 3],
+          [b, 13],
+        ]),
+      ),
+    ).toMatchObject([{ outcome: 'unknown' }]);
+  });
+
   it('has an id of what it reports: the same each time, another for any other interval, metric or purchase [GC-46]', () => {
     expect(build({ itemId: 'i2', quantity: '9' }).wireKey).toBe(build().wireKey);
     const others = [

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MarketplaceRefusal, type UsageWireItem } from '#marketplaces/core';
+import { type CostPart, MarketplaceRefusal, type UsageWireItem } from '#marketplaces/core';
 import { GcpSandbox, SERVICE } from './support/sandbox-process.js';
 
 const HOUR = 3_600_000;
@@ -20,7 +20,7 @@ describe('usage on Google Cloud', () => {
   const item = async (
     entitlementId: string,
     n: number,
-    change: { metric?: string; startsAt?: Date; endsAt?: Date } = {},
+    change: { metric?: string; startsAt?: Date; endsAt?: Date; parts?: CostPart[] } = {},
   ): Promise<UsageWireItem> => {
     const hourStart = sandbox.closedHour(entitlementId, n);
     return sandbox.adapter.buildUsageItem({
@@ -32,6 +32,7 @@ describe('usage on Google Cloud', () => {
       startsAt: change.startsAt ?? hourStart,
       endsAt: change.endsAt ?? new Date(hourStart.getTime() + HOUR),
       quantity: '7',
+      ...(change.parts ? { parts: change.parts } : {}),
       refs: (await sandbox.truth(entitlementId)).refs,
     });
   };
@@ -69,6 +70,25 @@ describe('usage on Google Cloud', () => {
     expect(await sandbox.adapter.submitUsage([next])).toMatchObject([{ outcome: 'deferred', code: 'gcp.internal' }]);
     expect(await sandbox.adapter.submitUsage([next])).toMatchObject([{ outcome: 'accepted' }]);
     expect((await sandbox.billed(id)).map((b) => b.dimension)).toEqual([good, next].map(() => `${SERVICE}/standard_mib_egress`));
+  });
+
+  it('that is split by labels is taken part by part, once, also when some parts are asked again', async () => {
+    const id = await active();
+    const parts: CostPart[] = [
+      { labels: { team: 'tide', 'cloudmarketplace.googleapis.com/container_name': 'a'.repeat(63) }, quantity: '4' },
+      { labels: { team: 'other' }, quantity: '3' },
+    ];
+    const split = await item(id, 1, { parts });
+    await sandbox.act(id, 'report-errors', { times: 1 });
+    expect(await sandbox.adapter.submitUsage([split])).toMatchObject([{ outcome: 'deferred', code: 'gcp.internal' }]);
+    expect((await sandbox.billed(id)).map((b) => b.quantity)).toEqual(['3']);
+    for (let times = 0; times < 2; times++)
+      expect(await sandbox.adapter.submitUsage([split])).toMatchObject([
+        { outcome: 'accepted', acceptedQuantity: '7', receipt: split.wireKey },
+      ]);
+    expect((await sandbox.billed(id)).map((b) => b.quantity).sort()).toEqual(['3', '4']);
+    // The whole once more, under another id: that window is taken.
+    expect(await sandbox.adapter.submitUsage([await item(id, 1)])).toMatchObject([{ outcome: 'rejected' }]);
   });
 
   it('of a request that is refused as a whole is left to be halved [GC-49]', async () => {

@@ -1,9 +1,12 @@
 import { arrayText, errorText, type Tx } from '#platform';
+import { COST_SPLIT_LIMITS } from '#marketplaces/core';
 import { readMeteredSubscriptions, type MeteredSubscription } from '#entitlements';
 import { closeHour } from '../domain/close-hour.js';
-import type { CarryIn, HourClose, HourSegment } from '../domain/types.js';
+import { splitRecords, type PartsAt } from '../domain/cost-split.js';
+import type { CarryIn, HourClose, HourSegment, MeterHour } from '../domain/types.js';
 import { fromUs, hourOf, instantText, toUs, unitsText, US_PER_HOUR } from '../domain/units.js';
 import { noteClose, noteFacts } from '../infra/closing-order.sql.js';
+import { loadParts } from '../infra/cost-split.sql.js';
 import { SegmentsOfHour } from '../infra/segments-of-hour.js';
 import { gatherSamples, keyOf, withSilentStreams } from '../infra/samples.sql.js';
 import type { SeriesRow } from '../infra/series.sql.js';
@@ -30,6 +33,7 @@ export class ShardCloser {
     const subscriptions = new Map((await readMeteredSubscriptions(tx, { subscriptionIds: ids })).map((s) => [s.subscriptionId, s]));
     const samples = await gatherSamples(tx, ready, hour);
     const carryIns = await openCarryIns(tx, ready);
+    const parts = await this.partsOf(tx, ready, segments, samples);
     const closed: ClosedHour[] = [];
     const findings: NewFinding[] = [];
     const keys = new Set<string>();
@@ -42,6 +46,7 @@ export class ShardCloser {
           withSilentStreams(series.source, series.opening, samples.get(keyOf(series.subscriptionId, series.meter)) ?? []),
           carryIns.get(keyOf(series.subscriptionId, series.meter)) ?? [],
           subscriptions.get(series.subscriptionId) ?? null,
+          parts?.(series.metric) ?? null,
         );
         for (const r of one.close.records) {
           const key = `${series.subscriptionId}/${r.segmentId}/${r.dimension}`;
@@ -71,6 +76,7 @@ export class ShardCloser {
     streams: ClosedHour['streams'],
     carryIns: CarryIn[],
     subscription: MeteredSubscription | null,
+    partsAt: PartsAt | null,
   ): ClosedHour {
     if (!series.hasPredecessor) throw new Error('the closing of the hour before is missing');
     const hour = series.nextHour;
@@ -80,23 +86,23 @@ export class ShardCloser {
     const capacity = segments.capacity(series.subscriptionId);
     const also = [...Object.keys(series.opening.segments), ...carryIns.map((c) => c.segmentId)];
     const ofHour = segments.of(series.subscriptionId, series.meter, hour, also);
-    const close = closeHour(
-      {
-        meter: series.meter,
-        kind: series.kind,
-        source: series.source,
-        hourStart: hour,
-        endedAt: series.endedAt,
-        watermark: series.watermark,
-        traits: adapter.usage,
-        capacityBytes: capacity === null ? null : seen !== null && seen > capacity ? seen : capacity,
-        lineRateBytesPerSecond: this.deps.options?.lineRateBytesPerSecond ?? DEFAULT_LINE_RATE,
-      },
-      ofHour,
-      series.opening,
-      streams,
-      carryIns,
-    );
+    const meter: MeterHour = {
+      meter: series.meter,
+      kind: series.kind,
+      source: series.source,
+      hourStart: hour,
+      endedAt: series.endedAt,
+      watermark: series.watermark,
+      traits: adapter.usage,
+      capacityBytes: capacity === null ? null : seen !== null && seen > capacity ? seen : capacity,
+      lineRateBytesPerSecond: this.deps.options?.lineRateBytesPerSecond ?? DEFAULT_LINE_RATE,
+    };
+    const close = closeHour(meter, ofHour, series.opening, streams, carryIns);
+    if (partsAt) {
+      const limits = COST_SPLIT_LIMITS[adapter.marketplace];
+      const splits = splitRecords(meter, ofHour, series.opening, streams, partsAt, close.records, limits);
+      for (const [record, split] of splits) record.costSplit = split;
+    }
     return {
       series,
       streams,
@@ -106,6 +112,22 @@ export class ShardCloser {
       completed: series.endedAt !== null && series.endedAt <= hour + US_PER_HOUR,
       lastSegmentId: lastSegment(ofHour, hour + US_PER_HOUR) ?? series.lastSegmentId,
     };
+  }
+
+  /** What the samples said of their parts; null where no plan of these series asks. */
+  private async partsOf(
+    tx: Tx,
+    ready: SeriesRow[],
+    segments: SegmentsOfHour,
+    samples: ReadonlyMap<string, ClosedHour['streams']>,
+  ): Promise<Awaited<ReturnType<typeof loadParts>> | null> {
+    if (!segments.splitsCosts()) return null;
+    const split = ready.filter((s) => segments.of(s.subscriptionId, s.meter, s.nextHour).some((x) => x.terms?.costSplit));
+    if (split.length === 0) return null;
+    return loadParts(
+      tx,
+      split.map((s) => ({ metric: s.metric, opening: s.opening, streams: samples.get(keyOf(s.subscriptionId, s.meter)) ?? [] })),
+    );
   }
 
   /** A cut that was told to us after the hours it lies in were closed: those hours are corrected before the next one closes. */

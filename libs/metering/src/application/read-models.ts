@@ -1,4 +1,5 @@
 import { ProblemError, type Tx } from '#platform';
+import type { CostPart } from '#marketplaces/core';
 import { readPlanVersions, readSegments, type MeterTerms } from '#entitlements';
 import { LEDGER_TERMS, sumDifference, type TermSums } from '../domain/sum-terms.js';
 
@@ -56,6 +57,8 @@ export interface UsageRecordRow extends Record<string, unknown> {
   quality: string;
   closed_at: Date;
   submission_state: string | null;
+  /** How it is split by labels; null where it is not. */
+  parts: CostPart[] | null;
 }
 /** Whole hours from `from` on and before `to`. */
 export interface HourFilter {
@@ -73,8 +76,8 @@ export function listUsageRecords(
   return page<UsageRecordRow>(
     tx,
     `select r.record_id, r.tenant_id, r.subscription_id, r.marketplace, r.meter, r.segment_id, r.dimension, r.hour, r.base_quantity::text, r.quantity::text, r.listed_unit, r.plan_version_id, r.external_plan_id,
-            r.starts_at, r.ends_at, r.quality, r.closed_at, i.state as submission_state
-       from usage_records r left join submission_items i on i.record_id = r.record_id
+            r.starts_at, r.ends_at, r.quality, r.closed_at, i.state as submission_state, p.parts
+       from usage_records r left join submission_items i on i.record_id = r.record_id left join usage_record_splits p on p.record_id = r.record_id
       where ($1::timestamptz is null or (r.hour, r.record_id) > ($1::timestamptz, $2::uuid)) and ($4::uuid is null or r.subscription_id = $4) and ($5::uuid is null or r.record_id = $5)
         and ($6::timestamptz is null or r.hour >= $6) and ($7::timestamptz is null or r.hour < $7) and ($8::text is null or r.marketplace = $8) order by r.hour, r.record_id limit $3`,
     [after?.[0] ?? null, after?.[1] ?? null, limit + 1, q.subscriptionId ?? null, q.recordId ?? null, ...hours(q)],

@@ -5,6 +5,7 @@ import { readMeteredSubscriptions } from '#entitlements';
 import { DeadlineQueue } from '../domain/deadline-queue.js';
 import { InFlight } from '../domain/in-flight.js';
 import { quantaText, parseDecimal } from '../domain/units.js';
+import { readSplit } from '../infra/cost-split.sql.js';
 import { Gates } from '../infra/gates.sql.js';
 import {
   batchMates,
@@ -124,6 +125,7 @@ export class SubmitDue {
     let { wire, batch_key: batchKey, gate } = head;
     if (!wire || !batchKey) {
       const [subscription] = await readMeteredSubscriptions(tx, { subscriptionIds: [head.subscription_id] });
+      const parts = await readSplit(tx, head.record_id);
       let why = 'the purchase is not known';
       const built = subscription
         ? tryBuild(
@@ -137,6 +139,7 @@ export class SubmitDue {
               startsAt: head.starts_at,
               endsAt: head.ends_at,
               quantity: exactQuantity(head),
+              ...(parts ? { parts } : {}),
             },
             (fault) => (why = fault),
           )

@@ -136,6 +136,12 @@ const CHECKS: { says: string; outside?: true; sql: (where: Where) => string }[] 
       `select r.subscription_id, r.meter, r.record_id::text as detail from usage_records r where ${w('r.hour', 'r.subscription_id')} and not exists (select 1 from submission_items i where i.record_id = r.record_id)`,
   },
   {
+    says: 'the parts of a record do not add up to it',
+    sql: (w) =>
+      `select r.subscription_id, r.meter, r.record_id::text as detail from usage_record_splits p join usage_records r using (record_id)
+      where ${w('r.hour', 'r.subscription_id')} and r.quantity <> (select sum((x ->> 'quantity')::numeric) from jsonb_array_elements(p.parts) x)`,
+  },
+  {
     says: 'a submission item has no record',
     sql: (w) =>
       `select i.subscription_id, '' as meter, i.item_id::text as detail from submission_items i where ${w('i.hour', 'i.subscription_id')} and not exists (select 1 from usage_records r where r.record_id = i.record_id)`,

@@ -1,4 +1,4 @@
-import type { UsageTraits } from '#marketplaces/core';
+import type { CostPart, UsageTraits } from '#marketplaces/core';
 import type { Emission, MeterTerms } from '#entitlements';
 
 /** All amounts are integers in the meter's base unit; all instants UTC microseconds. */
@@ -136,6 +136,8 @@ export interface RecordDraft {
   hold: 'implausible' | 'gap' | null;
   /** Present where it is never sent, and why. */
   unsent?: Unsent;
+  /** Present where its plan splits it by labels; adds up to `quantity`. */
+  costSplit?: CostPart[];
 }
 
 export type LossCause = 'residue' | 'missed_window' | 'month_cut';

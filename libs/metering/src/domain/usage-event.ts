@@ -1,5 +1,7 @@
 import { isUuid } from '#platform';
 import { LARGEST_SAMPLE } from './bill-segment.js';
+import type { SamplePart } from './cost-split.js';
+import { readSplit } from './sample-split.js';
 import { parseInstant, US_PER_MINUTE } from './units.js';
 
 export const SAMPLE_TYPE = 'berth.sample.v1';
@@ -17,6 +19,8 @@ export interface SampleEvent {
   kind: 'gauge' | 'counter';
   value: bigint;
   epoch: string;
+  /** Parts of the value by labels, where the source tells them. */
+  split?: SamplePart[];
 }
 /** Every sample of `source` with a time up to and including `through` has been posted. */
 export interface WatermarkEvent {
@@ -95,7 +99,10 @@ export function parseUsageEvent(raw: unknown): ParsedEvent {
   if (amount < 0n) return no('usage.negative_quantity', 'data.value is below 0');
   if (amount > LARGEST_SAMPLE)
     return no('usage.absurd_quantity', `data.value is above ${LARGEST_SAMPLE}, more than any placement can hold or carry`);
-  return { ok: true, event: { type: 'sample', id, source, at, placementId, sequence, metric, kind, value: amount, epoch } };
+  const split = readSplit(data['split'], amount);
+  if (typeof split === 'string') return bad(split);
+  const event: SampleEvent = { type: 'sample', id, source, at, placementId, sequence, metric, kind, value: amount, epoch };
+  return { ok: true, event: split ? { ...event, split } : event };
 }
 
 /** As far as it can be read: what is refused is answered too, and a watermark behind it need not wait for it. */

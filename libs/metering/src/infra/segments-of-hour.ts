@@ -72,6 +72,11 @@ export class SegmentsOfHour {
     };
   }
 
+  /** Some plan in force splits a meter by labels; where none does, nobody looks for any. */
+  splitsCosts(): boolean {
+    return [...this.plans.values()].some((p) => p.meters.some((m) => m.costSplit));
+  }
+
   /** As they were read. */
   read(subscriptionId: string): readonly Segment[] {
     return this.bySubscription.get(subscriptionId) ?? [];

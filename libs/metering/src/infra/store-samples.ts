@@ -18,25 +18,28 @@ export interface SampleRow {
  * Stores what is new of the rows and tells which of them it is (their positions); null: all. `late`: one of them lies in an
  * hour that its series has closed.
  */
-const STORE = `
+const storeSql = (withSplit: boolean): string => `
   with given as materialized (
     select * from unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[], $7::uuid[], $8::uuid[], $9::text[], $10::text[],
-      $11::numeric[], $12::text[], $13::numeric[], $14::text[]) with ordinality
-      as u(principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, content_hash, n)),
+      $11::numeric[], $12::text[], $13::numeric[], $14::text[]${withSplit ? ', $15::jsonb[]' : ''}) with ordinality
+      as u(principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, content_hash${withSplit ? ', split' : ''}, n)),
   place as materialized (select nextval('metering_order') as position),
   fresh as (
     insert into usage_dedupe (principal, source, event_id, tenant_id, content_hash, received_at)
     select principal, source, event_id, tenant_id, content_hash, $1::timestamptz from given order by n
     on conflict do nothing returning principal, source, event_id),
   stored as (
-    insert into usage_events (principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, received_at, content_hash, position)
-    select principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, $1::timestamptz, content_hash, (select position from place)
+    insert into usage_events (principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, received_at, content_hash, position${withSplit ? ', split' : ''})
+    select principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, $1::timestamptz, content_hash, (select position from place)${withSplit ? ', split' : ''}
       from given join fresh using (principal, source, event_id)
     returning subscription_id, metric, occurred_at)
   select case when (select count(*) from stored) = cardinality($4::text[]) then null
               else array(select n::int from given join fresh using (principal, source, event_id)) end as fresh,
          exists (select 1 from stored e join series s on s.subscription_id = e.subscription_id and s.metric = e.metric
                   and (e.occurred_at < s.next_hour or s.completed_at is not null and e.occurred_at <= s.ended_at + interval '${CARRY_LIMIT} microseconds')) as late`;
+const STORE = storeSql(false);
+/** Few sources split what they report; the others pay nothing for it. */
+const STORE_SPLIT = storeSql(true);
 
 /**
  * Stores the rows whose key is new, under the shards' shared fence. They must be sorted by key and have no key twice: one order
@@ -50,7 +53,8 @@ export async function storeSamples(
 ): Promise<Map<string, string | undefined>> {
   const seen = new Map<string, string | undefined>();
   if (rows.length === 0) return seen;
-  const [answer] = await tx.query<{ fresh: number[] | null; late: boolean }>(STORE, [
+  const split = rows.some((r) => r.event.split);
+  const [answer] = await tx.query<{ fresh: number[] | null; late: boolean }>(split ? STORE_SPLIT : STORE, [
     instantText(now),
     textArray(rows, (r) => r.poster),
     textArray(rows, (r) => r.event.source),
@@ -65,6 +69,7 @@ export async function storeSamples(
     textArray(rows, (r) => r.event.epoch),
     plainArray(rows, (r) => r.event.sequence.toString()),
     plainArray(rows, (r) => r.hash),
+    ...(split ? [rows.map((r) => (r.event.split ? splitJson(r.event.split) : null))] : []),
   ]);
   const fresh = answer!.fresh === null ? null : new Set(answer!.fresh);
   const taken = fresh === null ? rows : rows.filter((_, i) => fresh.has(i + 1));
@@ -90,6 +95,9 @@ export async function storeSamples(
   for (const h of hashes) seen.set(known[h.n - 1]!.key, h.content_hash);
   return seen;
 }
+
+const splitJson = (parts: NonNullable<SampleEvent['split']>): string =>
+  JSON.stringify(parts.map((p) => ({ labels: p.labels, value: p.value.toString() })));
 
 /** An array as Postgres reads it, of texts that need no quotes: uuids, digits, instants, hashes, names of our own. */
 const plainArray = <T>(rows: readonly T[], of: (row: T) => string): string => `{${rows.map(of).join(',')}}`;

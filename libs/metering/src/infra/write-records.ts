@@ -1,8 +1,9 @@
 import { arrayText, errorText, uuidv5, type Tx } from '#platform';
-import type { MarketplaceRefs, UsageWireItem } from '#marketplaces/core';
+import type { CostPart, MarketplaceRefs, UsageWireItem } from '#marketplaces/core';
 import type { ClosingAdapter } from '../application/deps.js';
 import type { RecordDraft } from '../domain/types.js';
 import { fromUs, instantText, US_PER_HOUR } from '../domain/units.js';
+import { writeSplits } from './cost-split.sql.js';
 import type { SeriesRow } from './series.sql.js';
 import type { ClosedHour } from './write-closings.js';
 import type { EntryRow } from './write-ledger.js';
@@ -62,6 +63,10 @@ export async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], n
       column((x) => x.r.quality),
     ],
   );
+  await writeSplits(
+    tx,
+    rows.map(({ c, r, recordId }) => ({ recordId, tenantId: c.series.tenantId, record: r })),
+  );
   const built = rows.map(({ c, r, itemId }) => {
     if (c.subscription === null) return null;
     return tryBuild(c.adapter, c.subscription, {
@@ -72,6 +77,7 @@ export async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], n
       startsAt: fromUs(r.startsAt),
       endsAt: fromUs(r.endsAt),
       quantity: r.quantity,
+      ...(r.costSplit ? { parts: r.costSplit } : {}),
     });
   });
   const deadlines = deadlinesOf(hour);
@@ -125,7 +131,7 @@ function deadlinesOf(hour: bigint): (c: ClosedHour) => { target: string; hard: s
 export function tryBuild(
   adapter: ClosingAdapter,
   subscription: { externalSubscriptionId: string; marketplaceRefs: MarketplaceRefs },
-  r: { itemId: string; externalPlanId: string; dimension: string; hour: Date; startsAt: Date; endsAt: Date; quantity: string },
+  r: { itemId: string; externalPlanId: string; dimension: string; hour: Date; startsAt: Date; endsAt: Date; quantity: string; parts?: CostPart[] },
   onFault: (why: string) => void = () => undefined,
 ): { wire: UsageWireItem; batchKey: string; gate: string } | null {
   try {
@@ -138,6 +144,7 @@ export function tryBuild(
       startsAt: r.startsAt,
       endsAt: r.endsAt,
       quantity: r.quantity,
+      ...(r.parts ? { parts: r.parts } : {}),
       refs: subscription.marketplaceRefs,
     });
     return { wire, batchKey: adapter.batchKey(wire), gate: adapter.gateOf?.(wire) ?? '' };

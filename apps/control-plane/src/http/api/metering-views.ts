@@ -22,6 +22,7 @@ export const usageRecordView = (r: UsageRecordRow): Record<string, unknown> => (
   endsAt: at(r.ends_at),
   closedAt: at(r.closed_at),
   submissionState: r.submission_state,
+  costSplit: r.parts,
 });
 
 export const submissionView = (s: SubmissionRow): Record<string, unknown> => ({

@@ -321,6 +321,7 @@ export class FakeMarketplace implements MarketplaceAdapter {
         dimension: input.dimension,
         hour,
         quantity: input.quantity,
+        ...(input.parts ? { parts: input.parts } : {}),
       }),
       route: {},
     };

@@ -1,0 +1,2 @@
+drop table usage_record_splits;
+alter table usage_events drop column split;
