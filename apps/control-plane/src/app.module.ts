@@ -178,7 +178,16 @@ function providers(o: AppOptions): Provider[] {
     {
       provide: Metering,
       useFactory: (db: Database, tasks: Tasks, calls: Calls, marketplaces: MarketplaceRegistry, metrics: Metrics) =>
-        new Metering({ db, tasks, calls, clock, marketplaces, logger, metrics, options: { usageRates: config.usageRates } }),
+        new Metering({
+          db,
+          tasks,
+          calls,
+          clock,
+          marketplaces,
+          logger,
+          metrics,
+          options: { usageRates: config.usageRates, implausibleTimes: config.implausibleTimes, usageDaysKept: config.sampleDays },
+        }),
       inject: [DATABASE, TASKS, CALLS, MARKETPLACE_REGISTRY, METRICS],
     },
     {

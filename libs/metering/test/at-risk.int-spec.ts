@@ -17,6 +17,7 @@ describe('what is at risk', () => {
   it('grows while the marketplace is down, moves towards its deadline, and is gone with the receipts', async () => {
     database = await createTestDatabase();
     h = await Harness.open(database.url(), database.secret, START);
+    h.fixtures.withPrices = false;
     const p = await h.buy(await h.fixtures.plan([STORED]), START);
     await h.db.ops((tx) =>
       h.metering.recordPrice(tx, {

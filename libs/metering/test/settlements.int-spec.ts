@@ -22,9 +22,11 @@ async function open(
   wrap?: (m: FakeMarketplace) => MarketplaceAdapter,
   usage: Partial<MarketplaceAdapter['usage']> = {},
   start = START,
+  withPrices = true,
 ) {
   database = await createTestDatabase();
   h = await Harness.open(database.url(), database.secret, start, wrap, usage);
+  h.fixtures.withPrices = withPrices;
   p = await h.buy(await h.fixtures.plan([STORED], 'gold', capacity.toString()), start);
 }
 const hour = async (from: Date, value: bigint): Promise<void> => {
@@ -179,7 +181,7 @@ describe('the other ways', () => {
   });
 
   it('claim_refund opens a credit with its date, priced when a price is known and never 0; the records stay', async () => {
-    await open(100n * GIB);
+    await open(100n * GIB, undefined, {}, START, false);
     await hour(START, 3n * GIB);
     const raise = (n: number): Promise<boolean> =>
       h.db.ops((tx) =>
@@ -268,7 +270,7 @@ describe('the other ways', () => {
           kind,
           dedupeKey: kind,
           subscriptionId: p.subscriptionId,
-          dimension: 'stored',
+          dimension: kind === 'price_unknown' ? 'unlisted' : 'stored',
           hour: START,
           units: '1',
           evidence,

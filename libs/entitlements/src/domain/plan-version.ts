@@ -32,6 +32,8 @@ export interface MeterTerms {
   billableWhileSuspended: boolean;
   /** A file says `live` or `none`; closing an hour reads it with the listing's emission over it. */
   emission: Emission;
+  /** How many times the largest hour of the week before an hour may have before it is held (money.md "Implausible"); 0: any. */
+  implausibleTimes?: number;
   /**
    * Labels by which a record's quantity is split for the buyer: `name` on the usage events, `as` at the marketplace. `rest` is the
    * value under which everything without a label goes, and what is more than the marketplace takes.

@@ -11,8 +11,11 @@ import { SegmentsOfHour } from '../infra/segments-of-hour.js';
 import { gatherSamples, keyOf, withSilentStreams } from '../infra/samples.sql.js';
 import type { SeriesRow } from '../infra/series.sql.js';
 import { writeClosings, type ClosedHour } from '../infra/write-closings.js';
+import { itemDeadlines } from '../infra/write-records.js';
 import type { ClosingDeps } from './deps.js';
 import { raiseFindings, type NewFinding } from './findings.js';
+import { PriceFindings } from './price-findings.js';
+import { DEFAULT_IMPLAUSIBLE_TIMES, holdUnusual } from './usual-guard.js';
 
 export const DEFAULT_LINE_RATE = 12_500_000_000n;
 const BLOCKED_FOR_MS = 10 * 60_000;
@@ -20,6 +23,7 @@ const BLOCKED_FOR_MS = 10 * 60_000;
 /** Closes one hour of the series of one shard, in the transaction that holds the shard's claim. Who is ready is told by others. */
 export class ShardCloser {
   private readonly worker = `${process.pid}`;
+  private readonly prices = new PriceFindings();
   constructor(private readonly deps: ClosingDeps) {}
 
   /** Closes `hour` for these series of one shard; answers how many closed, stand still, or have to be corrected first. */
@@ -54,18 +58,20 @@ export class ShardCloser {
           keys.add(key);
         }
         closed.push(one);
-        findings.push(...findingsOf(one, segments, hour));
       } catch (error) {
         blocked += 1;
         await this.block(tx, series, errorText(error), now);
       }
     }
+    await holdUnusual(tx, closed, hour, this.deps.options?.implausibleTimes ?? DEFAULT_IMPLAUSIBLE_TIMES);
+    for (const one of closed) findings.push(...findingsOf(one, segments, hour));
     if (closed.length > 0) {
       const at = this.deps.clock.now();
       const rootSequence = await writeClosings(tx, shard, hour, closed, at, this.worker);
       await noteClose(tx, { shard, hour, rootSequence, closed: closed.map((c) => c.series) }, at);
     }
     await raiseFindings(tx, this.deps.clock, findings);
+    await this.prices.look(tx, this.deps.clock, closed, (id) => segments.offerOf(id), hour);
     this.deps.metrics?.counter('berth_hours_closed_total', 'Hours of series closed').inc(closed.length);
     return closed.length + blocked;
   }
@@ -110,6 +116,7 @@ export class ShardCloser {
       adapter,
       subscription,
       completed: series.endedAt !== null && series.endedAt <= hour + US_PER_HOUR,
+      usualTimes: ofHour.find((s) => s.terms?.implausibleTimes !== undefined)?.terms?.implausibleTimes ?? null,
       lastSegmentId: lastSegment(ofHour, hour + US_PER_HOUR) ?? series.lastSegmentId,
     };
   }
@@ -208,7 +215,7 @@ async function openCarryIns(tx: Tx, series: SeriesRow[]): Promise<Map<string, Ca
   return out;
 }
 
-function findingsOf({ series, close }: ClosedHour, all: SegmentsOfHour, hour: bigint): NewFinding[] {
+function findingsOf({ series, close, adapter, subscription }: ClosedHour, all: SegmentsOfHour, hour: bigint): NewFinding[] {
   if (close.losses.length === 0 && close.findings.length === 0) return [];
   const lost = close.losses.map((l) => l.segmentId);
   const segments = all.of(series.subscriptionId, series.meter, hour, lost);
@@ -231,6 +238,7 @@ function findingsOf({ series, close }: ClosedHour, all: SegmentsOfHour, hour: bi
       dedupeKey: `${f.kind}:${at}:${f.segmentId ?? ''}:${f.evidence['ref'] ?? ''}`,
       ...base,
       ...described(f.segmentId, f.amount),
+      ...(f.kind === 'held_implausible' ? { deadline: itemDeadlines(adapter, series, subscription, hour).hard } : {}),
       evidence: { meter: series.meter, segmentId: f.segmentId, baseQuantity: f.amount.toString(), ...f.evidence },
     })),
   ];

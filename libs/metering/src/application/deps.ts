@@ -12,6 +12,8 @@ export interface MeteringOptions {
   readBackLagMs?: number;
   /** No source carries more; default 100 Gbit/s. */
   lineRateBytesPerSecond?: bigint;
+  /** How many times the largest hour of the week before an hour may have before it is held; 0: any. Default 50. */
+  implausibleTimes?: number;
   /** Series that one transaction closes; default 2,000. */
   seriesAtOnce?: number;
   /** Days that raw samples are kept; default 400, at least 71. */
@@ -30,7 +32,7 @@ export interface ClosingDeps {
   marketplaces: { all(): ClosingAdapter[] };
   logger: Logger;
   metrics?: Metrics;
-  options?: Pick<MeteringOptions, 'lineRateBytesPerSecond'>;
+  options?: Pick<MeteringOptions, 'lineRateBytesPerSecond' | 'implausibleTimes'>;
 }
 
 export interface MeteringDeps {

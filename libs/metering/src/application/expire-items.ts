@@ -4,6 +4,7 @@ import { OPEN_ITEM, type OpenItem } from '../infra/items.sql.js';
 import type { MeteringDeps } from './deps.js';
 import { raiseFindings, type NewFinding } from './findings.js';
 import { lossFindingOf, unknownFinding } from './item-findings.js';
+import { learnHour } from './usual-guard.js';
 
 /** What missed its hard deadline is a named loss, never re-dated (money.md "Month end"); what may have been taken stays unknown. */
 export function expireItems(deps: MeteringDeps): Promise<number> {
@@ -73,4 +74,5 @@ export async function releaseHeld(tx: Tx, deps: MeteringDeps, itemId: string): P
     [itemId, deps.clock.now()],
   );
   if (rows.length === 0) throw new ProblemError('conflict', 'submission.not_held', 'this item is not held');
+  await learnHour(tx, itemId);
 }

@@ -20,9 +20,11 @@ import { explainAny, type Explained, type ExplainQuery } from './explain-any.js'
 import { explainRecord, type Explanation } from './explain.js';
 import { releaseHeld } from './expire-items.js';
 import { raiseFindings, settleFinding, type NewFinding, type SettlementWords } from './findings.js';
+import { foldAdjustment, type FoldedAdjustment, type ToldAdjustment } from './fold-adjustment.js';
 import { IngestUsage } from './ingest-usage.js';
 import type { IngestResult, UsagePrincipal } from './intake-types.js';
 import { readMarketplaceStatus, type MarketplaceStatus } from './marketplace-status.js';
+import { settlePriced } from './price-findings.js';
 import { PruneUsage } from './prune-usage.js';
 import { compareUsageReports } from './compare-usage-reports.js';
 import { importUsageReport, voidUsageReport } from './usage-reports.js';
@@ -146,8 +148,10 @@ export class Metering {
   }
 
   /** A price as somebody read it, from an instant on; amounts of findings and months follow, quantities never do. */
-  recordPrice(tx: Tx, price: Omit<StoredPrice, 'priceId' | 'recordedAt'>): Promise<StoredPrice> {
-    return insertPrice(tx, { ...price, recordedAt: this.deps.clock.now() });
+  async recordPrice(tx: Tx, price: Omit<StoredPrice, 'priceId' | 'recordedAt'>): Promise<StoredPrice> {
+    const stored = await insertPrice(tx, { ...price, recordedAt: this.deps.clock.now() });
+    await settlePriced(tx, this.deps.clock, stored);
+    return stored;
   }
 
   explainRecord(tx: Tx, recordId: string): Promise<Explanation> {
@@ -193,6 +197,11 @@ export class Metering {
 
   endCredit(tx: Tx, input: Parameters<typeof endCredit>[2]): Promise<CreditRow> {
     return endCredit(tx, this.deps, input);
+  }
+
+  /** The marketplace's word on a correction of a bill, into the credit that asked for it. */
+  foldAdjustment(tx: Tx, told: ToldAdjustment): Promise<FoldedAdjustment> {
+    return foldAdjustment(tx, this.deps, told);
   }
 
   releaseHeld(tx: Tx, itemId: string): Promise<void> {

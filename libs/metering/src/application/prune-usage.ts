@@ -92,7 +92,8 @@ async function pruneIds(tx: Tx, now: bigint): Promise<number> {
 
 /**
  * Something of the day's hours is not done with: a series has not closed them, samples came late and are not absorbed, an item
- * has no outcome, an amount is still carried, or a person has not settled a finding whose evidence lies there.
+ * has no outcome, an amount is still carried, or a person has not settled a finding whose evidence lies there (a missing price's
+ * does not).
  */
 async function unsettled(tx: Tx, day: string): Promise<boolean> {
   const [row] = await tx.query<{ open: boolean }>(
@@ -100,7 +101,7 @@ async function unsettled(tx: Tx, day: string): Promise<boolean> {
          or exists (select 1 from late_arrivals where hour < d.until)
          or exists (select 1 from submission_items where settled_at is null and hour < d.until)
          or exists (select 1 from carry_ins where consumed_by_hour is null and from_hour >= d.since and from_hour < d.until)
-         or exists (select 1 from findings where settled_at is null and hour >= d.since and hour < d.until) as open
+         or exists (select 1 from findings where settled_at is null and kind <> 'price_unknown' and hour >= d.since and hour < d.until) as open
        from (select $1::date::timestamp at time zone 'UTC' as since, ($1::date + 1)::timestamp at time zone 'UTC' as until) d`,
     [day],
   );

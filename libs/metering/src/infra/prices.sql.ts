@@ -68,6 +68,14 @@ export async function listPrices(
   return { items, nextCursor: rows.length > q.limit ? items.at(-1)!.priceId : null };
 }
 
+/** From when on a list has a price, by marketplace, offer, plan and dimension as JSON. */
+export async function listPricesFrom(tx: Tx): Promise<Map<string, Date>> {
+  const rows = await tx.query<{ marketplace: string; external_offer_id: string; external_plan_id: string; dimension: string; at: Date }>(
+    'select marketplace, external_offer_id, external_plan_id, dimension, min(effective_from) as at from prices where subscription_id is null group by 1, 2, 3, 4',
+  );
+  return new Map(rows.map((r) => [JSON.stringify([r.marketplace, r.external_offer_id, r.external_plan_id, r.dimension]), r.at]));
+}
+
 /** Units in money, or the name of what is missing; never 0 for "unknown" (money.md "Corrections after the receipt"). */
 export type Money = { amount: string; price: EffectivePrice } | 'price_unknown';
 

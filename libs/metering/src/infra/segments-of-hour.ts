@@ -77,6 +77,10 @@ export class SegmentsOfHour {
     return [...this.plans.values()].some((p) => p.meters.some((m) => m.costSplit));
   }
 
+  offerOf(planVersionId: string): string | null {
+    return this.plans.get(planVersionId)?.externalOfferId ?? null;
+  }
+
   /** As they were read. */
   read(subscriptionId: string): readonly Segment[] {
     return this.bySubscription.get(subscriptionId) ?? [];

@@ -20,6 +20,8 @@ export interface SeriesRow {
   completed: boolean;
   lastSegmentId: string | null;
   opening: Opening;
+  /** What it usually uses, as it is stored (`usualFromJson`). */
+  usual: unknown;
   /** The predecessor of the next hour is there. */
   hasPredecessor: boolean;
   /** Of a ready series: where the slowest source stands, if it is behind (the hold limit is reached). */
@@ -41,6 +43,7 @@ interface Raw {
   completed: boolean;
   last_segment_id: string | null;
   state: unknown;
+  usual: unknown;
   has_predecessor: boolean;
   watermark_us?: string | null;
 }
@@ -49,7 +52,7 @@ const us = (column: string): string => `(extract(epoch from ${column}) * 1000000
 /** Of a column of whole hours: exact as a double, and cheaper. */
 const hourUs = (column: string): string => `(date_part('epoch', ${column})::bigint * 1000000)::text`;
 const COLUMNS = `s.subscription_id, s.meter, s.tenant_id, s.marketplace, s.metric, s.kind, s.source_kind, s.shard, ${hourUs('s.first_hour')} as first_us, ${hourUs('s.next_hour')} as next_us,
-  ${us('s.ended_at')} as ended_us, s.completed_at is not null as completed, s.last_segment_id, s.state,
+  ${us('s.ended_at')} as ended_us, s.completed_at is not null as completed, s.last_segment_id, s.state, s.usual,
   (s.next_hour = s.first_hour or exists (select 1 from hour_closings c where c.subscription_id = s.subscription_id and c.meter = s.meter and c.hour = s.next_hour - interval '1 hour')) as has_predecessor`;
 
 const toRow = (r: Raw): SeriesRow => ({
@@ -67,6 +70,7 @@ const toRow = (r: Raw): SeriesRow => ({
   completed: r.completed,
   lastSegmentId: r.last_segment_id,
   opening: openingFromJson(r.state),
+  usual: r.usual,
   hasPredecessor: r.has_predecessor,
   watermark: r.watermark_us == null ? null : BigInt(r.watermark_us),
 });

@@ -17,6 +17,8 @@ export interface ClosedHour {
   subscription: MeteredSubscription | null;
   lastSegmentId: string | null;
   completed: boolean;
+  /** How many times its usual use its plan lets through; null: as everywhere. */
+  usualTimes: number | null;
 }
 
 /**

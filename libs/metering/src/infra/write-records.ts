@@ -1,5 +1,5 @@
 import { arrayText, errorText, uuidv5, type Tx } from '#platform';
-import type { CostPart, MarketplaceRefs, UsageWireItem } from '#marketplaces/core';
+import type { CostPart, Deadlines, MarketplaceRefs, UsageWireItem } from '#marketplaces/core';
 import type { ClosingAdapter } from '../application/deps.js';
 import type { RecordDraft } from '../domain/types.js';
 import { fromUs, instantText, US_PER_HOUR } from '../domain/units.js';
@@ -105,6 +105,19 @@ export async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], n
   );
 }
 
+/** Until when the records of an hour should, and can, be sent. */
+export const itemDeadlines = (
+  adapter: ClosingAdapter,
+  series: Pick<SeriesRow, 'endedAt'>,
+  subscription: ClosedHour['subscription'],
+  hour: bigint,
+): Deadlines =>
+  adapter.deadlines({
+    hourStart: fromUs(hour),
+    hourEnd: fromUs(hour + US_PER_HOUR),
+    endedAt: series.endedAt === null || subscription?.goesOn ? null : fromUs(series.endedAt),
+  });
+
 /** Most purchases of a marketplace have the same deadlines in an hour: those that go on. */
 function deadlinesOf(hour: bigint): (c: ClosedHour) => { target: string; hard: string } {
   const known = new Map<string, { target: string; hard: string }>();
@@ -113,11 +126,7 @@ function deadlinesOf(hour: bigint): (c: ClosedHour) => { target: string; hard: s
     const key = `${adapter.marketplace} ${endedAt}`;
     let texts = known.get(key);
     if (!texts) {
-      const d = adapter.deadlines({
-        hourStart: fromUs(hour),
-        hourEnd: fromUs(hour + US_PER_HOUR),
-        endedAt: endedAt === null ? null : fromUs(endedAt),
-      });
+      const d = itemDeadlines(adapter, series, subscription, hour);
       known.set(key, (texts = { target: d.target.toISOString(), hard: d.hard.toISOString() }));
     }
     return texts;
@@ -131,7 +140,16 @@ function deadlinesOf(hour: bigint): (c: ClosedHour) => { target: string; hard: s
 export function tryBuild(
   adapter: ClosingAdapter,
   subscription: { externalSubscriptionId: string; marketplaceRefs: MarketplaceRefs },
-  r: { itemId: string; externalPlanId: string; dimension: string; hour: Date; startsAt: Date; endsAt: Date; quantity: string; parts?: CostPart[] },
+  r: {
+    itemId: string;
+    externalPlanId: string;
+    dimension: string;
+    hour: Date;
+    startsAt: Date;
+    endsAt: Date;
+    quantity: string;
+    parts?: CostPart[];
+  },
   onFault: (why: string) => void = () => undefined,
 ): { wire: UsageWireItem; batchKey: string; gate: string } | null {
   try {

@@ -53,6 +53,8 @@ export class Fixtures {
   private sequence = 1;
   /** Makes a purchase's id; a test may want ids of one shard. */
   newSubscriptionId: () => string = randomUUID;
+  /** Every dimension of a plan has a list price; tests of unknown prices say no. */
+  withPrices = true;
   constructor(private readonly db: Database) {}
 
   async plan(
@@ -79,12 +81,18 @@ export class Fixtures {
       quotas: [{ name: 'storage_bytes', unit: 'bytes', hardLimit, per: 'plan' }],
       meters,
     } satisfies PlanVersion;
-    await this.db.ops((tx) =>
-      tx.query(
+    await this.db.ops(async (tx) => {
+      await tx.query(
         `insert into plan_versions (plan_version_id, marketplace, external_offer_id, external_plan_id, version, content_hash, document, loaded_at) values ($1, $2, 'object-cells', $3, $4, $5, $6, now())`,
         [planVersionId, marketplace, externalPlanId, document.version, document.contentHash, JSON.stringify(document)],
-      ),
-    );
+      );
+      if (this.withPrices)
+        await tx.query(
+          `insert into prices (price_id, marketplace, external_offer_id, external_plan_id, dimension, currency, unit_price, effective_from, source, recorded_at, recorded_by)
+           select gen_random_uuid(), $1, 'object-cells', $2, d, 'USD', 1, '2020-01-01', 'fx-list', '2020-01-01', 'fx-hand' from unnest($3::text[]) d`,
+          [marketplace, externalPlanId, meters.map((m) => m.dimension)],
+        );
+    });
     return planVersionId;
   }
 

@@ -33,6 +33,10 @@ const schema = z.object({
   BERTH_LANDING_ACCESS: z.enum(['first_visit', 'signed_in', 'approval']).optional(),
   /** How often each marketplace's list is compared with ours; 0 never. The adapter's own floor holds besides. */
   BERTH_DRIFT_MINUTES: z.coerce.number().int().min(0).max(10_080).default(60),
+  /** How many times the largest hour of the week before an hour may have before it is held for a person; 0: any. */
+  BERTH_IMPLAUSIBLE_TIMES: z.coerce.number().int().min(0).max(1_000_000).default(50),
+  /** Days that raw samples are kept; a binding's first sample is compared with one up to 35 days older, and late ones come for 35. */
+  BERTH_SAMPLE_DAYS: z.coerce.number().int().min(71).max(3_660).default(400),
   /** `azure=20, gcp=off`: where the adapters' own rates do not fit. */
   BERTH_USAGE_RATES: z.string().optional(),
   /** Development only: one sandbox plays every marketplace and owns the clock. */
@@ -84,6 +88,8 @@ export interface BerthConfig {
   driftMinutes: number;
   /** Calls with usage a second, where not the adapter's own. */
   usageRates: UsageRates;
+  implausibleTimes: number;
+  sampleDays: number;
   sandboxUrl: string | null;
   azure: AzureConfig | null;
   gcp: {
@@ -146,6 +152,8 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     successorHoldMs: e.BERTH_SUCCESSOR_HOLD_MINUTES * 60_000,
     driftMinutes: e.BERTH_DRIFT_MINUTES,
     usageRates: usageRatesOf(e.BERTH_USAGE_RATES),
+    implausibleTimes: e.BERTH_IMPLAUSIBLE_TIMES,
+    sampleDays: e.BERTH_SAMPLE_DAYS,
     sandboxUrl: sandbox,
     azure: azureOf(e, given, sandbox),
     gcp: gcpOf(e, given, sandbox),
