@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { listNotices, listRenewals, subscriptionIdOf, withAdvisory, type NoticeRow } from '#entitlements';
+import { listCredits } from '#metering';
 import { toPublicId } from '#platform';
 import type { Principal } from '#tenancy';
 import { NoticesController } from '../src/http/api/notices.controller.js';
@@ -20,10 +21,10 @@ describe('what AWS tells people', () => {
   });
   afterEach(() => f?.close());
 
-  const tell = (type: string, time: Date, detail: object): Promise<unknown> =>
+  const tell = (type: string, time: Date, detail: object, id: string = randomUUID()): Promise<unknown> =>
     f.event({
       version: '0',
-      id: randomUUID(),
+      id,
       'detail-type': type,
       source: 'aws.agreement-marketplace',
       time,
@@ -198,5 +199,94 @@ describe('what AWS tells people', () => {
       ['adj-1', 'open'],
       ['adj-2', 'closed'],
     ]);
+  });
+
+  describe('a correction of a bill that credits of ours wait for', () => {
+    let id: string;
+    beforeEach(async () => {
+      id = await serve();
+    });
+    const credit = async (invoice: string, units: string): Promise<string> =>
+      f.ops(async (tx) => {
+        const [s] = await tx.query<{ tenant_id: string }>('select tenant_id from subscriptions where subscription_id = $1', [id]);
+        const opened = await f.p.metering.openCredit(tx, {
+          tenantId: s!.tenant_id,
+          subscriptionId: id,
+          findingId: null,
+          recordId: null,
+          dimension: 'mib_egress',
+          hour: START,
+          units,
+          reference: invoice,
+          reason: 'counted twice',
+          by: 'ada-1',
+        });
+        return opened.creditId;
+      });
+    const states = async (): Promise<string[]> =>
+      (await f.ops((tx) => listCredits(tx, { limit: 10, after: null, subscriptionId: id }))).items.map(
+        (c) => `${c.invoice_reference} ${c.state} ${(c.outcome?.['amount'] as string | undefined) ?? '-'} ${c.external_reference ?? '-'}`,
+      );
+    const adjusted = async (word: string, request: object, minute: number, eventId?: string): Promise<void> => {
+      const time = new Date(at('11:00').getTime() + minute * 60_000);
+      await tell(`Purchase Agreement Billing Adjustment ${word} - Proposer`, time, { billingAdjustmentRequest: request }, eventId);
+      await f.until(new Date(time.getTime() + 30_000));
+    };
+    const of = (ba: string, invoice: string, amount: string | null, currencyCode = 'USD') => ({
+      id: ba,
+      originalInvoiceId: invoice,
+      ...(amount === null ? {} : { adjustmentAmount: amount, currencyCode }),
+    });
+
+    it('ends them, once, with what AWS gave; a failed one may be asked for again', async () => {
+      const [done, refused] = [await credit('inv-1', '3'), await credit('inv-2', '4')];
+      const event = randomUUID();
+      for (let times = 0; times < 2; times++) await adjusted('Completed', of('ba-1', 'inv-1', '1.25'), 1, event);
+      await adjusted('Failed', { ...of('ba-2', 'inv-2', '2.00'), statusMessage: 'the invoice is closed' }, 2);
+      // Another message of the same matter, and one that contradicts it, change nothing any more.
+      await adjusted('Completed', of('ba-1', 'inv-1', '1.25'), 3);
+      await adjusted('Failed', of('ba-1', 'inv-1', '1.25'), 4);
+      expect(await states()).toEqual(['inv-1 completed 1.25 ba-1', 'inv-2 failed - ba-2']);
+      const rows = (await f.ops((tx) => listCredits(tx, { limit: 10, after: null, creditId: refused }))).items;
+      expect(rows[0]!.outcome).toEqual({ reference: 'ba-2', by: 'aws', note: 'the invoice is closed' });
+      const audit = await f.ops((tx) =>
+        tx.query<{ actor: string; action: string; subject: string }>(
+          `select actor, action, subject from audit_events where action like 'credit.%' order by at`,
+        ),
+      );
+      expect(audit).toEqual([
+        { actor: 'marketplace:aws', action: 'credit.completed', subject: `credit:${done}` },
+        { actor: 'marketplace:aws', action: 'credit.failed', subject: `credit:${refused}` },
+      ]);
+      await credit('inv-2', '4');
+      await adjusted('Completed', of('ba-3', 'inv-2', '2.00'), 5);
+      expect(await states()).toEqual(['inv-1 completed 1.25 ba-1', 'inv-2 failed - ba-2', 'inv-2 completed 2.00 ba-3']);
+    });
+
+    it('that could mean several, or tells no amount, is left to a person and stays open; by the amount it is told apart', async () => {
+      for (const units of ['3', '4']) await credit('inv-1', units);
+      await adjusted('Completed', of('ba-1', 'inv-1', '9.99'), 1);
+      expect(await states()).toEqual(['inv-1 open - -', 'inv-1 open - -']);
+      expect(await notices('billing_adjustment', 'open')).toMatchObject([
+        { external_id: 'ba-1', detail: { undecided: expect.stringContaining('2 open credits') as string } },
+      ]);
+      await f.ops((tx) => tx.query(`update credits set amount = units / 2, currency = 'USD' where subscription_id = $1`, [id]));
+      await adjusted('Completed', of('ba-2', 'inv-1', '2.00'), 2);
+      expect(await states()).toEqual(['inv-1 open - -', 'inv-1 completed 2.00 ba-2']);
+      await adjusted('Completed', of('ba-3', 'inv-1', null), 3);
+      expect((await states())[0]).toBe('inv-1 open - -');
+      expect((await notices('billing_adjustment', 'open')).map((n) => n.external_id).sort()).toEqual(['ba-1', 'ba-3']);
+    });
+
+    it('of another purchase or invoice ends none', async () => {
+      await credit('inv-1', '3');
+      await adjusted('Completed', of('ba-1', 'inv-9', '1.50'), 1);
+      await tell('Purchase Agreement Billing Adjustment Completed - Proposer', at('11:10'), {
+        agreement: { id: `agmt-${randomUUID()}` },
+        billingAdjustmentRequest: of('ba-2', 'inv-9', '1.50'),
+      });
+      await f.until(at('11:11'));
+      expect(await states()).toEqual(['inv-1 open - -']);
+    });
   });
 });

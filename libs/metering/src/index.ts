@@ -33,6 +33,7 @@ export { Metering, registerMeteringHandlers } from './application/metering.js';
 export { claimBy, settlementsOf } from './domain/finding-kinds.js';
 export type { EffectivePrice } from './domain/price.js';
 export { listPrices, PriceBook, type Money, type StoredPrice } from './infra/prices.sql.js';
+export type { FoldedAdjustment, ToldAdjustment } from './application/fold-adjustment.js';
 export { listCredits, type CreditRow, type NewCredit } from './application/credits.js';
 export type { SettlementWish } from './application/settle-by-person.js';
 export type { ExplainedSample, Explanation } from './application/explain.js';

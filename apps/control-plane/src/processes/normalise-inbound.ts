@@ -16,6 +16,7 @@ import { awaitStart } from './await-start.js';
 import type { ProcessContext } from './context.js';
 import { decideChange, wantedChange } from './decide-change.js';
 import { awaitSuccessor, holdUsage } from './end-purchase.js';
+import { foldAdjustment } from './fold-adjustment.js';
 import { followForeignChange } from './follow-foreign-change.js';
 import { proposeJoins } from './propose-joins.js';
 import { isAboutUs } from './refused-credentials.js';
@@ -43,7 +44,7 @@ export async function normaliseInbound(
     for (const event of events) {
       // The truth first: a change that the marketplace allows must not be refused because our state lags behind.
       last = await applyEvent(p, tx, event, payload.inboxId);
-      await recordNotice(tx, event, p.clock.now());
+      await recordNotice(tx, await foldAdjustment(p, tx, event), p.clock.now());
       if (event.channelLost) await raiseLostChannel(p, tx, event, payload.inboxId);
       await followForeignChange(p, tx, event);
       const decision = await decideChange(p, tx, event, last);

@@ -30,6 +30,17 @@ const successorBody = z.strictObject({
 });
 const amendBody = z.strictObject({ endsAt: instant.optional(), autoRenewalEnabled: z.boolean().optional() });
 const advisoryBody = z.strictObject({ kind: z.enum(['issued', 'resolved']).default('issued') });
+const billBody = z.strictObject({
+  outcome: z.enum(['completed', 'failed']).default('completed'),
+  id: z.string().min(1).optional(),
+  invoiceId: z.string().min(1),
+  amount: z.string().regex(/^\d+(\.\d+)?$/),
+  currency: z
+    .string()
+    .regex(/^[A-Z]{3}$/)
+    .default('USD'),
+  reason: z.string().optional(),
+});
 export const eventBody = z.strictObject({
   detailType: z.string().min(1),
   detail: z.unknown(),
@@ -87,6 +98,8 @@ export function actOnAgreement(desk: AwsDesk, id: string, action: string, body: 
       return void desk.entitle(id, parseBody(entitleBody, body));
     case 'advisory':
       return void desk.advise(id, parseBody(advisoryBody, body).kind === 'issued' ? 'Issued' : 'Resolved');
+    case 'billing-adjustment':
+      return void desk.adjustBill(id, parseBody(billBody, body));
     default:
       throw new ControlError(404, 'action.unknown', `There is no action ${action}.`);
   }

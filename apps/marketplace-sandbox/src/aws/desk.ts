@@ -3,7 +3,7 @@ import { sumDecimals } from '../shared/exact-json.js';
 import { ControlError } from '../shared/http.js';
 import type { Entitlements } from './channels/entitlements.js';
 import type { AwsContext } from './context.js';
-import { envelope } from './events.js';
+import { type BillAdjustment, envelope } from './events.js';
 import { licenseArn, licenseArnInEvents } from './licence-arn.js';
 import type { EndOrder, Lifecycle } from './lifecycle.js';
 import { finalWindowClosesMs } from './metering.js';
@@ -148,6 +148,10 @@ export class AwsDesk {
 
   advise(id: string, kind: 'Issued' | 'Resolved'): void {
     this.lifecycle.advise(this.agreement(id), kind);
+  }
+
+  adjustBill(id: string, bill: BillAdjustment): void {
+    this.lifecycle.adjustBill(this.agreement(id), bill);
   }
 
   list(): AwsAgreement[] {

@@ -139,3 +139,29 @@ export function advisoryDetail(context: AwsContext, agreement: AwsAgreement, kin
     advisory: kind === 'Issued' ? { issuedAt: at } : { resolvedAt: at },
   };
 }
+
+export interface BillAdjustment {
+  outcome: 'completed' | 'failed';
+  id?: string | undefined;
+  invoiceId: string;
+  amount: string;
+  currency: string;
+  reason?: string | undefined;
+}
+
+/** The fields of the request in the Agreement API; the event's own are not documented (contract aws §7). */
+export function billDetail(agreement: AwsAgreement, bill: BillAdjustment): object {
+  return {
+    ...common(),
+    agreement: { id: agreement.id },
+    billingAdjustmentRequest: {
+      id: bill.id ?? `ba-${randomUUID()}`,
+      originalInvoiceId: bill.invoiceId,
+      adjustmentAmount: bill.amount,
+      currencyCode: bill.currency,
+      status: bill.outcome === 'completed' ? 'COMPLETED' : 'VALIDATION_FAILED',
+      ...(bill.reason === undefined ? {} : { statusMessage: bill.reason }),
+    },
+    ...parties(agreement),
+  };
+}

@@ -2,7 +2,16 @@ import { SECOND } from '../shared/clock.js';
 import { ControlError } from '../shared/http.js';
 import type { AwsContext } from './context.js';
 import type { Deliveries } from './deliveries.js';
-import { advisoryDetail, agreementRole, amendedDetail, createdDetail, endedDetail, licenseDetail } from './events.js';
+import {
+  advisoryDetail,
+  agreementRole,
+  amendedDetail,
+  type BillAdjustment,
+  billDetail,
+  createdDetail,
+  endedDetail,
+  licenseDetail,
+} from './events.js';
 import type { AwsProduct } from './settings.js';
 import { awsId, newLicenseId } from './state.js';
 import type { AwsAgreement, EndStatus, Handover, Intent } from './types.js';
@@ -138,6 +147,17 @@ export class Lifecycle {
       `Purchase Agreement Advisory ${kind}`,
       'Manufacturer',
       advisoryDetail(this.context, agreement, kind),
+    );
+    this.kick();
+  }
+
+  /** What AWS made of a request of the seller to correct an invoice; told to the proposer (contract aws §4.1). */
+  adjustBill(agreement: AwsAgreement, bill: BillAdjustment): void {
+    this.deliveries.enqueue(
+      agreement.id,
+      `Purchase Agreement Billing Adjustment ${bill.outcome === 'completed' ? 'Completed' : 'Failed'}`,
+      'Proposer',
+      billDetail(agreement, bill),
     );
     this.kick();
   }

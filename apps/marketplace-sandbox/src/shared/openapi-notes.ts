@@ -75,7 +75,7 @@ export const CONTROL_NOTES: Record<string, Note> = {
   'GET /sandbox/aws/agreements': { summary: "AWS's view of every agreement" },
   'GET /sandbox/aws/agreements/{id}': { summary: "AWS's view of one, with its deliveries" },
   'POST /sandbox/aws/agreements/{id}/{action}': {
-    summary: 'cancel, expire, amend, license, entitle, advisory, renew, replace, register',
+    summary: 'cancel, expire, amend, license, entitle, advisory, billing-adjustment, renew, replace, register',
     body: action,
     status: 202,
   },

@@ -1,4 +1,4 @@
-import type { MarketplaceNotice, NoticeKind } from '#marketplaces/core';
+import type { BillingAdjustment, MarketplaceNotice, NoticeKind } from '#marketplaces/core';
 import type { Envelope } from './envelope.js';
 import { dateOf, type Fields, fieldsOf, instantTextOf, textOf } from './liberal.js';
 
@@ -41,7 +41,7 @@ export function noticeOf(event: Envelope): MarketplaceNotice | null {
   const [prefix, kind] = matter;
   const status = eventName.slice(prefix.length).trim() || 'Ending';
   const request = fieldsOf(detail['agreementCancellationRequest']);
-  const adjustment = fieldsOf(detail['billingAdjustment']);
+  const adjustment = fieldsOf(detail['billingAdjustmentRequest'] ?? detail['billingAdjustment']);
   const state = OPEN.has(status) ? 'open' : 'closed';
   const base = { kind, state, status } as const;
   if (kind === 'cancellation_request') {
@@ -52,8 +52,36 @@ export function noticeOf(event: Envelope): MarketplaceNotice | null {
   if (kind === 'renewal')
     return { ...base, externalId: ofAgreement, dueAt: dateOf(instantTextOf(agreement['endTime'])), detail: flat(agreement) };
   if (kind === 'billing_adjustment')
-    return { ...base, externalId: textOf(adjustment['id']) ?? event.id, dueAt: null, detail: flat(adjustment) };
+    return {
+      ...base,
+      externalId: textOf(adjustment['id']) ?? textOf(adjustment['billingAdjustmentRequestId']) ?? event.id,
+      dueAt: null,
+      detail: flat(adjustment),
+      ...decided(status, adjustment),
+    };
   return { ...base, externalId: ofAgreement, dueAt: null, detail: flat(fieldsOf(detail['advisory'])) };
+}
+
+/**
+ * The last word on an adjustment. The payload of its event is not documented; the names are those of the request's own API, and
+ * shorter ones are taken too (contract aws §4.1, §7).
+ */
+function decided(status: string, fields: Fields): { adjustment?: BillingAdjustment } {
+  const word = status.toLowerCase();
+  if (word !== 'completed' && word !== 'failed') return {};
+  const raw = fields['adjustmentAmount'] ?? fields['amount'];
+  const text = typeof raw === 'number' && Number.isFinite(raw) ? String(raw) : textOf(raw);
+  const amount = text === null ? null : text.replace(/^-/, '');
+  const currency = textOf(fields['currencyCode'] ?? fields['currency'])?.toUpperCase() ?? null;
+  return {
+    adjustment: {
+      outcome: word,
+      invoiceReference: textOf(fields['originalInvoiceId']) ?? textOf(fields['invoiceId']),
+      amount: amount !== null && /^\d{1,18}(?:\.\d{1,12})?$/.test(amount) && /[1-9]/.test(amount) ? amount : null,
+      currency: currency !== null && /^[A-Z]{3}$/.test(currency) ? currency : null,
+      reason: (textOf(fields['statusMessage']) ?? textOf(fields['failureReason']) ?? textOf(fields['description']))?.slice(0, 500) ?? null,
+    },
+  };
 }
 
 /** Its payload is documented nowhere: what is flat in it is shown. */

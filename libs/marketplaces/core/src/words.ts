@@ -135,6 +135,17 @@ export interface RequestedChange {
 export const NOTICE_KINDS = ['advisory', 'cancellation_request', 'renewal', 'billing_adjustment', 'spend'] as const;
 export type NoticeKind = (typeof NOTICE_KINDS)[number];
 
+/** A correction of a bill that the marketplace has decided. */
+export interface BillingAdjustment {
+  outcome: 'completed' | 'failed';
+  /** The invoice that is corrected. */
+  invoiceReference: string | null;
+  /** What is given back, exact decimal text above 0; null where it is not told. */
+  amount: string | null;
+  currency: string | null;
+  reason: string | null;
+}
+
 /**
  * What a marketplace tells people about a purchase: a warning about its buyer, a request that waits for the seller, a renewal to
  * come, a correction of a bill. It changes nothing of the purchase.
@@ -146,6 +157,8 @@ export interface MarketplaceNotice {
   state: 'open' | 'closed';
   /** The marketplace's own word for where it stands. */
   status: string;
+  /** Of a `billing_adjustment` that is decided. */
+  adjustment?: BillingAdjustment;
   /** When something happens by itself (a request is approved, a term renews); null where nothing does. */
   dueAt: Date | null;
   /** Flat facts as received, texts shortened. */

@@ -130,11 +130,23 @@ export async function listCredits(
   return { items, nextCursor: rows.length > q.limit ? items.at(-1)!.credit_id : null };
 }
 
+/** Credits that an adjustment of the marketplace may be about: by its id, or not yet named and of its invoice. */
+export function listOpenForAdjustment(
+  tx: Tx,
+  q: { marketplace: string; externalId: string; invoiceReference: string | null; subscriptionIds: string[] | null },
+): Promise<CreditRow[]> {
+  return tx.query<CreditRow>(
+    `select ${COLUMNS} from credits where marketplace = $1 and ($4::uuid[] is null or subscription_id = any($4::uuid[]))
+        and (external_reference = $2 or (external_reference is null and state = 'open' and invoice_reference = $3)) order by created_at, credit_id for update`,
+    [q.marketplace, q.externalId, q.invoiceReference, q.subscriptionIds],
+  );
+}
+
 /** What the marketplace decided; said once. The amount they gave is theirs, also where our price was unknown. */
 export async function endCredit(
   tx: Tx,
   deps: MeteringDeps,
-  input: { creditId: string; completed: boolean; reference: string; amount?: string; currency?: string; by: string },
+  input: { creditId: string; completed: boolean; reference: string; amount?: string; currency?: string; note?: string; by: string },
 ): Promise<CreditRow> {
   const [row] = await tx.query<CreditRow>(`select ${COLUMNS} from credits where credit_id = $1 for update`, [input.creditId]);
   if (!row) throw new ProblemError('not_found', 'credit.not_found', 'There is no such credit.');
@@ -155,6 +167,7 @@ export async function endCredit(
       JSON.stringify({
         reference: input.reference,
         by: input.by,
+        ...(input.note ? { note: input.note } : {}),
         ...(input.completed ? { amount: input.amount, currency: input.currency } : {}),
       }),
     ],
