@@ -13,6 +13,7 @@ let g: Purchase[];
 beforeAll(async () => {
   database = await createTestDatabase();
   h = await Harness.open(database.url(), database.secret, START, undefined, {}, {}, ['gcp']);
+  h.fixtures.withPrices = false;
   const plan = await h.fixtures.plan([STORED]);
   [a, b, test] = [await h.buy(plan, START), await h.buy(plan, START), await h.buy(plan, START)];
   const google = await h.fixtures.plan([STORED], 'gold', undefined, 'gcp');

@@ -17,6 +17,7 @@ afterEach(async () => {
 async function open(meters: MeterTerms[] = [STORED, EGRESS]): Promise<void> {
   database = await createTestDatabase();
   h = await Harness.open(database.url(), database.secret, START);
+  h.fixtures.withPrices = false;
   p = await h.buy(await h.fixtures.plan(meters), START);
 }
 const close = async (to: string): Promise<void> => {
