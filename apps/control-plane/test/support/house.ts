@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import pg from 'pg';
 import { startProgram, type Started } from '../../../../test/support/program.js';
 import { createTestDatabase, type TestDatabase } from '../../../../test/support/database.js';
 import { connectSandbox, sellerEnvironment } from '../../../../scripts/lib/sandbox-shop.mjs';
@@ -65,6 +66,17 @@ export class House {
     }
     await this.database?.drop();
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** Past the API: what no outsider can make or see. */
+  async sql(text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
+    const client = new pg.Client({ connectionString: this.database.url() });
+    await client.connect();
+    try {
+      return (await client.query<Record<string, unknown>>(text, values)).rows;
+    } finally {
+      await client.end();
+    }
   }
 
   async call(method: string, url: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
