@@ -1171,7 +1171,7 @@ export interface paths {
         /** Comparisons with this marketplace, newest first */
         get: operations["listDriftRuns"];
         put?: never;
-        /** Compare the marketplace's list of purchases with ours; answers the run that is under way, if one is */
+        /** Compare the marketplace's list of purchases with ours, as a reconciliation of that one kind; answers the drift run that is under way, if one is */
         post: operations["startDriftRun"];
         delete?: never;
         options?: never;

@@ -55,6 +55,16 @@ describe('drift against a publisher’s whole list', () => {
     expect(first).toMatchObject({ state: 'completed', error: null, counts: { listed: 2, agree: 1, foreign: 1, differ: 0 } });
     const second = await drift();
     expect(second).toMatchObject({ state: 'completed', counts: { listed: 2, agree: 1, foreign: 1, differ: 0 } });
+    expect(second['id']).not.toBe(first['id']);
+    // Whoever asks, it is a reconciliation: one history of who compared what.
+    const recorded = await until(
+      async () => (await items('/reconciliations')).filter((r) => r['requestedVia'] === 'api'),
+      (runs) => runs.length === 2 && runs.every((r) => r['state'] === 'done'),
+      60_000,
+    );
+    expect(
+      recorded.map((r) => (r['comparisons'] as Record<string, unknown>[]).map((s) => [s['kind'], s['marketplace'], s['driftRunId']])),
+    ).toEqual([[['subscriptions', 'azure', second['id']]], [['subscriptions', 'azure', first['id']]]]);
     expect({ tenants: await items('/tenants'), subscriptions: await items('/subscriptions'), sent: await changing() }).toEqual(before);
     expect((await items('/findings')).filter((f) => String(f['kind']).startsWith('drift'))).toEqual([]);
     expect(before.subscriptions.some((s) => s['externalSubscriptionId'] === foreignId)).toBe(false);

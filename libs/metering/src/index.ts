@@ -58,6 +58,8 @@ export {
   insertRun,
   listRunLines,
   listRuns,
+  openStepOf,
+  pruneRuns,
   RECONCILIATION_KINDS,
   refuseSideBySide,
   scheduledHealth,

@@ -77,3 +77,13 @@ export class Calls {
     ]);
   }
 }
+
+/** Deletes calls that were answered, of before `before` (business time), at most `most`, oldest first; answers how many. */
+export async function pruneCalls(tx: Tx, before: Date, most: number): Promise<number> {
+  const rows = await tx.query(
+    `delete from calls where call_id in (
+       select call_id from calls where state in ('ok', 'refused') and intent_at < $1 order by intent_at limit $2 for update skip locked) returning 1`,
+    [before, most],
+  );
+  return rows.length;
+}

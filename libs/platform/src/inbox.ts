@@ -241,3 +241,27 @@ export class Inbox {
     return kept;
   }
 }
+
+/**
+ * Deletes messages that were read, of before `before` (business time), at most `most`, oldest first; answers how many. `live` answers
+ * which of these purchases still live: their messages stay, because one of them may be told again and gets its first answer.
+ */
+export async function pruneMessages(
+  tx: Tx,
+  before: Date,
+  most: number,
+  live: (subscriptionIds: string[]) => Promise<ReadonlySet<string>>,
+): Promise<number> {
+  const purchases = await tx.query<{ id: string }>(
+    `select distinct subscription_id as id from inbox where state = 'processed' and received_at < $1 and subscription_id is not null`,
+    [before],
+  );
+  const kept = await live(purchases.map((p) => p.id));
+  const rows = await tx.query(
+    `delete from inbox where inbox_id in (
+       select inbox_id from inbox where state = 'processed' and received_at < $1 and (subscription_id is null or subscription_id <> all($3::uuid[]))
+        order by received_at limit $2 for update skip locked) returning 1`,
+    [before, most, [...kept]],
+  );
+  return rows.length;
+}

@@ -4,6 +4,7 @@ import {
   advanceStep,
   beginStep,
   insertRun,
+  openStepOf,
   RECONCILIATION_KINDS,
   refuseSideBySide,
   reportsOfSpan,
@@ -11,6 +12,7 @@ import {
   type NewStep,
   type ReconciliationKind,
 } from '#metering';
+import { getDriftRun, lastDriftRunAt } from '#entitlements';
 import { requestDriftRun } from './check-drift.js';
 import type { ProcessContext } from './context.js';
 import type { Comparison } from './comparison.js';
@@ -71,6 +73,26 @@ async function book(
   }
   if (!adapter.listAll) return { reference: null, notComparable: `${marketplace} cannot list its purchases as it is set up here` };
   return { reference: await requestDriftRun(p, tx, marketplace, wish.requestedBy) };
+}
+
+/**
+ * Compares the purchases of one marketplace, as a run like any other, and answers its drift run; or the one that is under way, whoever
+ * asked for it.
+ */
+export async function requestDriftAsRun(p: ProcessContext, tx: Tx, marketplace: Marketplace, requestedBy: string): Promise<string> {
+  const open = await openStepOf(tx, 'subscriptions', marketplace);
+  if (open) {
+    const drift = await getDriftRun(tx, open.step.reference!);
+    if (drift && (drift.state === 'requested' || drift.state === 'rereading')) return drift.drift_run_id;
+    // That one is through, and only its run has not looked again yet: whoever asks now wants another.
+    const write = await compareSubscriptions(p, open.run, open.step);
+    await advanceStep(tx, open.step, await write(tx), p.clock.now());
+  }
+  const to = p.clock.now();
+  const last = await lastDriftRunAt(tx, marketplace);
+  const from = last !== null && last < to ? last : new Date(to.getTime() - 3_600_000);
+  await requestRun(p, tx, { kinds: ['subscriptions'], marketplace, from, to, requestedBy, via: 'api' });
+  return (await openStepOf(tx, 'subscriptions', marketplace))!.step.reference!;
 }
 
 /** Task `reconciliation.run`: one step, or a piece of one; the next task of the lane does the next. A step that fails parks nothing. */

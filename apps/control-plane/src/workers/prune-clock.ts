@@ -1,24 +1,33 @@
 import { pruneTasks } from '#platform';
+import { pruneJournal } from '../processes/prune-journal.js';
 import type { ProcessContext } from '../processes/context.js';
 
 /** Long enough to see what was done about a purchase lately; its timeline does not need them. */
 const KEEP_DONE_MS = 30 * 86_400_000;
 const LOOK_EVERY_MS = 10 * 60_000;
 const AT_ONCE = 1_000;
+export const DEFAULT_JOURNAL_DAYS = 400;
 
-/** Takes finished tasks away, a bounded number a pass, so that the queue of years is no larger than that of a month. */
+/**
+ * Takes finished tasks away, and of the journal what is settled and past its retention; a bounded number a pass, so that the tables of
+ * years are no larger than they need to be.
+ */
 export class PruneClock {
   private lookAt = 0;
 
-  constructor(private readonly p: ProcessContext) {}
+  constructor(
+    private readonly p: ProcessContext,
+    private readonly journalDays = DEFAULT_JOURNAL_DAYS,
+  ) {}
 
   /** Answers how many went. */
   async tick(): Promise<number> {
     const now = this.p.clock.now().getTime();
     if (now < this.lookAt) return 0;
     const gone = await this.p.db.ops((tx) => pruneTasks(tx, new Date(now - KEEP_DONE_MS), AT_ONCE));
+    const { calls, messages, runs } = await pruneJournal(this.p, new Date(now - this.journalDays * 86_400_000), AT_ONCE);
     // A full batch: the rest is left to the next pass.
-    this.lookAt = gone === AT_ONCE ? 0 : now + LOOK_EVERY_MS;
-    return gone;
+    this.lookAt = [gone, calls, messages, runs].includes(AT_ONCE) ? 0 : now + LOOK_EVERY_MS;
+    return gone + calls + messages + runs;
   }
 }

@@ -119,7 +119,7 @@ const alarm = (p: ProcessContext, error: unknown): Promise<unknown> =>
 export function registerWorkers(
   app: NestFastifyApplication,
   runner: TaskRunner,
-  config: Pick<BerthConfig, 'driftMinutes' | 'azure'>,
+  config: Pick<BerthConfig, 'driftMinutes' | 'azure'> & Partial<Pick<BerthConfig, 'journalDays'>>,
 ): void {
   const context = app.get(ProcessContext);
   registerFlows(context, runner, app.get<Tasks>(TASKS));
@@ -149,6 +149,6 @@ export function registerWorkers(
   runner.addClock(() => joins.tick());
   const notices = new NoticeClock(context);
   runner.addClock(() => notices.tick());
-  const prune = new PruneClock(context);
+  const prune = new PruneClock(context, config.journalDays);
   runner.addClock(() => prune.tick());
 }

@@ -75,6 +75,15 @@ export async function readSubscriptions(tx: Tx, subscriptionIds: string[]): Prom
   return new Map(rows.map((r) => [r.subscription_id, r]));
 }
 
+/** Which of these purchases have not come to their end. */
+export async function liveAmong(tx: Tx, subscriptionIds: string[]): Promise<Set<string>> {
+  const rows = await tx.query<{ id: string }>(
+    `select subscription_id as id from subscriptions where subscription_id = any($1::uuid[]) and state not in ('cancelled', 'voided')`,
+    [subscriptionIds],
+  );
+  return new Set(rows.map((r) => r.id));
+}
+
 /**
  * Which purchases a marketplace's money reports mean by their own names: the purchase itself, an agreement, or a buyer's account
  * (which may have several). Names nobody here knows are left out.

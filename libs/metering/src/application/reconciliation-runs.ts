@@ -217,6 +217,49 @@ export async function listRunLines(
   return { items, nextCursor: rows.length > q.limit && last ? `${last.step}:${last.line}` : null };
 }
 
+/** The comparison of this kind that goes on at a marketplace, with its run; null where none does. Locked. */
+export async function openStepOf(
+  tx: Tx,
+  kind: ReconciliationKind,
+  marketplace: Marketplace,
+): Promise<{ run: RunRow; step: StepRow } | null> {
+  const [step] = await tx.query<StepRow>(
+    'select * from reconciliation_steps where kind = $1 and marketplace = $2 and finished_at is null for update',
+    [kind, marketplace],
+  );
+  if (!step) return null;
+  const [run] = await tx.query<RunRow>('select * from reconciliation_runs where run_id = $1', [step.run_id]);
+  return { run: run!, step };
+}
+
+/**
+ * Deletes runs that ended before `before`, with their steps and what a marketplace said in them line by line, at most `most`; answers
+ * how many. Those stay that an open finding names, and the newest success of each comparison, by which health is told.
+ */
+export async function pruneRuns(tx: Tx, before: Date, most: number): Promise<number> {
+  const gone = await tx.query<{ run_id: string }>(
+    `select r.run_id from reconciliation_runs r
+      where r.finished_at < $1
+        and not exists (select 1 from findings f where f.settlement is null and f.evidence ->> 'runId' = r.run_id::text)
+        and not exists (select 1 from reconciliation_steps s join findings f on f.settlement is null and f.evidence ->> 'reconciliationId' = s.reference::text where s.run_id = r.run_id)
+        and not exists (select 1 from reconciliation_steps s where s.run_id = r.run_id and s.state = 'done' and not exists (
+              select 1 from reconciliation_steps n where n.kind = s.kind and n.marketplace is not distinct from s.marketplace and n.state = 'done' and n.finished_at > s.finished_at))
+      order by r.finished_at limit $2`,
+    [before, most],
+  );
+  const runIds = gone.map((r) => r.run_id);
+  if (runIds.length === 0) return 0;
+  const steps = await tx.query<{ reference: string | null }>(
+    'delete from reconciliation_steps where run_id = any($1::uuid[]) returning reference',
+    [runIds],
+  );
+  const references = steps.flatMap((s) => s.reference ?? []);
+  await tx.query('delete from reconciliation_lines where reconciliation_id = any($1::uuid[])', [references]);
+  await tx.query('delete from reconciliations where reconciliation_id = any($1::uuid[])', [references]);
+  await tx.query('delete from reconciliation_runs where run_id = any($1::uuid[])', [runIds]);
+  return runIds.length;
+}
+
 /** Of each comparison that the schedule makes: whether its newest end, whoever asked, was a failure, and when it last succeeded. */
 export function scheduledHealth(
   tx: Tx,

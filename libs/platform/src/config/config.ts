@@ -37,6 +37,8 @@ const schema = z.object({
   BERTH_IMPLAUSIBLE_TIMES: z.coerce.number().int().min(0).max(1_000_000).default(50),
   /** Days that raw samples are kept; a binding's first sample is compared with one up to 35 days older, and late ones come for 35. */
   BERTH_SAMPLE_DAYS: z.coerce.number().int().min(71).max(3_660).default(400),
+  /** Days that settled calls, read messages and ended comparisons are kept; a marketplace repeats a message for 31 days at most. */
+  BERTH_JOURNAL_DAYS: z.coerce.number().int().min(62).max(3_660).default(400),
   /** `azure=20, gcp=off`: where the adapters' own rates do not fit. */
   BERTH_USAGE_RATES: z.string().optional(),
   /** Development only: one sandbox plays every marketplace and owns the clock. */
@@ -90,6 +92,7 @@ export interface BerthConfig {
   usageRates: UsageRates;
   implausibleTimes: number;
   sampleDays: number;
+  journalDays: number;
   sandboxUrl: string | null;
   azure: AzureConfig | null;
   gcp: {
@@ -154,6 +157,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     usageRates: usageRatesOf(e.BERTH_USAGE_RATES),
     implausibleTimes: e.BERTH_IMPLAUSIBLE_TIMES,
     sampleDays: e.BERTH_SAMPLE_DAYS,
+    journalDays: e.BERTH_JOURNAL_DAYS,
     sandboxUrl: sandbox,
     azure: azureOf(e, given, sandbox),
     gcp: gcpOf(e, given, sandbox),

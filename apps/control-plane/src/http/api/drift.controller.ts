@@ -4,8 +4,8 @@ import { DATABASE, fromPublicId, ProblemError, toPublicId, type Database, type T
 import { MARKETPLACES, type Marketplace, type MarketplaceAdapter } from '#marketplaces/core';
 import { getDriftRun, listDriftRuns, type DriftLineRow, type DriftRunRow } from '#entitlements';
 import type { Principal } from '#tenancy';
-import { requestDriftRun } from '../../processes/check-drift.js';
 import { ProcessContext } from '../../processes/context.js';
+import { requestDriftAsRun } from '../../processes/reconcile.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { pageOf, readPage } from '../support/validate.js';
@@ -24,7 +24,8 @@ export class DriftController {
   @Allow('operator')
   @ApiOperation({
     operationId: 'startDriftRun',
-    summary: "Compare the marketplace's list of purchases with ours; answers the run that is under way, if one is",
+    summary:
+      "Compare the marketplace's list of purchases with ours, as a reconciliation of that one kind; answers the drift run that is under way, if one is",
   })
   @ApiResponse({ status: 404, description: 'marketplace.not_configured' })
   @ApiResponse({ status: 409, description: 'drift.not_listable: this marketplace cannot list purchases' })
@@ -33,7 +34,7 @@ export class DriftController {
     if (!adapter.listAll)
       throw new ProblemError('conflict', 'drift.not_listable', `${marketplace} cannot list its purchases; there is nothing to compare.`);
     return this.db.ops(async (tx) => {
-      const id = await requestDriftRun(this.p, tx, adapter.marketplace, caller.keyId);
+      const id = await requestDriftAsRun(this.p, tx, adapter.marketplace, caller.keyId);
       await this.p.audit.record(tx, {
         tenantId: null,
         actor: `${caller.kind}:${caller.keyId}`,
