@@ -1,25 +1,11 @@
 import { arrayText, type Tx } from '#platform';
-import type { MeteredSubscription } from '#entitlements';
-import type { ClosingAdapter } from '../application/deps.js';
 import { leafOf } from '../domain/leaf.js';
 import { chainedRoot, merkleRoot } from '../domain/merkle.js';
-import type { HourClose, StreamSamples } from '../domain/types.js';
 import { fromUs, instantText, US_PER_HOUR } from '../domain/units.js';
-import type { SeriesRow } from './series.sql.js';
 import { writeCarryIns, writeEntries } from './write-ledger.js';
-import { leaveOut, writeRecords } from './write-records.js';
+import { leaveOut, writeRecords, type ClosedHour } from './write-records.js';
 
-export interface ClosedHour {
-  series: SeriesRow;
-  streams: StreamSamples[];
-  close: HourClose;
-  adapter: ClosingAdapter;
-  subscription: MeteredSubscription | null;
-  lastSegmentId: string | null;
-  completed: boolean;
-  /** How many times its usual use its plan lets through; null: as everywhere. */
-  usualTimes: number | null;
-}
+export type { ClosedHour };
 
 /**
  * All rows of one (hour, shard), in the transaction that holds its claim: records, items, ledger, carry-ins, closings, root, next

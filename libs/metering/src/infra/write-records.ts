@@ -1,12 +1,24 @@
 import { arrayText, errorText, uuidv5, type Tx } from '#platform';
 import type { CostPart, Deadlines, MarketplaceRefs, UsageWireItem } from '#marketplaces/core';
+import type { MeteredSubscription } from '#entitlements';
 import type { ClosingAdapter } from '../application/deps.js';
-import type { RecordDraft } from '../domain/types.js';
+import type { HourClose, RecordDraft, StreamSamples } from '../domain/types.js';
 import { fromUs, instantText, US_PER_HOUR } from '../domain/units.js';
 import { writeSplits } from './cost-split.sql.js';
 import type { SeriesRow } from './series.sql.js';
-import type { ClosedHour } from './write-closings.js';
 import type { EntryRow } from './write-ledger.js';
+
+export interface ClosedHour {
+  series: SeriesRow;
+  streams: StreamSamples[];
+  close: HourClose;
+  adapter: ClosingAdapter;
+  subscription: MeteredSubscription | null;
+  lastSegmentId: string | null;
+  completed: boolean;
+  /** How many times its usual use its plan lets through; null: as everywhere. */
+  usualTimes: number | null;
+}
 
 export const recordIdOf = (subscriptionId: string, r: Pick<RecordDraft, 'segmentId' | 'dimension'>, hour: bigint): string =>
   uuidv5('usage-record', subscriptionId, r.segmentId, r.dimension, instantText(hour));
