@@ -85,6 +85,14 @@ export function cpuSeconds(pid) {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
+/** The same of a process and all that it started, ended ones too: a database server. */
+export function familySeconds(pid) {
+  const stat = (one) => readFileSync(`/proc/${one}/stat`, 'utf8').split(') ')[1].split(' ').map(Number);
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+  const [, , , , , , , , , , , user, system, endedUser, endedSystem] = stat(pid);
+  return children.reduce((sum, child) => sum + cpuSeconds(child), (user + system + endedUser + endedSystem) / 100);
+}
+
 export function median(numbers) {
   const sorted = numbers.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonicalJson, deriveSecret, sameSecret, Sealer } from './crypto.js';
+import { canonicalJson, deriveSecret, sameSecret, Sealer, sha256Hex } from './crypto.js';
 
 describe('a sealed value', () => {
   const sealer = new Sealer('a secret of the tests');
@@ -65,6 +65,40 @@ describe('canonical JSON', () => {
     const at = new Date('2030-05-01T10:00:00.250Z');
     expect(canonicalJson({ b: 10n ** 30n, a: [at, null, undefined], z: undefined, c: { y: 1.5, x: 'ü"' } })).toBe(
       '{"a":["2030-05-01T10:00:00.250Z",null,null],"b":"1000000000000000000000000000000","c":{"x":"ü\\"","y":1.5}}',
+    );
+  });
+
+  it('is, for any JSON, what sorting all keys and writing it plainly gives: hashes of rows stored long ago are made over it', () => {
+    const plainly = (v: unknown): string => {
+      if (Array.isArray(v)) return `[${v.map(plainly).join(',')}]`;
+      if (v === null || typeof v !== 'object') return JSON.stringify(v);
+      const entries = Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1));
+      return `{${entries.map(([k, one]) => `${JSON.stringify(k)}:${plainly(one)}`).join(',')}}`;
+    };
+    const text = fc.string({ unit: 'binary', maxLength: 4 });
+    const { value: json } = fc.letrec((tie) => ({
+      value: fc.oneof(
+        { maxDepth: 4 },
+        text,
+        fc.double(),
+        fc.integer(),
+        fc.boolean(),
+        fc.constant(null),
+        fc.array(tie('value'), { maxLength: 3 }),
+        fc.dictionary(fc.oneof(text, fc.constantFrom('__proto__', '1', '10', '9', 'id', 'a"b', '\u2028')), tie('value'), { maxKeys: 5 }),
+      ),
+    }));
+    fc.assert(
+      fc.property(json, (made) => {
+        const value = JSON.parse(JSON.stringify(made)) as unknown;
+        expect(canonicalJson(value)).toBe(plainly(value));
+        // Again: what was remembered of its keys must not show.
+        expect(canonicalJson([value, value])).toBe(plainly([value, value]));
+      }),
+      { numRuns: 100 },
+    );
+    expect(sha256Hex(canonicalJson({ b: ['ü', -0, 1e21], a: { z: 'x"y', y: '' } }))).toBe(
+      'b236e3bbd3ed1678640a2e359160b704393d4bfc925918980dfd07299b3909c0',
     );
   });
 

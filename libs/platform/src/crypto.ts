@@ -1,11 +1,10 @@
-import { createCipheriv, createDecipheriv, createHash, createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
 
 export const sha256Hex = (data: string | Buffer): string => hash('sha256', data, 'hex');
 
 /** Constant-time comparison of two texts of any length. */
 export function sameSecret(a: string, b: string): boolean {
-  const h = (s: string): Buffer => createHash('sha256').update(s).digest();
-  return timingSafeEqual(h(a), h(b));
+  return timingSafeEqual(hash('sha256', a, 'buffer'), hash('sha256', b, 'buffer'));
 }
 
 /** A purpose-bound key or password derived from the installation's secret: one secret to keep, none to share. */
@@ -43,27 +42,69 @@ export class Sealer {
   }
 }
 
-/** Text that JSON writes as it is: no quote, no backslash, nothing that is not printable ASCII. */
-const PLAIN = /^[ !#-[\]-~]*$/;
-const quoted = (text: string): string => (PLAIN.test(text) ? `"${text}"` : JSON.stringify(text));
-
 /**
  * The canonical JSON of a value: keys sorted, no spaces, `bigint` as decimal text, `Date` as UTC text. Hashes and
- * content comparisons are made over it.
+ * content comparisons are made over it, also with those of rows that were stored long ago: it must not change.
  */
 export function canonicalJson(value: unknown): string {
-  if (typeof value === 'string') return quoted(value);
-  if (typeof value === 'bigint') return `"${value}"`;
-  if (value === null || typeof value !== 'object') return JSON.stringify(value ?? null);
-  if (value instanceof Date) return `"${value.toISOString()}"`;
-  let text = '';
-  if (Array.isArray(value)) {
-    for (const v of value) text += (text === '' ? '' : ',') + canonicalJson(v ?? null);
-    return `[${text}]`;
-  }
-  for (const key of Object.keys(value).sort()) {
-    const v = (value as Record<string, unknown>)[key];
-    if (v !== undefined) text += `${text === '' ? '' : ','}${quoted(key)}:${canonicalJson(v)}`;
-  }
-  return `{${text}}`;
+  const parts: string[] = [];
+  write(value, parts);
+  return parts.join('');
+}
+
+function write(value: unknown, parts: string[]): void {
+  if (typeof value === 'string') writeText(value, parts);
+  else if (typeof value === 'bigint') parts.push('"', value.toString(), '"');
+  else if (value instanceof Date) writeText(value.toISOString(), parts);
+  else if (Array.isArray(value)) {
+    parts.push('[');
+    for (let i = 0; i < value.length; i++) {
+      if (i > 0) parts.push(',');
+      write(value[i] ?? null, parts);
+    }
+    parts.push(']');
+  } else if (value && typeof value === 'object') {
+    const { sorted, heads } = shapeOf(Object.keys(value));
+    parts.push('{');
+    let written = 0;
+    for (let i = 0; i < sorted.length; i++) {
+      const field = (value as Record<string, unknown>)[sorted[i]!];
+      if (field === undefined) continue;
+      if (written++ > 0) parts.push(',');
+      parts.push(heads[i]!);
+      write(field, parts);
+    }
+    parts.push('}');
+  } else parts.push(JSON.stringify(value ?? null));
+}
+
+/** What JSON escapes is rare; text without it is taken as it is. */
+function writeText(text: string, parts: string[]): void {
+  if (/^[ !#-[\]-~]*$/.test(text)) parts.push('"', text, '"');
+  else parts.push(JSON.stringify(text));
+}
+
+interface Shape {
+  keys: string[];
+  sorted: string[];
+  /** `"key":` of each. */
+  heads: string[];
+}
+
+/** The last list of keys of each length: whoever asks for many values asks for many of one kind, and sorting costs the most. */
+const shapes: (Shape | undefined)[] = [];
+const LONGEST_SHAPE = 64;
+
+function shapeOf(keys: string[]): Shape {
+  const last = shapes[keys.length];
+  if (last && isSame(keys, last.keys)) return last;
+  const sorted = keys.toSorted();
+  const shape = { keys, sorted, heads: sorted.map((key) => `${JSON.stringify(key)}:`) };
+  if (keys.length <= LONGEST_SHAPE) shapes[keys.length] = shape;
+  return shape;
+}
+
+function isSame(some: readonly string[], others: readonly string[]): boolean {
+  for (let i = 0; i < some.length; i++) if (some[i] !== others[i]) return false;
+  return true;
 }

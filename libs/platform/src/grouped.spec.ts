@@ -71,6 +71,34 @@ describe('a shared commit', () => {
     expect(singles).toEqual([1, -2, 3]);
   });
 
+  it('does not run small groups beside each other, but does once there is enough of it', async () => {
+    const { grouped, groups, gates, turn } = make({ groups: 2, perGroup: 3, waiting: 100, beside: 5 } as never);
+    const all = [1, 2].map((i) => grouped.run(i));
+    await turn();
+    all.push(...[3, 4].map((i) => grouped.run(i)));
+    await turn();
+    expect(groups).toEqual([[1, 2]]);
+    all.push(grouped.run(5));
+    await turn();
+    expect(groups).toEqual([
+      [1, 2],
+      [3, 4, 5],
+    ]);
+    for (const open of gates) open();
+    expect(await settled(all)).toEqual(['10', '20', '30', '40', '50']);
+    // What has ended weighs nothing any more.
+    const later = [6, 7].map((i) => grouped.run(i));
+    await turn();
+    later.push(...[8, 9].map((i) => grouped.run(i)));
+    await turn();
+    expect(groups).toHaveLength(3);
+    gates[2]!();
+    await turn();
+    await turn();
+    gates[3]!();
+    expect(await settled(later)).toEqual(['60', '70', '80', '90']);
+  });
+
   it('lets one that is alone wait for nobody', async () => {
     const { grouped, groups, singles } = make();
     expect(await grouped.run(7)).toBe(70);

@@ -12,6 +12,11 @@ export interface GroupBounds<I> {
   groups: number;
   /** The weight of a group at most; a heavier item goes alone. */
   perGroup: number;
+  /**
+   * Small groups do not run beside each other: one begins only when what is under way and what waits weigh so much together.
+   * Twice as many share a commit then, and nobody waits longer than one small group takes. 0 if left out.
+   */
+  beside?: number;
   /** The weight that may wait at most. */
   waiting: number;
   /** What an item counts for; 1 if left out. */
@@ -31,6 +36,7 @@ export class Grouped<I, O> {
   private readonly queues = new Map<string, { items: Waiting<I, O>[]; weight: number }>();
   private waitingWeight = 0;
   private underWay = 0;
+  private underWayWeight = 0;
   private called = false;
 
   constructor(
@@ -69,14 +75,22 @@ export class Grouped<I, O> {
   }
 
   private next(): void {
-    while (this.queues.size > 0 && this.underWay < this.bounds.groups) {
+    while (this.queues.size > 0 && this.mayBegin()) {
       const group = this.take();
+      const weight = group.reduce((sum, one) => sum + one.weight, 0);
       this.underWay += 1;
+      this.underWayWeight += weight;
       void this.settle(group).finally(() => {
         this.underWay -= 1;
+        this.underWayWeight -= weight;
         this.next();
       });
     }
+  }
+
+  private mayBegin(): boolean {
+    if (this.underWay === 0) return true;
+    return this.underWay < this.bounds.groups && this.underWayWeight + this.waitingWeight >= (this.bounds.beside ?? 0);
   }
 
   /** One of each in turn, until the group is full. */

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openDatabase, realNow, type Database } from '#platform';
 import { ManualClock } from '#platform/testing';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
-import { Keys, type NewKey } from '../src/index.js';
+import { KeyChecks, Keys, type NewKey } from '../src/index.js';
 
 const INVALID = { code: 'auth.key_invalid', status: 401 };
 
@@ -99,5 +99,62 @@ describe('an API key', () => {
     await expect(issue({ kind: 'tenant' })).rejects.toThrow(/check constraint/);
     await expect(issue({ kind: 'cell' })).rejects.toThrow(/check constraint/);
     await expect(issue({ kind: 'operator', tenantId: randomUUID() })).rejects.toThrow(/check constraint/);
+  });
+
+  describe('checked for one who posts often', () => {
+    /** Two processes: each with what it remembers. */
+    const processes = () =>
+      [1, 2].map(() => new Keys(new ManualClock(new Date('2030-05-01T10:00:00Z')))).map((k) => ({ keys: k, checks: new KeyChecks(k, db) }));
+    const rename = (keyId: string, name: string) =>
+      db.ops((tx) => tx.query('update api_keys set name = $2 where key_id = $1', [keyId, name]));
+
+    it('is read again once what is known of it is too old, and always by those who want it as it is now', async () => {
+      const { checks } = processes()[0]!;
+      const { keyId, key } = await issue({ name: 'before' });
+      expect(await checks.check(key, 60_000)).toMatchObject({ name: 'before' });
+      await rename(keyId, 'after');
+      expect(await checks.check(key, 60_000)).toMatchObject({ name: 'before' });
+      expect(await checks.check(key)).toMatchObject({ name: 'after' });
+      const began = performance.now();
+      while (performance.now() - began < 5) await new Promise(setImmediate);
+      expect(await checks.check(key, 1)).toMatchObject({ name: 'after' });
+    });
+
+    it('is refused at once where it was revoked, and elsewhere once what is known is too old', async () => {
+      const [here, there] = processes() as [ReturnType<typeof processes>[0], ReturnType<typeof processes>[0]];
+      const { keyId, key } = await issue();
+      await Promise.all([here.checks.check(key, 60_000), there.checks.check(key, 60_000)]);
+      const reading = here.checks.check(key);
+      await db.ops((tx) => here.keys.revoke(tx, keyId));
+      await reading;
+      await expect(here.checks.check(key, 60_000)).rejects.toMatchObject(INVALID);
+      await expect(there.checks.check(key, 60_000)).resolves.toMatchObject({ keyId });
+      await expect(there.checks.check(key, 0.001)).rejects.toMatchObject(INVALID);
+    });
+
+    it('is not remembered when it was read while a key was revoked, nor when its revocation came to nothing', async () => {
+      const { keys: mine, checks } = processes()[0]!;
+      const { keyId, key } = await issue({ name: 'before' });
+      const reading = checks.check(key, 60_000);
+      // Commits before the reading has come back.
+      await mine.revoke({ query: () => Promise.resolve([]), afterCommit: (action: () => void) => action() } as never, 'somebody else');
+      await reading;
+      await expect(
+        db.ops(async (tx) => {
+          await mine.revoke(tx, keyId);
+          throw new Error('no');
+        }),
+      ).rejects.toThrow('no');
+      await rename(keyId, 'after');
+      expect(await checks.check(key, 60_000)).toMatchObject({ name: 'after' });
+    });
+
+    it('is refused once it has expired, though it is remembered, and no other secret passes for it', async () => {
+      const { checks } = processes()[0]!;
+      const { keyId, key } = await issue({ expiresAt: new Date(realNow().getTime() + 400) });
+      await checks.check(key, 60_000);
+      await expect(checks.check(signed(`bop_${keyId}_${'A'.repeat(43)}`), 60_000)).rejects.toMatchObject(INVALID);
+      await expect.poll(() => checks.check(key, 60_000).catch((e: { code: string }) => e.code), { timeout: 5_000 }).toBe(INVALID.code);
+    });
   });
 });

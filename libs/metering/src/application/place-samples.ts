@@ -13,24 +13,27 @@ export class Bindings {
     }
   }
 
-  /** Where a sample belongs, or why it is not the poster's to report. `tooOld` names whose loss it is. */
-  place(principal: UsagePrincipal, event: SampleEvent, now: bigint): { binding: Binding } | { refused: Rejection; tooOld?: Binding } {
+  /** The binding that a sample belongs to, or why it is not the poster's to report. `tooOld` names whose loss it is. */
+  place(principal: UsagePrincipal, event: SampleEvent, now: bigint): Binding | { refused: Rejection; tooOld?: Binding } {
     const bindings = this.byPlacement.get(event.placementId);
     if (!bindings) return { refused: { code: 'usage.unknown_placement', detail: 'no usage is bound to this placement' } };
-    const own = bindings.filter((b) => b.source === event.source && (principal.kind !== 'tenant' || b.tenantId === principal.tenantId));
-    if (own.length === 0)
+    let own: Binding | undefined;
+    let fit: Binding | undefined;
+    for (const b of bindings) {
+      if (b.source !== event.source || (principal.kind === 'tenant' && b.tenantId !== principal.tenantId)) continue;
+      own ??= b;
+      // Where one binding ends and the next begins: a counter closes the old one, a gauge opens the new one.
+      if (b.from <= event.at && (b.until === null || event.at <= b.until) && (!fit || event.kind === 'gauge')) fit = b;
+    }
+    if (!own)
       return {
         refused: {
           code: principal.kind === 'operator' ? 'usage.foreign_source' : 'usage.foreign_placement',
           detail: 'this placement reports through another source or belongs to another tenant',
         },
       };
-    const fit = own.filter((b) => b.from <= event.at && (b.until === null || event.at <= b.until));
     const refused = refusedTime(event.at, now);
-    if (refused) return refused.code === 'usage.too_old' ? { refused, tooOld: fit[0] ?? own[0]! } : { refused };
-    if (fit.length === 0)
-      return { refused: { code: 'usage.unknown_placement', detail: 'the placement served no subscription at that time' } };
-    // Where one binding ends and the next begins: a counter closes the old one, a gauge opens the new one.
-    return { binding: event.kind === 'counter' ? fit[0]! : fit.at(-1)! };
+    if (refused) return refused.code === 'usage.too_old' ? { refused, tooOld: fit ?? own } : { refused };
+    return fit ?? { refused: { code: 'usage.unknown_placement', detail: 'the placement served no subscription at that time' } };
   }
 }

@@ -38,15 +38,8 @@ export async function nameTooOld(deps: MeteringDeps, tx: Tx, events: { event: Sa
 }
 
 /** What came from outside is kept, refused or not; capped, so that nobody fills the disk. */
-export async function keepRejected(
-  deps: MeteringDeps,
-  poster: string,
-  events: unknown[],
-  results: IngestResult[],
-  now: bigint,
-): Promise<void> {
-  const refused = results.filter((r) => r.outcome === 'rejected' || r.outcome === 'conflict').slice(0, 1_000);
-  if (refused.length === 0) return;
+export async function keepRejected(deps: MeteringDeps, poster: string, events: unknown[], all: IngestResult[], now: bigint): Promise<void> {
+  const refused = all.slice(0, 1_000);
   await deps.db.ops(async (tx) => {
     await tx.query(
       `insert into rejected_events (rejected_id, principal, rejected_at, event_id, code, detail, body_sample)

@@ -1,21 +1,9 @@
 import type { Tx } from '#platform';
 import type { WatermarkEvent } from '../domain/usage-event.js';
 import { instantText } from '../domain/units.js';
-import { countWatermarks, runsOf } from '../domain/watermarks.js';
+import { countWatermarks } from '../domain/watermarks.js';
 
 type Rows = Pick<Tx, 'query'>;
-
-/** Notes that these numbers of their sources were answered, also where the event was refused: its source knows, and waiting for it would never end. */
-export async function noteNumbers(tx: Rows, numbers: ReadonlyMap<string, readonly bigint[]>): Promise<void> {
-  const runs = [...numbers].flatMap(([source, all]) => runsOf(all).map((run) => ({ source, ...run })));
-  if (runs.length === 0) return;
-  await tx.query(
-    `insert into usage_numbers (source, low, high)
-     select u.source, u.low, u.high from unnest($1::text[], $2::numeric[], $3::numeric[]) as u(source, low, high)
-      where not exists (select 1 from usage_sources s where s.source = u.source and s.last_sequence >= u.high)`,
-    [runs.map((r) => r.source), runs.map((r) => r.low.toString()), runs.map((r) => r.high.toString())],
-  );
-}
 
 /**
  * Takes a source's watermarks, whose numbers are noted already; answers which of them are new. Each counts at once if no number

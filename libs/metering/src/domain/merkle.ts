@@ -16,4 +16,15 @@ export const chainedRoot = (previous: string, root: string): string => sha256Hex
 
 /** Which of 64 shards a subscription's series are closed in. */
 export const SHARDS = 64;
-export const shardOf = (subscriptionId: string): number => parseInt(sha256Hex(subscriptionId).slice(0, 8), 16) % SHARDS;
+export function shardOf(subscriptionId: string): number {
+  let shard = shards.get(subscriptionId);
+  if (shard !== undefined) return shard;
+  shard = parseInt(sha256Hex(subscriptionId).slice(0, 8), 16) % SHARDS;
+  if (shards.size >= MOST_SHARDS) shards.clear();
+  shards.set(subscriptionId, shard);
+  return shard;
+}
+
+/** Asked for every subscription of every commit of intake. */
+const shards = new Map<string, number>();
+const MOST_SHARDS = 50_000;

@@ -33,15 +33,49 @@ export function monthOf(us: bigint): string {
 const months = new Map<bigint, string>();
 
 const INSTANT = /^(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/;
+/** The usual form, whose time of day needs no parser of its own. */
+const UTC_INSTANT = /^\d{4}-\d{2}-\d{2}T(?:[01]\d|2[0-3])(?::[0-5]\d){2}(?:\.\d{1,9})?Z$/;
+const MOST_DAYS = 1_000;
+
+/** Milliseconds of midnight UTC by day: samples are of few days. */
+const midnights = new Map<string, number>();
+
+/** Undefined where there is no such day. */
+function midnightOf(day: string): number | undefined {
+  const known = midnights.get(day);
+  if (known !== undefined) return known;
+  const ms = Date.parse(`${day}T00:00:00Z`);
+  // Date.parse rolls 31 February over; such text names no day.
+  if (Number.isNaN(ms) || new Date(ms).toISOString().slice(0, 10) !== day) return undefined;
+  if (midnights.size >= MOST_DAYS) midnights.clear();
+  midnights.set(day, ms);
+  return ms;
+}
+
+/** The number that stands at these places. */
+function digitsAt(text: string, from: number, to: number): number {
+  let n = 0;
+  for (let i = from; i < to; i++) n = n * 10 + text.charCodeAt(i) - 48;
+  return n;
+}
 
 /** RFC 3339 text to microseconds; finer digits are cut off. Undefined where it is not an instant. */
 export function parseInstant(text: string): bigint | undefined {
+  if (UTC_INSTANT.test(text)) {
+    const midnight = midnightOf(text.slice(0, 10));
+    if (midnight === undefined) return undefined;
+    const seconds = digitsAt(text, 11, 13) * 3_600 + digitsAt(text, 14, 16) * 60 + digitsAt(text, 17, 19);
+    const end = Math.min(text.length - 1, 26);
+    const micros = text.length > 21 ? digitsAt(text, 20, end) * 10 ** (26 - end) : 0;
+    const ms = midnight + seconds * 1_000;
+    // Beyond the year 2255 a double does not hold microseconds.
+    return Math.abs(ms) < Number.MAX_SAFE_INTEGER / 1_001 ? BigInt(ms * 1_000 + micros) : BigInt(ms) * 1_000n + BigInt(micros);
+  }
   const m = INSTANT.exec(text);
   if (!m) return undefined;
   const [, day, clock, fraction, zone] = m;
   const ms = Date.parse(`${day}T${clock}${zone!.toUpperCase()}`);
-  // Date.parse rolls 31 February over; such text names no instant.
-  if (Number.isNaN(ms) || new Date(`${day}T00:00:00Z`).toISOString().slice(0, 10) !== day) return undefined;
+  if (Number.isNaN(ms) || midnightOf(day!) === undefined) return undefined;
   return BigInt(ms) * 1_000n + BigInt((fraction ?? '').padEnd(6, '0').slice(0, 6));
 }
 

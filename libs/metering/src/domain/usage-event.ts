@@ -59,14 +59,19 @@ export interface Numbered {
 
 /** Text that Postgres can hold and a person can read: no control characters, no lone surrogates, bounded. */
 const plain = (v: unknown, max: number): v is string =>
-  typeof v === 'string' && v.length > 0 && v.length <= max && !/[\p{Cc}\p{Cs}]/u.test(v);
+  typeof v === 'string' && v.length > 0 && v.length <= max && (/^[ -~]*$/.test(v) || !/[\p{Cc}\p{Cs}]/u.test(v));
 
 /** CloudEvents 1.0 in structured form. Fields we do not know are let through and change nothing (law 11). */
 export function parseUsageEvent(raw: unknown): ParsedEvent {
   const e = object(raw);
   const id = e && plain(e['id'], 256) ? e['id'] : '';
-  const no = (code: UsageRejection, detail: string): ParsedEvent => ({ ok: false, id, code, detail, ...numberedOf(e) });
-  const bad = (detail: string): ParsedEvent => no('usage.invalid_event', detail);
+  const bad = (detail: string, code: UsageRejection = 'usage.invalid_event'): ParsedEvent => ({
+    ok: false,
+    id,
+    code,
+    detail,
+    ...numberedOf(e),
+  });
   if (!e) return bad('an event is a JSON object');
   if (e['specversion'] !== '1.0') return bad('specversion must be "1.0"');
   if (!id) return bad('id must be text of 1 to 256 printable characters');
@@ -85,7 +90,7 @@ export function parseUsageEvent(raw: unknown): ParsedEvent {
   const at = instant(e['time']);
   if (at === undefined) return bad('time must be an RFC 3339 instant');
   const subject = e['subject'];
-  const placementId = typeof subject === 'string' ? subject.replace(/^pla_/, '') : '';
+  const placementId = typeof subject !== 'string' ? '' : subject.startsWith('pla_') ? subject.slice(4) : subject;
   if (!isUuid(placementId)) return bad('subject must be a placement id');
   const sequence = whole(e['sequence'] ?? data['sequence'] ?? 0);
   if (sequence === undefined) return bad('sequence must be a whole number');
@@ -96,9 +101,9 @@ export function parseUsageEvent(raw: unknown): ParsedEvent {
   if (epoch !== '' && !plain(epoch, 128)) return bad('data.epoch must be text');
   if (typeof value !== 'string' || !/^-?\d{1,60}$/.test(value)) return bad('data.value must be a whole number as decimal text');
   const amount = BigInt(value);
-  if (amount < 0n) return no('usage.negative_quantity', 'data.value is below 0');
+  if (amount < 0n) return bad('data.value is below 0', 'usage.negative_quantity');
   if (amount > LARGEST_SAMPLE)
-    return no('usage.absurd_quantity', `data.value is above ${LARGEST_SAMPLE}, more than any placement can hold or carry`);
+    return bad(`data.value is above ${LARGEST_SAMPLE}, more than any placement can hold or carry`, 'usage.absurd_quantity');
   const split = readSplit(data['split'], amount);
   if (typeof split === 'string') return bad(split);
   const event: SampleEvent = { type: 'sample', id, source, at, placementId, sequence, metric, kind, value: amount, epoch };

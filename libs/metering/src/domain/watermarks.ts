@@ -12,16 +12,29 @@ export interface NumberRun {
  */
 export const GAP_LIMIT = 6n * US_PER_HOUR;
 
+/** Adds a number to runs as they come; one that follows the last makes it longer. 0 is no number. */
+export function addNumber(runs: NumberRun[], n: bigint): void {
+  const last = runs.at(-1);
+  if (last && last.high + 1n === n) last.high = n;
+  else if (n > 0n) runs.push({ low: n, high: n });
+}
+
+/** Runs in any order, also of the same numbers, as runs in order, without what touches. */
+export function joinRuns(runs: readonly NumberRun[]): NumberRun[] {
+  const joined: NumberRun[] = [];
+  for (const { low, high } of runs.toSorted((a, b) => (a.low < b.low ? -1 : a.low > b.low ? 1 : 0))) {
+    const last = joined.at(-1);
+    if (last && low <= last.high + 1n) last.high = maxOf(last.high, high);
+    else joined.push({ low, high });
+  }
+  return joined;
+}
+
 /** Numbers as runs, in order, without what touches. 0 is no number. */
 export function runsOf(numbers: Iterable<bigint>): NumberRun[] {
-  const sorted = [...new Set(numbers)].filter((n) => n > 0n).sort((a, b) => (a < b ? -1 : 1));
   const runs: NumberRun[] = [];
-  for (const n of sorted) {
-    const last = runs.at(-1);
-    if (last && last.high + 1n === n) last.high = n;
-    else runs.push({ low: n, high: n });
-  }
-  return runs;
+  for (const n of numbers) addNumber(runs, n);
+  return joinRuns(runs);
 }
 
 /**

@@ -12,12 +12,12 @@ export async function shareShards(tx: Tx, shards: Iterable<number>): Promise<voi
   for (const shard of sorted) await tx.query('select pg_advisory_xact_lock_shared($1, $2)', [INTAKE_FENCE, shard]);
 }
 
-/** The same as statements for the round trip that opens a transaction, in the same order of shards. */
-export const sharedShardsSql = (shards: Iterable<number>): string =>
-  [...new Set(shards)]
-    .sort((a, b) => a - b)
-    .map((shard) => `select pg_advisory_xact_lock_shared(${INTAKE_FENCE}, ${shard});`)
-    .join(' ');
+/** The same as one statement for the round trip that opens a transaction, in the same order of shards; empty for none. */
+export function sharedShardsSql(shards: Iterable<number>): string {
+  const sorted = [...new Set(shards)].sort((a, b) => a - b);
+  if (sorted.length === 0) return '';
+  return `select count(*) from (select pg_advisory_xact_lock_shared(${INTAKE_FENCE}, s) from unnest('{${sorted.join(',')}}'::int[]) s) fence`;
+}
 
 /** One closer per shard at a time; false where another worker is at it. */
 export async function claimShard(tx: Tx, shard: number): Promise<boolean> {

@@ -1,27 +1,28 @@
-import type { Tx } from '#platform';
-import { CARRY_LIMIT } from '../domain/measure-hour.js';
+import { arrayText, type IntakeTx, type Tx } from '#platform';
 import type { SampleEvent } from '../domain/usage-event.js';
 import { instantText } from '../domain/units.js';
-import { markLate } from './late-arrivals.js';
+import type { NumberRun } from '../domain/watermarks.js';
+import { isLate, noteLateSql } from './late-arrivals.js';
 
 /** A sample with its owner, as it is stored. Its key is (poster, source, id). */
 export interface SampleRow {
-  key: string;
   poster: string;
   event: SampleEvent;
+  hash: string;
   tenantId: string;
   subscriptionId: string;
-  hash: string;
 }
 
 /**
- * Stores what is new of the rows and tells which of them it is (their positions); null: all. `late`: one of them lies in an
- * hour that its series has closed.
+ * Stores what is new of the rows and tells which of them it is (their positions); null: all. In the same statement, so that
+ * nothing is asked of the database twice: hours that were closed before the samples came, and the numbers that are answered with
+ * this commit, also those of refused events (their source knows, and waiting for one would never end). The series are asked once for
+ * each subscription, by its earliest sample: almost always none is late.
  */
 const storeSql = (withSplit: boolean): string => `
   with given as materialized (
     select * from unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[], $7::uuid[], $8::uuid[], $9::text[], $10::text[],
-      $11::numeric[], $12::text[], $13::numeric[], $14::text[]${withSplit ? ', $15::jsonb[]' : ''}) with ordinality
+      $11::numeric[], $12::text[], $13::numeric[], $14::text[]${withSplit ? ', $18::jsonb[]' : ''}) with ordinality
       as u(principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, content_hash${withSplit ? ', split' : ''}, n)),
   place as materialized (select nextval('metering_order') as position),
   fresh as (
@@ -32,76 +33,82 @@ const storeSql = (withSplit: boolean): string => `
     insert into usage_events (principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, received_at, content_hash, position${withSplit ? ', split' : ''})
     select principal, source, event_id, occurred_at, tenant_id, subscription_id, placement_id, metric, kind, value, epoch, sequence, $1::timestamptz, content_hash, (select position from place)${withSplit ? ', split' : ''}
       from given join fresh using (principal, source, event_id)
-    returning subscription_id, metric, occurred_at)
+    returning subscription_id, metric, occurred_at),
+  maybe_late as materialized (
+    select subscription_id from (select subscription_id, min(occurred_at) as earliest from stored group by subscription_id) f
+     where exists (select 1 from series s where s.subscription_id = f.subscription_id and ${isLate('f.earliest')})),
+  late as (${noteLateSql('select subscription_id as sub, metric, occurred_at as at from stored where subscription_id in (select subscription_id from maybe_late)')}),
+  numbered as (
+    insert into usage_numbers (source, low, high)
+    select u.source, u.low, u.high from unnest($15::text[], $16::numeric[], $17::numeric[]) as u(source, low, high)
+     where not exists (select 1 from usage_sources s where s.source = u.source and s.last_sequence >= u.high))
   select case when (select count(*) from stored) = cardinality($4::text[]) then null
-              else array(select n::int from given join fresh using (principal, source, event_id)) end as fresh,
-         exists (select 1 from stored e join series s on s.subscription_id = e.subscription_id and s.metric = e.metric
-                  and (e.occurred_at < s.next_hour or s.completed_at is not null and e.occurred_at <= s.ended_at + interval '${CARRY_LIMIT} microseconds')) as late`;
+              else array(select n::int from given join fresh using (principal, source, event_id)) end as fresh`;
 const STORE = storeSql(false);
 /** Few sources split what they report; the others pay nothing for it. */
 const STORE_SPLIT = storeSql(true);
 
+interface Answer {
+  fresh: number[] | null;
+}
+
+/** By key: one order for all, so that two requests with the same ids wait for each other instead of deadlocking. */
+export const inKeyOrder = (a: SampleRow, b: SampleRow): number =>
+  inTextOrder(a.event.id, b.event.id) || inTextOrder(a.event.source, b.event.source) || inTextOrder(a.poster, b.poster);
+const inTextOrder = (a: string, b: string): number => (a === b ? 0 : a < b ? -1 : 1);
+
 /**
- * Stores the rows whose key is new, under the shards' shared fence. They must be sorted by key and have no key twice: one order
- * for all, so that two requests with the same ids wait for each other instead of deadlocking. Answers the content hash under
- * which each other key was stored before, undefined where another tenant holds it.
+ * Stores the rows whose key is new, under the shards' shared fence, and notes the numbers. The rows must be in order and have no
+ * key twice. Answers which of them are not new. `commit`: nothing follows, the transaction ends with it.
  */
-export async function storeSamples(
-  tx: Pick<Tx, 'query'>,
-  rows: readonly SampleRow[],
+export async function storeSamples<R extends SampleRow>(
+  tx: IntakeTx,
+  rows: readonly R[],
+  numbers: ReadonlyMap<string, readonly NumberRun[]>,
   now: bigint,
-): Promise<Map<string, string | undefined>> {
-  const seen = new Map<string, string | undefined>();
-  if (rows.length === 0) return seen;
+  { commit }: { commit: boolean },
+): Promise<R[]> {
+  const runs = [...numbers].flatMap(([source, all]) => all.map((run) => ({ source, ...run })));
   const split = rows.some((r) => r.event.split);
-  const [answer] = await tx.query<{ fresh: number[] | null; late: boolean }>(split ? STORE_SPLIT : STORE, [
+  const sql = split ? STORE_SPLIT : STORE;
+  const parameters = [
     instantText(now),
-    textArray(rows, (r) => r.poster),
-    textArray(rows, (r) => r.event.source),
-    textArray(rows, (r) => r.event.id),
-    plainArray(rows, (r) => instantText(r.event.at)),
-    plainArray(rows, (r) => r.tenantId),
-    plainArray(rows, (r) => r.subscriptionId),
-    plainArray(rows, (r) => r.event.placementId),
-    textArray(rows, (r) => r.event.metric),
-    plainArray(rows, (r) => r.event.kind),
-    plainArray(rows, (r) => r.event.value.toString()),
-    textArray(rows, (r) => r.event.epoch),
-    plainArray(rows, (r) => r.event.sequence.toString()),
-    plainArray(rows, (r) => r.hash),
-    ...(split ? [rows.map((r) => (r.event.split ? splitJson(r.event.split) : null))] : []),
-  ]);
-  const fresh = answer!.fresh === null ? null : new Set(answer!.fresh);
-  const taken = fresh === null ? rows : rows.filter((_, i) => fresh.has(i + 1));
-  if (answer!.late)
-    await markLate(
-      tx,
-      taken.map((r) => ({ subscriptionId: r.subscriptionId, metric: r.event.metric, at: r.event.at })),
-    );
-  if (fresh === null) return seen;
-  const known = rows.filter((_, i) => !fresh.has(i + 1));
-  for (const r of known) seen.set(r.key, undefined);
-  // Whoever stored them has committed: we waited for it.
+    column(rows, (r) => r.poster),
+    column(rows, (r) => r.event.source),
+    column(rows, (r) => r.event.id),
+    column(rows, (r) => instantText(r.event.at)),
+    column(rows, (r) => r.tenantId),
+    column(rows, (r) => r.subscriptionId),
+    column(rows, (r) => r.event.placementId),
+    column(rows, (r) => r.event.metric),
+    column(rows, (r) => r.event.kind),
+    column(rows, (r) => r.event.value),
+    column(rows, (r) => r.event.epoch),
+    column(rows, (r) => r.event.sequence),
+    column(rows, (r) => r.hash),
+    column(runs, (r) => r.source),
+    column(runs, (r) => r.low),
+    column(runs, (r) => r.high),
+    ...(split ? [column(rows, (r) => (r.event.split ? splitJson(r.event.split) : null))] : []),
+  ];
+  const [answer] = await (commit ? tx.finish<Answer>(sql, parameters) : tx.query<Answer>(sql, parameters));
+  if (answer!.fresh === null) return [];
+  const fresh = new Set(answer!.fresh);
+  return rows.filter((_, i) => !fresh.has(i + 1));
+}
+
+/** The content hashes under which these rows' keys were stored, by row; none where another tenant holds the key. */
+export async function storedHashes<R extends SampleRow>(tx: Pick<Tx, 'query'>, rows: readonly R[]): Promise<Map<R, string>> {
   const hashes = await tx.query<{ n: number; content_hash: string }>(
     `select n::int, d.content_hash from unnest($1::text[], $2::text[], $3::text[], $4::uuid[]) with ordinality as u(p, s, i, t, n)
        join usage_dedupe d on d.principal = u.p and d.source = u.s and d.event_id = u.i and d.tenant_id = u.t`,
-    [
-      textArray(known, (r) => r.poster),
-      textArray(known, (r) => r.event.source),
-      textArray(known, (r) => r.event.id),
-      plainArray(known, (r) => r.tenantId),
-    ],
+    [column(rows, (r) => r.poster), column(rows, (r) => r.event.source), column(rows, (r) => r.event.id), column(rows, (r) => r.tenantId)],
   );
-  for (const h of hashes) seen.set(known[h.n - 1]!.key, h.content_hash);
-  return seen;
+  return new Map(hashes.map((h) => [rows[h.n - 1]!, h.content_hash]));
 }
+
+/** A column of the rows, as an array of Postgres. */
+const column = <T>(rows: readonly T[], of: (row: T) => string | bigint | null): string => arrayText(rows.map(of));
 
 const splitJson = (parts: NonNullable<SampleEvent['split']>): string =>
   JSON.stringify(parts.map((p) => ({ labels: p.labels, value: p.value.toString() })));
-
-/** An array as Postgres reads it, of texts that need no quotes: uuids, digits, instants, hashes, names of our own. */
-const plainArray = <T>(rows: readonly T[], of: (row: T) => string): string => `{${rows.map(of).join(',')}}`;
-/** Of any text. */
-const textArray = <T>(rows: readonly T[], of: (row: T) => string): string => `{${rows.map((r) => quoted(of(r))).join(',')}}`;
-const quoted = (text: string): string =>
-  /^[\w./:@+-]+$/.test(text) && !/^null$/i.test(text) ? text : `"${text.replace(/["\\]/g, '\\$&')}"`;

@@ -1,5 +1,5 @@
 import type { Tx } from '#platform';
-import { hourOf, instantText } from '../domain/units.js';
+import { hourOf, instantText, US_PER_HOUR } from '../domain/units.js';
 
 interface Report {
   poster: string;
@@ -7,7 +7,16 @@ interface Report {
 }
 
 const MOST_KNOWN = 50_000;
-const keyOf = (r: Report): string => `${r.event.source}\u0000${hourOf(r.event.at)}`;
+
+/** The hour of its source, as text. Neighbours often share it. */
+let last = { source: '', hour: 0n, until: 0n, key: '' };
+function keyOf({ event: { source, at } }: Report): string {
+  if (source !== last.source || at < last.hour || at >= last.until) {
+    const hour = hourOf(at);
+    last = { source, hour, until: hour + US_PER_HOUR, key: `${source}\u0000${hour}` };
+  }
+  return last.key;
+}
 
 /**
  * Who reports which hour of a physical source. Counters of two posters would be read as one that jumps, so an hour counts from
@@ -17,20 +26,26 @@ export class Uplinks {
   /** Committed, and never changed by anybody. */
   private readonly known = new Map<string, string>();
 
-  /**
-   * Claims the hours of these reports for their posters where nobody holds them; answers who holds each. In the transaction that
-   * stores them, before their ids are taken (one order of locks); `remember` what it answers once that has committed.
-   */
-  async claim(tx: Pick<Tx, 'query'>, reports: readonly Report[]): Promise<Map<string, string>> {
+  /** Who is known to hold the hours of these reports, and a report of each hour of which that is not known yet. */
+  look(reports: readonly Report[]): { holders: Map<string, string>; open: Map<string, Report> } {
     const holders = new Map<string, string>();
     const open = new Map<string, Report>();
     for (const r of reports) {
       const key = keyOf(r);
+      if (holders.has(key) || open.has(key)) continue;
       const holder = this.known.get(key);
       if (holder !== undefined) holders.set(key, holder);
-      else if (!open.has(key)) open.set(key, r);
+      else open.set(key, r);
     }
-    if (open.size === 0) return holders;
+    return { holders, open };
+  }
+
+  /**
+   * Claims these hours for their posters where nobody holds them, and notes who holds each. In the transaction that stores the
+   * reports, before their ids are taken (one order of locks); `remember` them once that has committed.
+   */
+  static async claim(tx: Pick<Tx, 'query'>, { holders, open }: ReturnType<Uplinks['look']>): Promise<void> {
+    if (open.size === 0) return;
     const rows = [...open].sort(([a], [b]) => (a < b ? -1 : 1));
     const sources = rows.map(([, r]) => r.event.source);
     const hours = rows.map(([, r]) => instantText(hourOf(r.event.at)));
@@ -44,7 +59,6 @@ export class Uplinks {
       [sources, hours],
     );
     for (const { n, principal } of held) holders.set(rows[n - 1]![0], principal);
-    return holders;
   }
 
   remember(holders: ReadonlyMap<string, string>): void {

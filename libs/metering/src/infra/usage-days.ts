@@ -10,7 +10,8 @@ export class UsageDays {
 
   async ensure(instants: Iterable<bigint>): Promise<void> {
     const days = new Set<bigint>();
-    for (const us of instants) days.add(floorDiv(us, DAY));
+    let day: bigint | undefined;
+    for (const us of instants) if (day === undefined || us < day * DAY || us >= (day + 1n) * DAY) days.add((day = floorDiv(us, DAY)));
     // Neighbours too: the next batch is likely theirs.
     const wanted = new Set([...days].flatMap((d) => [d - 1n, d, d + 1n]));
     const missing = [...wanted]

@@ -22,7 +22,7 @@ describe('the database', () => {
     await base?.drop();
   });
 
-  const context = async (tx: Tx): Promise<{ tenant: string | null; tenants: string; pid: number }> =>
+  const context = async (tx: Pick<Tx, 'query'>): Promise<{ tenant: string | null; tenants: string; pid: number }> =>
     (
       await tx.query<{ tenant: string | null; tenants: string; pid: number }>(
         `select app_tenant_id() as tenant, app_tenant_ids()::text as tenants, pg_backend_pid() as pid`,
@@ -134,6 +134,53 @@ describe('the database', () => {
     it('and another failure of a statement stays what it is', async () => {
       await expect(db.ops((tx) => tx.query('select 1/0'))).rejects.toMatchObject({ code: '22012' });
       await expect(db.ops(() => readFile('/no/such/file'))).rejects.toMatchObject({ code: 'ENOENT', syscall: 'open' });
+    });
+  });
+
+  describe('sends what belongs together at once', () => {
+    const tenant = randomUUID();
+    const put = `insert into usage_numbers (source, low, high) values ($1, $2, $2) returning source`;
+    const stored = async (source: string) => db.ops((tx) => tx.query('select low from usage_numbers where source = $1', [source]));
+
+    it('and the last statement with the commit: answered after both', async () => {
+      const other = await openDatabase({ adminUrl: base.url(), secret: base.secret, poolSize: 1 });
+      const rows = await db.intakeNamed([tenant], '', async (tx) => {
+        expect(await context(tx)).toMatchObject({ tenants: `{${tenant}}` });
+        await tx.query(put, ['together', '1']);
+        const last = await tx.finish<{ source: string }>(put, ['together', '2']);
+        expect(await other.ops((o) => o.query(`select low from usage_numbers where source = 'together'`))).toHaveLength(2);
+        await expect(tx.query(put, ['together', '3'])).rejects.toThrow(/finished/);
+        return last;
+      });
+      await other.close();
+      expect(rows).toEqual([{ source: 'together' }]);
+      expect(await stored('together')).toHaveLength(2);
+      expect((await bare('intake')).tenants).toBe('{}');
+    });
+
+    it.each([
+      ['the statement that opens it', 'select 1/0', 'good'],
+      ['the last statement', '', null],
+    ])('nothing stands where %s fails, and the failure that is told is the first', async (name, opening, value) => {
+      const work = db.intakeNamed([tenant], opening, async (tx) => {
+        await Promise.all([tx.query(put, [name, '1']), tx.query(put, [name, '2'])]);
+        return tx.finish(put, [name, value === null ? '0' : '3']);
+      });
+      await expect(work).rejects.toMatchObject({ code: opening ? '22012' : '23514' });
+      expect(await stored(name)).toEqual([]);
+      // The connection serves the next.
+      expect(await db.intakeNamed([], '', (tx) => tx.finish('select 1 as n', []))).toEqual([{ n: 1 }]);
+    });
+
+    it('nor where the work fails before it asks anything, or swallows a failure and goes on', async () => {
+      const failed = db.intakeNamed([tenant], 'select 1/0', () => Promise.reject(new Error('no')));
+      await expect(failed).rejects.toThrow('no');
+      const swallowed = db.intakeNamed([tenant], '', async (tx) => {
+        await tx.query(put, ['swallowed', '1']);
+        await tx.query(put, ['swallowed', '0']).catch(() => undefined);
+      });
+      await expect(swallowed).rejects.toThrow(/ended with ROLLBACK/);
+      expect(await stored('swallowed')).toEqual([]);
     });
   });
 

@@ -1,4 +1,5 @@
-import type { Pool } from 'pg';
+import type { Writable } from 'node:stream';
+import type { Pool, PoolClient, QueryResult } from 'pg';
 import { DataSource, type DataSourceOptions, type EntityManager } from 'typeorm';
 import { isUuid } from '../ids.js';
 import { orUnavailable } from './database-away.js';
@@ -12,6 +13,15 @@ export interface Tx {
   /** Runs once the transaction has committed; never when it rolled back. Must not throw. */
   afterCommit(action: () => void): void;
 }
+
+/** A transaction of `intakeNamed`. Statements that are asked without waiting between them are sent without waiting. */
+export interface IntakeTx extends Pick<Tx, 'query'> {
+  /** The last statement, sent together with the commit: answers once both are done; its rows stand or nothing does. */
+  finish<T = Record<string, unknown>>(sql: string, parameters: unknown[]): Promise<T[]>;
+}
+
+/** A client of the driver with `pipeline`, and its socket. */
+type Pipelined = PoolClient & { connection: { stream: Writable } };
 
 /** Injection token of `Database`. */
 export const DATABASE = Symbol('berth.database');
@@ -52,23 +62,54 @@ export class Database {
   }
 
   /**
-   * `intake` on the driver itself, for the path on which senders wait. BEGIN, the tenants and `opening` (statements without
-   * parameters, for example locks) are one round trip; the statements of `work`, texts that do not vary, are parsed and planned
-   * once per connection.
+   * `intake` on the driver itself, for the path on which senders wait. What can be sent together goes in one round trip: BEGIN,
+   * the tenants, `opening` (statements without parameters, for example locks) and the first statement of `work`; and
+   * `tx.finish` with the commit. Texts of `work` do not vary: they are parsed and planned once per connection.
    */
-  async intakeNamed<T>(tenantIds: string[], opening: string, work: (tx: Pick<Tx, 'query'>) => Promise<T>): Promise<T> {
+  async intakeNamed<T>(tenantIds: string[], opening: string, work: (tx: IntakeTx) => Promise<T>): Promise<T> {
     if (!tenantIds.every(isUuid)) throw new Error('a tenant id is no uuid');
-    const client = await (this.sources.intake.driver as unknown as { master: Pool }).master.connect().catch(unavailable);
+    const client = (await (this.sources.intake.driver as unknown as { master: Pool }).master.connect().catch(unavailable)) as Pipelined;
     let broken: Error | undefined;
     // The pool listens to idle clients only: a connection lost between two statements would end the process.
     const lost = (error: Error): void => void (broken = error);
     client.on('error', lost);
+    const { stream } = client.connection;
+    /** What is sent in one turn leaves in one packet. */
+    const send = (text: string, values?: unknown[]): Promise<QueryResult> => {
+      if (stream.writableCorked === 0) {
+        stream.cork();
+        process.nextTick(() => stream.uncork());
+      }
+      const result = client.query<Record<string, unknown>>(values ? { name: this.nameOf(text), text, values } : text);
+      // Whoever waits for it hears of it; nobody may be left to, when the work has failed before.
+      result.catch(() => undefined);
+      return result;
+    };
+    let finished: Promise<QueryResult> | undefined;
+    // Behind BEGIN, which cannot fail: if something here does, the transaction has failed, and so does all that was sent after it.
+    const opened = [send('begin'), send(`set local app.tenant_ids = '{${tenantIds.join(',')}}'; ${opening}`)];
+    // Each is waited for below, and the first failure is the one that says why: those behind it only tell that there was one.
+    const inOrder = async <R>(results: Promise<R>[]): Promise<R> => {
+      for (const result of results) await result;
+      return results.at(-1)!;
+    };
+    const query = async <R>(text: string, values: unknown[] = []): Promise<R[]> => {
+      if (finished) throw new Error('the transaction is finished');
+      return (await inOrder([...opened, send(text, values)])).rows as R[];
+    };
     try {
-      await client.query(`begin; set local app.tenant_ids = '{${tenantIds.join(',')}}'; ${opening}`);
       const result = await work({
-        query: async (text, values) => (await client.query({ name: this.nameOf(text), text, values: values ?? [] })).rows as never,
+        query,
+        finish: async <R>(text: string, values: unknown[]) => {
+          const last = query<R>(text, values);
+          finished = send('commit');
+          await inOrder<unknown>([last, finished]);
+          return last;
+        },
       });
-      await client.query('commit');
+      const { command } = await inOrder([...opened, finished ?? send('commit')]);
+      // A transaction that has failed is not committed by COMMIT, which says so and calls it no error.
+      if (command !== 'COMMIT') throw new Error(`the transaction ended with ${command}`);
       return result;
     } catch (error) {
       // A connection that cannot roll back is closed, which ends its transaction too.
@@ -163,6 +204,8 @@ export function dataSourceOptions(role: ServingRole, options: DatabaseOptions): 
     applicationName: `berth-${role}`,
     extra: {
       max: options.poolSize ?? 8,
+      // Statements of one transaction need not wait for each other's answer (`intakeNamed`).
+      pipeline: role === 'intake',
       connectionTimeoutMillis: 10_000,
       statement_timeout: 60_000,
       idle_in_transaction_session_timeout: 60_000,

@@ -21,6 +21,8 @@ export interface NewKey {
  * once. The prefix and checksum make a leaked key findable.
  */
 export class Keys {
+  private readonly revoked: ((keyId: string) => void)[] = [];
+
   constructor(private readonly clock: Clock) {}
 
   async issue(tx: Tx, key: NewKey): Promise<{ keyId: string; key: string }> {
@@ -41,20 +43,17 @@ export class Keys {
 
   /** The same with the row from elsewhere: `read` is asked only for a key whose checksum is right, and must answer as of now. */
   async check(presented: string, read: (keyId: string) => Promise<KeyRow | undefined>): Promise<Principal> {
-    const refused = new ProblemError(
-      'unauthenticated',
-      'auth.key_invalid',
-      'The API key is missing, wrong, expired or revoked. Send it as "Authorization: Bearer <key>".',
-    );
+    return (await this.prove(presented, read)).principal;
+  }
+
+  /** The same, with the instant at which the key expires. */
+  async prove(presented: string, read: (keyId: string) => Promise<KeyRow | undefined>): Promise<ProvedKey> {
     const m = SHAPE.exec(presented);
-    if (!m || checksum(presented.slice(0, -8)) !== m[4]) throw refused;
+    if (!m || checksum(presented.slice(0, -8)) !== m[4]) throw refused();
     const row = await read(m[2]!);
-    if (!row || !sameSecret(row.secret_hash, sha256Hex(m[3]!)) || row.revoked_at || PREFIX[row.kind] !== m[1]) throw refused;
-    if (row.expires_at && row.expires_at <= realNow()) throw refused;
-    const base = { keyId: m[2]!, name: row.name };
-    if (row.kind === 'operator') return { kind: 'operator', ...base };
-    if (row.kind === 'tenant') return { kind: 'tenant', ...base, tenantId: row.tenant_id! };
-    return { kind: 'cell', ...base, clusterId: row.cluster_id! };
+    if (!row || !sameSecret(row.secret_hash, sha256Hex(m[3]!)) || row.revoked_at || PREFIX[row.kind] !== m[1]) throw refused();
+    if (isPast(row.expires_at)) throw refused();
+    return { principal: principalOf(m[2]!, row), expiresAt: row.expires_at };
   }
 
   /** When a key was made; null for none of ours. */
@@ -81,7 +80,34 @@ export class Keys {
 
   async revoke(tx: Tx, keyId: string): Promise<void> {
     await tx.query('update api_keys set revoked_at = $2 where key_id = $1 and revoked_at is null', [keyId, this.clock.now()]);
+    tx.afterCommit(() => this.revoked.forEach((tell) => tell(keyId)));
   }
+
+  /** Whoever remembers keys in this process hears of those that it revokes. */
+  onRevoked(tell: (keyId: string) => void): void {
+    this.revoked.push(tell);
+  }
+}
+
+interface ProvedKey {
+  principal: Principal;
+  expiresAt: Date | null;
+}
+
+const isPast = (at: Date | null): boolean => at !== null && at <= realNow();
+
+const refused = (): ProblemError =>
+  new ProblemError(
+    'unauthenticated',
+    'auth.key_invalid',
+    'The API key is missing, wrong, expired or revoked. Send it as "Authorization: Bearer <key>".',
+  );
+
+function principalOf(keyId: string, row: KeyRow): Principal {
+  const base = { keyId, name: row.name };
+  if (row.kind === 'operator') return { kind: 'operator', ...base };
+  if (row.kind === 'tenant') return { kind: 'tenant', ...base, tenantId: row.tenant_id! };
+  return { kind: 'cell', ...base, clusterId: row.cluster_id! };
 }
 
 /** A stored key. */
@@ -104,9 +130,18 @@ export async function readKeys(query: Tx['query'], keyIds: readonly string[]): P
   return new Map(rows.map((r) => [r.key_id, r]));
 }
 
-/** Checks presented keys. Those that come at the same moment are read together, each as of after it came: a revoked key is refused at once. */
+/** Keys that are remembered; none of them as it was shown. */
+const MOST_REMEMBERED = 10_000;
+
+/**
+ * Checks presented keys. Those that come at the same moment are read together, each as of after it came: a revoked key is
+ * refused at once. Whoever asks `withinMs` is content with a reading of that age: there a key that another process revokes
+ * passes for so long; one that this process revokes does not, and no key outlives its expiry.
+ */
 export class KeyChecks {
   private readonly reading: Grouped<string, KeyRow | undefined>;
+  private readonly proved = new Map<string, ProvedKey & { readAt: number }>();
+  private revocations = 0;
 
   constructor(
     private readonly keys: Keys,
@@ -122,9 +157,28 @@ export class KeyChecks {
       async (id) => (await read([id])).get(id),
       { groups: 2, perGroup: 200, waiting: 5_000 },
     );
+    keys.onRevoked((keyId) => {
+      this.revocations += 1;
+      for (const [digest, { principal }] of this.proved) if (principal.keyId === keyId) this.proved.delete(digest);
+    });
   }
 
-  check(presented: string): Promise<Principal> {
-    return this.keys.check(presented, (id) => this.reading.run(id));
+  async check(presented: string, withinMs = 0): Promise<Principal> {
+    if (withinMs === 0) return this.keys.check(presented, (id) => this.reading.run(id));
+    const digest = sha256Hex(presented);
+    const known = this.proved.get(digest);
+    if (known && performance.now() - known.readAt < withinMs && !isPast(known.expiresAt)) return known.principal;
+    // As of before it was read: what is remembered is never younger than it says.
+    const readAt = performance.now();
+    const { revocations } = this;
+    const proof = await this.keys.prove(presented, (id) => this.reading.run(id));
+    // Read while a key was revoked: nobody knows whether before or after.
+    if (revocations === this.revocations) this.remember(digest, { ...proof, readAt });
+    return proof.principal;
+  }
+
+  private remember(digest: string, proof: ProvedKey & { readAt: number }): void {
+    if (this.proved.size >= MOST_REMEMBERED) this.proved.clear();
+    this.proved.set(digest, proof);
   }
 }

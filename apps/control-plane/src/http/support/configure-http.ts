@@ -4,7 +4,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from '#platform';
 import { KeyChecks } from '#tenancy';
-import { UsageDoor } from '../usage/usage-door.js';
+import { isUsagePost, UsageDoor } from '../usage/usage-door.js';
 import { namedSchemas } from './api-schemas.js';
 import { ProblemFilter } from './problem.filter.js';
 import { readBodies, type RawRequest } from './read-body.js';
@@ -26,8 +26,8 @@ export async function configureHttp(app: NestFastifyApplication, logger: Logger)
   fastify.addHook('onRequest', (request, reply, done) => {
     const given = request.headers['x-request-id'];
     request.id = typeof given === 'string' && /^[\w.-]{8,80}$/.test(given) ? given : randomUUID();
-    // A marketplace's robot renders nothing: what guards a browser would only be bytes.
-    if (request.url.startsWith('/webhooks/')) void reply.header('x-request-id', request.id);
+    // A marketplace's robot and a cell render nothing: what guards a browser would only be bytes.
+    if (request.url.startsWith('/webhooks/') || isUsagePost(request)) void reply.header('x-request-id', request.id);
     else void reply.headers({ 'x-request-id': request.id, ...BROWSER_HEADERS });
     done();
   });

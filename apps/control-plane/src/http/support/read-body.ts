@@ -16,18 +16,24 @@ export function readBodies(fastify: FastifyInstance): void {
   fastify.addContentTypeParser('*', { parseAs: 'buffer' }, (request: RawRequest, body: Buffer, done) => {
     request.rawBody = body;
     if (request.url.startsWith('/webhooks/')) return done(null, undefined);
-    readBody(request, body).then(
-      (value) => done(null, value),
-      (error: Error) => done(error),
-    );
+    const most = isUsagePost(request) ? MAX_USAGE_BYTES : MAX_INFLATED;
+    const encoding = request.headers['content-encoding']?.toLowerCase();
+    const answer = (bytes: Buffer): void => {
+      let value: unknown;
+      try {
+        value = readBody(request, bytes, most);
+      } catch (error) {
+        return done(error as Error);
+      }
+      done(null, value);
+    };
+    if (encoding === undefined || encoding === 'identity') answer(body);
+    else unpacked(body, encoding, most).then(answer, (error: Error) => done(error));
   });
 }
 
 /** The body as its content type says: JSON, form fields or text. Throws stable codes. */
-async function readBody(request: RawRequest, body: Buffer): Promise<unknown> {
-  const most = isUsagePost(request) ? MAX_USAGE_BYTES : MAX_INFLATED;
-  const encoding = request.headers['content-encoding']?.toLowerCase();
-  const bytes = encoding === undefined || encoding === 'identity' ? body : await unpacked(body, encoding, most);
+function readBody(request: RawRequest, bytes: Buffer, most: number): unknown {
   if (bytes.length > most) throw tooLarge(most);
   const type = mediaType(request);
   if (type === 'application/x-www-form-urlencoded') return Object.fromEntries(new URLSearchParams(bytes.toString('utf8')));

@@ -7,7 +7,16 @@ import { presentedKey, type AuthenticatedRequest } from '../support/auth.guard.j
 export const MAX_USAGE_BYTES = 5 * 1024 * 1024;
 
 export const isUsagePost = (request: FastifyRequest): boolean =>
-  request.method === 'POST' && /^\/api\/v1\/usage-events(?:[/?]|$)/.test(request.url);
+  request.method === 'POST' &&
+  request.url.startsWith(PATH) &&
+  (request.url.length === PATH.length || /[/?]/.test(request.url[PATH.length]!));
+const PATH = '/api/v1/usage-events';
+
+/**
+ * How old what we know of a key may be: it is not read for each of many requests a second. A key that another process revokes
+ * can post for so long; one that this process revokes cannot.
+ */
+const KEY_AGE_MS = 1_000;
 
 /** Bytes of bodies in work at the same time, of all and of one key. What a body becomes in memory is some times more. */
 const ROOM = { all: 64 * 1024 * 1024, each: 32 * 1024 * 1024 };
@@ -34,7 +43,7 @@ export class UsageDoor {
 
   /** Throws `auth.key_invalid` (401), `request.too_many_waiting` (429) or `request.overloaded` (503). */
   private async enter(request: AuthenticatedRequest, reply: FastifyReply): Promise<void> {
-    const principal = await this.keys.check(presentedKey(request));
+    const principal = await this.keys.check(presentedKey(request), KEY_AGE_MS);
     request.principal = principal;
     // Gone while its key was proved: nobody would give the room back.
     if (reply.raw.destroyed) throw new ProblemError('unavailable', 'request.aborted', 'The connection is gone.');
