@@ -1,3 +1,4 @@
+import { arrayText } from './db/array-text.js';
 import type { Clock } from './clock.js';
 import type { Database, Tx } from './db/database.js';
 import { uuidv7 } from './ids.js';
@@ -34,26 +35,50 @@ export class Calls {
 
   /** Commits the intent; the call may be made only after this resolves. */
   async begin(call: CallIntent, within?: Tx): Promise<string> {
-    const id = uuidv7();
-    const insert = (tx: Tx): Promise<unknown> =>
-      tx.query(
-        `insert into calls (call_id, target, operation, subject, subscription_id, intent_at, intent, state) values ($1, $2, $3, $4, $5, $6, $7, 'intent')`,
-        [id, call.target, call.operation, call.subject, call.subscriptionId ?? null, this.clock.now(), storedJson(call.intent)],
-      );
-    await (within ? insert(within) : this.db.ops(insert));
-    return id;
+    const begin = (tx: Tx): Promise<string[]> => this.beginMany([call], tx);
+    const [id] = await (within ? begin(within) : this.db.ops(begin));
+    return id!;
+  }
+
+  /** Intents of several calls, in one statement; none of the calls may be made before the transaction has committed. */
+  async beginMany(calls: readonly CallIntent[], tx: Tx): Promise<string[]> {
+    const ids = calls.map(() => uuidv7());
+    await tx.query(
+      `insert into calls (call_id, target, operation, subject, subscription_id, intent_at, intent, state)
+       select id, target, operation, subject, subscription, $7, intent, 'intent' from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::jsonb[])
+         as u(id, target, operation, subject, subscription, intent)`,
+      [
+        arrayText(ids),
+        arrayText(calls.map((c) => c.target)),
+        arrayText(calls.map((c) => c.operation)),
+        arrayText(calls.map((c) => c.subject)),
+        arrayText(calls.map((c) => c.subscriptionId ?? null)),
+        arrayText(calls.map((c) => storedJson(c.intent))),
+        this.clock.now(),
+      ],
+    );
+    return ids;
   }
 
   /** Commits the outcome, alone or in the transaction that acts on it. */
   async end(callId: string, state: CallState, outcome: unknown, within?: Tx): Promise<void> {
-    const update = (tx: Tx): Promise<unknown> =>
-      tx.query(`update calls set state = $2, outcome = $3, outcome_at = $4 where call_id = $1 and state in ('intent', 'unknown')`, [
-        callId,
-        state,
-        storedJson(outcome),
+    const end = (tx: Tx): Promise<void> => this.endMany([{ callId, state, outcome }], tx);
+    await (within ? end(within) : this.db.ops(end));
+  }
+
+  /** Outcomes of several calls, in one statement. */
+  async endMany(outcomes: readonly { callId: string; state: CallState; outcome: unknown }[], tx: Tx): Promise<void> {
+    if (outcomes.length === 0) return;
+    await tx.query(
+      `update calls c set state = u.state, outcome = u.outcome, outcome_at = $4 from unnest($1::uuid[], $2::text[], $3::jsonb[]) as u(id, state, outcome)
+        where c.call_id = u.id and c.state in ('intent', 'unknown')`,
+      [
+        arrayText(outcomes.map((o) => o.callId)),
+        arrayText(outcomes.map((o) => o.state)),
+        arrayText(outcomes.map((o) => storedJson(o.outcome))),
         this.clock.now(),
-      ]);
-    await (within ? update(within) : this.db.ops(update));
+      ],
+    );
   }
 
   /** Intent, call, outcome. An error whose `outcome` property is `refused` is a definite no; any other is unknown. */

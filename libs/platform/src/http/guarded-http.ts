@@ -96,8 +96,11 @@ export class GuardedHttp {
     if (url.protocol === 'http:' && !isLoopbackName(host))
       throw new HttpTransportError('http.not_allowed', `plain http to ${host} is not allowed`, false);
     const max = r.maxBytes ?? 4 * 1024 * 1024;
-    const limit = AbortSignal.timeout(r.timeoutMs ?? 20_000);
-    const signal = r.signal ? AbortSignal.any([limit, r.signal]) : limit;
+    const timeoutMs = r.timeoutMs ?? 20_000;
+    const limit = new AbortController();
+    // Cleared with the answer: AbortSignal.timeout would keep each exchange, and wake for it, until its time-out.
+    const timer = setTimeout(() => limit.abort(new DOMException(`no answer within ${timeoutMs} ms`, 'TimeoutError')), timeoutMs);
+    const signal = r.signal ? AbortSignal.any([limit.signal, r.signal]) : limit.signal;
     try {
       const answer = await undiciRequest(url, { method: r.method, headers: r.headers, body: r.body, dispatcher: this.agent, signal });
       const chunks: Buffer[] = [];
@@ -121,6 +124,8 @@ export class GuardedHttp {
         !NEVER_SENT.has(String(code)),
         { cause: error },
       );
+    } finally {
+      clearTimeout(timer);
     }
   }
 
