@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readErrorBody } from './error-body.js';
 import { NumberText, parseExactJson } from './exact-json.js';
@@ -59,6 +60,20 @@ describe('liberal reading', () => {
     expect(() => parseExactJson('{"a":01}')).toThrow(SyntaxError);
     expect(decimalOf(new NumberText('1.50'))).toBe('1.50');
     expect(textOf(' Subscribed ')).toBe('Subscribed');
+  });
+
+  it('keeps the digits of any number, alone and among others, whatever a double would make of it', () => {
+    const digits = fc.stringMatching(/^(?:0|[1-9]\d{0,20})(?:\.\d{1,20})?$/);
+    fc.assert(
+      fc.property(fc.array(digits, { minLength: 1, maxLength: 5 }), (texts) => {
+        const read = parseExactJson(`{"at":"10:00:00.120Z","first" : ${texts[0]},"all":[${texts.join(', ')}]}`) as Record<string, unknown>;
+        expect([read['first'], ...(read['all'] as unknown[])].map(decimalOf)).toEqual([texts[0], ...texts]);
+      }),
+      { numRuns: 2_000 },
+    );
+    for (const text of ['0.0000001', '1.50', '10', '100.0', '123456789012345', '1234567890123456']) {
+      expect(decimalOf((parseExactJson(`{"a":${text}}`) as Record<string, unknown>)['a'])).toBe(text);
+    }
   });
 });
 

@@ -1,6 +1,6 @@
 import { equalDecimals, type UsageItemOutcome, type UsageWireItem } from '#marketplaces/core';
 import type { components } from '../../../../openapi/generated/azure-metering.js';
-import { NumberText, parseExactJson } from './exact-json.js';
+import { parseExactJson } from './exact-json.js';
 import { decimalOf, type Fields, fieldsOf, guidOf, instantOf, textOf } from './liberal.js';
 import { hourText, usageKey } from './usage-item.js';
 
@@ -118,13 +118,12 @@ export function sameQuantity(ours: string, theirs: string): boolean {
 
 function ownItem(item: UsageWireItem): OwnItem {
   const body = fieldsOf(parseExactJson(item.body));
-  const quantity = body['quantity'];
   return {
     resourceId: textOf(body['resourceId']) ?? '',
     dimension: textOf(body['dimension']) ?? '',
     hour: textOf(body['effectiveStartTime']) ?? '',
     planId: textOf(body['planId']) ?? '',
-    quantity: quantity instanceof NumberText ? quantity.text : '',
+    quantity: typeof body['quantity'] === 'string' ? '' : (decimalOf(body['quantity']) ?? ''),
   };
 }
 
