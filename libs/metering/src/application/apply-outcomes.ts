@@ -1,100 +1,62 @@
 import type { Tx } from '#platform';
-import type { UsageItemOutcome } from '#marketplaces/core';
 import { fromUs, parseDecimal, sameDecimal, unitsText } from '../domain/units.js';
-import { OPEN_ITEM, type Claimed, type OpenItem } from '../infra/items.sql.js';
+import { isTaken, settleTaken, type Answered, type AttemptOutcome } from '../infra/answers.sql.js';
+import { OPEN_ITEM, type OpenItem } from '../infra/items.sql.js';
 import { writeCarryIns, writeEntries, type EntryRow } from '../infra/write-ledger.js';
 import type { MeteringDeps } from './deps.js';
 import { raiseFindings, type NewFinding } from './findings.js';
 import { lossFindingOf, unknownFinding } from './item-findings.js';
 
-export type AttemptOutcome =
-  | UsageItemOutcome
-  | { itemId: string; outcome: 'busy'; detail: string; retryAfterMs: number | null }
-  /** A whole-batch refusal of a batch of one. `neighbourAnswered`: others of the batch that was halved down to it have gone. */
-  | { itemId: string; outcome: 'refused_alone'; code: string; detail: string; neighbourAnswered: boolean };
-
 /** Near its deadline an item is tried at every half of the time that is left, not after a pause that ends too late. */
 const SHORTEST_WAIT_MS = 5_000;
 
 /**
- * Writes what the marketplace said: attempt, item, ledger and findings in one transaction. An item that has its final outcome
- * keeps it; a late answer of another attempt is kept with that attempt only.
+ * Writes what the marketplace said: attempt, item, ledger and findings in one transaction, of as many batches as were answered by
+ * now. An item that has its final outcome keeps it; a late answer of another attempt is kept with that attempt only.
  */
-export async function applyOutcomes(tx: Tx, deps: MeteringDeps, batch: Claimed[], outcomes: AttemptOutcome[]): Promise<void> {
-  const now = deps.clock.now();
-  const items = new Map(
-    (
-      await tx.query<OpenItem>(`${OPEN_ITEM} where i.item_id = any($1::uuid[]) order by i.item_id for update of i`, [
-        batch.map((b) => b.itemId),
-      ])
-    ).map((r) => [r.item_id, r]),
-  );
-  const answers = new Map(outcomes.map((o) => [o.itemId, o]));
-  await endAttempts(tx, batch, answers, now);
-  const taken: Taken[] = [];
-  for (const claimed of batch) {
-    const item = items.get(claimed.itemId);
-    if (!item || item.settled) continue;
-    const outcome = answers.get(claimed.itemId)!;
-    if (isTaken(outcome, item)) taken.push({ item, outcome });
-    else await new Outcome(tx, deps, item, now, item.fence === claimed.fence).apply(outcome);
-    deps.metrics
-      ?.counter('berth_submission_outcomes_total', 'Answers to usage items', ['marketplace', 'outcome'])
-      .inc({ marketplace: item.marketplace, outcome: outcome.outcome });
+export async function applyOutcomes(tx: Tx, deps: MeteringDeps, answered: Answered[]): Promise<void> {
+  // Two attempts of one item, of which one was taken for lost, are told one after the other.
+  const seen = new Set<string>();
+  const [once, again]: [Answered[], Answered[]] = [[], []];
+  for (const a of answered) {
+    (seen.has(a.itemId) ? again : once).push(a);
+    seen.add(a.itemId);
   }
-  await settleTaken(tx, taken, now);
+  for (const round of [once, again]) if (round.length > 0) await applyOnce(tx, deps, round);
 }
 
-type Accepted = Extract<UsageItemOutcome, { outcome: 'accepted' | 'duplicate_equal' }>;
-interface Taken {
-  item: OpenItem;
-  outcome: Accepted;
-}
-
-/** Accepted as it was sent: what nearly all answers are. */
-const isTaken = (o: AttemptOutcome, item: OpenItem): o is Accepted =>
-  (o.outcome === 'accepted' || o.outcome === 'duplicate_equal') && sameDecimal(o.acceptedQuantity, item.quantity);
-
-async function endAttempts(tx: Tx, batch: Claimed[], answers: Map<string, AttemptOutcome>, now: Date): Promise<void> {
-  const of = batch.map((b) => answers.get(b.itemId)!);
-  await tx.query(
-    `update submission_attempts t set outcome = u.outcome, code = u.code, receipt = u.receipt, outcome_at = $2, raw = u.raw
-       from unnest($1::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[]) as u(id, outcome, code, receipt, raw)
-      where t.attempt_id = u.id and t.outcome is null`,
-    [
-      batch.map((b) => b.attemptId),
-      now,
-      of.map((o) => o.outcome),
-      of.map((o) => ('code' in o ? o.code : null)),
-      of.map((o) => ('receipt' in o ? o.receipt : null)),
-      of.map((o) => JSON.stringify(o)),
-    ],
-  );
-}
-
-/** Outcome and ledger moves of all of them, a statement each. */
-async function settleTaken(tx: Tx, taken: Taken[], now: Date): Promise<void> {
-  if (taken.length === 0) return;
-  await tx.query(
-    `update submission_items i set state = 'accepted', last_code = u.code, receipt = u.receipt, accepted_quantity = u.quantity, settled_at = $2, lease_until = null
-       from unnest($1::uuid[], $3::text[], $4::text[], $5::numeric[]) as u(id, code, receipt, quantity) where i.item_id = u.id`,
-    [
-      taken.map((t) => t.item.item_id),
-      now,
-      taken.map((t) => t.outcome.outcome),
-      taken.map((t) => t.outcome.receipt),
-      taken.map((t) => t.outcome.acceptedQuantity),
-    ],
-  );
-  await writeEntries(
+async function applyOnce(tx: Tx, deps: MeteringDeps, answers: Answered[]): Promise<void> {
+  const now = deps.clock.now();
+  // Every writer goes by id, so that two of them do not wait for each other.
+  const answered = answers.toSorted((a, b) => (a.itemId < b.itemId ? -1 : 1));
+  // Items before attempts, as whoever claims does. What is not simply taken needs more of its item than that.
+  const items = await lockItems(
     tx,
-    taken.flatMap(({ item, outcome }) => [
-      ...moveOf(item, 'pending', outcome.outcome, -BigInt(item.base_quantity)),
-      ...moveOf(item, 'accepted', outcome.outcome, BigInt(item.base_quantity)),
-    ]),
-    now,
-    'outside',
+    answered.filter((a) => !isTaken(a.outcome)),
   );
+  const taken = await settleTaken(tx, answered, now);
+  const rest = answered.filter((a) => !taken.has(a.itemId));
+  for (const [id, item] of await lockItems(
+    tx,
+    rest.filter((a) => !items.has(a.itemId)),
+  ))
+    items.set(id, item);
+  const open = rest.filter((a) => items.get(a.itemId)?.settled === false);
+  for (const { itemId, fence, outcome } of open) {
+    const item = items.get(itemId)!;
+    await new Outcome(tx, deps, item, now, item.fence === fence).apply(outcome);
+  }
+  const counter = deps.metrics?.counter('berth_submission_outcomes_total', 'Answers to usage items', ['marketplace', 'outcome']);
+  for (const a of [...answered.filter((one) => taken.has(one.itemId)), ...open])
+    counter?.inc({ marketplace: a.marketplace, outcome: a.outcome.outcome });
+}
+
+async function lockItems(tx: Tx, answered: Answered[]): Promise<Map<string, OpenItem>> {
+  if (answered.length === 0) return new Map();
+  const rows = await tx.query<OpenItem>(`${OPEN_ITEM} where i.item_id = any($1::uuid[]) order by i.item_id for update of i`, [
+    answered.map((a) => a.itemId),
+  ]);
+  return new Map(rows.map((r) => [r.item_id, r]));
 }
 
 const seriesOf = (item: OpenItem): EntryRow['series'] => ({

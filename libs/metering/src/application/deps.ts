@@ -53,3 +53,7 @@ export function rateOf(deps: MeteringDeps, { marketplace, usage }: Pick<Marketpl
   if (set === undefined) return usage.rate;
   return set === null ? null : { perSecond: set, burst: Math.max(1, Math.ceil(set)) };
 }
+
+const DEFAULT_LEASE_MS = 60_000;
+/** How long an item is ours once its call may begin. */
+export const leaseOf = (deps: MeteringDeps): number => deps.options?.submissionLeaseMs ?? DEFAULT_LEASE_MS;

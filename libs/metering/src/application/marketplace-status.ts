@@ -1,7 +1,7 @@
 import { realNow, type Tx } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
 import { readListingsNow, type ListingNow } from '#entitlements';
-import { fill } from '../domain/breaker.js';
+import { take } from '../domain/breaker.js';
 import { readGates } from '../infra/gates.sql.js';
 import { nextDeadline } from '../infra/items.sql.js';
 import { rateOf, type MeteringDeps } from './deps.js';
@@ -53,7 +53,7 @@ export async function readMarketplaceStatus(tx: Tx, deps: MeteringDeps): Promise
           since: g.since,
           pausedUntil: g.state !== 'closed' && g.failed ? new Date(g.failed.real.getTime() + g.pauseMs) : null,
           lastAnsweredAt: g.answeredAt,
-          tokens: rate ? Math.floor(fill({ tokens: g.tokens, at: g.tokensAt }, rate, real).tokens) : null,
+          tokens: rate ? Math.floor(take({ tokens: g.tokens, at: g.tokensAt }, rate, real, 0).tokens) : null,
         })),
       listings: listings.filter((l) => l.marketplace === marketplace).map(({ marketplace: _, ...l }) => l),
     });

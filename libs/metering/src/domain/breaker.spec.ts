@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { admits, answered, CLOSED, failed, fill, FORCED_WITHIN_MS, probing, TRIPS_AT, type Breaker, type Instant } from './breaker.js';
+import { admits, answered, CLOSED, failed, FORCED_WITHIN_MS, probing, take, TRIPS_AT, type Breaker, type Instant } from './breaker.js';
 
 const T0 = Date.UTC(2026, 2, 10, 12);
 const at = (realMs: number, businessMs = realMs): Instant => ({ real: new Date(T0 + realMs), business: new Date(T0 + businessMs) });
@@ -51,9 +51,12 @@ describe('a breaker', () => {
 describe('a token bucket', () => {
   const rate = { perSecond: 10, burst: 5 };
   it('fills with real time up to its burst, and says how long the next token takes', () => {
-    expect(fill({ tokens: 0, at: new Date(T0) }, rate, new Date(T0 + 10_000))).toEqual({ tokens: 5, waitMs: 0 });
-    expect(fill({ tokens: 0, at: new Date(T0) }, rate, new Date(T0 + 40)).waitMs).toBe(60);
-    // A clock that was set back neither gives nor takes.
-    expect(fill({ tokens: 2, at: new Date(T0) }, rate, new Date(T0 - 5_000))).toEqual({ tokens: 2, waitMs: 0 });
+    const empty = { tokens: 0, at: new Date(T0) };
+    expect(take(empty, rate, new Date(T0 + 10_000), 1)).toEqual({ taken: 1, tokens: 4, waitMs: 0 });
+    expect(take(empty, rate, new Date(T0 + 40), 1)).toMatchObject({ taken: 0, waitMs: 60 });
+    // Whole tokens only, no more than there are, and what is left of one counts for the next.
+    expect(take(empty, rate, new Date(T0 + 250), 7)).toEqual({ taken: 2, tokens: 0.5, waitMs: 50 });
+    expect(take(empty, rate, new Date(T0 + 10_000), 7)).toEqual({ taken: 5, tokens: 0, waitMs: 100 });
+    expect(take({ tokens: 2, at: new Date(T0) }, rate, new Date(T0 - 5_000), 3)).toEqual({ taken: 2, tokens: 0, waitMs: 100 });
   });
 });

@@ -71,9 +71,19 @@ export interface Rate {
   burst: number;
 }
 
-/** A token bucket in real time: what is in it now, and how long to wait for a whole token (0: take it). */
-export function fill(bucket: { tokens: number; at: Date }, rate: Rate, real: Date): { tokens: number; waitMs: number } {
+/**
+ * A token bucket in real time: how many of `wanted` whole tokens may be taken, what is left in it then, and how long until there is
+ * one for the next, where it had too few.
+ */
+export function take(
+  bucket: { tokens: number; at: Date },
+  rate: Rate,
+  real: Date,
+  wanted: number,
+): { taken: number; tokens: number; waitMs: number } {
   const passed = Math.max(0, +real - +bucket.at) / 1_000;
-  const tokens = Math.min(rate.burst, bucket.tokens + passed * rate.perSecond);
-  return { tokens, waitMs: tokens >= 1 ? 0 : Math.ceil(((1 - tokens) / rate.perSecond) * 1_000) };
+  const full = Math.min(rate.burst, bucket.tokens + passed * rate.perSecond);
+  const taken = Math.min(wanted, Math.floor(full));
+  const tokens = full - taken;
+  return { taken, tokens, waitMs: taken >= wanted ? 0 : Math.ceil(((1 - tokens) / rate.perSecond) * 1_000) };
 }

@@ -4,7 +4,8 @@
  */
 export class InFlight {
   private readonly works = new Set<Promise<void>>();
-  private room = 1;
+  private places = 1;
+  private failed = 0;
   private failure: { error: unknown } | null = null;
 
   constructor(private readonly most: number) {}
@@ -13,11 +14,25 @@ export class InFlight {
     return this.works.size;
   }
 
+  /** How many there may be at once. */
+  get room(): number {
+    return this.places;
+  }
+
+  get free(): number {
+    return Math.max(0, this.places - this.works.size);
+  }
+
+  /** How many did not go well: what was meant to start before one of them may not be wanted any more. */
+  get setbacks(): number {
+    return this.failed;
+  }
+
   /** `work` answers whether it went well. What it throws is thrown by the next call that waits. */
   start(work: () => Promise<boolean>): void {
     const one: Promise<void> = work()
       .then(
-        (well) => void (this.room = well ? Math.min(this.room + 1, this.most) : 1),
+        (well) => this.count(well),
         (error: unknown) => void (this.failure ??= { error }),
       )
       .finally(() => this.works.delete(one));
@@ -26,11 +41,11 @@ export class InFlight {
 
   /** Until another may start. */
   async untilRoom(): Promise<void> {
-    while (this.works.size >= this.room && !this.failure) await Promise.race(this.works);
+    while (this.works.size >= this.places && !this.failure) await Promise.race(this.works);
     this.mustBeWell();
   }
 
-  /** Until one of them has ended, or `or`. */
+  /** Until one of them has ended, or one of `or`. */
   async untilOne(or: readonly Promise<unknown>[] = []): Promise<void> {
     await Promise.race([...this.works, ...or]);
     this.mustBeWell();
@@ -40,6 +55,11 @@ export class InFlight {
   async untilNone(): Promise<void> {
     await Promise.all(this.works);
     this.mustBeWell();
+  }
+
+  private count(well: boolean): void {
+    this.places = well ? Math.min(this.places + 1, this.most) : 1;
+    if (!well) this.failed += 1;
   }
 
   private mustBeWell(): void {

@@ -1,6 +1,6 @@
 import { realNow, type Clock, type Tx } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
-import { admits, answered, failed, fill, probing, type Admission, type Breaker, type Instant, type Rate } from '../domain/breaker.js';
+import { admits, answered, failed, probing, take, type Admission, type Breaker, type Instant, type Rate } from '../domain/breaker.js';
 
 export interface GateRow extends Breaker {
   marketplace: Marketplace;
@@ -75,25 +75,31 @@ export class Gates {
   }
 
   /**
-   * Takes the right to one call through a gate, `leaseMs` being how long a probe may last. `waitMs` above 0: no token is there
-   * yet. Concurrent workers wait for each other's row here and never take one token twice.
+   * Takes the right to calls through a gate, `calls` at most; `leaseMs` is how long a probe may last. `waitMs` above 0: so long
+   * until there is a token for one more. Concurrent workers wait for each other's row here and never take one token twice.
    */
   async enter(
     tx: Tx,
-    at: { marketplace: Marketplace; gate: string; hardAt: Date; rate: Rate | null; leaseMs: number },
-  ): Promise<{ admission: Admission; waitMs: number }> {
+    at: { marketplace: Marketplace; gate: string; hardAt: Date; rate: Rate | null; leaseMs: number; calls: number },
+  ): Promise<{ admission: Admission; calls: number; waitMs: number }> {
     const now = this.now();
-    // Nothing to take and nothing to write at a gate that stands open: batches side by side need not wait for each other's row.
-    if (!at.rate && (await this.lets(tx, at, now))) return { admission: 'yes', waitMs: 0 };
+    // Nothing to take and nothing to write at a gate that stands open: workers side by side need not wait for each other's row.
+    if (!at.rate && (await this.lets(tx, at, now))) return { admission: 'yes', calls: at.calls, waitMs: 0 };
     const row = await this.lock(tx, at.marketplace, at.gate, at.rate);
     const admission = admits(row, now, at.hardAt);
-    if (admission === 'no') return { admission, waitMs: 0 };
-    if (at.rate) {
-      const waitMs = await this.takeToken(tx, row, at.rate);
-      if (waitMs > 0) return { admission, waitMs };
-    }
-    if (admission !== 'yes') await this.write(tx, row, probing(row, now, at.leaseMs));
-    return { admission, waitMs: 0 };
+    if (admission === 'no') return { admission, calls: 0, waitMs: 0 };
+    const wanted = admission === 'yes' ? at.calls : 1;
+    const taken = at.rate ? await this.takeTokens(tx, row, at.rate, wanted) : { tokens: wanted, waitMs: 0 };
+    if (taken.tokens > 0 && admission !== 'yes') await this.write(tx, row, probing(row, now, at.leaseMs));
+    return { admission, calls: taken.tokens, waitMs: taken.waitMs };
+  }
+
+  /** A probe that was not sent after all: whoever comes next may probe. */
+  async unprobed(tx: Tx, marketplace: Marketplace, gate: string): Promise<void> {
+    await tx.query(`update marketplace_gates set probe_until = null where marketplace = $1 and gate = $2 and state = 'half_open'`, [
+      marketplace,
+      gate,
+    ]);
   }
 
   private async lets(tx: Tx, at: { marketplace: Marketplace; gate: string; hardAt: Date }, now: Instant): Promise<boolean> {
@@ -106,7 +112,8 @@ export class Gates {
 
   /** A further call for items that are ours already (bisecting): the rate counts, the breaker has let them through. */
   async token(tx: Tx, at: { marketplace: Marketplace; gate: string; rate: Rate | null }): Promise<number> {
-    return at.rate ? this.takeToken(tx, await this.lock(tx, at.marketplace, at.gate, at.rate), at.rate) : 0;
+    if (!at.rate) return 0;
+    return (await this.takeTokens(tx, await this.lock(tx, at.marketplace, at.gate, at.rate), at.rate, 1)).waitMs;
   }
 
   async failed(tx: Tx, marketplace: Marketplace, gate: string, reason: string, retryAfterMs: number | null): Promise<GateChange> {
@@ -137,17 +144,17 @@ export class Gates {
     return toRow(row!);
   }
 
-  private async takeToken(tx: Tx, row: GateRow, rate: Rate): Promise<number> {
+  private async takeTokens(tx: Tx, row: GateRow, rate: Rate, wanted: number): Promise<{ tokens: number; waitMs: number }> {
     const real = this.real();
-    const { tokens, waitMs } = fill({ tokens: row.tokens, at: row.tokensAt }, rate, real);
-    if (waitMs > 0) return waitMs;
-    await tx.query('update marketplace_gates set tokens = $3, tokens_at = $4 where marketplace = $1 and gate = $2', [
-      row.marketplace,
-      row.gate,
-      tokens - 1,
-      real,
-    ]);
-    return 0;
+    const { taken, tokens, waitMs } = take({ tokens: row.tokens, at: row.tokensAt }, rate, real, wanted);
+    if (taken > 0)
+      await tx.query('update marketplace_gates set tokens = $3, tokens_at = $4 where marketplace = $1 and gate = $2', [
+        row.marketplace,
+        row.gate,
+        tokens,
+        real,
+      ]);
+    return { tokens: taken, waitMs };
   }
 
   private write(tx: Tx, { marketplace, gate }: GateRow, b: Breaker, answeredAt: Date | null = null): Promise<unknown> {
