@@ -2,7 +2,7 @@
  * The part of the port that every driver needs alike: fencing, one effect per operation id, one writer per cluster,
  * visible steps, cooperative cancel. A driver brings the store (memory, files, a cloud's tags) and the work.
  */
-import { realNow, type Clock } from '#platform';
+import type { Clock } from '#platform';
 import type { DriverCall, DriverPhase, DriverResult, ProgressStep } from './call.js';
 import { assertClusterRef, assertFence } from './checks.js';
 import { DriverError, toDriverError, type DriverErrorShape } from './errors.js';
@@ -34,20 +34,29 @@ export interface Steps {
   /** Runs one step. Throws `operation.cancelled` or `operation.deadline` instead of starting it when that has come. */
   step<T>(name: string, work: () => Promise<T>, detail?: string): Promise<T>;
   skip(name: string, detail?: string): void;
+  /** Shows what goes on within a step, for people who wait; kept with the next step. Never a secret. */
+  report(name: string, state: ProgressStep['state'], detail?: string): void;
+  /** Aborted when the operation is cancelled: for a step that can stop in its middle. It then throws `operation.cancelled`. */
+  readonly signal: AbortSignal;
 }
 
 interface Running {
   record: OperationRecord;
-  cancelled: boolean;
+  readonly abort: AbortController;
   readonly done: Promise<void>;
 }
 
 /** What the port allows to be executed again under the same id. */
 const REPEATABLE: ReadonlySet<string> = new Set(['throttled', 'unknown']);
 
+/** Who never asks again does not fill the memory. */
+const MOST_UNTOLD = 1_000;
+
 export class OperationBook {
   private readonly running = new Map<string, Running>();
   private readonly lanes = new Map<string, Promise<void>>();
+  /** Failures that the port allows to be tried again, and of which nobody has heard yet. */
+  private readonly untold = new Map<string, OperationRecord>();
 
   /** `waitMs`: how long a call waits for quick work before it answers `running`. */
   constructor(
@@ -64,19 +73,42 @@ export class OperationBook {
     work: (steps: Steps) => Promise<T>,
   ): Promise<DriverResult<T>> {
     await this.fence(call);
+    return this.once(call, method, input, refuse, work, this.lanes);
+  }
+
+  /** A call that only looks and takes its time: one answer per operation id, not fenced, and beside the one writer. */
+  read<T>(call: DriverCall, method: string, input: unknown, work: (steps: Steps) => Promise<T>): Promise<DriverResult<T>> {
+    assertClusterRef(call.clusterRef);
+    return this.once(call, method, input, () => undefined, work, new Map());
+  }
+
+  private async once<T>(
+    call: DriverCall,
+    method: string,
+    input: unknown,
+    refuse: () => Promise<void> | void,
+    work: (steps: Steps) => Promise<T>,
+    lanes: Map<string, Promise<void>>,
+  ): Promise<DriverResult<T>> {
     const inputHash = sha256Hex(canonicalJson([call.clusterRef, method, input]));
     const live = this.running.get(call.operationId);
     const known = live?.record ?? (await this.store.load(call.operationId));
     if (known && known.inputHash !== inputHash)
       throw new DriverError('conflict', 'driver.operation_reused', `Operation ${call.operationId} was another call.`);
     if (live) return this.answer<T>(live);
+    // It failed while nobody waited: told once, so that the caller can look before the work is done again.
+    const untold = this.untold.get(call.operationId);
+    if (untold) {
+      this.untold.delete(call.operationId);
+      return toResult<T>(untold);
+    }
     const repeat = known?.phase === 'running' || (known?.phase === 'failed' && REPEATABLE.has(known.error?.class ?? ''));
     if (known && !repeat) return toResult<T>(known);
     await refuse();
     // Two calls of one id may both have passed the look-up while the other awaited.
     const raced = this.running.get(call.operationId);
     if (raced) return this.answer<T>(raced);
-    return this.answer<T>(this.start(call, method, inputHash, work));
+    return this.answer<T>(this.start(call, method, inputHash, work, lanes));
   }
 
   /** Asks the work to stop before its next step. */
@@ -84,7 +116,7 @@ export class OperationBook {
     await this.fence(call);
     const live = this.running.get(handle);
     if (live && live.record.clusterRef === call.clusterRef) {
-      live.cancelled = true;
+      live.abort.abort();
       await Promise.race([live.done, delay(this.waitMs)]);
     }
     const record = this.running.get(handle)?.record ?? (await this.store.load(handle));
@@ -106,7 +138,13 @@ export class OperationBook {
     await Promise.all([...this.running.values()].map((r) => r.done));
   }
 
-  private start<T>(call: DriverCall, method: string, inputHash: string, work: (steps: Steps) => Promise<T>): Running {
+  private start<T>(
+    call: DriverCall,
+    method: string,
+    inputHash: string,
+    work: (steps: Steps) => Promise<T>,
+    lanes: Map<string, Promise<void>>,
+  ): Running {
     const record: OperationRecord = {
       operationId: call.operationId,
       clusterRef: call.clusterRef,
@@ -116,19 +154,19 @@ export class OperationBook {
       progress: [],
     };
     let finish = (): void => undefined;
-    const running: Running = { record, cancelled: false, done: new Promise((resolve) => (finish = resolve)) };
+    const running: Running = { record, abort: new AbortController(), done: new Promise((resolve) => (finish = resolve)) };
     this.running.set(call.operationId, running);
-    const before = this.lanes.get(call.clusterRef) ?? Promise.resolve();
+    const before = lanes.get(call.clusterRef) ?? Promise.resolve();
     const mine = before
       .then(() => this.execute(call, running, work))
       .finally(() => {
         this.running.delete(call.operationId);
-        if (this.lanes.get(call.clusterRef) === mine) this.lanes.delete(call.clusterRef);
+        if (lanes.get(call.clusterRef) === mine) lanes.delete(call.clusterRef);
         finish();
       });
     // A store that fails leaves the operation `running` on disk: the next call of the same id executes it again.
     mine.catch(() => undefined);
-    this.lanes.set(
+    lanes.set(
       call.clusterRef,
       mine.catch(() => undefined),
     );
@@ -141,10 +179,15 @@ export class OperationBook {
       await this.store.save(running.record);
     };
     const mark = (step: ProgressStep): readonly ProgressStep[] => [...running.record.progress.filter((p) => p.step !== step.step), step];
+    const show = (step: string, state: ProgressStep['state'], detail?: string): void => {
+      const shown: ProgressStep = { step, state, at: this.clock.now().toISOString(), ...(detail ? { detail } : {}) };
+      running.record = { ...running.record, progress: mark(shown) };
+    };
     const steps: Steps = {
+      signal: running.abort.signal,
       step: async (name, run, detail) => {
-        if (running.cancelled) throw new DriverError('conflict', 'operation.cancelled', `Stopped before step ${name}.`);
-        if (call.deadline.getTime() <= realNow().getTime())
+        if (running.abort.signal.aborted) throw new DriverError('conflict', 'operation.cancelled', `Stopped before step ${name}.`);
+        if (call.deadline.getTime() <= realMs())
           throw new DriverError('throttled', 'operation.deadline', `The deadline passed before step ${name}.`);
         const at = (): string => this.clock.now().toISOString();
         const entry = (state: ProgressStep['state']): ProgressStep => ({ step: name, state, at: at(), ...(detail ? { detail } : {}) });
@@ -158,12 +201,8 @@ export class OperationBook {
           throw error;
         }
       },
-      skip: (name, detail) => {
-        running.record = {
-          ...running.record,
-          progress: mark({ step: name, state: 'skipped', at: this.clock.now().toISOString(), ...(detail ? { detail } : {}) }),
-        };
-      },
+      skip: (name, detail) => show(name, 'skipped', detail),
+      report: show,
     };
     try {
       await put({});
@@ -171,15 +210,28 @@ export class OperationBook {
       await put({ phase: 'succeeded', output });
     } catch (thrown) {
       const error = toDriverError(thrown);
-      await put({ phase: error.code === 'operation.cancelled' ? 'cancelled' : 'failed', error: error.toShape() });
+      const phase = error.code === 'operation.cancelled' ? 'cancelled' : 'failed';
+      if (phase === 'failed' && REPEATABLE.has(error.class)) this.keepUntold({ ...running.record, phase, error: error.toShape() });
+      await put({ phase, error: error.toShape() });
     }
   }
 
   private async answer<T>(running: Running): Promise<DriverResult<T>> {
     await Promise.race([running.done, delay(this.waitMs)]);
+    if (running.record.phase !== 'running') this.untold.delete(running.record.operationId);
     return toResult<T>(running.record);
   }
+
+  private keepUntold(record: OperationRecord): void {
+    this.untold.set(record.operationId, record);
+    const [oldest] = this.untold.keys();
+    if (this.untold.size > MOST_UNTOLD && oldest !== undefined) this.untold.delete(oldest);
+  }
 }
+
+/** Read here and not by #platform: a small program that uses a driver (the cells' own) shall start without the whole platform. */
+// eslint-disable-next-line no-restricted-syntax
+const realMs = (): number => Date.now();
 
 function toResult<T>(record: OperationRecord): DriverResult<T> {
   return {

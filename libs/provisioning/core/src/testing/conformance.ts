@@ -54,7 +54,11 @@ export function describeDriverConformance(name: string, makeHarness: () => Promi
       const c = call({ generation: ++generation });
       return outputOf(() => driver.configure(c, { placements, purge }));
     };
-    const planned = (spec: ClusterSpec) => outputOf(() => driver.plan(call(), spec));
+    // One id for all that is asked of one plan: a driver may take its time over it.
+    const planned = (spec: ClusterSpec) => {
+      const c = call();
+      return outputOf(() => driver.plan(c, spec));
+    };
     const failure = async <T>(ask: () => Promise<DriverResult<T>>): Promise<{ class: string; code: string }> => {
       try {
         const r = await untilDone(ask);

@@ -13,8 +13,8 @@ export async function untilDone<T>(ask: () => Promise<DriverResult<T>>, timeoutM
 }
 
 /** The output of an operation that has to succeed. */
-export async function outputOf<T>(ask: () => Promise<DriverResult<T>>): Promise<T> {
-  const result = await untilDone(ask);
+export async function outputOf<T>(ask: () => Promise<DriverResult<T>>, timeoutMs?: number): Promise<T> {
+  const result = await untilDone(ask, timeoutMs);
   if (result.phase !== 'succeeded') throw new Error(`${result.phase}: ${result.error?.code ?? ''} ${result.error?.detail ?? ''}`);
   return result.output as T;
 }
