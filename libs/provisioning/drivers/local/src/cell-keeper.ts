@@ -80,6 +80,7 @@ export class CellKeeper {
     // The quick way for the usual case: it runs and it knows.
     const alive = await identify(cell);
     const outcome = alive?.ready ? { pid: alive.pid, started: false } : await this.host.ensureRunning(folder, cell);
+    if (this.options.leaveConnections) return outcome;
     const connection = await this.connection(cell.clusterRef);
     const text = JSON.stringify([connection, outcome.pid]);
     if (this.told.get(folder) !== text) {

@@ -41,9 +41,8 @@ import { CellKeeper } from './cell-keeper.js';
 import { defaultCellEntry, LOCAL_CAPABILITIES, type LocalDriverOptions } from './options.js';
 import { FileOperationStore } from './file-operation-store.js';
 import { cellPaths } from './files.js';
-import { endpointOf, listInventory, observeCell } from './observe-cell.js';
+import { endpointOf, listInventory, observeCell, proveCell } from './observe-cell.js';
 import { destructionOf, makePlan, readArtefact } from './plan-cell.js';
-import { probeCell } from './probe.js';
 import type { CellConfigureAnswer, CellConfigureRequest } from './wire.js';
 
 export class LocalDriver implements ProvisioningDriver {
@@ -157,7 +156,7 @@ export class LocalDriver implements ProvisioningDriver {
       'validate',
       {},
       () => void this.folders.must(call.clusterRef),
-      (steps) => steps.step('probe', () => probeCell(this.folders.must(call.clusterRef).cell)),
+      (steps) => steps.step('probe', () => proveCell(this.folders.must(call.clusterRef).cell)),
     );
   }
 
@@ -273,6 +272,8 @@ export class LocalDriver implements ProvisioningDriver {
   async sampleNow(clusterRef: string, placementId?: string): Promise<{ at: string; sequence: string; acknowledged: boolean }> {
     return callCell(this.folders.must(clusterRef).cell, 'POST', '/samples', placementId === undefined ? {} : { placementId });
   }
+
+  specOf = async (clusterRef: string): Promise<ClusterSpec | undefined> => this.host.find(clusterRef)?.cell.spec;
 
   /** Starts each managed cell that is down, and tells the others where usage goes now. Call it at start-up and every few seconds. */
   supervise(): Promise<{ restarted: readonly string[]; failed: readonly { clusterRef: string; detail: string }[] }> {

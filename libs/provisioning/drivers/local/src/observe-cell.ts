@@ -1,6 +1,6 @@
 /** Reading only: no start, no adoption, no file is written. */
 import { basename } from 'node:path';
-import type { ClusterObservation, InventoryItem, InventoryReport, ObservedPlacement } from '#provisioning/core';
+import type { ClusterObservation, InventoryItem, InventoryReport, ObservedPlacement, ValidationReport } from '#provisioning/core';
 import { callCell, identify } from './cell-client.js';
 import type { CellHost } from './cell-host.js';
 import { cellPaths, readJson } from './files.js';
@@ -9,6 +9,9 @@ import type { CellFile, CellStatus, DesiredFile } from './wire.js';
 export function endpointOf(cell: CellFile, accountName: string): string {
   return `http://127.0.0.1:${cell.gatewayPort}/${accountName}`;
 }
+
+/** Loaded only here: a program that makes cells needs no buyer's SDK. */
+export const proveCell = async (cell: CellFile): Promise<ValidationReport> => (await import('./probe.js')).probeCell(cell);
 
 export async function observeCell(host: CellHost, clusterRef: string, now: Date): Promise<ClusterObservation> {
   const found = host.find(clusterRef);

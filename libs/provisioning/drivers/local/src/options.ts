@@ -1,6 +1,5 @@
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { projectRoot, type Clock } from '#platform';
+import type { Clock } from '#platform';
 import type { DriverCapabilities } from '#provisioning/core';
 import { AZURITE_VERSION } from './version.js';
 import type { ClockTarget, IngestTarget } from './wire.js';
@@ -13,6 +12,11 @@ export interface LocalDriverOptions {
   readonly nodePath?: string;
   /** Where a cell posts usage. A function for a key per cell; asked anew with each start and configuration. */
   readonly ingest: IngestTarget | null | ((clusterRef: string) => Promise<IngestTarget | null> | IngestTarget | null);
+  /**
+   * For a program that makes cells and does not know where usage goes: a running cell keeps what it was told, a new one is told by
+   * whoever configures it.
+   */
+  readonly leaveConnections?: boolean;
   /** Owner of the development clock that cells follow; null or absent outside development. */
   readonly cellClock?: ClockTarget | null;
   readonly clock: Clock;
@@ -43,8 +47,16 @@ export const LOCAL_CAPABILITIES: DriverCapabilities = {
   hardQuota: true,
 };
 
-/** From `dist/` the program lies beside us; from source it is the built one. */
-export function defaultCellEntry(): string {
-  const here = fileURLToPath(new URL('./cell/main.js', import.meta.url));
-  return import.meta.url.endsWith('.ts') ? join(projectRoot(), 'dist/libs/provisioning/drivers/local/src/cell/main.js') : here;
-}
+/** From `dist/` a program lies beside us; from source it is the built one. The way is written out: this file loads no #platform. */
+const built = (program: string): string =>
+  fileURLToPath(
+    new URL(
+      import.meta.url.endsWith('.ts') ? `../../../../../dist/libs/provisioning/drivers/local/src/${program}` : `./${program}`,
+      import.meta.url,
+    ),
+  );
+
+export const defaultCellEntry = (): string => built('cell/main.js');
+
+/** The program that makes and removes single cells from a command line. */
+export const defaultCellsProgram = (): string => built('cells-program.js');
