@@ -1,0 +1,77 @@
+import type { Clock } from '#platform';
+import type {
+  CapacityDriver,
+  ClusterSpec,
+  CustodyDriver,
+  DriverCapabilities,
+  ObservingDriver,
+  OperationStore,
+  SuspendKind,
+  TenancyDriver,
+} from '#provisioning/core';
+import type { RootModule } from './modules.js';
+import type { RunStore } from './state/ports.js';
+
+/**
+ * Whoever knows what terraform has built: its tenants, its health, its label. Terraform makes capacity and knows nothing of tenants:
+ * other credentials, other pace (contract provisioning §4.2). For cells of this machine that is the local driver.
+ */
+export interface BuiltNodes
+  extends
+    TenancyDriver,
+    Pick<ObservingDriver, 'validate' | 'observe' | 'inventory'>,
+    Pick<CapacityDriver, 'preflight' | 'delete'>,
+    Pick<CustodyDriver, 'import' | 'release'> {
+  /** What was found there is like, for adoption; undefined when nothing has that name. */
+  specOf(clusterRef: string): Promise<ClusterSpec | undefined>;
+}
+
+/** What the nodes can do once they are built. */
+export type NodeAbilities = Pick<DriverCapabilities, 'suspendKinds' | 'protocols' | 'maxPlacements' | 'keyRotation' | 'hardQuota'> & {
+  readonly suspendKinds: readonly SuspendKind[];
+};
+
+export interface TerraformDriverOptions {
+  readonly clock: Clock;
+  readonly runs: RunStore;
+  readonly operations: OperationStore;
+  readonly nodes: BuiltNodes;
+  readonly abilities: NodeAbilities;
+  /** A shape is in one of them. */
+  readonly modules: readonly RootModule[];
+  /** Base address of the state backend, as terraform reaches it from this process; asked for each run. */
+  readonly backendUrl: () => string;
+  /** Folders of runs. They may be lost at any time. */
+  readonly workRoot: string;
+  /** Path or name of the program; null takes `terraform`, else `tofu`. */
+  readonly binary?: string | null;
+  /** `PATH` of this process. */
+  readonly searchPath: string;
+  readonly providerMirror?: string | null;
+  /** Runs at once in this process; each takes some 75 MB. Default 4. */
+  readonly parallel?: number;
+  /** For one run; default 2 h (contract provisioning §4.3). */
+  readonly runTimeoutMs?: number;
+  /** Between SIGINT and SIGKILL; default 20 s. */
+  readonly graceMs?: number;
+  /** Without a renewal a run loses its right to write after this; default 10 min. */
+  readonly leaseMs?: number;
+  /** Redacted lines of terraform, for the log. */
+  readonly onLog?: (line: { clusterRef: string; operationId: string; level: 'info' | 'warn' | 'error'; message: string }) => void;
+}
+
+export function capabilitiesOf(options: Pick<TerraformDriverOptions, 'modules' | 'abilities'>): DriverCapabilities {
+  const { modules, abilities } = options;
+  return {
+    driver: 'terraform',
+    regions: [...new Set(modules.flatMap((m) => m.regions))],
+    shapes: modules.flatMap((m) => m.shapes),
+    versions: [...new Set(modules.flatMap((m) => m.versions))],
+    resizeUp: true,
+    resizeDown: true,
+    upgrade: false,
+    importExisting: true,
+    cancel: true,
+    ...abilities,
+  };
+}
