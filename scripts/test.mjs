@@ -4,7 +4,7 @@ import { basename, relative } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { bootstrap } from './bootstrap.mjs';
 import { checkRules } from './lib/rules.mjs';
-import { inRoot, main, redisServer, root, run, seconds, table } from './lib/house.mjs';
+import { inRoot, main, redisServer, root, run, seconds, table, terraformProgram } from './lib/house.mjs';
 
 const vitest = inRoot('node_modules/vitest/vitest.mjs');
 const reports = inRoot('.tmp', 'reports');
@@ -14,6 +14,9 @@ const suffixes = { unit: '.spec.ts', int: '.int-spec.ts', contract: '.contract-s
 const alone = (file) => /(many-changes|change-decisions)\./.test(file);
 /** Files whose outcome hangs on the dispatcher: they start a whole control plane, or are the dispatcher's own. */
 const dispatches = (file) => basename(file).startsWith('dispatcher.') || /support\/house(\.js)?'/.test(readFileSync(inRoot(file), 'utf8'));
+
+/** Files that run the real terraform (or tofu): they lie with the driver, or name it. */
+const needsTerraform = (file) => /terraform/.test(file) && /\.(int|contract|e2e)-spec\.ts$/.test(file);
 
 /** What is run: each file once, two at a time; what depends on the dispatcher, in both of its modes. */
 function plan(withRedis) {
@@ -44,7 +47,9 @@ main(async () => {
   const results = [];
   rmSync(reports, { recursive: true, force: true });
   mkdirSync(reports, { recursive: true });
-  const files = testFiles();
+  const all = testFiles();
+  const withTerraform = terraformProgram() !== undefined;
+  const files = withTerraform ? all : all.filter((file) => !needsTerraform(file));
   for (const [index, step] of plan(withRedis).entries()) {
     const chosen = files.filter(
       (file) =>
@@ -106,6 +111,11 @@ main(async () => {
   if (!withRedis) {
     console.log(
       'Left out: no redis-server (or valkey-server) is on the PATH, so the e2e suite and the dispatcher contract ran without Redis only.',
+    );
+  }
+  if (!withTerraform) {
+    console.log(
+      `Left out: no terraform (or tofu) is on the PATH, so ${all.length - files.length} files did not run, among them the conformance suite of the terraform driver and the rules they prove.`,
     );
   }
   if (passed + failed === 0) console.log(`No test ran${filters.length ? ` for ${filters.join(' ')}` : ''}: that counts as a failure.`);

@@ -106,6 +106,7 @@ export function findOnPath(names, path = process.env.PATH ?? '') {
 }
 
 export const redisServer = () => findOnPath(['redis-server', 'valkey-server']);
+export const terraformProgram = () => findOnPath(['terraform', 'tofu']);
 
 export function table(rows) {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => String(row[column]).length)));

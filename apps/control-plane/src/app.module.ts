@@ -1,7 +1,6 @@
 import { Module, type DynamicModule, type Provider } from '@nestjs/common';
 import { APP_GUARD, ModuleRef } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
-import { join } from 'node:path';
 import {
   CALLS,
   Calls,
@@ -31,6 +30,7 @@ import { awsHosts, awsSettingsSchema } from '#marketplaces/aws';
 import { MARKETPLACE_REGISTRY, MarketplaceRegistry } from '#marketplaces/core';
 import { Audit, KeyChecks, Keys, Tenants } from '#tenancy';
 import { Catalog, Changes, Claims, Landings, SubscriptionRecord, Subscriptions } from '#entitlements';
+import { PgStateWire, StateDoor } from '#provisioning/drivers/terraform';
 import { ProvisioningEngine } from '#provisioning/engine';
 import { Metering } from '#metering';
 import { makeAdapters } from './marketplaces.js';
@@ -146,13 +146,21 @@ function providers(o: AppOptions): Provider[] {
     {
       provide: DRIVERS,
       // The engine needs its drivers and they ask it where usage goes: the question comes later, so it is looked up then.
-      useFactory: (modules: ModuleRef) =>
+      useFactory: (modules: ModuleRef, db: Database, sealer: Sealer) =>
         makeDrivers(config, {
           clock,
-          cellsFolder: join(config.dataDir, 'cells'),
+          db,
+          sealer,
+          logger,
+          ownUrl: () => runtime.url,
           usageTarget: (ref) => modules.get(ProvisioningEngine, { strict: false }).usageTarget(ref),
         }),
-      inject: [ModuleRef],
+      inject: [ModuleRef, DATABASE, Sealer],
+    },
+    {
+      provide: StateDoor,
+      useFactory: (db: Database, sealer: Sealer) => new StateDoor(new PgStateWire(db, sealer)),
+      inject: [DATABASE, Sealer],
     },
     {
       provide: ProvisioningEngine,
@@ -165,7 +173,7 @@ function providers(o: AppOptions): Provider[] {
           logger,
           drivers: drivers.byName,
           ingestUrl: () => (runtime.isListening ? `${config.usageUrl ?? runtime.url}/api/v1/usage-events` : null),
-          placementPolicy: { cellCapacity: config.cellCapacity },
+          placementPolicy: { cellCapacity: config.cellCapacity, shapeDrivers: config.shapeDrivers },
           // The key carries the cluster's name: drivers know a cluster by it, and a cell's events name it as their source.
           issueCellKey: async (tx, clusterId) =>
             (await keys.issue(tx, { kind: 'cell', name: (await engine.getCluster(tx, clusterId)).name, clusterId })).key,

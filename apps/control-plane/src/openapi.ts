@@ -6,6 +6,7 @@ import { stringify } from 'yaml';
 import { EntraSignIn } from '#marketplaces/azure';
 import { CLOCK, DATABASE, METRICS, Sealer } from '#platform';
 import { Metering } from '#metering';
+import { StateDoor } from '#provisioning/drivers/terraform';
 import { ProvisioningEngine } from '#provisioning/engine';
 import { Audit, Keys, Tenants } from '#tenancy';
 import { ProcessContext } from './processes/context.js';
@@ -26,6 +27,7 @@ const dependencies = [
   Keys,
   Audit,
   ProvisioningEngine,
+  StateDoor,
   Metering,
   ProcessContext,
   DevClock,

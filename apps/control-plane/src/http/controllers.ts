@@ -19,6 +19,7 @@ import { PublisherChangesController } from './api/publisher-changes.controller.j
 import { TasksController } from './api/tasks.controller.js';
 import { TenantsController } from './api/tenants.controller.js';
 import { DevClockController } from './dev-clock.controller.js';
+import { TerraformStateController } from './drivers/terraform-state.controller.js';
 import { LandingController } from './landing/landing.controller.js';
 import { SignInController } from './landing/sign-in.controller.js';
 import { PortalController } from './landing/portal.controller.js';
@@ -55,4 +56,5 @@ export const CONTROLLERS = [
   PurchaseJoinsController,
   PublisherChangesController,
   TasksController,
+  TerraformStateController,
 ];

@@ -151,6 +151,22 @@ describe('the configuration', () => {
       expect(() => loadConfig({ ...base, ...wrong })).toThrow(/AZURE_SIGN_IN_CLIENT_ID/);
   });
 
+  it('takes which driver builds a shape, and says what is wrong with it', () => {
+    expect(loadConfig(base).shapeDrivers).toEqual({});
+    expect(loadConfig({ ...base, BERTH_SHAPE_DRIVERS: 'cell-large=terraform, cell=local' }).shapeDrivers).toEqual({
+      'cell-large': 'terraform',
+      cell: 'local',
+    });
+    for (const wrong of ['cell', '=terraform', 'cell=magic'])
+      expect(() => loadConfig({ ...base, BERTH_SHAPE_DRIVERS: wrong })).toThrow('BERTH_SHAPE_DRIVERS');
+    expect(loadConfig({ ...base, PATH: '/somewhere' }).terraform).toEqual({
+      binary: null,
+      searchPath: '/somewhere',
+      providerMirror: null,
+      maxCells: 8,
+    });
+  });
+
   it('takes other rates of usage calls than the adapters have, and says what is wrong with them', () => {
     expect(loadConfig(base).usageRates).toEqual({});
     expect(loadConfig({ ...base, BERTH_USAGE_RATES: 'azure=20, gcp=off,aws=0.5' }).usageRates).toEqual({ azure: 20, gcp: null, aws: 0.5 });

@@ -6,6 +6,7 @@ import { isLoopbackName } from '../http/guarded-http.js';
 import { projectRoot } from '../project-root.js';
 import { AWS_ENDPOINTS, type AwsConfig, awsFaults, awsOf, awsVariables } from './aws-config.js';
 import { AZURE_ENDPOINTS, type AzureConfig, azureFaults, azureOf, azureVariables } from './azure-config.js';
+import { shapeDriverFaults, shapeDriversOf, type TerraformConfig, terraformOf, terraformVariables } from './terraform-config.js';
 import { type UsageRates, usageRateFaults, usageRatesOf } from './usage-rates.js';
 
 const flag = z.enum(['true', 'false', '1', '0']).transform((v) => v === 'true' || v === '1');
@@ -31,6 +32,9 @@ const schema = z.object({
   BERTH_SUCCESSOR_HOLD_MINUTES: z.coerce.number().int().min(0).max(1_440).default(60),
   /** Whose page gets keys (ADR 0015). Unset: `signed_in` where people can sign in, else `first_visit`. */
   BERTH_LANDING_ACCESS: z.enum(['first_visit', 'signed_in', 'approval']).optional(),
+  /** `cell-large=terraform`: which driver builds a shape. */
+  BERTH_SHAPE_DRIVERS: z.string().optional(),
+  ...terraformVariables,
   /** How often each marketplace's list is compared with ours; 0 never. The adapter's own floor holds besides. */
   BERTH_DRIFT_MINUTES: z.coerce.number().int().min(0).max(10_080).default(60),
   /** How many times the largest hour of the week before an hour may have before it is held for a person; 0: any. */
@@ -83,6 +87,9 @@ export interface BerthConfig {
   usageUrl: string | null;
   /** Placements on one shared cell, at most. */
   cellCapacity: number;
+  /** Which driver builds a shape that several offer. */
+  shapeDrivers: Record<string, string>;
+  terraform: TerraformConfig;
   /** How long an ended purchase's access waits for the renewal that may take its place; business time. */
   successorHoldMs: number;
   landingAccess: 'first_visit' | 'signed_in' | 'approval';
@@ -151,6 +158,8 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     stopCells: e.BERTH_STOP_CELLS,
     usageUrl: e.BERTH_USAGE_URL?.replace(/\/$/, '') ?? null,
     cellCapacity: e.BERTH_CELL_CAPACITY,
+    shapeDrivers: shapeDriversOf(e.BERTH_SHAPE_DRIVERS),
+    terraform: terraformOf(e, given),
     landingAccess: e.BERTH_LANDING_ACCESS ?? (e.AZURE_SIGN_IN_CLIENT_ID ? 'signed_in' : 'first_visit'),
     successorHoldMs: e.BERTH_SUCCESSOR_HOLD_MINUTES * 60_000,
     driftMinutes: e.BERTH_DRIFT_MINUTES,
@@ -246,7 +255,12 @@ function faultsAcross(given: Given): string[] {
       'GCP_PUSH_AUDIENCE and GCP_PUSH_SERVICE_ACCOUNT belong together: anybody can have a Google token made for an audience, so the audience alone proves nothing (set both to be pushed to, or none to pull)',
     );
   }
-  faults.push(...azureFaults(given), ...awsFaults(given), ...usageRateFaults(given['BERTH_USAGE_RATES']));
+  faults.push(
+    ...azureFaults(given),
+    ...awsFaults(given),
+    ...usageRateFaults(given['BERTH_USAGE_RATES']),
+    ...shapeDriverFaults(given['BERTH_SHAPE_DRIVERS']),
+  );
   return faults;
 }
 

@@ -31,7 +31,7 @@ const room = (clusterId: string, change: Partial<ClusterRoom> = {}): ClusterRoom
   ...change,
 });
 const wish = { region: 'here', shape: 'small' };
-const policy = { cellCapacity: 8, maxClusters: null };
+const policy = { cellCapacity: 8, maxClusters: null, shapeDrivers: {} };
 
 describe('the choice of a cluster', () => {
   it('refuses a shape that no driver offers before any cost', () => {
@@ -71,9 +71,17 @@ describe('the choice of a cluster', () => {
   });
 
   it('refuses when the operator allows no further cluster', () => {
-    expect(() => choosePlacement(wish, [offer()], [room('a', { occupied: 8 })], { cellCapacity: 8, maxClusters: 1 })).toThrow(
+    expect(() => choosePlacement(wish, [offer()], [room('a', { occupied: 8 })], { ...policy, maxClusters: 1 })).toThrow(
       expect.objectContaining({ code: 'placement.no_capacity', kind: 'unavailable' }),
     );
+  });
+
+  it('gives a shape that several drivers offer to the one that the operator named, else to the first', () => {
+    const offers = [offer(), offer({ driver: 'terraform' })];
+    const named = { ...policy, shapeDrivers: { small: 'terraform' } };
+    expect(choosePlacement(wish, offers, [room('a')], named)).toMatchObject({ create: { driver: 'terraform' } });
+    expect(choosePlacement(wish, offers, [room('a')], policy)).toEqual({ use: 'a' });
+    expect(() => choosePlacement(wish, [offer()], [], named)).toThrow(expect.objectContaining({ code: 'placement.shape_unknown' }));
   });
 
   it('makes names that drivers take', () => {

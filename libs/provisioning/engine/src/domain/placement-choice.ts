@@ -9,9 +9,11 @@ export interface PlacementPolicy {
   readonly cellCapacity: number;
   /** Clusters of one region and shape, at most; null is no limit. 0 is the switch "stop creating". */
   readonly maxClusters: number | null;
+  /** Which driver builds a shape that several offer; a shape that is not named goes to the first that offers it. */
+  readonly shapeDrivers: Readonly<Record<string, string>>;
 }
 
-export const DEFAULT_PLACEMENT_POLICY: PlacementPolicy = { cellCapacity: 8, maxClusters: null };
+export const DEFAULT_PLACEMENT_POLICY: PlacementPolicy = { cellCapacity: 8, maxClusters: null, shapeDrivers: {} };
 
 export interface ClusterRoom {
   readonly clusterId: string;
@@ -37,7 +39,8 @@ export function choosePlacement(
   clusters: readonly ClusterRoom[],
   policy: PlacementPolicy,
 ): PlacementChoice {
-  const shaped = offers.filter((o) => o.shapes.some((s) => s.name === wish.shape));
+  const driver = policy.shapeDrivers[wish.shape];
+  const shaped = offers.filter((o) => o.shapes.some((s) => s.name === wish.shape) && (driver === undefined || o.driver === driver));
   if (shaped.length === 0)
     throw new ProblemError('unprocessable', 'placement.shape_unknown', `No driver offers the shape "${wish.shape}".`);
   const offer = shaped.find((o) => o.regions.includes(wish.region));

@@ -1,0 +1,50 @@
+import { resolve } from 'node:path';
+import { z } from 'zod';
+
+/** Names in `BERTH_SHAPE_DRIVERS`. */
+const DRIVERS = ['local', 'terraform'] as const;
+
+export const terraformVariables = {
+  /** Path or name of the program; unset takes `terraform`, else `tofu`, from PATH. */
+  BERTH_TERRAFORM: z.string().optional(),
+  /** A folder of providers (`terraform providers mirror`); without it, modules have the built-in one only. */
+  BERTH_TERRAFORM_PROVIDERS: z.string().optional(),
+  /** One cell takes 110 to 160 MB. */
+  BERTH_TERRAFORM_CELLS: z.coerce.number().int().min(0).max(1_000).default(8),
+};
+
+export interface TerraformConfig {
+  readonly binary: string | null;
+  /** Where programs are looked for. */
+  readonly searchPath: string;
+  readonly providerMirror: string | null;
+  readonly maxCells: number;
+}
+
+interface Read {
+  readonly BERTH_TERRAFORM?: string | undefined;
+  readonly BERTH_TERRAFORM_PROVIDERS?: string | undefined;
+  readonly BERTH_TERRAFORM_CELLS: number;
+}
+
+export const terraformOf = (e: Read, given: Record<string, string | undefined>): TerraformConfig => ({
+  binary: e.BERTH_TERRAFORM ?? null,
+  searchPath: given['PATH'] ?? '',
+  providerMirror: e.BERTH_TERRAFORM_PROVIDERS ? resolve(e.BERTH_TERRAFORM_PROVIDERS) : null,
+  maxCells: e.BERTH_TERRAFORM_CELLS,
+});
+
+const pairs = (text: string | undefined): [string, string][] =>
+  (text ?? '')
+    .split(',')
+    .map((one) => one.trim())
+    .filter(Boolean)
+    .map((one) => [one.slice(0, one.indexOf('=')).trim(), one.slice(one.indexOf('=') + 1).trim()]);
+
+/** `cell-large=terraform, cell=local`. */
+export const shapeDriversOf = (text: string | undefined): Record<string, string> => Object.fromEntries(pairs(text));
+
+export function shapeDriverFaults(text: string | undefined): string[] {
+  const wrong = pairs(text).some(([shape, driver]) => shape === '' || !DRIVERS.some((known) => known === driver));
+  return wrong ? [`BERTH_SHAPE_DRIVERS: each must be a shape, followed by = and one of ${DRIVERS.join(', ')}`] : [];
+}
