@@ -1,6 +1,6 @@
 import type { Tx } from '#platform';
 import { readSubscriptions } from '#entitlements';
-import { usualBound, usualFromJson, usualToJson, withHour, type UsualWeek } from '../domain/usual-week.js';
+import { usualBound, usualFromJson, usualToJson, withHour } from '../domain/usual-week.js';
 import { maxOf } from '../domain/units.js';
 import type { ClosedHour } from '../infra/write-closings.js';
 
@@ -10,10 +10,9 @@ export const DEFAULT_IMPLAUSIBLE_TIMES = 50;
 /**
  * Holds what is far more than the series used in any hour of the week before: over-billing cannot be undone. The figure to compare
  * with stands in the series' own row, so nobody reads a week of records; test purchases are outside. What is held teaches nothing
- * until a person has released it (`learnHour`).
+ * until a person has released it (`learnHour`). What is learnt is written with the closing.
  */
 export async function holdUnusual(tx: Tx, closed: readonly ClosedHour[], hour: bigint, times: number): Promise<void> {
-  const learnt: { one: ClosedHour; week: UsualWeek }[] = [];
   const suspects: { one: ClosedHour; amount: bigint; bound: bigint }[] = [];
   for (const one of closed) {
     const { records, entries } = one.close;
@@ -27,7 +26,7 @@ export async function holdUnusual(tx: Tx, closed: readonly ClosedHour[], hour: b
     if (bound !== null && amount > bound) suspects.push({ one, amount, bound });
     else {
       const week = withHour(known, hour, used);
-      if (week) learnt.push({ one, week });
+      if (week) one.usual = JSON.stringify(usualToJson(week));
     }
   }
   if (suspects.length > 0) {
@@ -46,10 +45,6 @@ export async function holdUnusual(tx: Tx, closed: readonly ClosedHour[], hour: b
       }
     }
   }
-  await write(
-    tx,
-    learnt.map(({ one, week }) => ({ ...one.series, week })),
-  );
 }
 
 /** A person has let an hour go: so much is usual from now on. */
@@ -64,13 +59,10 @@ export async function learnHour(tx: Tx, itemId: string): Promise<void> {
     [itemId],
   );
   const week = row && withHour(usualFromJson(row.usual), BigInt(row.hour_us), BigInt(row.used));
-  if (row && week) await write(tx, [{ subscriptionId: row.subscription_id, meter: row.meter, week }]);
-}
-
-async function write(tx: Tx, rows: readonly { subscriptionId: string; meter: string; week: UsualWeek }[]): Promise<void> {
-  if (rows.length === 0) return;
-  await tx.query(
-    `update series s set usual = u.usual from unnest($1::uuid[], $2::text[], $3::jsonb[]) as u(sub, meter, usual) where s.subscription_id = u.sub and s.meter = u.meter`,
-    [rows.map((r) => r.subscriptionId), rows.map((r) => r.meter), rows.map((r) => JSON.stringify(usualToJson(r.week)))],
-  );
+  if (row && week)
+    await tx.query('update series set usual = $3 where subscription_id = $1 and meter = $2', [
+      row.subscription_id,
+      row.meter,
+      JSON.stringify(usualToJson(week)),
+    ]);
 }

@@ -1,6 +1,5 @@
 import { realNow, type Tx } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
-import type { Claimed } from './claims.sql.js';
 
 /** May be sent now, and nobody else is at it. Leases run in real time, waiting in business time. */
 export const FREE = `i.settled_at is null and i.state in ('pending', 'deferred', 'unknown', 'in_flight') and i.hard_at > $1 and (i.lease_until is null or i.lease_until < $2)`;
@@ -18,7 +17,7 @@ export async function nextDeadline(tx: Tx, now: Date, marketplace: Marketplace, 
 /** The batch was refused as a whole: nothing of it was taken, and that is the outcome of these attempts. */
 export async function refuseAttempts(
   tx: Tx,
-  part: Claimed[],
+  part: readonly { attemptId: string }[],
   outcome: 'batch_refused' | 'refused_alone',
   code: string,
   at: Date,

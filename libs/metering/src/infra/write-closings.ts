@@ -68,13 +68,14 @@ export async function writeClosings(
   const rows = await tx.query(
     `with r as materialized (
        select * from rows from (unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::int[], $6::int[], $7::text[], $8::text[], $9::uuid[], $10::boolean[]),
-                                jsonb_array_elements($11::jsonb), jsonb_array_elements($12::jsonb))
-         as r(subscription_id, meter, inputs, inputs_digest, records, carry_ins, quality, leaf_hash, last_segment_id, completed, closing, terms)),
+                                jsonb_array_elements($11::jsonb), jsonb_array_elements($12::jsonb), jsonb_array_elements($18::jsonb))
+         as r(subscription_id, meter, inputs, inputs_digest, records, carry_ins, quality, leaf_hash, last_segment_id, completed, closing, terms, usual)),
      kept as (
        insert into hour_closings (subscription_id, meter, hour, tenant_id, opening, closing, inputs, inputs_digest, terms, records, carry_ins, quality, closed_at, leaf_hash, shard, root_sequence)
        select s.subscription_id, s.meter, $13, s.tenant_id, s.state, r.closing, r.inputs, r.inputs_digest, r.terms, r.records, r.carry_ins, r.quality, $14, r.leaf_hash, $15, $16
          from r join series s on s.subscription_id = r.subscription_id and s.meter = r.meter)
-     update series s set next_hour = $17, state = r.closing, last_segment_id = r.last_segment_id, completed_at = case when r.completed then $14::timestamptz end, blocked_until = null, blocked_reason = null
+     update series s set next_hour = $17, state = r.closing, last_segment_id = r.last_segment_id, completed_at = case when r.completed then $14::timestamptz end, blocked_until = null, blocked_reason = null,
+            usual = coalesce(nullif(r.usual, 'null'), s.usual)
        from r where s.subscription_id = r.subscription_id and s.meter = r.meter returning 1`,
     [
       arrayText(closed.map((c) => c.series.subscriptionId)),
@@ -94,6 +95,7 @@ export async function writeClosings(
       shard,
       sequence,
       fromUs(hour + US_PER_HOUR),
+      `[${closed.map((c) => c.usual ?? 'null').join(',')}]`,
     ],
   );
   if (rows.length !== closed.length) throw new Error('a series went away while its hour was closed');

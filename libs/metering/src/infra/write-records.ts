@@ -18,6 +18,8 @@ export interface ClosedHour {
   completed: boolean;
   /** How many times its usual use its plan lets through; null: as everywhere. */
   usualTimes: number | null;
+  /** What it usually uses from now on, as JSON; absent: this hour taught nothing. */
+  usual?: string;
 }
 
 export const recordIdOf = (subscriptionId: string, r: Pick<RecordDraft, 'segmentId' | 'dimension'>, hour: bigint): string =>
