@@ -379,6 +379,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/clusters/{id}/resize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Another shape, number of nodes or capacity, while it serves; a plan that would lose data is refused and the size stays */
+        post: operations["resizeCluster"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/clusters/{id}/retire": {
         parameters: {
             query?: never;
@@ -1773,6 +1790,15 @@ export interface components {
             /** @description Why; kept in the audit trail. */
             reason: string;
         };
+        ClusterResize: {
+            /** @description One that its driver offers. */
+            shape?: string;
+            nodes?: number;
+            /** @description Bytes as decimal text; null is what the shape has. */
+            capacityBytes?: string | null;
+            /** @description Why; kept in the audit trail. */
+            reason: string;
+        };
         NoticeTaking: {
             /**
              * @description Also where another person looks after it already.
@@ -2757,6 +2783,44 @@ export interface operations {
             };
             /** @description cluster.in_state: it is being taken down */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    resizeCluster: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClusterResize"];
+            };
+        };
+        responses: {
+            /** @description cluster.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description cluster.in_state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description cluster.shape_unknown, cluster.size_unsupported, cluster.resize_unsupported */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

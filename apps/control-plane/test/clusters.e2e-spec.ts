@@ -44,6 +44,22 @@ describe('an operator and the clusters', () => {
     });
     expect(await house.api('POST', '/clusters/clu_nonsense/cordon', WHY)).toMatchObject({ status: 404 });
 
+    expect(await house.api('POST', `${path}/resize`, WHY)).toMatchObject({ status: 400, json: { code: 'request.invalid' } });
+    expect(await house.api('POST', `${path}/resize`, { ...WHY, nodes: 9 })).toMatchObject({
+      status: 422,
+      json: { code: 'cluster.size_unsupported', maxNodes: 1 },
+    });
+    const larger = await house.api('POST', `${path}/resize`, { ...WHY, shape: 'cell-large' });
+    expect(larger).toMatchObject({ status: 202, json: { resize: { from: { shape: 'cell' } } } });
+    // A real cell: built over, configured, and its data path proved again.
+    const done = await until(
+      () => house.api('GET', `/operations/${String(larger.json['operationId'])}`),
+      (a) => a.json['state'] !== 'running',
+    );
+    expect(done.json).toMatchObject({ kind: 'resize_cluster', state: 'succeeded', error: null });
+    expect((await house.api('GET', path)).json).toMatchObject({ phase: 'active', shape: 'cell-large', resize: null, placements: 1 });
+    expect(await house.api('POST', `${path}/resize`, { ...WHY, shape: 'cell' })).toMatchObject({ status: 202 });
+
     expect(await house.api('POST', `${path}/cordon`, WHY)).toMatchObject({ status: 200, json: { cordonedAt: expect.any(String) } });
     const second = await served('Second');
     expect(second['id']).not.toBe(first['id']);

@@ -19,6 +19,26 @@ const retiring = apiSchema(
   }),
 );
 
+const resizing = apiSchema(
+  'ClusterResize',
+  z
+    .strictObject({
+      shape: z.string().max(64).optional().describe('One that its driver offers.'),
+      nodes: z.int().min(1).max(10_000).optional(),
+      capacityBytes: z
+        .string()
+        .regex(/^[1-9]\d{0,30}$/)
+        .nullable()
+        .optional()
+        .describe('Bytes as decimal text; null is what the shape has.'),
+      reason,
+    })
+    .refine(
+      (r) => r.shape !== undefined || r.nodes !== undefined || r.capacityBytes !== undefined,
+      'Say what shall change: shape, nodes or capacityBytes.',
+    ),
+);
+
 const clusterView = ({ clusterId, ...c }: ClusterView): Record<string, unknown> => ({ id: toPublicId('clu', clusterId), ...c });
 
 @ApiTags('provisioning')
@@ -70,6 +90,25 @@ export class ClustersController {
   uncordon(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
     const said = parse(cordoning, body);
     return this.change(caller, id, 'cluster.uncordoned', said.reason, (tx, clusterId) => this.engine.uncordonCluster(tx, clusterId));
+  }
+
+  @Post(':id/resize')
+  @HttpCode(202)
+  @Allow('operator')
+  @ApiOperation({
+    operationId: 'resizeCluster',
+    summary: 'Another shape, number of nodes or capacity, while it serves; a plan that would lose data is refused and the size stays',
+  })
+  @ApiBody({ schema: schemaRef(resizing) })
+  @ApiResponse({ status: 404, description: 'cluster.unknown' })
+  @ApiResponse({ status: 409, description: 'cluster.in_state' })
+  @ApiResponse({ status: 422, description: 'cluster.shape_unknown, cluster.size_unsupported, cluster.resize_unsupported' })
+  resize(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
+    const said = parse(resizing, body);
+    return this.change(caller, id, 'cluster.resized', said.reason, async (tx, clusterId) => {
+      const { operationId } = await this.engine.resizeCluster(tx, clusterId, { ...said, by: `${caller.kind}:${caller.keyId}` });
+      return { operationId: operationId && toPublicId('op', operationId) };
+    });
   }
 
   @Post(':id/retire')

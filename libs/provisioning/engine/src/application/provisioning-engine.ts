@@ -7,6 +7,7 @@ import { cellKeyPurpose, DEFAULT_RETRY, DEFAULT_TIMES, RECONCILE, type EngineCon
 import { progress } from './progress.js';
 import * as read from './read-models.js';
 import { Reconciler } from './reconcile-cluster.js';
+import { resizeCluster, type Resize } from './resize-cluster.js';
 import * as retire from './retire-cluster.js';
 import { requestPlacement, type PlacementRequest } from './request-placement.js';
 import { StepLedger } from './step-ledger.js';
@@ -74,6 +75,8 @@ export class ProvisioningEngine {
   /** No more placements go there; those that are there stay. */
   cordonCluster = (tx: Tx, clusterId: string): Promise<void> => retire.cordonCluster(this.ctx, tx, clusterId);
   uncordonCluster = (tx: Tx, clusterId: string): Promise<void> => retire.uncordonCluster(this.ctx, tx, clusterId);
+  /** Another shape, number of nodes or capacity, while it serves; refused where it would lose data. */
+  resizeCluster = (tx: Tx, clusterId: string, wish: Resize): Promise<change.Wish> => resizeCluster(this.ctx, tx, clusterId, wish);
   /** Takes an empty cluster down for good; `confirm` is its name once more. */
   retireCluster = (tx: Tx, clusterId: string, wish: retire.Retirement): Promise<change.Wish> =>
     retire.retireCluster(this.ctx, tx, clusterId, wish);

@@ -1,5 +1,6 @@
 /** What the API shows. Each takes the caller's transaction: under a tenant's context row-level security leaves that tenant's rows. */
 import { ProblemError, type Tx } from '#platform';
+import type { ClusterSpec } from '#provisioning/core';
 import type { ClusterPhase } from '../domain/cluster-states.js';
 import type { OperationKind, OperationState } from '../domain/operation-kinds.js';
 import type { DesiredState, PlacementPhase } from '../domain/placement-states.js';
@@ -29,6 +30,11 @@ export interface ClusterView {
   readonly observedGeneration: string;
   readonly observed: Record<string, unknown> | null;
   readonly error: StoredError | null;
+  /** What it shall be. */
+  readonly nodes: number;
+  readonly capacityBytes: string | null;
+  /** While it gets another size: what it had, and who wanted it. */
+  readonly resize: { readonly from: ClusterSpec; readonly by: string; readonly reason: string } | null;
   /** Since when it gets no more placements. */
   readonly cordonedAt: Date | null;
   readonly retirement: { readonly by: string; readonly reason: string; readonly at: string; readonly survivors: readonly string[] } | null;
@@ -250,6 +256,9 @@ const clusterView = (r: CountedCluster): ClusterView => ({
   observedGeneration: r.observed_generation,
   observed: r.observed,
   error: r.recorded.error ?? null,
+  nodes: r.desired.nodes,
+  capacityBytes: r.desired.capacityBytes,
+  resize: r.recorded.resize ?? null,
   cordonedAt: r.cordoned_at,
   retirement: r.recorded.retirement ? { ...r.recorded.retirement, survivors: r.recorded.survivors ?? [] } : null,
   retiredAt: r.deleted_at,

@@ -9,6 +9,7 @@ import { Fenced, Lease } from './lease.js';
 import { acknowledge, failPlacements, unacknowledged } from './placement-outcomes.js';
 import { Replan, type StepLedger, StopForPerson } from './step-ledger.js';
 import { deleteStep, sweepStep } from './retire-steps.js';
+import { keepSize } from './resize-cluster.js';
 import { applyStep, configureStep, move, planStep, preflightStep, validateStep } from './steps.js';
 
 /** A run gives its worker back after this much real time and goes on in the next one; shorter than a task's lease. */
@@ -112,10 +113,11 @@ export class Reconciler {
       if (plan.destructive || plan.destroys.length > 0)
         return { code: 'plan.not_approved', detail: `The plan destroys ${plan.destroys.join(', ')}.` };
       // "Not found" is not believed (contract provisioning §3.4): an empty cluster in the old one's place would hide the loss.
-      if (isBuilt(cluster) && plan.create > 0)
+      const grows = cluster.recorded.resize ? Math.max(0, cluster.desired.nodes - cluster.recorded.resize.from.nodes) : 0;
+      if (isBuilt(cluster) && plan.create > grows)
         return { code: 'cluster.lost', detail: 'The driver does not find what was built. Restore or import it.' };
       if (plan.create + plan.update + plan.replace + plan.delete === 0)
-        await move(this.ctx, tx, cluster, 'unchanged', { plan: null, stateSerial: plan.stateSerial, validated: false });
+        await move(this.ctx, tx, cluster, 'unchanged', { plan: null, stateSerial: plan.stateSerial, validated: false, resize: undefined });
       else await move(this.ctx, tx, cluster, 'apply');
       return undefined;
     });
@@ -214,6 +216,7 @@ export class Reconciler {
     const error = { ...stop.error, step: stop.step };
     this.ctx.logger.error({ cluster: lease.clusterId, ...error }, 'provisioning stopped; a person is needed');
     await lease.write(async (tx, cluster) => {
+      if (cluster.recorded.resize) return keepSize(this.ctx, tx, cluster, error);
       await failPlacements(this.ctx, tx, cluster, error);
       await move(this.ctx, tx, cluster, 'fail', { error });
     });

@@ -79,7 +79,7 @@ export function applyStep(ctx: EngineContext): Step<ApplyOutcome> {
         : undefined,
     record: (outcome) => outcome,
     done: (tx, cluster, outcome) =>
-      move(ctx, tx, cluster, 'applied', { plan: null, stateSerial: outcome.stateSerial, validated: false, replans: 0 }),
+      move(ctx, tx, cluster, 'applied', { plan: null, stateSerial: outcome.stateSerial, validated: false, replans: 0, resize: undefined }),
   };
 }
 

@@ -34,6 +34,10 @@ export type ClusterEvent =
   | 'reconfigure'
   /** The data path is down. */
   | 'unhealthy'
+  /** It shall have another size: checks and a plan first, while it serves. */
+  | 'resize'
+  /** The other size did not come about: it keeps the one it had, and is configured and, where something was changed, proved again. */
+  | 'keep'
   /** Stopped; a person is needed. */
   | 'fail'
   /** Tried again from the start, because nothing was built. */
@@ -45,12 +49,12 @@ export type ClusterEvent =
 
 export const clusterTransitions = {
   requested: { begin: 'preflight', fail: 'failed', retire: 'retiring' },
-  preflight: { plan_stored: 'planned', fail: 'failed' },
-  planned: { apply: 'provisioning', unchanged: 'configuring', fail: 'failed' },
-  provisioning: { applied: 'configuring', replan: 'preflight', fail: 'failed' },
+  preflight: { plan_stored: 'planned', fail: 'failed', keep: 'configuring' },
+  planned: { apply: 'provisioning', unchanged: 'configuring', fail: 'failed', keep: 'configuring' },
+  provisioning: { applied: 'configuring', replan: 'preflight', fail: 'failed', keep: 'configuring' },
   configuring: { configured: 'validating', settled: 'active', fail: 'failed' },
   validating: { validated: 'active', reconfigure: 'configuring', fail: 'failed' },
-  active: { reconfigure: 'configuring', unhealthy: 'degraded', retire: 'retiring' },
+  active: { reconfigure: 'configuring', unhealthy: 'degraded', resize: 'preflight', retire: 'retiring' },
   degraded: { begin: 'preflight', fail: 'failed', retire: 'retiring' },
   failed: { rebuild: 'requested', reconfigure: 'configuring', retire: 'retiring' },
   retiring: { retired: 'retired', fail: 'failed' },

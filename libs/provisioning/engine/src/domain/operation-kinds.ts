@@ -2,7 +2,7 @@ import type { ClusterPhase } from './cluster-states.js';
 
 /** What a person can wait for. Those of a cluster carry the step ledger; those of a placement mirror its progress. */
 export type PlacementOperationKind = 'provision' | 'set_limits' | 'rotate_key' | 'suspend' | 'resume' | 'end_access' | 'purge';
-export type ClusterOperationKind = 'create_cluster' | 'configure_cluster' | 'repair_cluster' | 'retire_cluster';
+export type ClusterOperationKind = 'create_cluster' | 'configure_cluster' | 'repair_cluster' | 'resize_cluster' | 'retire_cluster';
 export type OperationKind = PlacementOperationKind | ClusterOperationKind;
 export type OperationState = 'running' | 'succeeded' | 'failed' | 'cancelled';
 
@@ -14,6 +14,7 @@ const STEPS: Record<OperationKind, readonly ClusterPhase[]> = {
   provision: BUILD,
   create_cluster: BUILD,
   repair_cluster: BUILD,
+  resize_cluster: BUILD,
   resume: PROVE,
   configure_cluster: PROVE,
   set_limits: SEND,

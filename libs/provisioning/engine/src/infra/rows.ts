@@ -22,6 +22,8 @@ export interface Recorded {
   readonly unchecked?: number;
   readonly replans?: number;
   readonly error?: StoredError | null;
+  /** While it is to have another size: what it had, and who wanted it. Gone with the outcome. */
+  readonly resize?: { readonly from: ClusterSpec; readonly by: string; readonly reason: string };
   /** Who wanted it gone, and why; from then on nothing else is done with it. */
   readonly retirement?: { readonly by: string; readonly reason: string; readonly at: string };
   /** What the last look still found, and how many looks in a row found something. */
@@ -156,7 +158,17 @@ export type PlacementChange = Partial<
 export type ClusterChange = Partial<
   Pick<
     ClusterRow,
-    'phase' | 'recorded' | 'observed' | 'generation' | 'observed_generation' | 'handle' | 'cordoned_at' | 'deleted_at' | 'cell_key_sealed'
+    | 'phase'
+    | 'desired'
+    | 'shape'
+    | 'recorded'
+    | 'observed'
+    | 'generation'
+    | 'observed_generation'
+    | 'handle'
+    | 'cordoned_at'
+    | 'deleted_at'
+    | 'cell_key_sealed'
   >
 >;
 
