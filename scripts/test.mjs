@@ -17,7 +17,8 @@ const alone = (file) => /(many-changes|change-decisions)\./.test(file);
  * with landing, changes, faults, drift and the money. `verify:clean` runs all of it where there is no Redis.
  */
 const dispatches = (file) =>
-  basename(file).startsWith('dispatcher.') || /(landing|gcp-life|aws-channels|publisher-changes|drift-and-replay|reconciliation)\.e2e/.test(file);
+  basename(file).startsWith('dispatcher.') ||
+  /(landing|gcp-life|aws-channels|publisher-changes|drift-and-replay|reconciliation)\.e2e/.test(file);
 
 /** Files that run the real terraform (or tofu): they lie with the driver, or name it. */
 const needsTerraform = (file) => /terraform/.test(file) && /\.(int|contract|e2e)-spec\.ts$/.test(file);
