@@ -164,7 +164,9 @@ describe('the timeline of a purchase', () => {
     const sub = await house.subscriptionOf(kept.externalId);
     const path = `/subscriptions/${String(sub['id'])}/timeline?limit=200`;
     const all = await items(path);
-    expect(new Set(all.map((e) => e['kind']))).toEqual(new Set(['inbound', 'event', 'segment', 'call', 'operation']));
+    // Where an hour ends meanwhile, a finding says that its usage has no price here.
+    const kinds = all.filter((e) => !JSON.stringify(e).includes('price_unknown')).map((e) => e['kind']);
+    expect(new Set(kinds)).toEqual(new Set(['inbound', 'event', 'segment', 'call', 'operation']));
     expect(all.map((e) => e['at'])).toEqual(all.map((e) => e['at']).sort());
     expect(all.map((e) => e['summary'])).toContain('We called azure, acknowledge: answered yes');
     const acknowledged = all.find((e) => e['kind'] === 'call')!;
