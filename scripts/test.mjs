@@ -13,12 +13,11 @@ const suffixes = { unit: '.spec.ts', int: '.int-spec.ts', contract: '.contract-s
 /** Files that hold an answer to a number of seconds: they run by themselves, with nothing beside them. */
 const alone = (file) => /(many-changes|change-decisions)\./.test(file);
 /**
- * What hangs on the dispatcher runs without Redis too: the dispatcher's own contract whole, and lives of a purchase on each marketplace
- * with landing, changes, faults, drift and the money. `verify:clean` runs all of it where there is no Redis.
+ * What hangs on the dispatcher runs without Redis too: the dispatcher's own contract whole, and lives of
+ * purchases with landing, changes, drift and the money. `verify:clean` runs all of it where there is no Redis.
  */
 const dispatches = (file) =>
-  basename(file).startsWith('dispatcher.') ||
-  /(landing|gcp-life|aws-channels|publisher-changes|drift-and-replay|reconciliation)\.e2e/.test(file);
+  basename(file).startsWith('dispatcher.') || /(publisher-changes|drift-and-replay|reconciliation)\.e2e/.test(file);
 
 /** Files that run the real terraform (or tofu): they lie with the driver, or name it. */
 const needsTerraform = (file) => /terraform/.test(file) && /\.(int|contract|e2e)-spec\.ts$/.test(file);
@@ -41,7 +40,6 @@ function plan(withRedis) {
     ...steps,
     { suite: 'contract', title: 'contract of the dispatcher, without Redis', redis: 'off', of: dispatches },
     { suite: 'e2e', title: 'e2e of whole lives, without Redis', redis: 'off', of: (file) => together(file) && dispatches(file) },
-    { suite: 'e2e', title: 'e2e, without Redis, alone', redis: 'off', of: alone, workers: 1 },
   ];
 }
 
