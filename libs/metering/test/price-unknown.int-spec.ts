@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
 import { listFindings, readAtRisk } from '../src/index.js';
@@ -91,5 +92,28 @@ describe('a price that nobody knows', () => {
     const late = await h.buy(plan, at('10T13:00'));
     await pass([a, b, test, own, late], 13);
     expect(await open()).toEqual([]);
+  });
+
+  it('is said by the next try where the one that said it was rolled back', async () => {
+    const from = at('12T10:00');
+    const p = await h.buy(await h.fixtures.plan([STORED], 'unlisted'), from, 'unlisted');
+    h.clock.set(at('12T11:00'));
+    await h.report([p.placementId], from, at('12T11:00'), 2n * GIB, MIB, from);
+    const admin = new pg.Client({ connectionString: database.url() });
+    await admin.connect();
+    // The last statement of a closing's transaction fails once, at its commit.
+    await admin.query(
+      `create function fail_once() returns trigger language plpgsql as $$ begin raise exception 'the disk is full'; end $$`,
+    );
+    await admin.query(
+      `create constraint trigger fail_once after insert on hour_closings deferrable initially deferred
+         for each row when (new.subscription_id = '${p.subscriptionId}') execute function fail_once()`,
+    );
+    await expect(h.metering.closeDueHours()).rejects.toThrow('the disk is full');
+    expect(await open(p)).toEqual([]);
+    await admin.query('drop trigger fail_once on hour_closings');
+    await admin.end();
+    await h.metering.closeDueHours();
+    expect(await open(p)).toEqual(['stored 12T10 2']);
   });
 });

@@ -2,7 +2,7 @@ import type { Clock, Tx } from '#platform';
 import { readSubscriptions } from '#entitlements';
 import { fromUs } from '../domain/units.js';
 import { listPricesFrom, PriceBook, type StoredPrice } from '../infra/prices.sql.js';
-import type { ClosedHour } from '../infra/write-closings.js';
+import type { ClosedHour } from '../infra/write-records.js';
 import { raiseFindings } from './findings.js';
 
 /** Enough for a large house; more are asked of the database again. */
@@ -87,8 +87,11 @@ export class PriceFindings {
         },
       })),
     );
-    if (this.told.size + open.length > MOST_TOLD) this.told.clear();
-    for (const u of [...unpriced, ...open.filter((u) => known.has(u.key))]) this.told.add(u.key);
+    // What is rolled back was not told, and must be said by the next try.
+    tx.afterCommit(() => {
+      if (this.told.size + open.length > MOST_TOLD) this.told.clear();
+      for (const u of [...unpriced, ...open.filter((u) => known.has(u.key))]) this.told.add(u.key);
+    });
   }
 }
 
