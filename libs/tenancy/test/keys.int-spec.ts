@@ -132,6 +132,15 @@ describe('an API key', () => {
       await expect(there.checks.check(key, 0.001)).rejects.toMatchObject(INVALID);
     });
 
+    it('of a cluster that is gone is refused at once where that was said', async () => {
+      const { keys: mine, checks } = processes()[0]!;
+      const clusterId = randomUUID();
+      const { key } = await issue({ kind: 'cell', clusterId });
+      await checks.check(key, 60_000);
+      await db.ops((tx) => mine.revokeCell(tx, clusterId));
+      await expect(checks.check(key, 60_000)).rejects.toMatchObject(INVALID);
+    });
+
     it('is not remembered when it was read while a key was revoked, nor when its revocation came to nothing', async () => {
       const { keys: mine, checks } = processes()[0]!;
       const { keyId, key } = await issue({ name: 'before' });

@@ -72,15 +72,23 @@ export class Keys {
 
   /** A cluster that is gone posts nothing more. */
   async revokeCell(tx: Tx, clusterId: string): Promise<void> {
-    await tx.query(`update api_keys set revoked_at = $2 where kind = 'cell' and cluster_id = $1 and revoked_at is null`, [
-      clusterId,
-      this.clock.now(),
-    ]);
+    const ended = await tx.query<{ key_id: string }>(
+      `update api_keys set revoked_at = $2 where kind = 'cell' and cluster_id = $1 and revoked_at is null returning key_id`,
+      [clusterId, this.clock.now()],
+    );
+    this.tellRevoked(
+      tx,
+      ended.map((k) => k.key_id),
+    );
   }
 
   async revoke(tx: Tx, keyId: string): Promise<void> {
     await tx.query('update api_keys set revoked_at = $2 where key_id = $1 and revoked_at is null', [keyId, this.clock.now()]);
-    tx.afterCommit(() => this.revoked.forEach((tell) => tell(keyId)));
+    this.tellRevoked(tx, [keyId]);
+  }
+
+  private tellRevoked(tx: Tx, keyIds: readonly string[]): void {
+    tx.afterCommit(() => keyIds.forEach((keyId) => this.revoked.forEach((tell) => tell(keyId))));
   }
 
   /** Whoever remembers keys in this process hears of those that it revokes. */
