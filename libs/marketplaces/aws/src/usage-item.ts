@@ -1,8 +1,8 @@
 import {
   COST_SPLIT_LIMITS,
   type CostPart,
+  costPartsFault,
   type Deadlines,
-  labelsKey,
   MarketplaceRefusal,
   type UsageItemInput,
   type UsageTraits,
@@ -89,7 +89,7 @@ export function buildUsageItem(
   const who = legacy
     ? `"CustomerIdentifier":${text(legacy.customerIdentifier)}`
     : `"CustomerAWSAccountId":${text(refs!.accountId!)},"LicenseArn":${text(licenseArn!)}`;
-  const fault = input.parts && partsFault(input.parts, input.quantity);
+  const fault = input.parts && costPartsFault(input.parts, input.quantity, COST_SPLIT_LIMITS.aws!, (q) => WHOLE.test(q));
   if (fault) return wrong('aws.invalid_usage_allocations', fault);
   const allocations = input.parts ? `,"UsageAllocations":[${input.parts.map(allocationText).join(',')}]` : '';
   const endedAt = (legacy ?? refs!).endedAt;
@@ -114,19 +114,6 @@ const SMALL_BYTES = 38_000;
 function allocationText({ labels, quantity }: CostPart): string {
   const tags = Object.entries(labels).map(([key, value]) => `{"Key":${JSON.stringify(key)},"Value":${JSON.stringify(value)}}`);
   return `{"AllocatedUsageQuantity":${quantity}${tags.length > 0 ? `,"Tags":[${tags.join(',')}]` : ''}}`;
-}
-
-/** One bad allocation refuses a whole call, and the culprit is not named. */
-function partsFault(parts: readonly CostPart[], quantity: string): string | null {
-  const { parts: most, labels: mostLabels, key, value } = COST_SPLIT_LIMITS.aws!;
-  if (parts.length < 1 || parts.length > most) return `a record has 1 to ${most} allocations`;
-  if (new Set(parts.map((p) => labelsKey(p.labels))).size < parts.length) return 'two allocations have the same tags';
-  if (parts.some((p) => !WHOLE.test(p.quantity))) return 'an allocation is no whole number';
-  if (parts.reduce((sum, p) => sum + BigInt(p.quantity), 0n) !== BigInt(quantity)) return 'the allocations do not add up to the quantity';
-  const tags = parts.map((p) => Object.entries(p.labels));
-  if (tags.some((t) => t.length > mostLabels || t.some(([k, v]) => !key.test(k) || !value.test(v))))
-    return 'a tag is not one that AWS takes';
-  return null;
 }
 
 /**

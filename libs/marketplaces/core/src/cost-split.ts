@@ -46,3 +46,23 @@ export const COST_SPLIT_LIMITS: Record<Marketplace, CostSplitLimits | null> = {
 /** Two parts with the same labels have the same key, whatever the order. */
 export const labelsKey = (labels: Record<string, string>): string =>
   JSON.stringify(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
+
+/**
+ * What of these parts a marketplace would refuse, or null: one bad part refuses a whole call, and none says which. `isPart` tells
+ * whether it takes a part's quantity, a whole number in any case.
+ */
+export function costPartsFault(
+  parts: readonly CostPart[],
+  quantity: string,
+  limits: CostSplitLimits,
+  isPart: (quantity: string) => boolean,
+): string | null {
+  if (parts.length < 1 || parts.length > limits.parts) return `a record has 1 to ${limits.parts} parts`;
+  if (new Set(parts.map((p) => labelsKey(p.labels))).size < parts.length) return 'two parts have the same labels';
+  if (!parts.every((p) => isPart(p.quantity))) return 'the quantity of a part is not one that the marketplace takes';
+  if (parts.reduce((sum, p) => sum + BigInt(p.quantity), 0n) !== BigInt(quantity)) return 'the parts do not add up to the quantity';
+  const labels = parts.map((p) => Object.entries(p.labels));
+  if (labels.some((l) => l.length > limits.labels || l.some(([k, v]) => !limits.key.test(k) || !limits.value.test(v))))
+    return 'a label is not one that the marketplace takes';
+  return null;
+}

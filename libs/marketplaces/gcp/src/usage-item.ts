@@ -1,6 +1,6 @@
 import {
   COST_SPLIT_LIMITS,
-  type CostPart,
+  costPartsFault,
   type Deadlines,
   labelsKey,
   MarketplaceRefusal,
@@ -18,6 +18,8 @@ type Operation = components['schemas']['Operation'];
 type MetricValue = Operation['metricValueSets'][number]['metricValues'][number];
 
 const HOUR = 3_600_000;
+/** Google takes no zero, nor a part of zero. */
+const FROM_ONE = /^[1-9]\d{0,18}$/;
 const MAX_INT64 = 2n ** 63n - 1n;
 /** Up to here a JSON number and a double hold every whole number. */
 const MAX_DOUBLE = 2n ** 53n;
@@ -62,7 +64,7 @@ export function buildUsageItem(input: UsageItemInput, serviceName: string, typeO
   if (!entitlementId) return wrong('gcp.entitlement_unknown', 'the entitlement id is not one');
   if (!textOf(input.dimension)) return wrong('gcp.metric_unknown', 'a metric name is needed');
   if (!(input.startsAt < input.endsAt)) return wrong('gcp.interval_invalid', 'the interval must have a start before its end');
-  if (!/^[1-9]\d{0,18}$/.test(input.quantity) || BigInt(input.quantity) > MAX_INT64)
+  if (!FROM_ONE.test(input.quantity) || BigInt(input.quantity) > MAX_INT64)
     return wrong('gcp.quantity_invalid', `the quantity ${input.quantity.slice(0, 60)} is not a whole number from 1 to 2^63-1`);
   const consumerId = textOf(input.refs['usageReportingId']);
   // It may come only after the activation: the caller waits and builds again (money.md "Outcomes").
@@ -76,7 +78,7 @@ export function buildUsageItem(input: UsageItemInput, serviceName: string, typeO
   if (type === 'DOUBLE' && BigInt(input.quantity) > MAX_DOUBLE)
     return wrong('gcp.quantity_invalid', 'the quantity is larger than a double holds exactly');
   const valueOf = (quantity: string): MetricValue => (type === 'INT64' ? { int64Value: quantity } : { doubleValue: Number(quantity) });
-  const fault = input.parts && partsFault(input.parts, input.quantity);
+  const fault = input.parts && costPartsFault(input.parts, input.quantity, COST_SPLIT_LIMITS.gcp!, (q) => FROM_ONE.test(q));
   if (fault) return wrong('gcp.user_labels_invalid', fault);
 
   const ended = input.refs['state'] === 'ENTITLEMENT_CANCELLED';
@@ -114,18 +116,6 @@ export function buildUsageItem(input: UsageItemInput, serviceName: string, typeO
 
 /** 100 items of so much stay below the 1 MB of a request; a larger one goes alone. */
 const SMALL_BYTES = 9_000;
-
-function partsFault(parts: readonly CostPart[], quantity: string): string | null {
-  const { parts: most, labels: mostLabels, key, value } = COST_SPLIT_LIMITS.gcp!;
-  if (parts.length < 1 || parts.length > most) return `a record has 1 to ${most} parts`;
-  if (new Set(parts.map((p) => labelsKey(p.labels))).size < parts.length) return 'two parts have the same labels';
-  if (parts.some((p) => !/^[1-9]\d{0,18}$/.test(p.quantity))) return 'a part is no whole number from 1 on';
-  if (parts.reduce((sum, p) => sum + BigInt(p.quantity), 0n) !== BigInt(quantity)) return 'the parts do not add up to the quantity';
-  const labels = parts.map((p) => Object.entries(p.labels));
-  if (labels.some((l) => l.length > mostLabels || l.some(([k, v]) => !key.test(k) || !value.test(v))))
-    return 'a label is not one that Google takes';
-  return null;
-}
 
 /** The operations of an item: one, or one for each part of a record that is split by labels. */
 export function operationsOf(item: UsageWireItem): Operation[] {
