@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { pairsOf } from './pairs.js';
 
 /** Names in `BERTH_SHAPE_DRIVERS`. */
 const DRIVERS = ['local', 'terraform'] as const;
@@ -34,17 +35,10 @@ export const terraformOf = (e: Read, given: Record<string, string | undefined>):
   maxCells: e.BERTH_TERRAFORM_CELLS,
 });
 
-const pairs = (text: string | undefined): [string, string][] =>
-  (text ?? '')
-    .split(',')
-    .map((one) => one.trim())
-    .filter(Boolean)
-    .map((one) => [one.slice(0, one.indexOf('=')).trim(), one.slice(one.indexOf('=') + 1).trim()]);
-
 /** `cell-large=terraform, cell=local`. */
-export const shapeDriversOf = (text: string | undefined): Record<string, string> => Object.fromEntries(pairs(text));
+export const shapeDriversOf = (text: string | undefined): Record<string, string> => Object.fromEntries(pairsOf(text));
 
 export function shapeDriverFaults(text: string | undefined): string[] {
-  const wrong = pairs(text).some(([shape, driver]) => shape === '' || !DRIVERS.some((known) => known === driver));
+  const wrong = pairsOf(text).some(([shape, driver]) => shape === '' || !DRIVERS.some((known) => known === driver));
   return wrong ? [`BERTH_SHAPE_DRIVERS: each must be a shape, followed by = and one of ${DRIVERS.join(', ')}`] : [];
 }
