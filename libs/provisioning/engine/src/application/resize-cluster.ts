@@ -2,9 +2,10 @@ import { ProblemError, type Tx } from '#platform';
 import type { ClusterSpec } from '#provisioning/core';
 import { nextCluster } from '../domain/cluster-states.js';
 import { finishOperation, runningOn, startOperation } from '../infra/operations.js';
-import { loadCluster, updateCluster, type ClusterRow, type StoredError } from '../infra/rows.js';
+import { updateCluster, type ClusterRow, type StoredError } from '../infra/rows.js';
 import type { Wish } from './change-placement.js';
 import { driverOf, enqueueReconcile, type EngineContext } from './context.js';
+import { clusterInState, lockCluster } from './lock-cluster.js';
 
 export interface Resize {
   /** What is left out stays as it is. */
@@ -22,8 +23,7 @@ export interface Resize {
  * (contract provisioning §3.4: before any cost).
  */
 export async function resizeCluster(ctx: EngineContext, tx: Tx, clusterId: string, wish: Resize): Promise<Wish> {
-  const cluster = await loadCluster(tx, clusterId, true);
-  if (!cluster) throw new ProblemError('not_found', 'cluster.unknown', `There is no cluster ${clusterId}.`);
+  const cluster = await lockCluster(tx, clusterId);
   const to: ClusterSpec = {
     ...cluster.desired,
     shape: wish.shape ?? cluster.desired.shape,
@@ -34,10 +34,7 @@ export async function resizeCluster(ctx: EngineContext, tx: Tx, clusterId: strin
   const same =
     to.shape === cluster.desired.shape && to.nodes === cluster.desired.nodes && to.capacityBytes === cluster.desired.capacityBytes;
   if (same) return { operationId: cluster.recorded.resize ? (cluster.recorded.operationId ?? null) : null };
-  if (cluster.phase !== 'active')
-    throw new ProblemError('conflict', 'cluster.in_state', `A cluster that is ${cluster.phase} takes no other size.`, {
-      phase: cluster.phase,
-    });
+  if (cluster.phase !== 'active') throw clusterInState(cluster, 'other size');
   const now = ctx.clock.now();
   for (const op of await runningOn(tx, clusterId))
     if (op.subject_kind === 'cluster') await finishOperation(tx, now, op, 'succeeded', 'The cluster is as desired.');

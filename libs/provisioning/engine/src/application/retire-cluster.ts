@@ -2,9 +2,10 @@
 import { ProblemError, type Tx } from '#platform';
 import { nextCluster, clusterTransitions } from '../domain/cluster-states.js';
 import { finishOperation, runningOn, startOperation } from '../infra/operations.js';
-import { loadCluster, updateCluster, type ClusterRow } from '../infra/rows.js';
+import { updateCluster } from '../infra/rows.js';
 import type { Wish } from './change-placement.js';
 import { enqueueReconcile, type EngineContext } from './context.js';
+import { clusterInState, lockCluster } from './lock-cluster.js';
 
 export interface Retirement {
   /** The cluster's name, once more. */
@@ -14,27 +15,17 @@ export interface Retirement {
   readonly reason: string;
 }
 
-async function lock(tx: Tx, clusterId: string): Promise<ClusterRow> {
-  const cluster = await loadCluster(tx, clusterId, true);
-  if (!cluster) throw new ProblemError('not_found', 'cluster.unknown', `There is no cluster ${clusterId}.`);
-  return cluster;
-}
-
-const inState = (cluster: ClusterRow, what: string): ProblemError =>
-  new ProblemError('conflict', 'cluster.in_state', `A cluster that is ${cluster.phase} takes no ${what}.`, { phase: cluster.phase });
-
 /** No more placements go to it. Said twice it is said once. */
 export async function cordonCluster(ctx: EngineContext, tx: Tx, clusterId: string): Promise<void> {
-  const cluster = await lock(tx, clusterId);
-  if (cluster.phase === 'retired') throw inState(cluster, 'cordon');
+  const cluster = await lockCluster(tx, clusterId);
+  if (cluster.phase === 'retired') throw clusterInState(cluster, 'cordon');
   if (cluster.cordoned_at === null) await updateCluster(tx, clusterId, { cordoned_at: ctx.clock.now() }, ctx.clock.now());
 }
 
 /** Takes placements again. Refused once it is being taken down: that is not undone. */
 export async function uncordonCluster(ctx: EngineContext, tx: Tx, clusterId: string): Promise<void> {
-  const cluster = await lock(tx, clusterId);
-  if (cluster.recorded.retirement)
-    throw inState({ ...cluster, phase: cluster.phase === 'failed' ? 'retiring' : cluster.phase }, 'placements');
+  const cluster = await lockCluster(tx, clusterId);
+  if (cluster.recorded.retirement) throw clusterInState(cluster, 'placements: it is being taken down, or was');
   await updateCluster(tx, clusterId, { cordoned_at: null }, ctx.clock.now());
 }
 
@@ -43,7 +34,7 @@ export async function uncordonCluster(ctx: EngineContext, tx: Tx, clusterId: str
  * leave by their own way, through settled usage and the retention hold (law 8). Asked again it answers the running operation.
  */
 export async function retireCluster(ctx: EngineContext, tx: Tx, clusterId: string, wish: Retirement): Promise<Wish> {
-  const cluster = await lock(tx, clusterId);
+  const cluster = await lockCluster(tx, clusterId);
   if (wish.confirm !== cluster.name)
     throw new ProblemError('unprocessable', 'cluster.not_confirmed', `Name the cluster once more to take it down: ${cluster.name}.`);
   if (cluster.phase === 'retiring') return { operationId: cluster.recorded.operationId ?? null };
@@ -59,7 +50,7 @@ export async function retireCluster(ctx: EngineContext, tx: Tx, clusterId: strin
       `There are placements on ${cluster.name}: ${left.map((l) => `${l.n} ${l.phase}`).join(', ')}. Cordon it, and let them end and be purged.`,
       { placements: Object.fromEntries(left.map((l) => [l.phase, Number(l.n)])) },
     );
-  if (!('retire' in clusterTransitions[cluster.phase])) throw inState(cluster, 'retirement while work on it is under way');
+  if (!('retire' in clusterTransitions[cluster.phase])) throw clusterInState(cluster, 'retirement while work on it is under way');
   const now = ctx.clock.now();
   const generation = (BigInt(cluster.generation) + 1n).toString();
   for (const op of await runningOn(tx, clusterId)) await finishOperation(tx, now, op, 'cancelled', 'The cluster is taken down instead.');

@@ -1,9 +1,8 @@
 /** The two calls with which a cluster ends: it is taken down, and looked for. */
-import type { Tx } from '#platform';
 import type { DeleteOutcome, InventoryReport } from '#provisioning/core';
 import { nextCluster } from '../domain/cluster-states.js';
 import { finishOperation, runningOn } from '../infra/operations.js';
-import { updateCluster, type ClusterRow } from '../infra/rows.js';
+import { updateCluster } from '../infra/rows.js';
 import type { EngineContext } from './context.js';
 import type { Step } from './step-ledger.js';
 
@@ -15,7 +14,8 @@ export function deleteStep(ctx: EngineContext): Step<DeleteOutcome> {
     intent: async (_tx, cluster) => ({ confirm: cluster.name }),
     ask: (driver, call, intent) => driver.delete(call, { confirm: intent['confirm'] as string }),
     record: ({ survivors }) => ({ survivors: survivors.map((s) => s.externalId) }),
-    done: (tx, cluster, { survivors }) => noteSurvivors(ctx, tx, cluster, survivors.map(nameOf)),
+    done: (tx, cluster, { survivors }) =>
+      updateCluster(tx, cluster.cluster_id, { recorded: { ...cluster.recorded, survivors: survivors.map(nameOf) } }, ctx.clock.now()),
   };
 }
 
@@ -62,6 +62,3 @@ export function sweepStep(ctx: EngineContext): Step<InventoryReport> {
 }
 
 const nameOf = (item: { kind: string; externalId: string }): string => `${item.kind} ${item.externalId}`;
-
-const noteSurvivors = (ctx: EngineContext, tx: Tx, cluster: ClusterRow, survivors: string[]): Promise<void> =>
-  updateCluster(tx, cluster.cluster_id, { recorded: { ...cluster.recorded, survivors } }, ctx.clock.now());
