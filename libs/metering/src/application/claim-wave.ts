@@ -17,7 +17,7 @@ import {
   type UnbuiltItem,
   type WaitingItem,
 } from '../infra/claims.sql.js';
-import { readSplit } from '../infra/cost-split.sql.js';
+import { readSplits } from '../infra/cost-split.sql.js';
 import { OPEN_ITEM, type OpenItem } from '../infra/items.sql.js';
 import { tryBuild } from '../infra/write-records.js';
 import { leaseOf, rateOf, type MeteringDeps } from './deps.js';
@@ -85,6 +85,10 @@ export class ClaimWave {
     const of = await unbuiltItems(tx, idsOf(bare));
     const subscriptionIds = [...new Set(bare.map((i) => i.subscription_id))];
     const subscriptions = new Map((await readMeteredSubscriptions(tx, { subscriptionIds })).map((s) => [s.subscriptionId, s]));
+    const splits = await readSplits(
+      tx,
+      bare.map((i) => i.record_id),
+    );
     const made: (NonNullable<ReturnType<typeof tryBuild>> & { itemId: string })[] = [];
     const missing: WaitingItem[] = [];
     const findings: NewFinding[] = [];
@@ -92,7 +96,7 @@ export class ClaimWave {
       let why = 'the purchase is not known';
       const record = of.get(item.item_id)!;
       const subscription = subscriptions.get(item.subscription_id);
-      const parts = await readSplit(tx, item.record_id);
+      const parts = splits.get(item.record_id);
       const input = { ...inputOf(item, record), ...(parts ? { parts } : {}) };
       const built = subscription ? tryBuild(adapter, subscription, input, (fault) => (why = fault)) : null;
       if (built) {

@@ -2,7 +2,7 @@ import type { Tx } from '#platform';
 import { readSubscriptions } from '#entitlements';
 import { usualBound, usualFromJson, usualToJson, withHour } from '../domain/usual-week.js';
 import { maxOf } from '../domain/units.js';
-import type { ClosedHour } from '../infra/write-closings.js';
+import type { ClosedHour } from '../infra/write-records.js';
 
 /** An hour may have so many times the largest hour of the week before it (money.md "Implausible"); a plan may say otherwise. */
 export const DEFAULT_IMPLAUSIBLE_TIMES = 50;

@@ -20,6 +20,8 @@ export const ceilDiv = (a: bigint, b: bigint): bigint => -floorDiv(-a, b);
 /** The hour an instant belongs to: half-open, 11:00:00.000000 is hour 11 (money.md "The hour"). */
 export const hourOf = (us: bigint): bigint => floorDiv(us, US_PER_HOUR) * US_PER_HOUR;
 
+const months = new Map<bigint, string>();
+
 /** `2026-03`: usage is never re-dated into another calendar month (money.md "Month end"). */
 export function monthOf(us: bigint): string {
   // A closing asks for the beginning and the end of its one hour, for each series.
@@ -30,7 +32,6 @@ export function monthOf(us: bigint): string {
   }
   return month;
 }
-const months = new Map<bigint, string>();
 
 const INSTANT = /^(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/;
 /** The usual form, whose time of day needs no parser of its own. */

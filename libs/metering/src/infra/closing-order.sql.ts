@@ -4,8 +4,7 @@ import { ENGINE_SOURCE } from '../domain/usage-event.js';
 import type { PurchaseFacts } from '../domain/journal.js';
 import { fromUs, toUs } from '../domain/units.js';
 import type { SeriesRow } from './series.sql.js';
-
-const us = (column: string): string => `(extract(epoch from ${column}) * 1000000)::bigint::text`;
+import { us } from './us.js';
 
 /** Names that posters choose may say anything: outside their table they are hashes. Our own source keeps its name. */
 export const hiddenSource = (column: string): string =>

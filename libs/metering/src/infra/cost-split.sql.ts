@@ -66,8 +66,11 @@ export async function writeSplits(tx: Tx, rows: readonly { recordId: string; ten
   );
 }
 
-/** The parts of a record, or undefined where it is not split. */
-export async function readSplit(tx: Tx, recordId: string): Promise<CostPart[] | undefined> {
-  const [row] = await tx.query<{ parts: CostPart[] }>('select parts from usage_record_splits where record_id = $1', [recordId]);
-  return row?.parts;
+/** The parts of those of these records that are split. */
+export async function readSplits(tx: Tx, recordIds: readonly string[]): Promise<Map<string, CostPart[]>> {
+  const rows = await tx.query<{ record_id: string; parts: CostPart[] }>(
+    'select record_id, parts from usage_record_splits where record_id = any($1::uuid[])',
+    [recordIds],
+  );
+  return new Map(rows.map((r) => [r.record_id, r.parts]));
 }

@@ -1,8 +1,8 @@
 import { isUuid, type Tx } from '#platform';
 import { ENGINE_SOURCE } from '../domain/usage-event.js';
 import { hiddenSource } from './closing-order.sql.js';
+import { us } from './us.js';
 
-const us = (column: string): string => `(extract(epoch from ${column}) * 1000000)::bigint::text`;
 const LINES_AT_ONCE = 2_000;
 
 /**

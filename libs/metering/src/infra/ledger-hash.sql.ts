@@ -1,8 +1,8 @@
 import { sha256Hex, type Tx } from '#platform';
 import type { RecordFacts } from '../domain/journal.js';
 import { merkleRoot } from '../domain/merkle.js';
+import { us } from './us.js';
 
-const us = (column: string): string => `(extract(epoch from ${column}) * 1000000)::bigint::text`;
 const PURCHASES_AT_ONCE = 200;
 
 export interface PurchaseLedger {

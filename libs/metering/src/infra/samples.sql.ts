@@ -4,12 +4,12 @@ import type { Opening, Sample, StreamSamples, StreamState } from '../domain/type
 import { ENGINE_SOURCE } from '../domain/usage-event.js';
 import { instantText, maxOf, US_PER_HOUR } from '../domain/units.js';
 import type { SeriesRow } from './series.sql.js';
+import { us } from './us.js';
 
 type Gathered = Pick<SeriesRow, 'subscriptionId' | 'meter' | 'metric' | 'source' | 'endedAt'> & Partial<Pick<SeriesRow, 'opening'>>;
 
 export const keyOf = (subscriptionId: string, meter: string): string => `${subscriptionId}/${meter}`;
 
-const us = (column: string): string => `(extract(epoch from ${column}) * 1000000)::bigint::text`;
 /**
  * Samples as one text, a line each: microseconds since $1 (a difference of hours is exact as a double), value, sequence, epoch.
  * An epoch is printable text (intake), so it holds no line end; it comes last since it may hold spaces.

@@ -4,6 +4,7 @@ import { openingFromJson } from '../domain/opening-json.js';
 import type { Opening } from '../domain/types.js';
 import { ENGINE_SOURCE } from '../domain/usage-event.js';
 import { instantText } from '../domain/units.js';
+import { us } from './us.js';
 
 export interface SeriesRow {
   subscriptionId: string;
@@ -48,7 +49,6 @@ interface Raw {
   watermark_us?: string | null;
 }
 
-const us = (column: string): string => `(extract(epoch from ${column}) * 1000000)::bigint::text`;
 /** Of a column of whole hours: exact as a double, and cheaper. */
 const hourUs = (column: string): string => `(date_part('epoch', ${column})::bigint * 1000000)::text`;
 const COLUMNS = `s.subscription_id, s.meter, s.tenant_id, s.marketplace, s.metric, s.kind, s.source_kind, s.shard, ${hourUs('s.first_hour')} as first_us, ${hourUs('s.next_hour')} as next_us,

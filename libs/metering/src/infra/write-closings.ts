@@ -5,8 +5,6 @@ import { fromUs, instantText, US_PER_HOUR } from '../domain/units.js';
 import { writeCarryIns, writeEntries } from './write-ledger.js';
 import { leaveOut, writeRecords, type ClosedHour } from './write-records.js';
 
-export type { ClosedHour };
-
 /**
  * All rows of one (hour, shard), in the transaction that holds its claim: records, items, ledger, carry-ins, closings, root, next
  * openings. Answers the root's sequence in its shard.
