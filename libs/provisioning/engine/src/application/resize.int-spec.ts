@@ -43,6 +43,22 @@ describe('another size of a cluster', () => {
     expect(await resize(c.clusterId, { nodes: 4 })).toEqual({ operationId: null });
   });
 
+  it('that adds nodes is not taken for a cluster that is lost', async () => {
+    const c = await serving();
+    h.driver.on('plan', async (run) => {
+      const result = (await run()) as { output: DriverPlan };
+      return { ...result, output: { ...result.output, create: 2 } };
+    });
+    try {
+      const { operationId } = await resize(c.clusterId, { nodes: 3 });
+      await h.settle();
+      expect(await operation(operationId)).toMatchObject({ state: 'succeeded', error: null });
+      expect(await cluster(c.clusterId)).toMatchObject({ phase: 'active', nodes: 3 });
+    } finally {
+      h.driver.off('plan');
+    }
+  });
+
   it('that its driver does not offer is refused before anything begins', async () => {
     const c = await serving();
     await expect(resize(c.clusterId, { shape: 'huge' })).rejects.toMatchObject({ code: 'cluster.shape_unknown' });
@@ -80,11 +96,14 @@ describe('another size of a cluster', () => {
     const c = await serving();
     h.driver.on('apply', () => Promise.reject(new DriverError('quota', 'place.no_quota', 'No more nodes here.')));
     try {
+      const proofs = h.driver.count('validate');
       const { operationId } = await resize(c.clusterId, { nodes: 5 });
       await h.ops((tx) => h.engine.suspend(tx, c.placementId, { reason: 'unpaid', at: h.clock.now() }));
       await h.settle();
       expect(await operation(operationId)).toMatchObject({ state: 'failed', error: { code: 'place.no_quota' } });
       expect(await cluster(c.clusterId)).toMatchObject({ phase: 'active', nodes: 1, resize: null });
+      // Building had begun: nobody knows what it left.
+      expect(h.driver.count('validate')).toBeGreaterThan(proofs);
       expect(await phaseOf(c.placementId)).toBe('suspended');
       await expect(h.ops((tx) => h.engine.retryOperation(tx, operationId!))).rejects.toMatchObject({ code: 'operation.not_repeatable' });
     } finally {
