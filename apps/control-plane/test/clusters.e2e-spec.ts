@@ -1,3 +1,6 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { House, until } from './support/house.js';
 
@@ -10,9 +13,11 @@ describe('an operator and the clusters', () => {
   }, 60_000);
   afterAll(() => house?.stop());
 
+  const bought = new Map<string, string>();
   /** A purchase that serves; answers its cluster. */
   async function served(name: string): Promise<Record<string, unknown>> {
-    const { sessionId } = await house.buy(name);
+    const { sessionId, externalId } = await house.buy(name);
+    bought.set(name, externalId);
     await house.call('POST', `${house.controlPlane.url}/landing/api/sessions/${sessionId}/details`, {
       organisation: name,
       region: 'local',
@@ -68,4 +73,39 @@ describe('an operator and the clusters', () => {
     const listed = (await house.api('GET', '/clusters')).json['items'] as Record<string, unknown>[];
     expect(listed.map((c) => c['id']).sort()).toEqual([first['id'], second['id']].sort());
   }, 120_000);
+
+  it('take one down when its last tenant has gone and his retention is over: process, folder and key are gone too', async () => {
+    const [second] = (await house.api('GET', '/clusters')).json['items'] as Record<string, unknown>[];
+    const [path, name] = [`/clusters/${String(second!['id'])}`, String(second!['name'])];
+    const cells = (): string[] =>
+      execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' })
+        .split('\n')
+        .filter((line) => line.includes(name));
+    expect(cells().length).toBeGreaterThan(0);
+    expect(existsSync(join(house.folder, 'berth', 'cells', 'cells', name))).toBe(true);
+    await house.shop('POST', `/azure/subscriptions/${bought.get('Second')!}/unsubscribe`, {});
+    for (let day = 0; day < 9; day += 1) await house.shop('POST', '/clock/advance', { seconds: 86_400, stepSeconds: 21_600 });
+    await until(
+      () => house.api('GET', path),
+      (a) => a.json['placements'] === 0,
+    );
+    const retired = await house.api('POST', `${path}/retire`, { ...WHY, confirm: name });
+    expect(retired).toMatchObject({ status: 202, json: { cordonedAt: expect.any(String) } });
+    const done = await until(
+      () => house.api('GET', `/operations/${String(retired.json['operationId'])}`),
+      (a) => a.json['state'] !== 'running',
+    );
+    expect(done.json).toMatchObject({ kind: 'retire_cluster', state: 'succeeded', error: null });
+    expect((await house.api('GET', path)).json).toMatchObject({
+      phase: 'retired',
+      retiredAt: expect.any(String),
+      retirement: { survivors: [] },
+    });
+    expect(cells()).toEqual([]);
+    expect(existsSync(join(house.folder, 'berth', 'cells', 'cells', name))).toBe(false);
+    expect(
+      await house.sql(`select count(*)::int as n from api_keys where kind = 'cell' and name = $1 and revoked_at is null`, [name]),
+    ).toEqual([{ n: 0 }]);
+    expect(await house.api('POST', `${path}/cordon`, WHY)).toMatchObject({ status: 409, json: { code: 'cluster.in_state' } });
+  }, 180_000);
 });
