@@ -388,7 +388,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Another shape, number of nodes or capacity, while it serves; a plan that would lose data is refused and the size stays */
+        /** Another shape, number of nodes or capacity, while it serves; a plan that would lose data waits for a decision */
         post: operations["resizeCluster"];
         delete?: never;
         options?: never;
@@ -407,6 +407,57 @@ export interface paths {
         put?: never;
         /** Take an empty cluster down for good: deleted, then looked for, and retired only when nothing of it is left */
         post: operations["retireCluster"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/clusters/{id}/plans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Plans that destroy data, newest first, and who decided on them */
+        get: operations["listClusterPlans"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/clusters/{id}/plans/{hash}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have exactly this plan executed; the data on the nodes that it names is lost */
+        post: operations["approveClusterPlan"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/clusters/{id}/plans/{hash}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Give this plan up; the cluster keeps what it has */
+        post: operations["rejectClusterPlan"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1799,6 +1850,16 @@ export interface components {
             /** @description Why; kept in the audit trail. */
             reason: string;
         };
+        PlanApproval: {
+            /** @description Every name in `destroys` of the plan, once more: their data is lost. */
+            destroys: string[];
+            /** @description Why; kept in the audit trail. */
+            reason: string;
+        };
+        PlanRejection: {
+            /** @description Why; kept in the audit trail. */
+            reason: string;
+        };
         NoticeTaking: {
             /**
              * @description Also where another person looks after it already.
@@ -2859,6 +2920,97 @@ export interface operations {
             };
             /** @description cluster.not_confirmed */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listClusterPlans: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description cluster.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    approveClusterPlan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlanApproval"];
+            };
+        };
+        responses: {
+            /** @description cluster.unknown, plan.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description plan.expired, plan.in_state: decided otherwise, stale or over */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description plan.not_confirmed: not all that is lost is named, or something else */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    rejectClusterPlan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                hash: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PlanRejection"];
+            };
+        };
+        responses: {
+            /** @description cluster.unknown, plan.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description plan.expired, plan.in_state: decided otherwise, stale or over */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

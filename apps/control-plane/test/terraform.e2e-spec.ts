@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startProgram } from '../../../test/support/program.js';
 import { connectSandbox } from '../../../scripts/lib/sandbox-shop.mjs';
@@ -64,5 +64,44 @@ describe('a purchase whose cluster terraform builds', () => {
         expect((await h.call(method, state, method === 'GET' ? undefined : '{"ID":"1"}', headers as Record<string, string>)).status).toBe(
           401,
         );
+  });
+
+  it('whose cell is lost is built anew only when an operator names it: nothing empty takes its place by itself', async () => {
+    const [{ id, name }] = (await h.list('clusters')) as [{ id: string; name: string }];
+    const path = `/clusters/${id}`;
+    const why = { reason: 'The disk is gone, and a copy is elsewhere' };
+    for (const { pid, command } of processesOf(h.folder)) if (command.includes(`--berth-cell=${name}`)) process.kill(pid, 'SIGKILL');
+    rmSync(`${h.folder}/berth/terraform/cells/cells/${name}`, { recursive: true });
+    const waits = await until(
+      () => h.api('GET', path),
+      ({ json }) => json['phase'] === 'approval',
+      60_000,
+    );
+    const plan = waits.json['plan'] as { hash: string; destroys: string[] };
+    expect(plan).toMatchObject({ destroys: [name], replace: 1, cost: { amountPerHour: '0' }, expiresAt: expect.any(String) });
+    expect(cells()).toEqual([]);
+    const decide = (word: string, body: unknown, key = h.key) => h.api('POST', `${path}/plans/${plan.hash}/${word}`, body, key);
+    expect(await decide('approve', { ...why, destroys: [name] }, '')).toMatchObject({ status: 401 });
+    expect(await decide('approve', { ...why })).toMatchObject({ status: 400, json: { code: 'request.invalid' } });
+    expect(await decide('approve', { ...why, destroys: ['another'] })).toMatchObject({
+      status: 422,
+      json: { code: 'plan.not_confirmed', destroys: [name] },
+    });
+    expect(await h.api('POST', `${path}/plans/${'0'.repeat(64)}/reject`, why)).toMatchObject({
+      status: 404,
+      json: { code: 'plan.unknown' },
+    });
+    expect(await decide('approve', { ...why, destroys: [name] })).toMatchObject({
+      status: 202,
+      json: { decision: { state: 'approved', decidedBy: expect.stringMatching(/^operator:/) } },
+    });
+    await until(
+      () => h.api('GET', path),
+      ({ json }) => json['phase'] === 'active',
+      60_000,
+    );
+    expect(cells()).toEqual([name]);
+    expect((await h.api('GET', `${path}/plans`)).json.items).toMatchObject([{ hash: plan.hash, state: 'applied', reason: why.reason }]);
+    expect(await decide('reject', why)).toMatchObject({ status: 409, json: { code: 'plan.in_state', state: 'applied' } });
   });
 });

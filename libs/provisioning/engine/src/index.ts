@@ -6,6 +6,7 @@ export type { EngineTimes, ProvisioningEventType } from './application/context.j
 export type { Wish } from './application/change-placement.js';
 export type { PlacementRequest } from './application/request-placement.js';
 export type { ClusterView, Credentials, OperationView, Page, Paging, PlacementView, StepView } from './application/read-models.js';
+export type { PlanDecision, PlanState, PlanView } from './application/plan-approval.js';
 export type { Progress } from './application/progress.js';
 export { clusterTransitions, nextCluster } from './domain/cluster-states.js';
 export type { ClusterEvent, ClusterPhase } from './domain/cluster-states.js';

@@ -39,7 +39,22 @@ const resizing = apiSchema(
     ),
 );
 
-const clusterView = ({ clusterId, ...c }: ClusterView): Record<string, unknown> => ({ id: toPublicId('clu', clusterId), ...c });
+const approving = apiSchema(
+  'PlanApproval',
+  z.strictObject({
+    destroys: z.array(z.string().max(256)).max(10_000).describe('Every name in `destroys` of the plan, once more: their data is lost.'),
+    reason,
+  }),
+);
+const rejecting = apiSchema('PlanRejection', z.strictObject({ reason }));
+
+const actorOf = (caller: Principal): string => `${caller.kind}:${caller.keyId}`;
+const planView = <T extends { operationId: string }>(p: T | null): unknown => p && { ...p, operationId: toPublicId('op', p.operationId) };
+const clusterView = ({ clusterId, plan, ...c }: ClusterView): Record<string, unknown> => ({
+  id: toPublicId('clu', clusterId),
+  ...c,
+  plan: planView(plan),
+});
 
 @ApiTags('provisioning')
 @ApiBearerAuth()
@@ -97,7 +112,7 @@ export class ClustersController {
   @Allow('operator')
   @ApiOperation({
     operationId: 'resizeCluster',
-    summary: 'Another shape, number of nodes or capacity, while it serves; a plan that would lose data is refused and the size stays',
+    summary: 'Another shape, number of nodes or capacity, while it serves; a plan that would lose data waits for a decision',
   })
   @ApiBody({ schema: schemaRef(resizing) })
   @ApiResponse({ status: 404, description: 'cluster.unknown' })
@@ -106,7 +121,7 @@ export class ClustersController {
   resize(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
     const said = parse(resizing, body);
     return this.change(caller, id, 'cluster.resized', said.reason, async (tx, clusterId) => {
-      const { operationId } = await this.engine.resizeCluster(tx, clusterId, { ...said, by: `${caller.kind}:${caller.keyId}` });
+      const { operationId } = await this.engine.resizeCluster(tx, clusterId, { ...said, by: actorOf(caller) });
       return { operationId: operationId && toPublicId('op', operationId) };
     });
   }
@@ -125,9 +140,71 @@ export class ClustersController {
   retire(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
     const said = parse(retiring, body);
     return this.change(caller, id, 'cluster.retired', said.reason, async (tx, clusterId) => {
-      const { operationId } = await this.engine.retireCluster(tx, clusterId, { ...said, by: `${caller.kind}:${caller.keyId}` });
+      const { operationId } = await this.engine.retireCluster(tx, clusterId, { ...said, by: actorOf(caller) });
       return { operationId: operationId && toPublicId('op', operationId) };
     });
+  }
+
+  @Get(':id/plans')
+  @Allow('operator')
+  @ApiOperation({ operationId: 'listClusterPlans', summary: 'Plans that destroy data, newest first, and who decided on them' })
+  @ApiResponse({ status: 404, description: 'cluster.unknown' })
+  async plans(@Param('id') id: string): Promise<unknown> {
+    const clusterId = fromPublicId('clu', id);
+    const items = await this.db.ops(async (tx) => {
+      await this.engine.getCluster(tx, clusterId);
+      return this.engine.listPlans(tx, clusterId);
+    });
+    return { items: items.map(planView) };
+  }
+
+  @Post(':id/plans/:hash/approve')
+  @HttpCode(202)
+  @Allow('operator')
+  @ApiOperation({
+    operationId: 'approveClusterPlan',
+    summary: 'Have exactly this plan executed; the data on the nodes that it names is lost',
+  })
+  @ApiBody({ schema: schemaRef(approving) })
+  @ApiResponse({ status: 404, description: 'cluster.unknown, plan.unknown' })
+  @ApiResponse({ status: 409, description: 'plan.expired, plan.in_state: decided otherwise, stale or over' })
+  @ApiResponse({ status: 422, description: 'plan.not_confirmed: not all that is lost is named, or something else' })
+  approve(@Caller() caller: Principal, @Param('id') id: string, @Param('hash') hash: string, @Body() body: unknown): Promise<unknown> {
+    const said = parse(approving, body);
+    return this.decide(caller, id, hash, { decision: 'approve', destroys: said.destroys, reason: said.reason });
+  }
+
+  @Post(':id/plans/:hash/reject')
+  @HttpCode(202)
+  @Allow('operator')
+  @ApiOperation({ operationId: 'rejectClusterPlan', summary: 'Give this plan up; the cluster keeps what it has' })
+  @ApiBody({ schema: schemaRef(rejecting) })
+  @ApiResponse({ status: 404, description: 'cluster.unknown, plan.unknown' })
+  @ApiResponse({ status: 409, description: 'plan.expired, plan.in_state: decided otherwise, stale or over' })
+  reject(@Caller() caller: Principal, @Param('id') id: string, @Param('hash') hash: string, @Body() body: unknown): Promise<unknown> {
+    const said = parse(rejecting, body);
+    return this.decide(caller, id, hash, { decision: 'reject', reason: said.reason });
+  }
+
+  /** The approver is who holds the credential, never a name in the body. */
+  private decide(
+    caller: Principal,
+    id: string,
+    hash: string,
+    said: { decision: 'approve'; destroys: string[]; reason: string } | { decision: 'reject'; reason: string },
+  ): Promise<unknown> {
+    const action = said.decision === 'approve' ? 'cluster.plan_approved' : 'cluster.plan_rejected';
+    return this.change(
+      caller,
+      id,
+      action,
+      said.reason,
+      async (tx, clusterId) => {
+        const decided = await this.engine.decidePlan(tx, clusterId, hash, { ...said, by: actorOf(caller) });
+        return { decision: planView(decided) };
+      },
+      { planHash: hash },
+    );
   }
 
   /** The wish and who had it, in one transaction. */
@@ -137,16 +214,17 @@ export class ClustersController {
     action: string,
     why: string,
     wish: (tx: Tx, clusterId: string) => Promise<object | void>,
+    detail: Record<string, string> = {},
   ): Promise<unknown> {
     const clusterId = fromPublicId('clu', id);
     return this.db.ops(async (tx) => {
       const more = await wish(tx, clusterId);
       await this.audit.record(tx, {
         tenantId: null,
-        actor: `${caller.kind}:${caller.keyId}`,
+        actor: actorOf(caller),
         action,
         subject: `cluster:${clusterId}`,
-        detail: { reason: why },
+        detail: { reason: why, ...detail },
       });
       return { ...clusterView(await this.engine.getCluster(tx, clusterId)), ...more };
     });

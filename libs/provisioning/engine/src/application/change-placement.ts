@@ -94,7 +94,8 @@ export async function endAccess(ctx: EngineContext, tx: Tx, placementId: string,
   if (['ending', 'ended', 'purging', 'purged'].includes(at.placement.phase)) return NOTHING;
   await supersede(ctx, tx, placementId, ['provision', 'set_limits', 'rotate_key', 'suspend', 'resume'], 'Access was ended.');
   const desired: DesiredState = { ...at.placement.desired, state: 'closed', at: end.at.toISOString() };
-  if (at.cluster.phase === 'failed' && !isBuilt(at.cluster)) return endUnbuilt(ctx, tx, at, desired);
+  const stands = at.cluster.phase === 'failed' || at.cluster.phase === 'approval';
+  if (stands && !isBuilt(at.cluster)) return endUnbuilt(ctx, tx, at, desired);
   return wish(ctx, tx, at, 'end_access', 'Access shall end.', { event: 'end', desired });
 }
 

@@ -185,7 +185,8 @@ export async function failPlacements(ctx: EngineContext, tx: Tx, cluster: Cluste
     }
   }
   const told: StoredError = { ...error, detail: tenantWords(error) };
-  for (const op of await runningOn(tx, cluster.cluster_id))
+  for (const op of await runningOn(tx, cluster.cluster_id)) {
+    if (op.operation_id === cluster.recorded.approval?.operationId) continue; // it waits for a person all the same
     await finishOperation(
       tx,
       now,
@@ -194,6 +195,7 @@ export async function failPlacements(ctx: EngineContext, tx: Tx, cluster: Cluste
       `It stopped at step ${error.step}: ${error.code}.`,
       op.subject_kind === 'cluster' ? error : told,
     );
+  }
 }
 
 /** A driver's detail is for operators; a tenant is told the class. */

@@ -4,6 +4,7 @@ import { DEFAULT_PLACEMENT_POLICY, type PlacementPolicy } from '../domain/placem
 import type { RetryLimits } from '../domain/retry.js';
 import * as change from './change-placement.js';
 import { cellKeyPurpose, DEFAULT_RETRY, DEFAULT_TIMES, RECONCILE, type EngineContext, type EngineTimes } from './context.js';
+import * as plans from './plan-approval.js';
 import { progress } from './progress.js';
 import * as read from './read-models.js';
 import { Reconciler } from './reconcile-cluster.js';
@@ -75,8 +76,11 @@ export class ProvisioningEngine {
   /** No more placements go there; those that are there stay. */
   cordonCluster = (tx: Tx, clusterId: string): Promise<void> => retire.cordonCluster(this.ctx, tx, clusterId);
   uncordonCluster = (tx: Tx, clusterId: string): Promise<void> => retire.uncordonCluster(this.ctx, tx, clusterId);
-  /** Another shape, number of nodes or capacity, while it serves; refused where it would lose data. */
+  /** Another shape, number of nodes or capacity, while it serves; where it would lose data a person decides. */
   resizeCluster = (tx: Tx, clusterId: string, wish: Resize): Promise<change.Wish> => resizeCluster(this.ctx, tx, clusterId, wish);
+  /** A person's word on a plan that destroys data. */
+  decidePlan = (tx: Tx, clusterId: string, hash: string, decision: plans.PlanDecision): Promise<plans.PlanView> =>
+    plans.decidePlan(this.ctx, tx, clusterId, hash, decision);
   /** Takes an empty cluster down for good; `confirm` is its name once more. */
   retireCluster = (tx: Tx, clusterId: string, wish: retire.Retirement): Promise<change.Wish> =>
     retire.retireCluster(this.ctx, tx, clusterId, wish);
@@ -116,6 +120,7 @@ export class ProvisioningEngine {
   // Read models.
   listClusters = read.listClusters;
   getCluster = read.getCluster;
+  listPlans = plans.listPlans;
   listPlacements = read.listPlacements;
   getPlacement = read.getPlacement;
   placementOfSubscription = read.placementOfSubscription;

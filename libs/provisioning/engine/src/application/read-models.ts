@@ -7,6 +7,7 @@ import type { DesiredState, PlacementPhase } from '../domain/placement-states.js
 import type { ClusterRow, LogLine, OperationRow, PlacementRow, StepRow, StoredError, StoredSample } from '../infra/rows.js';
 import { placementUnknown, type EngineContext } from './context.js';
 import { openKeys } from './credentials.js';
+import { openPlanOf } from './plan-approval.js';
 
 export interface Paging {
   readonly limit: number;
@@ -35,6 +36,8 @@ export interface ClusterView {
   readonly capacityBytes: string | null;
   /** While it gets another size: what it had, and who wanted it. */
   readonly resize: { readonly from: ClusterSpec; readonly by: string; readonly reason: string } | null;
+  /** A plan that destroys data and waits for a decision, or is being executed after one. */
+  readonly plan: ReturnType<typeof openPlanOf>;
   /** Since when it gets no more placements. */
   readonly cordonedAt: Date | null;
   readonly retirement: { readonly by: string; readonly reason: string; readonly at: string; readonly survivors: readonly string[] } | null;
@@ -259,6 +262,7 @@ const clusterView = (r: CountedCluster): ClusterView => ({
   nodes: r.desired.nodes,
   capacityBytes: r.desired.capacityBytes,
   resize: r.recorded.resize ?? null,
+  plan: openPlanOf(r),
   cordonedAt: r.cordoned_at,
   retirement: r.recorded.retirement ? { ...r.recorded.retirement, survivors: r.recorded.survivors ?? [] } : null,
   retiredAt: r.deleted_at,

@@ -6,11 +6,13 @@ import { finishOperation, noteProgress, runningOn, startOperation } from '../inf
 import { loadCluster, updateCluster, type ClusterRow } from '../infra/rows.js';
 import { isBuilt, type EngineContext } from './context.js';
 import { Fenced, Lease } from './lease.js';
+import { move } from './move.js';
 import { acknowledge, failPlacements, unacknowledged } from './placement-outcomes.js';
 import { Replan, type StepLedger, StopForPerson } from './step-ledger.js';
 import { deleteStep, sweepStep } from './retire-steps.js';
+import { approvalOver, askForApproval, backToApproval, closePlan, followDecision, isDestructive } from './plan-approval.js';
 import { keepSize } from './resize-cluster.js';
-import { applyStep, configureStep, move, planStep, preflightStep, validateStep } from './steps.js';
+import { applyStep, configureStep, planStep, preflightStep, validateStep } from './steps.js';
 
 /** A run gives its worker back after this much real time and goes on in the next one; shorter than a task's lease. */
 const RUN_MS = 45_000;
@@ -63,7 +65,9 @@ export class Reconciler {
       case 'preflight':
         return this.preflight(lease);
       case 'planned':
-        return this.approve(lease);
+        return this.take(lease);
+      case 'approval':
+        return this.decided(lease);
       case 'provisioning':
         return this.apply(lease);
       case 'configuring':
@@ -105,24 +109,35 @@ export class Reconciler {
     return true;
   }
 
-  /** Exactly the stored plan is executed. One that would lose data is not, without a person. */
-  private async approve(lease: Lease): Promise<boolean> {
-    const refused = await lease.write(async (tx, cluster) => {
+  /** Exactly the stored plan is executed. One that would lose data waits for a person. */
+  private async take(lease: Lease): Promise<boolean> {
+    const lost = await lease.write(async (tx, cluster) => {
       const { plan } = cluster.recorded;
       if (!plan) throw new Error(`cluster ${cluster.name} is planned without a plan`);
-      if (plan.destructive || plan.destroys.length > 0)
-        return { code: 'plan.not_approved', detail: `The plan destroys ${plan.destroys.join(', ')}.` };
       // "Not found" is not believed (contract provisioning §3.4): an empty cluster in the old one's place would hide the loss.
       const grows = cluster.recorded.resize ? Math.max(0, cluster.desired.nodes - cluster.recorded.resize.from.nodes) : 0;
-      if (isBuilt(cluster) && plan.create > grows)
-        return { code: 'cluster.lost', detail: 'The driver does not find what was built. Restore or import it.' };
-      if (plan.create + plan.update + plan.replace + plan.delete === 0)
+      if (isBuilt(cluster) && plan.create > grows) return true;
+      if (isDestructive(plan)) await askForApproval(this.ctx, tx, cluster, plan);
+      else if (plan.create + plan.update + plan.replace + plan.delete === 0)
         await move(this.ctx, tx, cluster, 'unchanged', { plan: null, stateSerial: plan.stateSerial, validated: false, resize: undefined });
       else await move(this.ctx, tx, cluster, 'apply');
-      return undefined;
+      return false;
     });
-    if (refused) this.stop('permission', refused.code, refused.detail, 'plan');
+    if (lost) this.stop('permission', 'cluster.lost', 'The driver does not find what was built. Restore or import it.', 'plan');
     return true;
+  }
+
+  private async decided(lease: Lease): Promise<boolean> {
+    const next = await lease.write(async (tx, cluster) => {
+      const follows = await followDecision(this.ctx, tx, cluster);
+      if (follows === 'serve') {
+        const operationId = await this.operation(tx, cluster, 'configure_cluster', 'The cluster is being configured.');
+        await move(this.ctx, tx, cluster, 'reconfigure', { operationId, unproved: 0, error: null });
+      }
+      return follows;
+    });
+    if (typeof next === 'object') this.stop(next.class, next.code, next.detail, 'approval');
+    return next !== 'rest';
   }
 
   private async apply(lease: Lease): Promise<boolean> {
@@ -132,7 +147,9 @@ export class Reconciler {
       if (!(error instanceof Replan)) throw error;
       const replans = await lease.write(async (tx, cluster) => {
         const count = (cluster.recorded.replans ?? 0) + 1;
-        if (count <= MAX_REPLANS) await move(this.ctx, tx, cluster, 'replan', { plan: null, replans: count });
+        if (count > MAX_REPLANS) return count;
+        await closePlan(tx, cluster, 'stale');
+        await move(this.ctx, tx, cluster, 'replan', { ...approvalOver, plan: null, replans: count });
         return count;
       });
       if (replans > MAX_REPLANS) this.stop('conflict', error.message, 'The state changed under every plan that was made.', 'apply');
@@ -216,9 +233,17 @@ export class Reconciler {
     const error = { ...stop.error, step: stop.step };
     this.ctx.logger.error({ cluster: lease.clusterId, ...error }, 'provisioning stopped; a person is needed');
     await lease.write(async (tx, cluster) => {
-      if (cluster.recorded.resize) return keepSize(this.ctx, tx, cluster, error);
-      await failPlacements(this.ctx, tx, cluster, error);
-      await move(this.ctx, tx, cluster, 'fail', { error });
+      const { approval, resize } = cluster.recorded;
+      // A wish that came while a plan waited did not succeed: that plan goes on waiting.
+      if (approval && (cluster.phase === 'configuring' || cluster.phase === 'validating')) {
+        await failPlacements(this.ctx, tx, cluster, error);
+        return backToApproval(this.ctx, tx, cluster, { error });
+      }
+      await closePlan(tx, cluster, 'void');
+      const decided = { ...cluster, recorded: { ...cluster.recorded, ...approvalOver } };
+      if (resize) return keepSize(this.ctx, tx, decided, error);
+      await failPlacements(this.ctx, tx, decided, error);
+      await move(this.ctx, tx, decided, 'fail', { error });
     });
   }
 

@@ -6,6 +6,7 @@ import { updateCluster, type ClusterRow, type StoredError } from '../infra/rows.
 import type { Wish } from './change-placement.js';
 import { driverOf, enqueueReconcile, type EngineContext } from './context.js';
 import { clusterInState, lockCluster } from './lock-cluster.js';
+import { approvalOver } from './plan-approval.js';
 
 export interface Resize {
   /** What is left out stays as it is. */
@@ -18,8 +19,8 @@ export interface Resize {
 }
 
 /**
- * Asks for another size of a cluster that serves. Checks and plan come first, and a plan that would lose data is refused: whatever
- * stops it, the cluster keeps the size it had and goes on serving. What its driver cannot do is refused at once
+ * Asks for another size of a cluster that serves. Checks and plan come first, and a plan that would lose data waits for a person:
+ * whatever stops it, the cluster keeps the size it had and goes on serving. What its driver cannot do is refused at once
  * (contract provisioning §3.4: before any cost).
  */
 export async function resizeCluster(ctx: EngineContext, tx: Tx, clusterId: string, wish: Resize): Promise<Wish> {
@@ -33,7 +34,8 @@ export async function resizeCluster(ctx: EngineContext, tx: Tx, clusterId: strin
   assertOffered(ctx, cluster, to);
   const same =
     to.shape === cluster.desired.shape && to.nodes === cluster.desired.nodes && to.capacityBytes === cluster.desired.capacityBytes;
-  if (same) return { operationId: cluster.recorded.resize ? (cluster.recorded.operationId ?? null) : null };
+  const waiting = cluster.recorded.approval?.operationId ?? cluster.recorded.operationId ?? null;
+  if (same) return { operationId: cluster.recorded.resize ? waiting : null };
   if (cluster.phase !== 'active') throw clusterInState(cluster, 'other size');
   const now = ctx.clock.now();
   for (const op of await runningOn(tx, clusterId))
@@ -96,21 +98,28 @@ function assertOffered(ctx: EngineContext, cluster: ClusterRow, to: ClusterSpec)
  * It did not come about. The cluster is wanted as it was and goes on: a suspension may not wait until somebody has found quota. Where
  * building had begun, it is proved again before it counts as serving.
  */
-export async function keepSize(ctx: EngineContext, tx: Tx, cluster: ClusterRow, error: StoredError): Promise<void> {
+export async function keepSize(
+  ctx: EngineContext,
+  tx: Tx,
+  cluster: ClusterRow,
+  error: StoredError,
+  event: 'keep' | 'unhealthy' = 'keep',
+): Promise<void> {
   const now = ctx.clock.now();
   const { from } = cluster.recorded.resize!;
   for (const op of await runningOn(tx, cluster.cluster_id))
-    if (op.operation_id === cluster.recorded.operationId)
+    if (op.kind === 'resize_cluster')
       await finishOperation(tx, now, op, 'failed', `It keeps its size. Step ${error.step}: ${error.code}.`, error);
   await updateCluster(
     tx,
     cluster.cluster_id,
     {
-      phase: nextCluster(cluster.phase, 'keep'),
+      phase: nextCluster(cluster.phase, event),
       desired: from,
       shape: from.shape,
       recorded: {
         ...cluster.recorded,
+        ...approvalOver,
         operationId: undefined,
         plan: null,
         resize: undefined,

@@ -70,28 +70,6 @@ describe('another size of a cluster', () => {
     expect(await cluster(c.clusterId)).toMatchObject({ phase: 'active', nodes: 2 });
   });
 
-  it('is not built where its plan would lose data: the cluster keeps the size it had and serves', async () => {
-    const c = await serving();
-    h.driver.on('plan', async (run) => {
-      const result = (await run()) as { output: DriverPlan };
-      return { ...result, output: { ...result.output, destructive: true, destroys: ['node-1'] } };
-    });
-    try {
-      const applied = h.driver.count('apply');
-      const { operationId } = await resize(c.clusterId, { nodes: 3 });
-      await h.settle();
-      expect(await cluster(c.clusterId)).toMatchObject({ phase: 'active', nodes: 1, resize: null, error: { code: 'plan.not_approved' } });
-      expect(await operation(operationId)).toMatchObject({
-        state: 'failed',
-        error: { code: 'plan.not_approved', detail: expect.stringContaining('node-1') },
-      });
-      expect(h.driver.count('apply')).toBe(applied);
-      expect(await phaseOf(c.placementId)).toBe('active');
-    } finally {
-      h.driver.off('plan');
-    }
-  });
-
   it('for which there is no quota stops nobody: a suspension asked for meanwhile comes into force', async () => {
     const c = await serving();
     h.driver.on('apply', () => Promise.reject(new DriverError('quota', 'place.no_quota', 'No more nodes here.')));

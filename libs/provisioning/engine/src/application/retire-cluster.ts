@@ -6,6 +6,7 @@ import { updateCluster } from '../infra/rows.js';
 import type { Wish } from './change-placement.js';
 import { enqueueReconcile, type EngineContext } from './context.js';
 import { clusterInState, lockCluster } from './lock-cluster.js';
+import { approvalOver, closePlan } from './plan-approval.js';
 
 export interface Retirement {
   /** The cluster's name, once more. */
@@ -53,6 +54,7 @@ export async function retireCluster(ctx: EngineContext, tx: Tx, clusterId: strin
   if (!('retire' in clusterTransitions[cluster.phase])) throw clusterInState(cluster, 'retirement while work on it is under way');
   const now = ctx.clock.now();
   const generation = (BigInt(cluster.generation) + 1n).toString();
+  await closePlan(tx, cluster, 'void');
   for (const op of await runningOn(tx, clusterId)) await finishOperation(tx, now, op, 'cancelled', 'The cluster is taken down instead.');
   const operationId = await startOperation(tx, now, 'retire_cluster', { clusterId, generation }, `It is to be taken down: ${wish.reason}`);
   await updateCluster(
@@ -64,6 +66,7 @@ export async function retireCluster(ctx: EngineContext, tx: Tx, clusterId: strin
       cordoned_at: cluster.cordoned_at ?? now,
       recorded: {
         ...cluster.recorded,
+        ...approvalOver,
         operationId,
         plan: null,
         sweeps: 0,

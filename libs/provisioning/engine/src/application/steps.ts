@@ -6,33 +6,17 @@ import {
   type ConfigureOutcome,
   type DesiredConfiguration,
   type DriverPlan,
+  type PlanApproval,
   type PreflightReport,
   type ValidationReport,
 } from '#provisioning/core';
-import { nextCluster, type ClusterEvent } from '../domain/cluster-states.js';
-import { placementsOn, updateCluster, type ClusterRow, type Recorded } from '../infra/rows.js';
+import { placementsOn, updateCluster, type ClusterRow } from '../infra/rows.js';
 import { stepPurpose, type EngineContext } from './context.js';
 import { openKeys } from './credentials.js';
+import { move } from './move.js';
+import { approvalOf, approvalOver, backToApproval, closePlan } from './plan-approval.js';
 import { applyConfigured, promoteProved, waitsForProof } from './placement-outcomes.js';
 import type { Step } from './step-ledger.js';
-
-/** Moves a locked cluster, in the transaction of the cause. */
-export async function move(
-  ctx: EngineContext,
-  tx: Tx,
-  cluster: ClusterRow,
-  event: ClusterEvent,
-  recorded: Partial<Recorded> = {},
-  more: { observedGeneration?: string } = {},
-): Promise<void> {
-  const phase = nextCluster(cluster.phase, event);
-  await updateCluster(
-    tx,
-    cluster.cluster_id,
-    { phase, recorded: { ...cluster.recorded, ...recorded }, observed_generation: more.observedGeneration },
-    ctx.clock.now(),
-  );
-}
 
 export function preflightStep(ctx: EngineContext): Step<PreflightReport> {
   return {
@@ -70,16 +54,23 @@ export function applyStep(ctx: EngineContext): Step<ApplyOutcome> {
     name: 'apply',
     changes: true,
     awaited: 'the cluster to be built',
-    intent: async (_tx, cluster) => ({ plan: cluster.recorded.plan }),
-    ask: (driver, call, intent) => driver.apply(call, { plan: intent['plan'] as DriverPlan }),
+    intent: async (tx, cluster) => ({ plan: cluster.recorded.plan, approval: await approvalOf(tx, cluster) }),
+    ask: (driver, call, intent) => {
+      const approval = intent['approval'] as PlanApproval | undefined;
+      return driver.apply(call, { plan: intent['plan'] as DriverPlan, ...(approval ? { approval } : {}) });
+    },
     // The serial moves with each apply, and we are the one writer: a higher one is our own effect.
     seen: (o, intent) =>
       o.exists && o.stateSerial > (intent['plan'] as DriverPlan).stateSerial
         ? { stateSerial: o.stateSerial, nodes: o.nodes.map((n) => n.name) }
         : undefined,
     record: (outcome) => outcome,
-    done: (tx, cluster, outcome) =>
-      move(ctx, tx, cluster, 'applied', { plan: null, stateSerial: outcome.stateSerial, validated: false, replans: 0, resize: undefined }),
+    async done(tx, cluster, outcome) {
+      await closePlan(tx, cluster, 'applied');
+      const { stateSerial } = outcome;
+      const over = { ...approvalOver, plan: null, replans: 0, resize: undefined };
+      await move(ctx, tx, cluster, 'applied', { ...over, stateSerial, validated: false });
+    },
   };
 }
 
@@ -114,7 +105,12 @@ export function configureStep(ctx: EngineContext): Step<ConfigureOutcome> {
         outcome,
       );
       const prove = cluster.recorded.validated !== true || (await waitsForProof(tx, cluster.cluster_id));
-      await move(ctx, tx, cluster, prove ? 'configured' : 'settled', {}, { observedGeneration: generation.toString() });
+      const observedGeneration = generation.toString();
+      if (!prove && cluster.recorded.approval) {
+        await updateCluster(tx, cluster.cluster_id, { observed_generation: observedGeneration }, ctx.clock.now());
+        return backToApproval(ctx, tx, cluster, {});
+      }
+      await move(ctx, tx, cluster, prove ? 'configured' : 'settled', {}, { observedGeneration });
     },
   };
 }
@@ -138,7 +134,9 @@ export function validateStep(ctx: EngineContext): Step<ValidationReport> {
         return;
       }
       await promoteProved(ctx, tx, cluster);
-      await move(ctx, tx, cluster, 'validated', { validated: true, unproved: 0, error: null });
+      const proved = { validated: true, unproved: 0, error: null };
+      if (cluster.recorded.approval) return backToApproval(ctx, tx, cluster, proved);
+      await move(ctx, tx, cluster, 'validated', proved);
     },
   };
 }

@@ -3,9 +3,11 @@ import type { ClusterObservation } from '#provisioning/core';
 import { loadCluster, updateCluster, type ClusterRow } from '../infra/rows.js';
 import { enqueueReconcile, isBuilt, type EngineContext } from './context.js';
 import { raiseGeneration } from './generation.js';
+import { closePlan, expiredApprovals } from './plan-approval.js';
 import { unacknowledged } from './placement-outcomes.js';
+import { keepSize } from './resize-cluster.js';
 import type { StepLedger } from './step-ledger.js';
-import { move } from './steps.js';
+import { move } from './move.js';
 
 /** Looks at what should be serving, and sends what is down to repair. It changes nothing outside itself. */
 export class Supervisor {
@@ -21,9 +23,10 @@ export class Supervisor {
     const now = realNow().getTime();
     if (!force && now < this.nextAt) return 0;
     this.nextAt = now + this.ctx.times.superviseMs;
-    const clusters = await this.ctx.db.ops((tx) =>
-      tx.query<ClusterRow>(`select * from clusters where phase = 'active' and deleted_at is null order by cluster_id`),
-    );
+    const clusters = await this.ctx.db.ops(async (tx) => {
+      for (const clusterId of await expiredApprovals(this.ctx, tx)) await enqueueReconcile(this.ctx, tx, clusterId);
+      return tx.query<ClusterRow>(`select * from clusters where phase in ('active', 'approval') order by cluster_id`);
+    });
     const started = await Promise.all(clusters.map((c) => this.lookAt(c)));
     return started.filter(Boolean).length;
   }
@@ -45,9 +48,17 @@ export class Supervisor {
         { observed: { health, reasons, observedAt, observedGeneration, version, nodes, metering, exists } },
         this.ctx.clock.now(),
       );
+      const isDown = health === 'down' || !exists;
+      // What waits for a decision and is down is repaired first, at the size it has.
+      if (cluster.phase === 'approval' && cluster.recorded.resize && isDown) {
+        await closePlan(tx, cluster, 'void');
+        const detail = 'It went down while the plan waited, and is repaired first.';
+        await keepSize(this.ctx, tx, cluster, { class: 'conflict', code: 'cluster.down', detail, step: 'approval' }, 'unhealthy');
+        return true;
+      }
       // Between two changes only: while one is in work, what is seen may already be past.
       if (cluster.phase !== 'active' || cluster.generation !== cluster.observed_generation) return false;
-      if (health === 'down' || !exists) {
+      if (isDown) {
         this.ctx.logger.warn({ cluster: cluster.name, reasons }, 'a cluster is down; it is being repaired');
         await move(this.ctx, tx, cluster, 'unhealthy');
         await enqueueReconcile(this.ctx, tx, cluster.cluster_id);

@@ -3,6 +3,8 @@ export type ClusterPhase =
   | 'requested'
   | 'preflight'
   | 'planned'
+  /** Its plan destroys data: it waits for a person, and serves meanwhile. */
+  | 'approval'
   | 'provisioning'
   | 'configuring'
   | 'validating'
@@ -19,6 +21,10 @@ export type ClusterEvent =
   | 'plan_stored'
   /** The stored plan is executed. */
   | 'apply'
+  /** The stored plan destroys data, or the cluster comes back from another wish to a plan that waits: a person decides. */
+  | 'await'
+  /** A person has named what is lost: exactly that plan is executed. */
+  | 'approved'
   /** The plan has nothing to do. */
   | 'unchanged'
   /** The stored plan no longer fits what is there. */
@@ -50,10 +56,19 @@ export type ClusterEvent =
 export const clusterTransitions = {
   requested: { begin: 'preflight', fail: 'failed', retire: 'retiring' },
   preflight: { plan_stored: 'planned', fail: 'failed', keep: 'configuring' },
-  planned: { apply: 'provisioning', unchanged: 'configuring', fail: 'failed', keep: 'configuring' },
+  planned: { apply: 'provisioning', await: 'approval', unchanged: 'configuring', fail: 'failed', keep: 'configuring' },
+  approval: {
+    approved: 'provisioning',
+    replan: 'preflight',
+    reconfigure: 'configuring',
+    keep: 'configuring',
+    unhealthy: 'degraded',
+    retire: 'retiring',
+    fail: 'failed',
+  },
   provisioning: { applied: 'configuring', replan: 'preflight', fail: 'failed', keep: 'configuring' },
-  configuring: { configured: 'validating', settled: 'active', fail: 'failed' },
-  validating: { validated: 'active', reconfigure: 'configuring', fail: 'failed' },
+  configuring: { configured: 'validating', settled: 'active', await: 'approval', fail: 'failed' },
+  validating: { validated: 'active', reconfigure: 'configuring', await: 'approval', fail: 'failed' },
   active: { reconfigure: 'configuring', unhealthy: 'degraded', resize: 'preflight', retire: 'retiring' },
   degraded: { begin: 'preflight', fail: 'failed', retire: 'retiring' },
   failed: { rebuild: 'requested', reconfigure: 'configuring', retire: 'retiring' },

@@ -23,7 +23,7 @@ describe('the states of clusters and placements', () => {
     const from = Object.entries(clusterTransitions)
       .filter(([, row]) => 'retire' in row)
       .map(([phase]) => phase);
-    expect(from.sort()).toEqual(['active', 'degraded', 'failed', 'requested']);
+    expect(from.sort()).toEqual(['active', 'approval', 'degraded', 'failed', 'requested']);
     expect(reachable(clusterTransitions, 'retired')).toEqual(new Set(['retired']));
   });
 
@@ -34,6 +34,12 @@ describe('the states of clusters and placements', () => {
         .map(([event]) => `${from}:${event}`),
     );
     expect(ways.sort()).toEqual(['configuring:settled', 'validating:validated']);
+  });
+
+  it('builds what destroys data only after a person has decided', () => {
+    expect(Object.values(clusterTransitions.approval).filter((to) => to === 'provisioning')).toHaveLength(1);
+    expect(nextCluster('approval', 'approved')).toBe('provisioning');
+    expect(() => nextCluster('approval', 'apply')).toThrow('takes no apply');
   });
 
   it('refuses an event that has no row', () => {

@@ -4,6 +4,9 @@ import { stepOf, stepsOf, type OperationKind } from '../domain/operation-kinds.j
 import type { StepName } from '../domain/retry.js';
 import type { LogLine, OperationRow, PlacementRow, StoredError } from './rows.js';
 
+/** Phases in which a wish of a placement is served. */
+const WISHES: ReadonlySet<ClusterPhase> = new Set(['configuring', 'validating']);
+
 /** Lines kept per operation; the oldest go first. */
 const LOG_LINES = 100;
 
@@ -53,6 +56,8 @@ export async function noteProgress(
   at: { phase: ClusterPhase; awaited: string | null; message?: string; detail?: string; step?: StepName; failed?: true },
 ): Promise<void> {
   for (const op of await runningOn(tx, clusterId)) {
+    // It waits for a person; what other wishes do meanwhile is not its progress.
+    if (op.subject_kind === 'cluster' && op.phase === 'approval' && WISHES.has(at.phase)) continue;
     const step = Math.max(op.step, stepOf(op.kind, at.phase));
     const lines = [at.message, op.subject_kind === 'cluster' ? at.detail : undefined].filter((m) => m !== undefined);
     const seen = new Set(op.log.filter((l) => l.phase === at.phase).map((l) => l.message));

@@ -12,6 +12,8 @@ export interface Recorded {
   readonly operationId?: string;
   /** Null once it is executed or void. */
   readonly plan?: DriverPlan | null;
+  /** Its plan destroys data and waits for a person, or was approved and is being executed. `operationId` stays open meanwhile. */
+  readonly approval?: { readonly planId: string; readonly operationId: string };
   /** Present once something was built. */
   readonly stateSerial?: number;
   /** False from each build on, until the data path is proved again. */
