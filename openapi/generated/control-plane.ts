@@ -566,6 +566,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/operations/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop work on a cluster before its next step; what is done is not undone */
+        post: operations["cancelOperation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/usage-records": {
         parameters: {
             query?: never;
@@ -1860,6 +1877,14 @@ export interface components {
             /** @description Why; kept in the audit trail. */
             reason: string;
         };
+        OperationRetry: {
+            /** @description Why; kept in the audit trail. */
+            reason: string;
+        };
+        OperationCancellation: {
+            /** @description Why; kept in the audit trail. */
+            reason: string;
+        };
         NoticeTaking: {
             /**
              * @description Also where another person looks after it already.
@@ -3118,9 +3143,52 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperationRetry"];
+            };
+        };
         responses: {
-            202: {
+            /** @description operation.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description operation.in_state, operation.not_repeatable */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    cancelOperation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperationCancellation"];
+            };
+        };
+        responses: {
+            /** @description operation.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description operation.in_state, operation.not_cancellable, operation.too_late */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

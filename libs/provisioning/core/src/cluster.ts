@@ -101,7 +101,12 @@ export interface DriverCapabilities {
   readonly maxPlacements: number | null;
   readonly keyRotation: boolean;
   readonly hardQuota: boolean;
+  /** How long each step may take, all its polls together; a step that is left out has the engine's default (contract provisioning §4.3). */
+  readonly timeoutsMs?: Readonly<Partial<Record<TimedStep, number>>>;
 }
+
+/** Steps of the engine, each one call of a driver, polled until it ends. Real milliseconds. */
+export type TimedStep = 'preflight' | 'plan' | 'apply' | 'configure' | 'validate' | 'upgrade' | 'delete' | 'sweep';
 
 /** `access`: nobody gets in, data stays. `crypto`: the keys are withdrawn. Nodes are never powered off (contract provisioning §3.4). */
 export type SuspendKind = 'access' | 'crypto';

@@ -14,6 +14,7 @@ export type {
   PreflightReport,
   ShapeCapability,
   SuspendKind,
+  TimedStep,
 } from './cluster.js';
 export type {
   ConfigureOutcome,

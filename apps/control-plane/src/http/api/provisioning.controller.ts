@@ -1,11 +1,17 @@
-import { Controller, Get, HttpCode, Inject, Param, Post, Query } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { DATABASE, fromPublicId, toPublicId, type Database } from '#platform';
+import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { z } from 'zod';
+import { DATABASE, fromPublicId, toPublicId, type Database, type Tx } from '#platform';
 import { ProvisioningEngine, type OperationView, type PlacementView } from '#provisioning/engine';
 import { Audit, type Principal } from '#tenancy';
+import { apiSchema, schemaRef } from '../support/api-schemas.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller, scoped } from '../support/scope.js';
-import { pageOf, readPage } from '../support/validate.js';
+import { pageOf, parse, readPage } from '../support/validate.js';
+
+const reason = z.string().trim().min(3).max(500).describe('Why; kept in the audit trail.');
+const retrying = apiSchema('OperationRetry', z.strictObject({ reason }));
+const cancelling = apiSchema('OperationCancellation', z.strictObject({ reason }));
 
 const placementView = ({ placementId, tenantId, subscriptionId, clusterId, ...p }: PlacementView): Record<string, unknown> => ({
   id: toPublicId('pla', placementId),
@@ -90,15 +96,48 @@ export class ProvisioningController {
   @HttpCode(202)
   @Allow('operator')
   @ApiOperation({ operationId: 'retryOperation', summary: 'Try a failed operation again, once its cause is removed' })
-  async retryOperation(@Caller() caller: Principal, @Param('id') id: string): Promise<unknown> {
+  @ApiBody({ schema: schemaRef(retrying) })
+  @ApiResponse({ status: 404, description: 'operation.unknown' })
+  @ApiResponse({ status: 409, description: 'operation.in_state, operation.not_repeatable' })
+  retryOperation(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
+    const { reason } = parse(retrying, body);
+    return this.decide(caller, id, 'operation.retried', reason, (tx, operationId) => this.engine.retryOperation(tx, operationId));
+  }
+
+  @Post('operations/:id/cancel')
+  @HttpCode(202)
+  @Allow('operator')
+  @ApiOperation({
+    operationId: 'cancelOperation',
+    summary: 'Stop work on a cluster before its next step; what is done is not undone',
+  })
+  @ApiBody({ schema: schemaRef(cancelling) })
+  @ApiResponse({ status: 404, description: 'operation.unknown' })
+  @ApiResponse({ status: 409, description: 'operation.in_state, operation.not_cancellable, operation.too_late' })
+  cancelOperation(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
+    const { reason } = parse(cancelling, body);
+    return this.decide(caller, id, 'operation.cancelled', reason, (tx, operationId) =>
+      this.engine.cancelOperation(tx, operationId, { by: `${caller.kind}:${caller.keyId}`, reason }),
+    );
+  }
+
+  /** What a person decides about an operation, and why, in one transaction. */
+  private decide(
+    caller: Principal,
+    id: string,
+    action: string,
+    reason: string,
+    wish: (tx: Tx, operationId: string) => Promise<void>,
+  ): Promise<unknown> {
     const operationId = fromPublicId('op', id);
     return this.db.ops(async (tx) => {
-      await this.engine.retryOperation(tx, operationId);
+      await wish(tx, operationId);
       await this.audit.record(tx, {
         tenantId: null,
         actor: `${caller.kind}:${caller.keyId}`,
-        action: 'operation.retried',
+        action,
         subject: `operation:${operationId}`,
+        detail: { reason },
       });
       return operationView(await this.engine.getOperation(tx, operationId));
     });

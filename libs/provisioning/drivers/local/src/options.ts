@@ -45,6 +45,17 @@ export const LOCAL_CAPABILITIES: DriverCapabilities = {
   maxPlacements: 200,
   keyRotation: true,
   hardQuota: true,
+  // A cell starts within 20 s and stops within 18 s, or it does not.
+  timeoutsMs: {
+    preflight: 30_000,
+    plan: 30_000,
+    apply: 180_000,
+    configure: 120_000,
+    validate: 60_000,
+    upgrade: 300_000,
+    delete: 180_000,
+    sweep: 60_000,
+  },
 };
 
 /** From `dist/` a program lies beside us; from source it is the built one. The way is written out: this file loads no #platform. */

@@ -60,8 +60,14 @@ export interface TerraformDriverOptions {
   readonly onLog?: (line: { clusterRef: string; operationId: string; level: 'info' | 'warn' | 'error'; message: string }) => void;
 }
 
-export function capabilitiesOf(options: Pick<TerraformDriverOptions, 'modules' | 'abilities'>): DriverCapabilities {
+/** For one run (contract provisioning §4.3). */
+export const RUN_MS = 2 * 3_600_000;
+/** A plan is made well within this. */
+export const READ_MS = 15 * 60_000;
+
+export function capabilitiesOf(options: Pick<TerraformDriverOptions, 'modules' | 'abilities' | 'runTimeoutMs'>): DriverCapabilities {
   const { modules, abilities } = options;
+  const runs = (options.runTimeoutMs ?? RUN_MS) + 10 * 60_000;
   return {
     driver: 'terraform',
     regions: [...new Set(modules.flatMap((m) => m.regions))],
@@ -73,5 +79,16 @@ export function capabilitiesOf(options: Pick<TerraformDriverOptions, 'modules' |
     importExisting: true,
     cancel: true,
     ...abilities,
+    // A cloud takes its time; a run ends after `runTimeoutMs` by itself (contract provisioning §4.3: 120 min).
+    timeoutsMs: {
+      preflight: 60_000,
+      plan: READ_MS,
+      apply: runs,
+      configure: 900_000,
+      validate: 900_000,
+      upgrade: runs,
+      delete: runs,
+      sweep: 120_000,
+    },
   };
 }

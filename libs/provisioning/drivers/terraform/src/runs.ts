@@ -2,17 +2,14 @@
 import { realNow } from '#platform';
 import { DriverError, type ClusterSpec, type DriverCall, type Steps } from '#provisioning/core';
 import type { RootModule } from './modules.js';
-import type { TerraformDriverOptions } from './options.js';
+import { READ_MS, RUN_MS, type TerraformDriverOptions } from './options.js';
 import { BinaryFinder } from './run/binary.js';
 import { endLeftovers } from './run/groups.js';
 import { removeLeftFolders, Workspace, writerMark } from './run/workspace.js';
 
 const PARALLEL = 4;
-const RUN_MS = 2 * 3_600_000;
 const GRACE_MS = 20_000;
 const LEASE_MS = 10 * 60_000;
-/** A plan is made well within this. */
-const READ_MS = 15 * 60_000;
 
 export interface Target {
   readonly module: RootModule;

@@ -184,7 +184,8 @@ export async function rotateKey(ctx: EngineContext, tx: Tx, placementId: string)
 export async function retryOperation(ctx: EngineContext, tx: Tx, operationId: string): Promise<void> {
   const [op] = await tx.query<OperationRow>('select * from operations where operation_id = $1', [operationId]);
   if (!op) throw new ProblemError('not_found', 'operation.unknown', `There is no operation ${operationId}.`);
-  if (op.state !== 'failed')
+  const stopped = op.state === 'cancelled' && op.subject_kind === 'cluster' && op.error !== null;
+  if (op.state !== 'failed' && !stopped)
     throw new ProblemError('conflict', 'operation.in_state', `An operation that is ${op.state} cannot be tried again.`, {
       state: op.state,
     });

@@ -1,7 +1,7 @@
 import { ProblemError, type Clock, type Database, type Logger, type Sealer, type Tasks, type Tx } from '#platform';
 import type { ProvisioningDriver } from '#provisioning/core';
 import type { PlacementPolicy } from '../domain/placement-choice.js';
-import type { RetryLimits } from '../domain/retry.js';
+import type { RetryLimits, StepName } from '../domain/retry.js';
 import type { ClusterRow, PlacementRow } from '../infra/rows.js';
 
 /** The task that brings a cluster to its desired state; lane `cluster:<id>`, payload `{clusterId}`. */
@@ -22,7 +22,7 @@ export interface EngineTimes {
   readonly patienceMs: number;
   /** One driver call without an answer is an unknown outcome after this. */
   readonly callTimeoutMs: number;
-  /** One step (all its polls) before it is cancelled and a person is asked. */
+  /** One step (all its polls) before it is cancelled and a person is asked; for what a driver's `timeoutsMs` leave out. */
   readonly stepTimeoutMs: number;
   /** A lease; longer than one call. Each fenced write renews it. */
   readonly leaseMs: number;
@@ -69,6 +69,11 @@ export function driverOf(ctx: EngineContext, name: string): ProvisioningDriver {
   const driver = ctx.drivers.get(name);
   if (!driver) throw new Error(`no driver is called ${name}`);
   return driver;
+}
+
+/** Real milliseconds that a step of this driver may take: its own word, else the default. */
+export function stepTimeoutOf(ctx: EngineContext, driver: ProvisioningDriver, step: StepName): number {
+  return driver.capabilities().timeoutsMs?.[step] ?? ctx.times.stepTimeoutMs;
 }
 
 export async function enqueueReconcile(ctx: EngineContext, tx: Tx, clusterId: string): Promise<void> {

@@ -13,6 +13,7 @@ import {
   type StoredError,
   type StoredSample,
 } from '../infra/rows.js';
+import { isCancellation } from './cancel-operation.js';
 import { isBuilt, publish, type EngineContext } from './context.js';
 
 interface Sent {
@@ -191,7 +192,7 @@ export async function failPlacements(ctx: EngineContext, tx: Tx, cluster: Cluste
       tx,
       now,
       op,
-      'failed',
+      isCancellation(error) && op.subject_kind === 'cluster' ? 'cancelled' : 'failed',
       `It stopped at step ${error.step}: ${error.code}.`,
       op.subject_kind === 'cluster' ? error : told,
     );

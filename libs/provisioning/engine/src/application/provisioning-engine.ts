@@ -2,6 +2,7 @@ import type { Clock, Database, Logger, Sealer, TaskRunner, Tasks, Tx } from '#pl
 import type { ProvisioningDriver } from '#provisioning/core';
 import { DEFAULT_PLACEMENT_POLICY, type PlacementPolicy } from '../domain/placement-choice.js';
 import type { RetryLimits } from '../domain/retry.js';
+import { cancelOperation, type Cancellation } from './cancel-operation.js';
 import * as change from './change-placement.js';
 import { cellKeyPurpose, DEFAULT_RETRY, DEFAULT_TIMES, RECONCILE, type EngineContext, type EngineTimes } from './context.js';
 import * as plans from './plan-approval.js';
@@ -72,6 +73,9 @@ export class ProvisioningEngine {
     change.rotateKey(this.ctx, tx, placementId);
   /** For an operator who has removed the cause of a failure. */
   retryOperation = (tx: Tx, operationId: string): Promise<void> => change.retryOperation(this.ctx, tx, operationId);
+
+  /** Cooperative; what is done is not undone. */
+  cancelOperation = (tx: Tx, operationId: string, wish: Cancellation): Promise<void> => cancelOperation(this.ctx, tx, operationId, wish);
 
   /** No more placements go there; those that are there stay. */
   cordonCluster = (tx: Tx, clusterId: string): Promise<void> => retire.cordonCluster(this.ctx, tx, clusterId);

@@ -5,6 +5,7 @@ import { backoff } from '../domain/retry.js';
 import { finishOperation, noteProgress, runningOn, startOperation } from '../infra/operations.js';
 import { loadCluster, updateCluster, type ClusterRow } from '../infra/rows.js';
 import { isBuilt, type EngineContext } from './context.js';
+import { isCancellation, stoppedBy, stopWanted } from './cancel-operation.js';
 import { Fenced, Lease } from './lease.js';
 import { move } from './move.js';
 import { acknowledge, failPlacements, unacknowledged } from './placement-outcomes.js';
@@ -57,6 +58,7 @@ export class Reconciler {
   /** One move; false when the cluster is at rest. */
   private async advance(lease: Lease): Promise<boolean> {
     const cluster = (await this.ctx.db.ops((tx) => loadCluster(tx, lease.clusterId)))!;
+    if (stopWanted(cluster) && !(await this.ledger.isAsked(cluster))) throw new StopForPerson(stoppedBy(cluster), cluster.phase);
     switch (cluster.phase) {
       case 'requested':
         return this.begin(lease, 'create_cluster', 'The cluster is being built.');
@@ -231,8 +233,11 @@ export class Reconciler {
 
   private async fail(lease: Lease, stop: StopForPerson): Promise<void> {
     const error = { ...stop.error, step: stop.step };
-    this.ctx.logger.error({ cluster: lease.clusterId, ...error }, 'provisioning stopped; a person is needed');
-    await lease.write(async (tx, cluster) => {
+    if (isCancellation(error)) this.ctx.logger.info({ cluster: lease.clusterId, ...error }, 'an operation was stopped');
+    else this.ctx.logger.error({ cluster: lease.clusterId, ...error }, 'provisioning stopped; a person is needed');
+    await lease.write(async (tx, row) => {
+      await this.ledger.abandon(tx, row, error);
+      const cluster = { ...row, recorded: { ...row.recorded, cancel: undefined } };
       const { approval, resize } = cluster.recorded;
       // A wish that came while a plan waited did not succeed: that plan goes on waiting.
       if (approval && (cluster.phase === 'configuring' || cluster.phase === 'validating')) {

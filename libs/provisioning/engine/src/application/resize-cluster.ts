@@ -3,6 +3,7 @@ import type { ClusterSpec } from '#provisioning/core';
 import { nextCluster } from '../domain/cluster-states.js';
 import { finishOperation, runningOn, startOperation } from '../infra/operations.js';
 import { updateCluster, type ClusterRow, type StoredError } from '../infra/rows.js';
+import { isCancellation } from './cancel-operation.js';
 import type { Wish } from './change-placement.js';
 import { driverOf, enqueueReconcile, type EngineContext } from './context.js';
 import { clusterInState, lockCluster } from './lock-cluster.js';
@@ -109,7 +110,14 @@ export async function keepSize(
   const { from } = cluster.recorded.resize!;
   for (const op of await runningOn(tx, cluster.cluster_id))
     if (op.kind === 'resize_cluster')
-      await finishOperation(tx, now, op, 'failed', `It keeps its size. Step ${error.step}: ${error.code}.`, error);
+      await finishOperation(
+        tx,
+        now,
+        op,
+        isCancellation(error) ? 'cancelled' : 'failed',
+        `It keeps its size. Step ${error.step}: ${error.code}.`,
+        error,
+      );
   await updateCluster(
     tx,
     cluster.cluster_id,

@@ -69,6 +69,7 @@ export async function retireCluster(ctx: EngineContext, tx: Tx, clusterId: strin
         ...approvalOver,
         operationId,
         plan: null,
+        cancel: undefined,
         sweeps: 0,
         survivors: [],
         error: null,

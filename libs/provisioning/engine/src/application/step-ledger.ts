@@ -11,7 +11,8 @@ import {
 import { reactionTo, type StepName } from '../domain/retry.js';
 import { noteProgress } from '../infra/operations.js';
 import { updateCluster, type ClusterRow, type StepRow } from '../infra/rows.js';
-import { driverOf, type EngineContext } from './context.js';
+import { driverOf, stepTimeoutOf, type EngineContext } from './context.js';
+import { stoppedBy, stopWanted } from './cancel-operation.js';
 import { Fenced, type Lease } from './lease.js';
 
 /** Stopped: only a person can help. Becomes the operation's error. */
@@ -81,6 +82,7 @@ export class StepLedger {
       if (output !== undefined) return this.commit(lease, step, open, output, { seen: true });
     }
     const patience = performance.now() + this.ctx.times.patienceMs;
+    let told = false;
     for (;;) {
       const result = await this.ask(lease, step, open);
       if (result.phase === 'succeeded') return this.commit(lease, step, open, result.output as T, step.record?.(result.output as T) ?? {});
@@ -91,12 +93,35 @@ export class StepLedger {
           open,
           result.error ?? { class: 'conflict', code: 'operation.cancelled', detail: 'The driver stopped the work.' },
         );
-      await this.progress(lease, step, open, result);
+      const stop = await this.progress(lease, step, open, result);
+      if (stop && !told) {
+        told = true;
+        await this.cancel(lease, open, result.handle);
+        continue;
+      }
       if (realNow() > open.deadline) return this.timedOut(lease, step, open, result.handle);
       const wait = result.retryAfterMs ?? 200;
       if (performance.now() + wait > patience) throw this.later(Math.max(wait, 200), step.awaited);
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
+  }
+
+  /** A step of the operation was asked of its driver and has no outcome yet: the driver has to be told before anything stops. */
+  async isAsked(cluster: Pick<ClusterRow, 'recorded'>): Promise<boolean> {
+    const rows = await this.ctx.db.ops((tx) =>
+      tx.query('select 1 from operation_steps where operation_id = $1 and outcome_at is null and attempts > 0', [
+        cluster.recorded.operationId ?? null,
+      ]),
+    );
+    return rows.length > 0;
+  }
+
+  /** What is still open in the ledger of the operation that ends. */
+  async abandon(tx: Tx, cluster: Pick<ClusterRow, 'recorded'>, error: DriverErrorShape): Promise<void> {
+    const open = await tx.query<StepRow>('select * from operation_steps where operation_id = $1 and outcome_at is null', [
+      cluster.recorded.operationId ?? null,
+    ]);
+    for (const row of open) await this.close(tx, row, 'abandoned', error);
   }
 
   /** Read-only and unfenced; safe at any time. */
@@ -139,10 +164,11 @@ export class StepLedger {
       let row = last && !last.outcome_at && last.name === step.name ? last : undefined;
       if (last && !last.outcome_at && !row) await this.close(tx, last, 'abandoned', { reason: `overtaken by ${step.name}` });
       // A step of an earlier process gets time anew: its deadline ran while nobody was there.
+      const driver = driverOf(this.ctx, cluster.driver);
       const deadline =
         row && this.asked.has(row.step_id)
           ? new Date(row.intent['deadline'] as string)
-          : new Date(realNow().getTime() + this.ctx.times.stepTimeoutMs);
+          : new Date(realNow().getTime() + stepTimeoutOf(this.ctx, driver, step.name));
       if (!row) {
         const stepId = uuidv7();
         const intent = {
@@ -174,7 +200,7 @@ export class StepLedger {
         row: row!,
         generation: Number(row!.intent['generation']),
         ref: cluster.name,
-        driver: driverOf(this.ctx, cluster.driver),
+        driver,
         deadline,
       };
     });
@@ -218,6 +244,7 @@ export class StepLedger {
       'a driver call failed',
     );
     this.asked.delete(open.row.step_id);
+    await this.stopIfWanted(lease, step, open, error);
     const note =
       (awaited: string) =>
       async (tx: Tx, cluster: ClusterRow): Promise<void> =>
@@ -276,8 +303,7 @@ export class StepLedger {
   }
 
   private async timedOut<T>(lease: Lease, step: Step<T>, open: Open, handle: string): Promise<never> {
-    const call = this.call(uuidv7(), open.ref, open.generation, lease.fence, new Date(realNow().getTime() + this.ctx.times.callTimeoutMs));
-    if (open.driver.capabilities().cancel) await this.timed(open.driver.cancel(call, handle)).catch(() => undefined);
+    await this.cancel(lease, open, handle);
     const error: DriverErrorShape = {
       class: 'unknown',
       code: 'step.timed_out',
@@ -288,12 +314,31 @@ export class StepLedger {
     throw new StopForPerson(error, step.name);
   }
 
-  private async progress<T>(lease: Lease, step: Step<T>, open: Open, result: DriverResult<T>): Promise<void> {
+  /** Cooperative: the driver stops before its next step. One that cannot goes on to the end of what it does. */
+  private async cancel(lease: Lease, open: Open, handle: string): Promise<void> {
+    const call = this.call(uuidv7(), open.ref, open.generation, lease.fence, new Date(realNow().getTime() + this.ctx.times.callTimeoutMs));
+    if (open.driver.capabilities().cancel) await this.timed(open.driver.cancel(call, handle)).catch(() => undefined);
+  }
+
+  /** A step that did not succeed is not tried again once somebody wants the operation stopped. */
+  private async stopIfWanted<T>(lease: Lease, step: Step<T>, open: Open, error: DriverErrorShape): Promise<void> {
+    if (error.code === 'driver.fenced') return;
+    const stopped = await lease.write(async (tx, cluster) => {
+      if (!stopWanted(cluster)) return undefined;
+      await this.close(tx, open.row, 'abandoned', error);
+      return stoppedBy(cluster);
+    });
+    if (stopped) throw new StopForPerson(stopped, step.name);
+  }
+
+  /** Shows where things stand; answers whether somebody wants the operation stopped. */
+  private async progress<T>(lease: Lease, step: Step<T>, open: Open, result: DriverResult<T>): Promise<boolean> {
     const at = result.progress.findLast((p) => p.state === 'running' || p.state === 'done');
-    await lease.write(async (tx, cluster) => {
+    return lease.write(async (tx, cluster) => {
       if (cluster.handle !== result.handle) await updateCluster(tx, cluster.cluster_id, { handle: result.handle }, this.ctx.clock.now());
       const detail = at ? `${at.step}: ${at.detail ?? at.state}` : undefined;
       await noteProgress(tx, this.ctx.clock.now(), cluster.cluster_id, { phase: cluster.phase, awaited: step.awaited, detail });
+      return stopWanted(cluster);
     });
   }
 

@@ -68,7 +68,7 @@ export function applyStep(ctx: EngineContext): Step<ApplyOutcome> {
     async done(tx, cluster, outcome) {
       await closePlan(tx, cluster, 'applied');
       const { stateSerial } = outcome;
-      const over = { ...approvalOver, plan: null, replans: 0, resize: undefined };
+      const over = { ...approvalOver, plan: null, replans: 0, resize: undefined, cancel: undefined };
       await move(ctx, tx, cluster, 'applied', { ...over, stateSerial, validated: false });
     },
   };

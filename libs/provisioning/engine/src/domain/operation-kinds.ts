@@ -26,6 +26,17 @@ const STEPS: Record<OperationKind, readonly ClusterPhase[]> = {
   end_access: ['configuring', 'active'],
 };
 
+/**
+ * What can be stopped, and in which phases its change is not made yet. Wishes about access are not here: their opposite takes them back,
+ * and a list that is half in force helps nobody.
+ */
+export const CANCELLABLE: Readonly<Partial<Record<OperationKind, readonly ClusterPhase[]>>> = {
+  create_cluster: ['requested', 'preflight', 'planned', 'approval', 'provisioning'],
+  repair_cluster: ['degraded', 'preflight', 'planned', 'approval', 'provisioning'],
+  resize_cluster: ['preflight', 'planned', 'approval', 'provisioning'],
+  retire_cluster: ['retiring'],
+};
+
 export const stepsOf = (kind: OperationKind): number => STEPS[kind].length;
 
 /** Step n of m of an operation while its cluster is in this phase; 0 before its first step. */

@@ -14,6 +14,8 @@ export interface Recorded {
   readonly plan?: DriverPlan | null;
   /** Its plan destroys data and waits for a person, or was approved and is being executed. `operationId` stays open meanwhile. */
   readonly approval?: { readonly planId: string; readonly operationId: string };
+  /** Somebody wants this operation stopped. */
+  readonly cancel?: { readonly operationId: string; readonly by: string; readonly reason: string };
   /** Present once something was built. */
   readonly stateSerial?: number;
   /** False from each build on, until the data path is proved again. */
