@@ -396,6 +396,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/clusters/{id}/upgrade": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Another version of its software by restart, then proved again; one cluster of a driver and region at a time */
+        post: operations["upgradeCluster"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/clusters/{id}/retire": {
         parameters: {
             query?: never;
@@ -1867,6 +1884,12 @@ export interface components {
             /** @description Why; kept in the audit trail. */
             reason: string;
         };
+        ClusterUpgrade: {
+            /** @description One that its driver offers, later than the one it runs. */
+            version: string;
+            /** @description Why; kept in the audit trail. */
+            reason: string;
+        };
         PlanApproval: {
             /** @description Every name in `destroys` of the plan, once more: their data is lost. */
             destroys: string[];
@@ -2906,6 +2929,44 @@ export interface operations {
                 content?: never;
             };
             /** @description cluster.shape_unknown, cluster.size_unsupported, cluster.resize_unsupported */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    upgradeCluster: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ClusterUpgrade"];
+            };
+        };
+        responses: {
+            /** @description cluster.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description cluster.in_state, cluster.upgrade_busy */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description cluster.upgrade_unsupported, cluster.version_unsupported */
             422: {
                 headers: {
                     [name: string]: unknown;

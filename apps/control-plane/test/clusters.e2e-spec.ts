@@ -65,6 +65,30 @@ describe('an operator and the clusters', () => {
     expect((await house.api('GET', path)).json).toMatchObject({ phase: 'active', shape: 'cell-large', resize: null, placements: 1 });
     expect(await house.api('POST', `${path}/resize`, { ...WHY, shape: 'cell' })).toMatchObject({ status: 202 });
 
+    await until(
+      () => house.api('GET', path),
+      (a) => a.json['phase'] === 'active',
+    );
+    expect(await house.api('POST', `${path}/upgrade`, { ...WHY, version: '9' })).toMatchObject({
+      status: 422,
+      json: { code: 'cluster.version_unsupported', offered: ['3.35.0', '3.35.0-2'] },
+    });
+    const newer = await house.api('POST', `${path}/upgrade`, { ...WHY, version: '3.35.0-2' });
+    expect(newer).toMatchObject({ status: 202, json: { phase: 'upgrading', upgrade: { to: '3.35.0-2' } } });
+    const upgraded = await until(
+      () => house.api('GET', `/operations/${String(newer.json['operationId'])}`),
+      (a) => a.json['state'] !== 'running',
+    );
+    expect(upgraded.json).toMatchObject({ kind: 'upgrade_cluster', state: 'succeeded', error: null });
+    expect(await house.api('POST', `/operations/${String(newer.json['operationId'])}/cancel`, WHY)).toMatchObject({
+      status: 409,
+      json: { code: 'operation.in_state' },
+    });
+    await until(
+      () => house.api('GET', path),
+      (a) => (a.json['observed'] as { version: string } | null)?.version === '3.35.0-2',
+    );
+
     expect(await house.api('POST', `${path}/cordon`, WHY)).toMatchObject({ status: 200, json: { cordonedAt: expect.any(String) } });
     const second = await served('Second');
     expect(second['id']).not.toBe(first['id']);

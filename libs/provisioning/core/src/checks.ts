@@ -28,6 +28,13 @@ export function assertSpec(spec: ClusterSpec, can: DriverCapabilities): void {
     throw new DriverError('validation', 'spec.bad_capacity', 'Capacity is bytes in decimal text.');
 }
 
+/** For `upgrade`. */
+export function assertVersion(version: string, can: DriverCapabilities): void {
+  if (!can.upgrade) throw new DriverError('unsupported', 'upgrade.unsupported', `Driver ${can.driver} upgrades nothing.`);
+  if (!can.versions.includes(version))
+    throw new DriverError('validation', 'upgrade.unknown_version', `Version "${version}" is not offered by driver ${can.driver}.`);
+}
+
 /** `seen` is the recorded state's serial, `now` business time. */
 export function assertApplicable(request: ApplyRequest, seen: number, now: Date): void {
   const { plan, approval } = request;

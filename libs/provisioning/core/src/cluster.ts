@@ -88,6 +88,7 @@ export interface DriverCapabilities {
   readonly driver: string;
   readonly regions: readonly string[];
   readonly shapes: readonly ShapeCapability[];
+  /** Oldest first. */
   readonly versions: readonly string[];
   readonly resizeUp: boolean;
   readonly resizeDown: boolean;

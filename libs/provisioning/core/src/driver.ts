@@ -20,7 +20,10 @@ export interface CapacityDriver {
    * the plan destroys data-bearing nodes and the approval does not name all of them, or is for another plan.
    */
   apply(call: DriverCall, request: ApplyRequest): Promise<DriverResult<ApplyOutcome>>;
-  /** `unsupported` unless `capabilities().upgrade`. */
+  /**
+   * Another version in place, resumable: precheck, change, verify. Access, data, keys and counters stay; plans of before are stale.
+   * `unsupported` unless `capabilities().upgrade`; `upgrade.unknown_version` (validation).
+   */
   upgrade(call: DriverCall, request: { readonly version: string }): Promise<DriverResult>;
   /** Graceful stop, removal, then a sweep by label. Repeatable; a cluster that is not there is a success. */
   delete(call: DriverCall, request: DeleteRequest): Promise<DriverResult<DeleteOutcome>>;

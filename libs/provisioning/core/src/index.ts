@@ -47,6 +47,7 @@ export {
   assertFence,
   assertGeneration,
   assertSpec,
+  assertVersion,
 } from './checks.js';
 export { canonicalJson, planHash, sha256Hex } from './plan-hash.js';
 export { MemoryOperationStore, OperationBook, readResult } from './operation-book.js';

@@ -39,6 +39,10 @@ const resizing = apiSchema(
     ),
 );
 
+const upgrading = apiSchema(
+  'ClusterUpgrade',
+  z.strictObject({ version: z.string().min(1).max(64).describe('One that its driver offers, later than the one it runs.'), reason }),
+);
 const approving = apiSchema(
   'PlanApproval',
   z.strictObject({
@@ -122,6 +126,25 @@ export class ClustersController {
     const said = parse(resizing, body);
     return this.change(caller, id, 'cluster.resized', said.reason, async (tx, clusterId) => {
       const { operationId } = await this.engine.resizeCluster(tx, clusterId, { ...said, by: actorOf(caller) });
+      return { operationId: operationId && toPublicId('op', operationId) };
+    });
+  }
+
+  @Post(':id/upgrade')
+  @HttpCode(202)
+  @Allow('operator')
+  @ApiOperation({
+    operationId: 'upgradeCluster',
+    summary: 'Another version of its software by restart, then proved again; one cluster of a driver and region at a time',
+  })
+  @ApiBody({ schema: schemaRef(upgrading) })
+  @ApiResponse({ status: 404, description: 'cluster.unknown' })
+  @ApiResponse({ status: 409, description: 'cluster.in_state, cluster.upgrade_busy' })
+  @ApiResponse({ status: 422, description: 'cluster.upgrade_unsupported, cluster.version_unsupported' })
+  upgrade(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
+    const said = parse(upgrading, body);
+    return this.change(caller, id, 'cluster.upgraded', said.reason, async (tx, clusterId) => {
+      const { operationId } = await this.engine.upgradeCluster(tx, clusterId, { ...said, by: actorOf(caller) });
       return { operationId: operationId && toPublicId('op', operationId) };
     });
   }

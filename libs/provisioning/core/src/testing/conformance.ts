@@ -137,6 +137,36 @@ export function describeDriverConformance(name: string, makeHarness: () => Promi
       expect(after.placements).toEqual(before.placements);
     });
 
+    it('upgrades in place, once for one operation id, and keeps access, data and counters; or says that it does not', async () => {
+      const can = driver.capabilities();
+      const version = can.versions.at(-1) ?? '1';
+      if (!can.upgrade) {
+        expect(await failure(() => driver.upgrade(call(), { version }))).toEqual({ class: 'unsupported', code: 'upgrade.unsupported' });
+        return;
+      }
+      expect(await failure(() => driver.upgrade(call(), { version: 'no-such-version' }))).toEqual({
+        class: 'validation',
+        code: 'upgrade.unknown_version',
+      });
+      const before = await observed();
+      expect(before.version).not.toBe(version);
+      const stale = await planned(h.destructiveSpec());
+      const c = call();
+      const [a, b] = await Promise.all([driver.upgrade(c, { version }), driver.upgrade(c, { version })]);
+      expect(b.handle).toBe(a.handle);
+      expect((await untilDone(() => driver.upgrade(c, { version }))).phase).toBe('succeeded');
+      const after = await observed();
+      expect(after).toMatchObject({ exists: true, health: 'ok', version });
+      expect(after.placements).toEqual(before.placements);
+      expect(after.metering?.epoch).toBe(before.metering?.epoch);
+      expect(after.nodes.map((n) => n.name)).toEqual(before.nodes.map((n) => n.name));
+      expect(await h.read(ref, kept, 'greeting')).toBe('hello');
+      expect((await driver.upgrade(c, { version })).phase).toBe('succeeded');
+      expect((await observed()).stateSerial).toBe(after.stateSerial);
+      const approval = { planHash: stale.hash, names: stale.destroys };
+      expect(await failure(() => driver.apply(call(), { plan: stale, approval }))).toEqual({ class: 'conflict', code: 'plan.stale' });
+    });
+
     it('refuses a destructive plan that no approval of that plan names', async () => {
       const plan = await planned(h.destructiveSpec());
       expect(plan.destructive).toBe(true);

@@ -9,6 +9,7 @@ import {
   assertDeleteConfirmed,
   assertGeneration,
   assertSpec,
+  assertVersion,
   canonicalJson,
   DriverError,
   MemoryOperationStore,
@@ -55,9 +56,10 @@ export class FakeDriver extends FakeFleet implements ProvisioningDriver {
     return readResult(call.operationId, { checks: [{ name: 'room', result: 'pass', detail: 'There is always room.' }], ok: true });
   }
 
-  async plan(call: DriverCall, spec: ClusterSpec): Promise<DriverResult<DriverPlan>> {
-    assertSpec(spec, FAKE_CAPABILITIES);
+  async plan(call: DriverCall, wanted: ClusterSpec): Promise<DriverResult<DriverPlan>> {
+    assertSpec(wanted, FAKE_CAPABILITIES);
     const current = this.clusters.get(call.clusterRef);
+    const spec = { ...wanted, version: wanted.version ?? current?.spec.version ?? null };
     const replace = current !== undefined && current.spec.region !== spec.region;
     const changed = current !== undefined && canonicalJson(current.spec) !== canonicalJson(spec);
     const artefact = canonicalJson({ spec, replace });
@@ -182,8 +184,19 @@ export class FakeDriver extends FakeFleet implements ProvisioningDriver {
     );
   }
 
-  async upgrade(): Promise<DriverResult> {
-    throw new DriverError('unsupported', 'upgrade.unsupported', 'The fake has one version.');
+  upgrade(call: DriverCall, request: { readonly version: string }): Promise<DriverResult> {
+    const refuse = (): void => {
+      this.must(call.clusterRef);
+      assertVersion(request.version, FAKE_CAPABILITIES);
+    };
+    return this.book.run(call, 'upgrade', request, refuse, (steps) =>
+      steps.step('restart', async () => {
+        const c = this.must(call.clusterRef);
+        if (c.spec.version !== request.version)
+          this.clusters.set(call.clusterRef, { ...c, serial: c.serial + 1, spec: { ...c.spec, version: request.version } });
+        return undefined;
+      }),
+    );
   }
 
   delete(call: DriverCall, request: DeleteRequest): Promise<DriverResult<DeleteOutcome>> {
@@ -211,7 +224,7 @@ export class FakeDriver extends FakeFleet implements ProvisioningDriver {
       observedGeneration: c?.generation ?? null,
       health: !c ? 'unknown' : c.broken ? 'down' : 'ok',
       reasons: [],
-      version: c ? '1' : null,
+      version: c ? (c.spec.version ?? '1') : null,
       nodes: c ? [{ name: `${call.clusterRef}-1`, state: c.broken ? 'broken' : 'running' }] : [],
       placements: [...(c?.accounts ?? [])].map(([placementId, accountName]) => ({
         placementId,

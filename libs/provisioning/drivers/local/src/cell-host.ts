@@ -10,6 +10,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { DriverError } from '#provisioning/core';
 import { callCell, identify } from './cell-client.js';
 import { cellPaths, processStartTicks, readJson, removeSocketFolder, writeJsonAtomic } from './files.js';
+import { releaseOf } from './version.js';
 import type { CellFile, PidFile } from './wire.js';
 
 const START_MS = 20_000;
@@ -157,12 +158,16 @@ export class CellHost {
     const log = openSync(logPath, 'a', 0o600);
     try {
       // A group of its own and no pipe to us: it lives on when we are killed. An environment without our secrets.
-      const child = spawn(this.nodePath, [this.cellEntry, folder, `--berth-cell=${cell.cellId}`], {
-        detached: true,
-        stdio: ['ignore', log, log],
-        cwd: folder,
-        env: { TMPDIR: tmpdir(), TZ: 'UTC', ...runMark() },
-      });
+      const child = spawn(
+        this.nodePath,
+        [this.cellEntry, folder, `--berth-cell=${cell.cellId}`, `--release=${releaseOf(cell.spec.version).version}`],
+        {
+          detached: true,
+          stdio: ['ignore', log, log],
+          cwd: folder,
+          env: { TMPDIR: tmpdir(), TZ: 'UTC', ...runMark() },
+        },
+      );
       child.on('error', (error) => onEnd(error.message));
       child.on('exit', (code, sig) => onEnd(`exit ${code ?? sig}`));
       child.unref();

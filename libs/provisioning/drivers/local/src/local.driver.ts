@@ -8,6 +8,7 @@ import {
   assertDeleteConfirmed,
   assertGeneration,
   assertSpec,
+  assertVersion,
   DriverError,
   OperationBook,
   planHash,
@@ -41,6 +42,7 @@ import { CellKeeper } from './cell-keeper.js';
 import { defaultCellEntry, LOCAL_CAPABILITIES, type LocalDriverOptions } from './options.js';
 import { FileOperationStore } from './file-operation-store.js';
 import { cellPaths } from './files.js';
+import { CellUpgrades } from './upgrade-cell.js';
 import { endpointOf, listInventory, observeCell, proveCell } from './observe-cell.js';
 import { destructionOf, makePlan, readArtefact } from './plan-cell.js';
 import type { CellConfigureAnswer, CellConfigureRequest } from './wire.js';
@@ -49,6 +51,7 @@ export class LocalDriver implements ProvisioningDriver {
   private readonly host: CellHost;
   private readonly keeper: CellKeeper;
   private readonly folders: CellFolders;
+  private readonly upgrades: CellUpgrades;
   private readonly book: OperationBook;
   private readonly clock: Clock;
 
@@ -58,6 +61,7 @@ export class LocalDriver implements ProvisioningDriver {
     this.book = new OperationBook(new FileOperationStore(options.rootFolder), options.clock);
     this.keeper = new CellKeeper(this.host, options);
     this.folders = new CellFolders(this.host, this.keeper, options);
+    this.upgrades = new CellUpgrades(this.host, this.keeper, this.folders);
   }
 
   capabilities(): DriverCapabilities {
@@ -118,6 +122,7 @@ export class LocalDriver implements ProvisioningDriver {
         () => this.keeper.run(folder, ready),
         'Adopts a running process or starts one, and waits until it serves.',
       );
+      await this.upgrades.restart(folder, ready, steps);
       return { stateSerial: want, nodes: [cell.cellId] };
     });
   }
@@ -192,8 +197,12 @@ export class LocalDriver implements ProvisioningDriver {
     );
   }
 
-  async upgrade(): Promise<DriverResult> {
-    throw new DriverError('unsupported', 'upgrade.unsupported', 'A cell runs the one Azurite it was built with.');
+  upgrade(call: DriverCall, request: { readonly version: string }): Promise<DriverResult> {
+    const refuse = (): void => {
+      this.folders.must(call.clusterRef);
+      assertVersion(request.version, LOCAL_CAPABILITIES);
+    };
+    return this.book.run(call, 'upgrade', request, refuse, (steps) => this.upgrades.run(call.clusterRef, request.version, steps));
   }
 
   delete(call: DriverCall, request: DeleteRequest): Promise<DriverResult<DeleteOutcome>> {

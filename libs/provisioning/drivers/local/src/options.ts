@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '#platform';
 import type { DriverCapabilities } from '#provisioning/core';
-import { AZURITE_VERSION } from './version.js';
+import { RELEASES } from './version.js';
 import type { ClockTarget, IngestTarget } from './wire.js';
 
 export interface LocalDriverOptions {
@@ -33,11 +33,11 @@ export const LOCAL_CAPABILITIES: DriverCapabilities = {
     { name: 'cell', minNodes: 1, maxNodes: 1 },
     { name: 'cell-large', minNodes: 1, maxNodes: 1 },
   ],
-  versions: [AZURITE_VERSION],
+  versions: RELEASES.map((r) => r.version),
   // Declared and accepted; it changes the record only, a cell is as large as its disk.
   resizeUp: true,
   resizeDown: true,
-  upgrade: false,
+  upgrade: true,
   importExisting: true,
   cancel: true,
   suspendKinds: ['access'],

@@ -11,7 +11,9 @@ interface Artefact {
 }
 
 /** Another region is another disk: the data does not move with it. */
-export function artefactOf(spec: ClusterSpec, current: CellFile | undefined): Artefact {
+export function artefactOf(wanted: ClusterSpec, current: CellFile | undefined): Artefact {
+  // The driver's own choice for a cell that is there is what it runs: nothing goes back to an older version by itself.
+  const spec = { ...wanted, version: wanted.version ?? current?.spec.version ?? null };
   return { spec, replace: current !== undefined && current.spec.region !== spec.region };
 }
 
@@ -23,7 +25,7 @@ export function makePlan(clusterRef: string, spec: ClusterSpec, current: CellFil
   const content = artefactOf(spec, current);
   const artefact = canonicalJson(content);
   const stateSerial = current?.serial ?? 0;
-  const changed = current !== undefined && canonicalJson(current.spec) !== canonicalJson(spec);
+  const changed = current !== undefined && canonicalJson(current.spec) !== canonicalJson(content.spec);
   return {
     hash: planHash(artefact, stateSerial),
     artefact,

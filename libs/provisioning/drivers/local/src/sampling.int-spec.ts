@@ -4,8 +4,10 @@ import { aCall, aPlacement, outputOf } from '#provisioning/core/testing';
 import { cellPaths, processStartTicks } from './files.js';
 import { FakeClockOwner, FakeIntake } from './testing/fake-peers.js';
 import { eventually, LocalHarness, refusalOf } from './testing/local-harness.js';
+import { RELEASES } from './version.js';
 
 const ref = 'sampled';
+const LATEST = RELEASES.at(-1)!.version;
 
 describe('usage of a cell on the virtual clock', () => {
   let owner: FakeClockOwner;
@@ -186,5 +188,44 @@ describe('usage of a cell on the virtual clock', () => {
     await h.driver.shutdownAll();
     expect(owner.participants.size).toBe(0);
     expect(existsSync(cellPaths(h.folder(ref)).pid)).toBe(false);
+  });
+
+  it('over an upgrade counts each answered request once, keeps every sequence and the suspensions, and the same endpoint', async () => {
+    const closed = aPlacement({ state: 'suspended' });
+    await h.configure(ref, [p, closed]);
+    const before = { counters: await h.counters(ref, p.placementId), metering: await metering(), pid: h.pid(ref) };
+    const put = (name: string) => h.container(ref, p).getBlockBlobClient(name).uploadData(Buffer.alloc(1_000));
+    let answered = 0;
+    const clients = Array.from({ length: 4 }, async (_, i) => {
+      for (let n = 0; ; n += 1) {
+        try {
+          await put(`c${i}-${n}`);
+          answered += 1;
+        } catch {
+          return;
+        }
+      }
+    });
+    await eventually(() => answered > 20);
+    const call = aCall(ref);
+    await outputOf(() => h.driver.upgrade(call, { version: LATEST }));
+    await Promise.all(clients);
+    await put('afterwards');
+    const status = await h.status(ref);
+    expect(status.version).toBe(LATEST);
+    expect(h.pid(ref)).toMatchObject({ gatewayPort: before.pid.gatewayPort, adminPort: before.pid.adminPort });
+    expect(h.pid(ref).pid).not.toBe(before.pid.pid);
+    expect(processStartTicks(before.pid.pid)).toBeNull();
+    const after = await h.counters(ref, p.placementId);
+    const requests = after.requests - before.counters.requests;
+    // A graceful end lets what is on its way be counted: at most one for each client has no answer.
+    expect(requests).toBeGreaterThanOrEqual(answered + 1);
+    expect(requests).toBeLessThanOrEqual(answered + 1 + clients.length);
+    expect(after.in - before.counters.in).toBe(requests * 1_000);
+    expect(await refusalOf(h.service(ref, closed).getProperties())).toEqual({ status: 403, code: 'AccountIsDisabled' });
+    await owner.advance(300);
+    expect(status.metering.epoch).toBe(before.metering.epoch);
+    expect(intake.accepted.map((e) => Number(e.sequence))).toEqual(intake.accepted.map((_, i) => i + 1));
+    expect(intake.samples('requests', p.placementId).at(-1)?.value).toBe(String(after.requests));
   });
 });

@@ -67,15 +67,16 @@ export const READ_MS = 15 * 60_000;
 
 export function capabilitiesOf(options: Pick<TerraformDriverOptions, 'modules' | 'abilities' | 'runTimeoutMs'>): DriverCapabilities {
   const { modules, abilities } = options;
+  const versions = [...new Set(modules.flatMap((m) => m.versions))];
   const runs = (options.runTimeoutMs ?? RUN_MS) + 10 * 60_000;
   return {
     driver: 'terraform',
     regions: [...new Set(modules.flatMap((m) => m.regions))],
     shapes: modules.flatMap((m) => m.shapes),
-    versions: [...new Set(modules.flatMap((m) => m.versions))],
+    versions,
     resizeUp: true,
     resizeDown: true,
-    upgrade: false,
+    upgrade: versions.length > 1,
     importExisting: true,
     cancel: true,
     ...abilities,

@@ -4,6 +4,7 @@ import {
   assertConfiguration,
   assertDeleteConfirmed,
   assertSpec,
+  assertVersion,
   DriverError,
   OperationBook,
   readResult,
@@ -163,8 +164,32 @@ export class TerraformDriver implements ProvisioningDriver {
     );
   }
 
-  async upgrade(): Promise<DriverResult> {
-    throw new DriverError('unsupported', 'upgrade.unsupported', 'A version is part of the spec: plan and apply it.');
+  /** A version is part of the spec: the plan that changes only that is made, must lose nothing, and is applied at once. */
+  upgrade(call: DriverCall, request: { readonly version: string }): Promise<DriverResult> {
+    const { runs, nodes } = this.options;
+    const refuse = async (): Promise<void> => {
+      assertVersion(request.version, this.can);
+      await this.must(call);
+    };
+    return this.change(call, 'upgrade', request, refuse, async (steps) => {
+      const recorded = await runs.recorded(call.clusterRef);
+      if (!recorded?.spec) throw new DriverError('validation', 'cluster.not_built', `${call.clusterRef} was never built to its end.`);
+      const spec = { ...recorded.spec, version: request.version };
+      const target = this.target(spec);
+      await this.runs.write(call, target, steps, async (workspace, credentialId) => {
+        const { plan, stored, nodes: names } = await steps.step('plan', () => this.plans.make(call, target, workspace, recorded));
+        if (plan.destructive)
+          throw new DriverError('permission', 'plan.not_approved', `An upgrade may destroy nothing: ${plan.destroys.join(', ')}.`);
+        await steps.step('apply', () => workspace.apply(stored.file, steps));
+        await steps.step('record', () => runs.complete(credentialId, { spec, nodes: names }));
+      });
+      await steps.step('verify', async () => {
+        const runsNow = (await nodes.observe(call)).output?.version;
+        if (runsNow !== request.version)
+          throw new DriverError('unknown', 'upgrade.not_in_force', `The nodes run ${runsNow ?? 'nothing'}, not ${request.version}.`);
+      });
+      return undefined;
+    });
   }
 
   async observe(call: DriverCall): Promise<DriverResult<ClusterObservation>> {

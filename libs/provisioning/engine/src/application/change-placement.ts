@@ -189,9 +189,9 @@ export async function retryOperation(ctx: EngineContext, tx: Tx, operationId: st
     throw new ProblemError('conflict', 'operation.in_state', `An operation that is ${op.state} cannot be tried again.`, {
       state: op.state,
     });
-  // The cluster has gone back to the size it had: what it was to be is not known any more.
-  if (op.kind === 'resize_cluster')
-    throw new ProblemError('conflict', 'operation.not_repeatable', 'The cluster kept its size. Ask for the other size again.');
+  // The cluster has gone back to what it was: what it was to be is not known any more.
+  if (op.kind === 'resize_cluster' || op.kind === 'upgrade_cluster')
+    throw new ProblemError('conflict', 'operation.not_repeatable', 'The cluster kept what it had. Ask for the change again.');
   const now = ctx.clock.now();
   const cluster = (await loadCluster(tx, op.cluster_id, true))!;
   const generation = await raiseGeneration(tx, cluster, now);

@@ -20,6 +20,8 @@ export type ProvisioningEventType =
 export interface EngineTimes {
   /** How long a run waits in place for a driver before it gives the worker back. */
   readonly patienceMs: number;
+  /** A run gives its worker back after this and goes on in the next one; shorter than a task's lease. */
+  readonly runMs: number;
   /** One driver call without an answer is an unknown outcome after this. */
   readonly callTimeoutMs: number;
   /** One step (all its polls) before it is cancelled and a person is asked; for what a driver's `timeoutsMs` leave out. */
@@ -36,6 +38,7 @@ export interface EngineTimes {
 
 export const DEFAULT_TIMES: EngineTimes = {
   patienceMs: 2_000,
+  runMs: 45_000,
   callTimeoutMs: 30_000,
   stepTimeoutMs: 15 * 60_000,
   leaseMs: 60_000,

@@ -14,6 +14,7 @@ import * as retire from './retire-cluster.js';
 import { requestPlacement, type PlacementRequest } from './request-placement.js';
 import { StepLedger } from './step-ledger.js';
 import { adoptAll, Supervisor } from './supervise.js';
+import { upgradeCluster, type Upgrade } from './upgrade-cluster.js';
 import { takeInventory, type Inventory } from './take-inventory.js';
 
 export interface ProvisioningEngineOptions {
@@ -82,6 +83,8 @@ export class ProvisioningEngine {
   uncordonCluster = (tx: Tx, clusterId: string): Promise<void> => retire.uncordonCluster(this.ctx, tx, clusterId);
   /** Another shape, number of nodes or capacity, while it serves; where it would lose data a person decides. */
   resizeCluster = (tx: Tx, clusterId: string, wish: Resize): Promise<change.Wish> => resizeCluster(this.ctx, tx, clusterId, wish);
+  /** Another version of its software, while it serves: one cluster of a driver and region at a time. */
+  upgradeCluster = (tx: Tx, clusterId: string, wish: Upgrade): Promise<change.Wish> => upgradeCluster(this.ctx, tx, clusterId, wish);
   /** A person's word on a plan that destroys data. */
   decidePlan = (tx: Tx, clusterId: string, hash: string, decision: plans.PlanDecision): Promise<plans.PlanView> =>
     plans.decidePlan(this.ctx, tx, clusterId, hash, decision);

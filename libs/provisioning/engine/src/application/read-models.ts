@@ -36,6 +36,10 @@ export interface ClusterView {
   readonly capacityBytes: string | null;
   /** While it gets another size: what it had, and who wanted it. */
   readonly resize: { readonly from: ClusterSpec; readonly by: string; readonly reason: string } | null;
+  /** What it shall run; null is what its driver chooses. What it does run is in `observed`. */
+  readonly version: string | null;
+  /** While it gets another version. */
+  readonly upgrade: { readonly to: string; readonly by: string; readonly reason: string } | null;
   /** A plan that destroys data and waits for a decision, or is being executed after one. */
   readonly plan: ReturnType<typeof openPlanOf>;
   /** Since when it gets no more placements. */
@@ -262,6 +266,8 @@ const clusterView = (r: CountedCluster): ClusterView => ({
   nodes: r.desired.nodes,
   capacityBytes: r.desired.capacityBytes,
   resize: r.recorded.resize ?? null,
+  version: r.desired.version,
+  upgrade: r.recorded.upgrade ?? null,
   plan: openPlanOf(r),
   cordonedAt: r.cordoned_at,
   retirement: r.recorded.retirement ? { ...r.recorded.retirement, survivors: r.recorded.survivors ?? [] } : null,

@@ -12,11 +12,10 @@ import { acknowledge, failPlacements, unacknowledged } from './placement-outcome
 import { Replan, type StepLedger, StopForPerson } from './step-ledger.js';
 import { deleteStep, sweepStep } from './retire-steps.js';
 import { approvalOver, askForApproval, backToApproval, closePlan, followDecision, isDestructive } from './plan-approval.js';
-import { keepSize } from './resize-cluster.js';
+import { keepAsItWas } from './resize-cluster.js';
 import { applyStep, configureStep, planStep, preflightStep, validateStep } from './steps.js';
+import { upgradeStep } from './upgrade-cluster.js';
 
-/** A run gives its worker back after this much real time and goes on in the next one; shorter than a task's lease. */
-const RUN_MS = 45_000;
 const MAX_REPLANS = 5;
 
 /** Brings one cluster, with all its placements, to the desired state. Safe to run at any time and as often as one likes. */
@@ -29,7 +28,7 @@ export class Reconciler {
   async run(clusterId: string): Promise<void> {
     if (!(await this.hasWork(clusterId))) return;
     const lease = await Lease.take(this.ctx, clusterId);
-    const until = performance.now() + RUN_MS;
+    const until = performance.now() + this.ctx.times.runMs;
     try {
       while (await this.advance(lease)) if (performance.now() > until) throw this.later(0, 'other clusters get their turn');
     } catch (error) {
@@ -78,6 +77,9 @@ export class Reconciler {
         return this.validate(lease, cluster);
       case 'active':
         return this.rest(lease, cluster);
+      case 'upgrading':
+        await this.ledger.run(lease, upgradeStep(this.ctx));
+        return true;
       case 'retiring':
         return this.retire(lease);
       case 'failed':
@@ -238,7 +240,7 @@ export class Reconciler {
     await lease.write(async (tx, row) => {
       await this.ledger.abandon(tx, row, error);
       const cluster = { ...row, recorded: { ...row.recorded, cancel: undefined } };
-      const { approval, resize } = cluster.recorded;
+      const { approval, resize, upgrade } = cluster.recorded;
       // A wish that came while a plan waited did not succeed: that plan goes on waiting.
       if (approval && (cluster.phase === 'configuring' || cluster.phase === 'validating')) {
         await failPlacements(this.ctx, tx, cluster, error);
@@ -246,7 +248,7 @@ export class Reconciler {
       }
       await closePlan(tx, cluster, 'void');
       const decided = { ...cluster, recorded: { ...cluster.recorded, ...approvalOver } };
-      if (resize) return keepSize(this.ctx, tx, decided, error);
+      if (resize || upgrade) return keepAsItWas(this.ctx, tx, decided, error);
       await failPlacements(this.ctx, tx, decided, error);
       await move(this.ctx, tx, decided, 'fail', { error });
     });

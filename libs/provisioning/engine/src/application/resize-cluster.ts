@@ -1,6 +1,6 @@
 import { ProblemError, type Tx } from '#platform';
 import type { ClusterSpec } from '#provisioning/core';
-import { nextCluster } from '../domain/cluster-states.js';
+import { nextCluster, type ClusterPhase } from '../domain/cluster-states.js';
 import { finishOperation, runningOn, startOperation } from '../infra/operations.js';
 import { updateCluster, type ClusterRow, type StoredError } from '../infra/rows.js';
 import { isCancellation } from './cancel-operation.js';
@@ -95,11 +95,14 @@ function assertOffered(ctx: EngineContext, cluster: ClusterRow, to: ClusterSpec)
     );
 }
 
+/** Phases in which a cluster that serves is changed: from there on nobody knows what it is, until it is proved. */
+const CHANGING: ReadonlySet<ClusterPhase> = new Set(['provisioning', 'upgrading']);
+
 /**
- * It did not come about. The cluster is wanted as it was and goes on: a suspension may not wait until somebody has found quota. Where
- * building had begun, it is proved again before it counts as serving.
+ * Another size or version did not come about. The cluster is wanted as it was and goes on: a suspension may not wait until somebody has
+ * found quota. Where the change had begun, it is proved again before it counts as serving.
  */
-export async function keepSize(
+export async function keepAsItWas(
   ctx: EngineContext,
   tx: Tx,
   cluster: ClusterRow,
@@ -107,15 +110,15 @@ export async function keepSize(
   event: 'keep' | 'unhealthy' = 'keep',
 ): Promise<void> {
   const now = ctx.clock.now();
-  const { from } = cluster.recorded.resize!;
+  const from = cluster.recorded.resize?.from ?? cluster.desired;
   for (const op of await runningOn(tx, cluster.cluster_id))
-    if (op.kind === 'resize_cluster')
+    if (op.kind === 'resize_cluster' || op.kind === 'upgrade_cluster')
       await finishOperation(
         tx,
         now,
         op,
         isCancellation(error) ? 'cancelled' : 'failed',
-        `It keeps its size. Step ${error.step}: ${error.code}.`,
+        `It keeps what it had. Step ${error.step}: ${error.code}.`,
         error,
       );
   await updateCluster(
@@ -131,7 +134,8 @@ export async function keepSize(
         operationId: undefined,
         plan: null,
         resize: undefined,
-        validated: cluster.phase === 'provisioning' ? false : cluster.recorded.validated,
+        upgrade: undefined,
+        validated: CHANGING.has(cluster.phase) ? false : cluster.recorded.validated,
         unproved: 0,
         error,
       },

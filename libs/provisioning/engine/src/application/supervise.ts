@@ -5,7 +5,7 @@ import { enqueueReconcile, isBuilt, type EngineContext } from './context.js';
 import { raiseGeneration } from './generation.js';
 import { closePlan, expiredApprovals } from './plan-approval.js';
 import { unacknowledged } from './placement-outcomes.js';
-import { keepSize } from './resize-cluster.js';
+import { keepAsItWas } from './resize-cluster.js';
 import type { StepLedger } from './step-ledger.js';
 import { move } from './move.js';
 
@@ -53,7 +53,7 @@ export class Supervisor {
       if (cluster.phase === 'approval' && cluster.recorded.resize && isDown) {
         await closePlan(tx, cluster, 'void');
         const detail = 'It went down while the plan waited, and is repaired first.';
-        await keepSize(this.ctx, tx, cluster, { class: 'conflict', code: 'cluster.down', detail, step: 'approval' }, 'unhealthy');
+        await keepAsItWas(this.ctx, tx, cluster, { class: 'conflict', code: 'cluster.down', detail, step: 'approval' }, 'unhealthy');
         return true;
       }
       // Between two changes only: while one is in work, what is seen may already be past.

@@ -9,6 +9,8 @@ export type ClusterPhase =
   | 'configuring'
   | 'validating'
   | 'active'
+  /** Its software is changed by restart; what comes after it is proved. */
+  | 'upgrading'
   | 'degraded'
   | 'failed'
   | 'retiring'
@@ -40,9 +42,12 @@ export type ClusterEvent =
   | 'reconfigure'
   /** The data path is down. */
   | 'unhealthy'
+  /** It shall run another version. */
+  | 'upgrade'
+  | 'upgraded'
   /** It shall have another size: checks and a plan first, while it serves. */
   | 'resize'
-  /** The other size did not come about: it keeps the one it had, and is configured and, where something was changed, proved again. */
+  /** The other size or version did not come about: it keeps what it had, and is configured and, where something was changed, proved again. */
   | 'keep'
   /** Stopped; a person is needed. */
   | 'fail'
@@ -69,7 +74,8 @@ export const clusterTransitions = {
   provisioning: { applied: 'configuring', replan: 'preflight', fail: 'failed', keep: 'configuring' },
   configuring: { configured: 'validating', settled: 'active', await: 'approval', fail: 'failed' },
   validating: { validated: 'active', reconfigure: 'configuring', await: 'approval', fail: 'failed' },
-  active: { reconfigure: 'configuring', unhealthy: 'degraded', resize: 'preflight', retire: 'retiring' },
+  active: { reconfigure: 'configuring', unhealthy: 'degraded', resize: 'preflight', upgrade: 'upgrading', retire: 'retiring' },
+  upgrading: { upgraded: 'configuring', keep: 'configuring', fail: 'failed' },
   degraded: { begin: 'preflight', fail: 'failed', retire: 'retiring' },
   failed: { rebuild: 'requested', reconfigure: 'configuring', retire: 'retiring' },
   retiring: { retired: 'retired', fail: 'failed' },

@@ -2,7 +2,8 @@ import type { ClusterPhase } from './cluster-states.js';
 
 /** What a person can wait for. Those of a cluster carry the step ledger; those of a placement mirror its progress. */
 export type PlacementOperationKind = 'provision' | 'set_limits' | 'rotate_key' | 'suspend' | 'resume' | 'end_access' | 'purge';
-export type ClusterOperationKind = 'create_cluster' | 'configure_cluster' | 'repair_cluster' | 'resize_cluster' | 'retire_cluster';
+export type ClusterOperationKind =
+  'create_cluster' | 'configure_cluster' | 'repair_cluster' | 'resize_cluster' | 'upgrade_cluster' | 'retire_cluster';
 export type OperationKind = PlacementOperationKind | ClusterOperationKind;
 export type OperationState = 'running' | 'succeeded' | 'failed' | 'cancelled';
 
@@ -21,6 +22,7 @@ const STEPS: Record<OperationKind, readonly ClusterPhase[]> = {
   rotate_key: SEND,
   suspend: SEND,
   purge: SEND,
+  upgrade_cluster: ['upgrading', 'configuring', 'validating'],
   retire_cluster: ['retiring'],
   // The second step is the usage intake's acknowledgement of the last sample, once the cluster is at rest.
   end_access: ['configuring', 'active'],
@@ -34,6 +36,7 @@ export const CANCELLABLE: Readonly<Partial<Record<OperationKind, readonly Cluste
   create_cluster: ['requested', 'preflight', 'planned', 'approval', 'provisioning'],
   repair_cluster: ['degraded', 'preflight', 'planned', 'approval', 'provisioning'],
   resize_cluster: ['preflight', 'planned', 'approval', 'provisioning'],
+  upgrade_cluster: ['upgrading'],
   retire_cluster: ['retiring'],
 };
 

@@ -3,8 +3,8 @@ import type { DriverErrorShape } from '#provisioning/core';
 /** Every step on the way to serving: whoever shows progress to a buyer has words for each. */
 export const STEP_NAMES = ['preflight', 'plan', 'apply', 'configure', 'validate'] as const;
 export type SetupStep = (typeof STEP_NAMES)[number];
-/** And those with which a cluster ends, when nobody is on it any more. */
-export type StepName = SetupStep | 'delete' | 'sweep';
+/** And those of an operator's work on a cluster: another version, and its end when nobody is on it any more. */
+export type StepName = SetupStep | 'upgrade' | 'delete' | 'sweep';
 
 /**
  * What follows a failed driver call (contract provisioning §4.3):

@@ -75,7 +75,7 @@ describe('the states of clusters and placements', () => {
   });
 
   it('has a failure for each phase of a cluster in which a driver is called', () => {
-    const calling: ClusterPhase[] = ['preflight', 'planned', 'provisioning', 'configuring', 'validating', 'retiring'];
+    const calling: ClusterPhase[] = ['preflight', 'planned', 'provisioning', 'configuring', 'validating', 'upgrading', 'retiring'];
     for (const phase of calling) expect(nextCluster(phase, 'fail')).toBe('failed');
   });
 });

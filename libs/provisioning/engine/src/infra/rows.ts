@@ -28,6 +28,8 @@ export interface Recorded {
   readonly error?: StoredError | null;
   /** While it is to have another size: what it had, and who wanted it. Gone with the outcome. */
   readonly resize?: { readonly from: ClusterSpec; readonly by: string; readonly reason: string };
+  /** While it is to run another version: which, and who wanted it. Gone with the outcome. */
+  readonly upgrade?: { readonly to: string; readonly by: string; readonly reason: string };
   /** Who wanted it gone, and why; from then on nothing else is done with it. */
   readonly retirement?: { readonly by: string; readonly reason: string; readonly at: string };
   /** What the last look still found, and how many looks in a row found something. */

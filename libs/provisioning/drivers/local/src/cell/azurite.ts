@@ -58,6 +58,7 @@ export class AzuriteStore {
     private readonly folder: string,
     readonly socketPath: string,
     private readonly onAuthorised: (transferId: string) => void,
+    private readonly saveAfterMs: number,
   ) {}
 
   async start(): Promise<void> {
@@ -144,7 +145,7 @@ export class AzuriteStore {
     await this.save();
   }
 
-  /** Saves the metadata soon: at most once a second, and not more than a twentieth of the time on large tables. */
+  /** Saves the metadata soon: not more often than the release says, and not more than a twentieth of the time on large tables. */
   requestSave(): void {
     if (this.saveTimer) return;
     this.saveTimer = setTimeout(
@@ -152,7 +153,7 @@ export class AzuriteStore {
         this.saveTimer = undefined;
         void this.save();
       },
-      Math.max(500, this.lastSaveMs * 20),
+      Math.max(this.saveAfterMs, this.lastSaveMs * 20),
     ).unref();
   }
 

@@ -15,7 +15,7 @@ import { QuotaGate } from './quota.js';
 import { Sampler } from './sampler.js';
 import { meteringOf, statusOf } from './status.js';
 import { Tenants } from './tenants.js';
-import { AZURITE_VERSION } from '../version.js';
+import type { CellRelease } from '../version.js';
 
 /** Events of one placement's sample and its watermark. */
 const EVENTS_PER_SAMPLE = 5;
@@ -40,6 +40,7 @@ export class Cell implements CellControl {
   constructor(
     private readonly folder: string,
     private readonly file: CellFile,
+    private readonly release: CellRelease,
     private readonly onStopped: () => void,
   ) {
     this.paths = cellPaths(folder);
@@ -73,7 +74,7 @@ export class Cell implements CellControl {
     const sockets = socketFolder(this.folder);
     rmSync(sockets, { recursive: true, force: true });
     mkdirSync(sockets, { mode: 0o700 });
-    this.store = new AzuriteStore(this.paths.blobs, join(sockets, 'blob'), (id) => this.gateway.authorised(id));
+    this.store = new AzuriteStore(this.paths.blobs, join(sockets, 'blob'), (id) => this.gateway.authorised(id), this.release.saveAfterMs);
     await this.store.start();
     this.store.setAccounts(this.tenants.azuriteAccounts());
     this.quota = new QuotaGate(this.store);
@@ -108,7 +109,7 @@ export class Cell implements CellControl {
       ...statusOf(this.tenants, this.journal, this.quota),
       cellId,
       ready: this.ready,
-      version: AZURITE_VERSION,
+      version: this.release.version,
       now: this.clockOf.now().toISOString(),
       metering: {
         ...meteringOf(this.journal),

@@ -1,6 +1,10 @@
-/** A cell process: `node main.js <cell folder> --berth-cell=<cell id>`. The second argument is its label for `inventory`. */
+/**
+ * A cell process: `node main.js <cell folder> --berth-cell=<cell id> --release=<version>`. The second argument is its label for
+ * `inventory`; the third is what it runs as until it ends, whatever its record says meanwhile.
+ */
 import { readJson, cellPaths } from '../files.js';
 import type { CellFile } from '../wire.js';
+import { releaseOf } from '../version.js';
 import { Cell } from './cell.js';
 
 const folder = process.argv[2];
@@ -10,7 +14,7 @@ if (!folder || !file) {
   process.exit(2);
 }
 
-const cell = new Cell(folder, file, () => process.exit(0));
+const cell = new Cell(folder, file, releaseOf(/^--release=(.+)$/.exec(process.argv[4] ?? '')?.[1]), () => process.exit(0));
 process.on('SIGTERM', () => cell.stop());
 process.on('SIGINT', () => cell.stop());
 // The terminal of whoever started us is not ours: a cell outlives it.
