@@ -36,12 +36,10 @@ export const ALL = Object.entries(CHANGES).flatMap(([change, steps]) =>
 
 /** The short form: one life of a cell, struck in each change of the machine and at each kind of moment. */
 export const SHORT = [
-  'create/plan/asked',
   'create/apply/within',
-  'create/configure/outcome',
-  'create/validate/intent',
+  'create/configure/intent',
   'resize/apply/frozen',
-  'upgrade/upgrade/within',
+  'upgrade/upgrade/asked',
   'delete/delete/within',
   'delete/sweep/outcome',
 ];

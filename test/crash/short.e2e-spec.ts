@@ -17,17 +17,22 @@ interface Struck {
   well: boolean;
 }
 
-// The short form of `npm run crash-matrix`: one life of a cell, struck in each change of the machine and at each kind of moment.
-let played: { chosen: string[]; rows: Struck[]; dataDir: string };
-beforeAll(async () => {
+/** Plays a short form in a process of its own, on a database of its own. */
+async function play<T>(what: object): Promise<T> {
   const database = await createTestDatabase();
   try {
-    const env = { ...process.env, CRASH_SHORT: JSON.stringify({ databaseUrl: database.url(), secret: database.secret }) };
+    const env = { ...process.env, CRASH_SHORT: JSON.stringify({ databaseUrl: database.url(), secret: database.secret, ...what }) };
     const { stdout } = await promisify(execFile)(process.execPath, [join(projectRoot(), 'crash/short.mjs')], { env });
-    played = JSON.parse(stdout) as typeof played;
+    return JSON.parse(stdout) as T;
   } finally {
     await database.drop();
   }
+}
+
+// The short form of `npm run crash-matrix`: one life of a cell, struck in each change of the machine and at each kind of moment.
+let played: { chosen: string[]; rows: Struck[]; dataDir: string };
+beforeAll(async () => {
+  played = await play({});
 }, 120_000);
 
 describe('a cluster whose control planes are killed in the middle of its life', () => {
@@ -40,6 +45,14 @@ describe('a cluster whose control planes are killed in the middle of its life', 
     expect(played.rows.map(({ change, step, moment }) => `${change}/${step}/${moment}`).sort()).toEqual([...played.chosen].sort());
     expect(played.rows.filter((row) => row.at === '')).toEqual([]);
   });
+});
+
+describe('tenants on a few shared cells', () => {
+  it('are made, changed and removed in one run: one account each while they are there, and nothing afterwards', async () => {
+    const { code, said } = await play<{ code: number; said: string[] }>({ tenants: 12, perCell: 6 });
+    expect({ code, failed: said.filter((line) => line.startsWith('FAIL')) }).toEqual({ code: 0, failed: [] });
+    expect(said.join()).toContain('12 tenants on 2 cells');
+  }, 120_000);
 });
 
 describe('the count of the machine', () => {

@@ -30,6 +30,8 @@ export interface EngineTimes {
   readonly leaseMs: number;
   /** Between two looks of the supervisor. */
   readonly superviseMs: number;
+  /** Clusters at most in one look: 10,000 take 20 looks, so each is seen every 100 s, and a small fleet every 5 s. */
+  readonly superviseBatch: number;
   /** Between two looks for the acknowledgement of a last sample. */
   readonly acknowledgePollMs: number;
   /** Business time after which an unacknowledged last sample is handed on as it is. */
@@ -43,6 +45,7 @@ export const DEFAULT_TIMES: EngineTimes = {
   stepTimeoutMs: 15 * 60_000,
   leaseMs: 60_000,
   superviseMs: 5_000,
+  superviseBatch: 500,
   acknowledgePollMs: 2_000,
   acknowledgeWithinMs: 3_600_000,
 };

@@ -123,6 +123,17 @@ export async function promoteProved(ctx: EngineContext, tx: Tx, cluster: Cluster
   }
 }
 
+/** Of these clusters, those on which a last sample is not accepted yet. */
+export async function awaitingSamples(tx: Tx, clusterIds: readonly string[]): Promise<string[]> {
+  if (clusterIds.length === 0) return [];
+  const rows = await tx.query<{ cluster_id: string }>(
+    `select distinct cluster_id from placements where cluster_id = any($1) and last_sample ->> 'acknowledged' = 'false'
+        and (phase = 'suspended' or (phase = 'ending' and access_ended_at is not null))`,
+    [clusterIds],
+  );
+  return rows.map((r) => r.cluster_id);
+}
+
 /** Last samples that the usage intake has not accepted yet. */
 export async function unacknowledged(tx: Tx, clusterId: string): Promise<PlacementRow[]> {
   return (await placementsOn(tx, clusterId)).filter(
