@@ -184,6 +184,8 @@ export function describeDriverConformance(name: string, makeHarness: () => Promi
       if (out.lastSample) expect(Number.isNaN(Date.parse(out.lastSample.at))).toBe(false);
       await expect(h.read(ref, kept, 'greeting')).rejects.toThrow();
       await expect(h.write(ref, kept, 'more', 'x')).rejects.toThrow();
+      // Never by power: what lies on local disks would be gone (contract provisioning §3.4).
+      expect((await observed()).nodes.map((n) => n.state)).toEqual(['running']);
       const r = call();
       await untilDone(() => driver.resume(r, { placementId: kept.placementId }));
       expect(await h.read(ref, kept, 'greeting')).toBe('hello');

@@ -95,6 +95,14 @@ describe('the data path of a cell', () => {
     expect(moved).toEqual({ in: 0, out: 0, requests: 0 });
   });
 
+  it('opens to nobody with the credentials that its storage comes with, nor with those of its own inside', async () => {
+    // Azurite's well-known development account, as its documentation prints it.
+    const wellKnown = 'Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==';
+    for (const accountName of ['devstoreaccount1', 'berthinternal'])
+      expect(await refusalOf(h.service(ref, { ...a, accountName }, wellKnown).getProperties())).toMatchObject({ status: 404 });
+    expect(await refusalOf(h.service(ref, a, wellKnown).getProperties())).toMatchObject({ status: 403 });
+  });
+
   it('refuses to copy from another account, also by a host name of the client', async () => {
     const port = h.file(ref).gatewayPort;
     const source = `http://127.0.0.1:${port}/${a.accountName}/data/exact`;
