@@ -76,6 +76,7 @@ export async function startControlPlane(config: BerthConfig, logger: Logger): Pr
         await devClock?.leave();
         await pulling?.stop();
         await runner.stop();
+        await running.get(ProvisioningEngine).stop();
         // After the workers: nothing may ask a cell to start again.
         if (config.stopCells) await running.get<Drivers>(DRIVERS).shutdown();
         await running.close();

@@ -31,6 +31,20 @@ describe('the book of operations', () => {
     expect(count).toBe(runs);
   });
 
+  it('does the work again for whoever has taken over, though the one who was shut out told that it failed', async () => {
+    const store = new MemoryOperationStore();
+    const call = aCall('a-cluster', { fencingToken: 1 });
+    const first = bookOf(store);
+    const shutOut = () =>
+      first.run(call, 'apply', {}, nothing, async () => {
+        throw new DriverError('conflict', 'driver.fenced', 'Token 1 was outrun.');
+      });
+    expect(await untilDone(shutOut)).toMatchObject({ phase: 'failed', error: { code: 'driver.fenced' } });
+    const next = { ...call, fencingToken: 2 };
+    expect(await untilDone(() => bookOf(store).run(next, 'apply', {}, nothing, async () => 'done'))).toMatchObject({ output: 'done' });
+    await expect(shutOut()).rejects.toMatchObject({ code: 'driver.fenced' });
+  });
+
   it('does the work again after a restart, which has no memory of what was told', async () => {
     const store = new MemoryOperationStore();
     let count = 0;

@@ -49,6 +49,10 @@ interface Running {
 /** What the port allows to be executed again under the same id. */
 const REPEATABLE: ReadonlySet<string> = new Set(['throttled', 'unknown']);
 
+/** Work that was shut out is told by whoever was overtaken; for the one who has taken over it is not done. */
+const isRepeatable = (error: DriverErrorShape | undefined): boolean =>
+  error !== undefined && (REPEATABLE.has(error.class) || error.code === 'driver.fenced');
+
 /** Who never asks again does not fill the memory. */
 const MOST_UNTOLD = 1_000;
 
@@ -102,7 +106,7 @@ export class OperationBook {
       this.untold.delete(call.operationId);
       return toResult<T>(untold);
     }
-    const repeat = known?.phase === 'running' || (known?.phase === 'failed' && REPEATABLE.has(known.error?.class ?? ''));
+    const repeat = known?.phase === 'running' || (known?.phase === 'failed' && isRepeatable(known.error));
     if (known && !repeat) return toResult<T>(known);
     await refuse();
     // Two calls of one id may both have passed the look-up while the other awaited.

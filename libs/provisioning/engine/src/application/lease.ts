@@ -41,6 +41,18 @@ export class Lease {
     });
   }
 
+  /** False: it was taken over. */
+  async renew(): Promise<boolean> {
+    const rows = await this.ctx.db.ops((tx) =>
+      tx.query('update clusters set lease_until = $2 where cluster_id = $1 and fence = $3 returning 1', [
+        this.clusterId,
+        Lease.until(this.ctx),
+        this.fence,
+      ]),
+    );
+    return rows.length > 0;
+  }
+
   async release(): Promise<void> {
     await this.ctx.db.ops((tx) =>
       tx.query('update clusters set lease_until = null where cluster_id = $1 and fence = $2', [this.clusterId, this.fence]),
@@ -49,5 +61,43 @@ export class Lease {
 
   private static until(ctx: EngineContext): Date {
     return new Date(realNow().getTime() + ctx.times.leaseMs);
+  }
+}
+
+/**
+ * Leases that this process keeps between two runs, because a driver is at work in it: another worker would have to begin the same work
+ * anew, and end this one's. Renewed every third of their time (contract provisioning §4.3); a process that dies renews nothing.
+ */
+export class KeptLeases {
+  private readonly kept = new Map<string, { readonly lease: Lease; readonly timer: NodeJS.Timeout }>();
+
+  constructor(private readonly ctx: EngineContext) {}
+
+  /** The one that was kept, or a new one. */
+  async take(clusterId: string): Promise<Lease> {
+    const kept = this.drop(clusterId);
+    return kept && (await kept.renew()) ? kept : Lease.take(this.ctx, clusterId);
+  }
+
+  keep(lease: Lease): void {
+    this.drop(lease.clusterId);
+    const renew = (): void =>
+      void lease.renew().then(
+        (mine) => mine || this.drop(lease.clusterId),
+        () => undefined,
+      );
+    this.kept.set(lease.clusterId, { lease, timer: setInterval(renew, this.ctx.times.leaseMs / 3).unref() });
+  }
+
+  /** For a graceful end: others need not wait until they run out. */
+  async releaseAll(): Promise<void> {
+    for (const clusterId of [...this.kept.keys()]) await this.drop(clusterId)?.release();
+  }
+
+  private drop(clusterId: string): Lease | undefined {
+    const kept = this.kept.get(clusterId);
+    clearInterval(kept?.timer);
+    this.kept.delete(clusterId);
+    return kept?.lease;
   }
 }

@@ -97,6 +97,11 @@ export class ProvisioningEngine {
     return this.reconciler.run(clusterId);
   }
 
+  /** After the task runner has stopped: other workers may go on at once with what was at work here. */
+  stop(): Promise<void> {
+    return this.reconciler.end();
+  }
+
   /** For a clock of the task runner: cheap between two looks. `force` looks now. Answers the number of repairs started. */
   supervise(options: { force?: boolean } = {}): Promise<number> {
     return this.supervisor.look(options.force);

@@ -6,10 +6,10 @@ import { finishOperation, noteProgress, runningOn, startOperation } from '../inf
 import { loadCluster, updateCluster, type ClusterRow } from '../infra/rows.js';
 import { isBuilt, type EngineContext } from './context.js';
 import { isCancellation, stoppedBy, stopWanted } from './cancel-operation.js';
-import { Fenced, Lease } from './lease.js';
+import { Fenced, KeptLeases, type Lease } from './lease.js';
 import { move } from './move.js';
 import { acknowledge, failPlacements, unacknowledged } from './placement-outcomes.js';
-import { Replan, type StepLedger, StopForPerson } from './step-ledger.js';
+import { AtWork, Replan, type StepLedger, StopForPerson } from './step-ledger.js';
 import { deleteStep, sweepStep } from './retire-steps.js';
 import { approvalOver, askForApproval, backToApproval, closePlan, followDecision, isDestructive } from './plan-approval.js';
 import { keepAsItWas } from './resize-cluster.js';
@@ -20,24 +20,36 @@ const MAX_REPLANS = 5;
 
 /** Brings one cluster, with all its placements, to the desired state. Safe to run at any time and as often as one likes. */
 export class Reconciler {
+  private readonly leases: KeptLeases;
+
   constructor(
     private readonly ctx: EngineContext,
     private readonly ledger: StepLedger,
-  ) {}
+  ) {
+    this.leases = new KeptLeases(ctx);
+  }
+
+  /** For a graceful end. */
+  end(): Promise<void> {
+    return this.leases.releaseAll();
+  }
 
   async run(clusterId: string): Promise<void> {
     if (!(await this.hasWork(clusterId))) return;
-    const lease = await Lease.take(this.ctx, clusterId);
+    const lease = await this.leases.take(clusterId);
+    let atWork = false;
     const until = performance.now() + this.ctx.times.runMs;
     try {
       while (await this.advance(lease)) if (performance.now() > until) throw this.later(0, 'other clusters get their turn');
     } catch (error) {
+      atWork = error instanceof AtWork;
       if (error instanceof StopForPerson) return await this.fail(lease, error);
       if (error instanceof Fenced) throw this.later(1_000, error.message);
       if (error instanceof DriverError) throw this.later(2_000, error.code); // a look that failed parks no lane
       throw error;
     } finally {
-      await lease.release();
+      if (atWork) this.leases.keep(lease);
+      else await lease.release();
     }
   }
 

@@ -25,6 +25,9 @@ export class StopForPerson extends Error {
   }
 }
 
+/** The driver is at work in this process, and is asked again. */
+export class AtWork extends RunAgainAt {}
+
 /** The stored plan no longer fits what is there. */
 export class Replan extends Error {}
 
@@ -101,7 +104,8 @@ export class StepLedger {
       }
       if (realNow() > open.deadline) return this.timedOut(lease, step, open, result.handle);
       const wait = result.retryAfterMs ?? 200;
-      if (performance.now() + wait > patience) throw this.later(Math.max(wait, 200), step.awaited);
+      if (performance.now() + wait > patience)
+        throw new AtWork(new Date(this.ctx.clock.now().getTime() + Math.max(wait, 200)), step.awaited);
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }

@@ -105,11 +105,7 @@ export function upgradeStep(ctx: EngineContext): Step<{ readonly version: string
       const { output: _none, ...result } = await driver.upgrade(call, { version });
       return result.phase === 'succeeded' ? { ...result, output: { version } } : result;
     },
-    // A cluster that runs it and is well is one that was upgraded; anything else is asked again, and goes on.
-    seen(o, intent) {
-      const version = intent['version'] as string;
-      return o.exists && o.health === 'ok' && o.version === version ? { version } : undefined;
-    },
+    // What runs is no proof that the driver came to its end (its record, terraform's state): it is asked again, and ensures.
     record: (outcome) => outcome,
     async done(tx, cluster, { version }) {
       const desired = { ...cluster.desired, version };
