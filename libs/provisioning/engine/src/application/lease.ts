@@ -24,7 +24,9 @@ export class Lease {
         [clusterId, Lease.until(ctx), realNow()],
       ),
     );
-    if (!row) throw new RunAgainAt(new Date(ctx.clock.now().getTime() + 1_000), `another worker holds cluster ${clusterId}`);
+    // At random: at an even pace the one who waits could be there first each time, and the holder never get its turn.
+    const wait = 500 + Math.round(Math.random() * 1_000);
+    if (!row) throw new RunAgainAt(new Date(ctx.clock.now().getTime() + wait), `another worker holds cluster ${clusterId}`);
     return new Lease(ctx, clusterId, Number(row.fence));
   }
 
