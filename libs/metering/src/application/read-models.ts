@@ -241,7 +241,8 @@ export interface SumLawRow {
  */
 export async function sumLawTable(tx: Tx, filter: { subscriptionId?: string } = {}): Promise<SumLawRow[]> {
   const rows = await tx.query<{ subscription_id: string; meter: string; term: keyof TermSums; quantity: string }>(
-    `select subscription_id, meter, term, sum(quantity)::text as quantity from ledger_entries where ($1::uuid is null or subscription_id = $1)
+    `select subscription_id, meter, term, sum(quantity)::text as quantity from ledger_entries
+      where subscription_id in (select subscription_id from series where $1::uuid is null or subscription_id = $1)
       group by 1, 2, 3 order by 1, 2`,
     [filter.subscriptionId ?? null],
   );
