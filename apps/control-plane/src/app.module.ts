@@ -173,7 +173,11 @@ function providers(o: AppOptions): Provider[] {
           logger,
           drivers: drivers.byName,
           ingestUrl: () => (runtime.isListening ? `${config.usageUrl ?? runtime.url}/api/v1/usage-events` : null),
-          placementPolicy: { cellCapacity: config.cellCapacity, shapeDrivers: config.shapeDrivers },
+          placementPolicy: {
+            cellCapacity: config.cellCapacity,
+            overcommitPercent: config.overcommitPercent,
+            shapeDrivers: config.shapeDrivers,
+          },
           // The key carries the cluster's name: drivers know a cluster by it, and a cell's events name it as their source.
           issueCellKey: async (tx, clusterId) =>
             (await keys.issue(tx, { kind: 'cell', name: (await engine.getCluster(tx, clusterId)).name, clusterId })).key,

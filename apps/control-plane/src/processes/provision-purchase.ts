@@ -72,6 +72,8 @@ export async function requestPlacement(p: ProcessContext, payload: { subscriptio
         region: tenant.region,
         shape: plan.shape,
         limits: { hardQuotaBytes: storage ? quotaLimit(storage, subscription.quantity) : 0n },
+        dedicated: plan.isolation === 'dedicated',
+        identity: plan.identity ?? [],
       });
     }
     await task.completeIn(tx);

@@ -65,6 +65,10 @@ export interface PlanVersion {
   /** When the marketplace is told that the purchase serves. */
   acknowledge: 'on_serving' | 'on_purchase';
   features: Record<string, boolean | string>;
+  /** `dedicated`: each purchase is served on a cluster of its own; absent is `shared`. */
+  isolation?: 'shared' | 'dedicated';
+  /** Kinds of identity providers that a purchase binds on the data path; each takes a slot of its cluster. */
+  identity?: ('active_directory' | 'ldap' | 'nis' | 'local' | 'saml' | 'oidc')[];
   /** How many units may be asked for by a change; what was bought is taken as it is. */
   quantity?: { min?: number; max?: number };
   quotas: QuotaTerms[];

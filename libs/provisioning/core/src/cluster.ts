@@ -76,10 +76,20 @@ export interface ApplyOutcome {
   readonly nodes: readonly string[];
 }
 
+/**
+ * Kinds of identity provider for the data path. A cluster binds a few of each kind for all its tenants (requirements §1.2); sign-in at
+ * the control plane takes none of them.
+ */
+export type IdentityKind = 'active_directory' | 'ldap' | 'nis' | 'local' | 'saml' | 'oidc';
+
 export interface ShapeCapability {
   readonly name: string;
   readonly minNodes: number;
   readonly maxNodes: number;
+  /** Usable bytes of one cluster as it is first made, decimal text. Absent: not known, and no room is set aside on it. */
+  readonly capacityBytes?: string;
+  /** How many providers of a kind one cluster binds; a kind that is absent is not offered. */
+  readonly identitySlots?: Readonly<Partial<Record<IdentityKind, number>>>;
 }
 
 /** What a driver can do, as data; the engine refuses before it calls. */

@@ -12,6 +12,7 @@ export type {
   PlanApproval,
   PreflightCheck,
   PreflightReport,
+  IdentityKind,
   ShapeCapability,
   SuspendKind,
 } from './cluster.js';

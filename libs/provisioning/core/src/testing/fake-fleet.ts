@@ -29,6 +29,7 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   shapes: [
     { name: 'small', minNodes: 1, maxNodes: 1 },
     { name: 'large', minNodes: 1, maxNodes: 8 },
+    { name: 'bound', minNodes: 1, maxNodes: 2, capacityBytes: '3000000', identitySlots: { oidc: 1, ldap: 2 } },
   ],
   versions: ['1'],
   resizeUp: true,

@@ -30,8 +30,9 @@ export const LOCAL_CAPABILITIES: DriverCapabilities = {
   driver: 'local',
   regions: ['local', 'local-b'],
   shapes: [
-    { name: 'cell', minNodes: 1, maxNodes: 1 },
-    { name: 'cell-large', minNodes: 1, maxNodes: 1 },
+    // Tenants come with keys; a cell binds no identity provider.
+    { name: 'cell', minNodes: 1, maxNodes: 1, capacityBytes: (8n << 30n).toString() },
+    { name: 'cell-large', minNodes: 1, maxNodes: 1, capacityBytes: (64n << 30n).toString() },
   ],
   versions: [AZURITE_VERSION],
   // Declared and accepted; it changes the record only, a cell is as large as its disk.

@@ -1,7 +1,9 @@
 import { ProblemError, type Tx } from '#platform';
 import type { ClusterSpec } from '#provisioning/core';
+import { lackingAt } from '../domain/cluster-room.js';
 import { nextCluster } from '../domain/cluster-states.js';
 import { finishOperation, runningOn, startOperation } from '../infra/operations.js';
+import { takenOf } from '../infra/rooms.sql.js';
 import { updateCluster, type ClusterRow, type StoredError } from '../infra/rows.js';
 import type { Wish } from './change-placement.js';
 import { driverOf, enqueueReconcile, type EngineContext } from './context.js';
@@ -31,6 +33,7 @@ export async function resizeCluster(ctx: EngineContext, tx: Tx, clusterId: strin
     capacityBytes: wish.capacityBytes === undefined ? cluster.desired.capacityBytes : wish.capacityBytes,
   };
   assertOffered(ctx, cluster, to);
+  await assertKeepsAll(ctx, tx, cluster, to);
   const same =
     to.shape === cluster.desired.shape && to.nodes === cluster.desired.nodes && to.capacityBytes === cluster.desired.capacityBytes;
   if (same) return { operationId: cluster.recorded.resize ? (cluster.recorded.operationId ?? null) : null };
@@ -90,6 +93,16 @@ function assertOffered(ctx: EngineContext, cluster: ClusterRow, to: ClusterSpec)
       'cluster.resize_unsupported',
       `The driver "${cluster.driver}" makes no cluster ${smaller ? 'smaller' : 'larger'}.`,
     );
+}
+
+/** What was promised to those on it is not taken back by a smaller size. */
+async function assertKeepsAll(ctx: EngineContext, tx: Tx, cluster: ClusterRow, to: ClusterSpec): Promise<void> {
+  const shape = driverOf(ctx, cluster.driver)
+    .capabilities()
+    .shapes.find((s) => s.name === to.shape)!;
+  const taken = await takenOf(tx, cluster.cluster_id);
+  const lacking = lackingAt(taken, shape, to.capacityBytes, ctx.policy.overcommitPercent);
+  if (lacking !== null) throw new ProblemError('conflict', 'cluster.size_reserved', `The cluster cannot have this size: ${lacking}.`);
 }
 
 /**

@@ -3,7 +3,7 @@ import pino from 'pino';
 import { inject } from 'vitest';
 import { openDatabase, RunAgainAt, Sealer, SilentNudger, TaskRunner, Tasks, uuidv7, type Database, type Tx } from '#platform';
 import { ManualClock } from '#platform/testing';
-import type { ProvisioningDriver } from '#provisioning/core';
+import type { IdentityKind, ProvisioningDriver } from '#provisioning/core';
 import { FakeDriver } from '#provisioning/core/testing';
 import { createTestDatabase } from '../../../../../test/support/database.js';
 import { ProvisioningEngine, registerProvisioningHandlers, type ProvisioningEngineOptions } from '../index.js';
@@ -64,6 +64,9 @@ export interface Harness {
     tenantId?: string;
     shape?: string;
     region?: string;
+    bytes?: bigint | null;
+    dedicated?: boolean;
+    identity?: readonly IdentityKind[];
   }): Promise<{ placementId: string; operationId: string; subscriptionId: string; tenantId: string }>;
   /** Runs everything due, moves the clock to what comes next, until nothing is left or `maxMs` of business time is over. */
   settle(maxMs?: number): Promise<void>;
@@ -121,7 +124,9 @@ export async function engineHarness(options: Partial<ProvisioningEngineOptions> 
           ...ids,
           region: change.region ?? 'here',
           shape: change.shape ?? 'small',
-          limits: { hardQuotaBytes: 1_000_000n },
+          limits: { hardQuotaBytes: change.bytes === undefined ? 1_000_000n : change.bytes },
+          ...(change.dedicated === undefined ? {} : { dedicated: change.dedicated }),
+          ...(change.identity ? { identity: change.identity } : {}),
         }),
       );
       return { ...made, ...ids };
