@@ -28,6 +28,8 @@ export interface EngineTimes {
   readonly leaseMs: number;
   /** Between two looks of the supervisor. */
   readonly superviseMs: number;
+  /** Clusters that one look goes through; a larger fleet takes several looks. With 500, 10,000 are seen once in 100 s. */
+  readonly clustersPerLook: number;
   /** Between two looks for the acknowledgement of a last sample. */
   readonly acknowledgePollMs: number;
   /** Business time after which an unacknowledged last sample is handed on as it is. */
@@ -40,6 +42,7 @@ export const DEFAULT_TIMES: EngineTimes = {
   stepTimeoutMs: 15 * 60_000,
   leaseMs: 60_000,
   superviseMs: 5_000,
+  clustersPerLook: 500,
   acknowledgePollMs: 2_000,
   acknowledgeWithinMs: 3_600_000,
 };

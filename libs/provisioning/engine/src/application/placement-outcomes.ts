@@ -129,6 +129,17 @@ export async function unacknowledged(tx: Tx, clusterId: string): Promise<Placeme
   );
 }
 
+/** Of these clusters, those on which a last sample has not been taken in yet. */
+export async function unacknowledgedAmong(tx: Tx, clusterIds: readonly string[]): Promise<ReadonlySet<string>> {
+  if (clusterIds.length === 0) return new Set();
+  const rows = await tx.query<{ cluster_id: string }>(
+    `select distinct cluster_id from placements where cluster_id = any($1::uuid[]) and last_sample ->> 'acknowledged' = 'false'
+        and (phase = 'suspended' or (phase = 'ending' and access_ended_at is not null))`,
+    [clusterIds],
+  );
+  return new Set(rows.map((r) => r.cluster_id));
+}
+
 /**
  * Usage is posted in order: with an empty backlog, or one that begins after the sample, the sample has been accepted.
  * Answers how many are still awaited. Suspended ones are looked at too, but nobody waits for them.

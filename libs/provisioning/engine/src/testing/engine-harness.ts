@@ -15,7 +15,7 @@ type Hook = (run: () => Promise<never>, nth: number) => Promise<unknown>;
 /** The fake with a script: a hook stands before one method's calls and decides what becomes of each. */
 export class ScriptedDriver {
   readonly fake: FakeDriver;
-  readonly calls: { method: string; operationId: string; fencingToken: number }[] = [];
+  readonly calls: { method: string; operationId: string; fencingToken: number; clusterRef: string }[] = [];
   private readonly hooks = new Map<string, Hook>();
   readonly port: ProvisioningDriver;
 
@@ -25,8 +25,13 @@ export class ScriptedDriver {
       get: (target, name) => {
         const value: unknown = Reflect.get(target, name);
         if (typeof value !== 'function' || name === 'capabilities') return typeof value === 'function' ? value.bind(target) : value;
-        return (...args: [{ operationId: string; fencingToken: number }, ...unknown[]]) => {
-          this.calls.push({ method: String(name), operationId: args[0].operationId, fencingToken: args[0].fencingToken });
+        return (...args: [{ operationId: string; fencingToken: number; clusterRef: string }, ...unknown[]]) => {
+          this.calls.push({
+            method: String(name),
+            operationId: args[0].operationId,
+            fencingToken: args[0].fencingToken,
+            clusterRef: args[0].clusterRef,
+          });
           const run = (): Promise<never> => (value as (...a: unknown[]) => Promise<never>).apply(target, args);
           const hook = this.hooks.get(String(name));
           return hook ? hook(run, this.count(String(name))) : run();
