@@ -47,14 +47,15 @@ export function makeDrivers(config: BerthConfig, deps: DriverDeps): Drivers {
 }
 
 function makeTerraform(config: BerthConfig, deps: DriverDeps, cells: LocalDriver): TerraformDriver {
-  const { suspendKinds, protocols, maxPlacements, keyRotation, hardQuota, regions, shapes, versions } = LOCAL_CAPABILITIES;
+  const { suspendKinds, protocols, signInModes, probes, maxPlacements, keyRotation, hardQuota, regions, shapes, versions } =
+    LOCAL_CAPABILITIES;
   const root = join(config.dataDir, 'terraform');
   return new TerraformDriver({
     clock: deps.clock,
     runs: new PgRunStore(deps.db, deps.sealer, deps.clock),
     operations: new PgOperationStore(deps.db),
     nodes: cells,
-    abilities: { suspendKinds, protocols, maxPlacements, keyRotation, hardQuota },
+    abilities: { suspendKinds, protocols, signInModes, probes, maxPlacements, keyRotation, hardQuota },
     modules: [
       cellModule({
         nodePath: process.execPath,

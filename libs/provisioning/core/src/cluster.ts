@@ -1,5 +1,8 @@
 /** Desired and planned capacity. A cluster belongs to the operator and has no tenant. */
 
+import type { SignInMode } from './blob/report.js';
+import type { Variant } from './variant.js';
+
 /** What a cluster shall be. Amounts are bytes in decimal text. */
 export interface ClusterSpec {
   /** One of `capabilities().regions`. Moving to another region replaces the nodes, and with them the data. */
@@ -96,6 +99,8 @@ export interface ShapeCapability {
 export interface DriverCapabilities {
   /** Driver name, for example `local`. */
   readonly driver: string;
+  /** What its clusters are, for gates, shapes and rules. */
+  readonly variant: Variant;
   readonly regions: readonly string[];
   readonly shapes: readonly ShapeCapability[];
   readonly versions: readonly string[];
@@ -105,6 +110,10 @@ export interface DriverCapabilities {
   readonly importExisting: boolean;
   readonly cancel: boolean;
   readonly suspendKinds: readonly SuspendKind[];
+  /** How a buyer may sign in at a placement's endpoint. */
+  readonly signInModes: readonly SignInMode[];
+  /** Whether `openProbe` lets a conformance suite in. */
+  readonly probes: boolean;
   /** Data protocols of a placement's endpoint, for example `azure-blob`. */
   readonly protocols: readonly string[];
   /** Largest number of placements on one cluster; null is no limit known. */

@@ -8,6 +8,7 @@ import {
   type DriverCapabilities,
   type InventoryItem,
   type LastSample,
+  type ProbeAccess,
 } from '../index.js';
 
 export interface FakeCluster {
@@ -25,6 +26,7 @@ export interface FakeCluster {
 
 export const FAKE_CAPABILITIES: DriverCapabilities = {
   driver: 'fake',
+  variant: 'local_dev',
   regions: ['here', 'there'],
   shapes: [
     { name: 'small', minNodes: 1, maxNodes: 1 },
@@ -38,7 +40,9 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   importExisting: true,
   cancel: true,
   suspendKinds: ['access'],
-  protocols: ['fake'],
+  signInModes: ['shared_key', 'sas'],
+  probes: true,
+  protocols: ['azure-blob'],
   maxPlacements: 100,
   keyRotation: true,
   hardQuota: false,
@@ -46,6 +50,9 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
 
 export class FakeFleet {
   readonly clusters = new Map<string, FakeCluster>();
+  /** Where `openProbe` lets one in: a test puts a real endpoint behind the fake. */
+  probe: ProbeAccess = { endpoint: 'fake://nowhere/probe', accountName: 'probe', secretBase64: 'cHJvYmU=' };
+  readonly openProbes = new Set<string>();
   private sequence = 0;
 
   constructor(protected readonly clock: Clock) {}

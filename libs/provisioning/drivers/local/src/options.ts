@@ -28,6 +28,7 @@ export interface LocalDriverOptions {
 
 export const LOCAL_CAPABILITIES: DriverCapabilities = {
   driver: 'local',
+  variant: 'local_dev',
   regions: ['local', 'local-b'],
   shapes: [
     // Tenants come with keys; a cell binds no identity provider.
@@ -42,6 +43,8 @@ export const LOCAL_CAPABILITIES: DriverCapabilities = {
   importExisting: true,
   cancel: true,
   suspendKinds: ['access'],
+  signInModes: ['shared_key', 'sas'],
+  probes: true,
   protocols: ['azure-blob'],
   maxPlacements: 200,
   keyRotation: true,

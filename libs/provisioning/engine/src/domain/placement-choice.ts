@@ -33,13 +33,12 @@ export type PlacementChoice = { readonly use: string } | { readonly create: { re
 
 const NO_ROOM: readonly ClusterPhase[] = ['failed', 'retiring', 'retired'];
 
-/** Shape catalogue first: what no driver offers is refused before any cost (contract provisioning §3.4). */
-export function choosePlacement(
-  wish: PlacementWish,
+/** Which driver builds it: what no driver offers is refused before any cost (contract provisioning §3.4). */
+export function offerOf(
+  wish: { readonly region: string; readonly shape: string },
   offers: readonly DriverCapabilities[],
-  clusters: readonly ClusterRoom[],
-  policy: PlacementPolicy,
-): PlacementChoice {
+  policy: Pick<PlacementPolicy, 'shapeDrivers'>,
+): DriverCapabilities {
   const driver = policy.shapeDrivers[wish.shape];
   const shaped = offers.filter((o) => o.shapes.some((s) => s.name === wish.shape) && (driver === undefined || o.driver === driver));
   if (shaped.length === 0)
@@ -51,7 +50,16 @@ export function choosePlacement(
       'placement.region_unknown',
       `The shape "${wish.shape}" is not offered in region "${wish.region}".`,
     );
+  return offer;
+}
 
+export function choosePlacement(
+  wish: PlacementWish,
+  offers: readonly DriverCapabilities[],
+  clusters: readonly ClusterRoom[],
+  policy: PlacementPolicy,
+): PlacementChoice {
+  const offer = offerOf(wish, offers, policy);
   const shape = offer.shapes.find((s) => s.name === wish.shape)!;
   assertEverFits(wish, shape, policy.overcommitPercent);
   const here = clusters.filter((c) => c.driver === offer.driver && c.region === wish.region && c.shape === wish.shape);
