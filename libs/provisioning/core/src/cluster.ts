@@ -120,6 +120,8 @@ export interface DriverCapabilities {
   readonly maxPlacements: number | null;
   readonly keyRotation: boolean;
   readonly hardQuota: boolean;
+  /** From an order to the hand-over, where people build it: a first estimate. Absent: machines do, in minutes or an hour. */
+  readonly leadHours?: number;
 }
 
 /** `access`: nobody gets in, data stays. `crypto`: the keys are withdrawn. Nodes are never powered off (contract provisioning §3.4). */
