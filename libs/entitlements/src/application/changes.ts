@@ -1,6 +1,6 @@
 import { uuidv7, type Clock, type Tx } from '#platform';
 import type { RequestedChange, SubscriptionTruth } from '#marketplaces/core';
-import type { PlanVersion } from '../domain/plan-version.js';
+import type { PlanGate, PlanVersion } from '../domain/plan-version.js';
 import type { Catalog } from './catalog.js';
 import { quotaLimit } from './rights.js';
 import { subscriptionIdOf, type Subscriptions } from './subscriptions.js';
@@ -31,6 +31,7 @@ export class Changes {
     private readonly clock: Clock,
     private readonly catalog: Catalog,
     private readonly subscriptions: Subscriptions,
+    private readonly gate: PlanGate | null = null,
   ) {}
 
   /**
@@ -123,6 +124,10 @@ export class Changes {
         );
       if (!plan.regions.some((r) => r.id === servedAt.region))
         return no(`Plan ${toPlan} is not offered in region ${servedAt.region}, where this purchase is served.`);
+    }
+    if (change.kind === 'plan' && this.gate) {
+      const shut = await this.gate(tx, plan, servedAt?.region ?? plan.defaultRegion);
+      if (shut) return no(`Plan ${toPlan} is not ready there (${shut.rule}): ${shut.reason}`);
     }
     const missing = current.meters
       .filter((m) => m.emission === 'live' && !plan.meters.some((n) => n.meter === m.meter))

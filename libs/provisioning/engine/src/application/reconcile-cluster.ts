@@ -5,6 +5,7 @@ import { backoff } from '../domain/retry.js';
 import { finishOperation, noteProgress, runningOn, startOperation } from '../infra/operations.js';
 import { loadCluster, updateCluster, type ClusterRow } from '../infra/rows.js';
 import { isBuilt, type EngineContext } from './context.js';
+import { isHeld, limitOfPlan } from './build-gates.js';
 import { Fenced, Lease } from './lease.js';
 import { acknowledge, failPlacements, unacknowledged } from './placement-outcomes.js';
 import { Replan, type StepLedger, StopForPerson } from './step-ledger.js';
@@ -12,6 +13,8 @@ import { deleteStep, sweepStep } from './retire-steps.js';
 import { keepSize } from './resize-cluster.js';
 import { applyStep, configureStep, move, planStep, preflightStep, validateStep } from './steps.js';
 
+/** Between two looks whether an operator has lifted the stop of creation. */
+const HELD_MS = 30_000;
 /** A run gives its worker back after this much real time and goes on in the next one; shorter than a task's lease. */
 const RUN_MS = 45_000;
 const MAX_REPLANS = 5;
@@ -57,12 +60,14 @@ export class Reconciler {
     const cluster = (await this.ctx.db.ops((tx) => loadCluster(tx, lease.clusterId)))!;
     switch (cluster.phase) {
       case 'requested':
+        if (await this.ctx.db.ops((tx) => isHeld(tx, lease.clusterId))) throw this.later(HELD_MS, 'provisioning.stopped');
         return this.begin(lease, 'create_cluster', 'The cluster is being built.');
       case 'degraded':
         return this.begin(lease, 'repair_cluster', 'The cluster is being repaired.');
       case 'preflight':
         return this.preflight(lease);
       case 'planned':
+        await this.withinLimits(lease);
         return this.approve(lease);
       case 'provisioning':
         return this.apply(lease);
@@ -103,6 +108,11 @@ export class Reconciler {
     }
     await this.ledger.run(lease, planStep(this.ctx));
     return true;
+  }
+
+  private async withinLimits(lease: Lease): Promise<void> {
+    const over = await this.ctx.db.ops((tx) => limitOfPlan(tx, lease.clusterId));
+    if (over) this.stop('quota', over.code, over.detail, 'plan');
   }
 
   /** Exactly the stored plan is executed. One that would lose data is not, without a person. */

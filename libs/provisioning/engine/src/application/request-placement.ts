@@ -1,11 +1,13 @@
-import { uuidv7, type Tx } from '#platform';
+import { ProblemError, uuidv7, type Tx } from '#platform';
+import { overLimit, type BuildLimits } from '../domain/build-limits.js';
 import { choosePlacement, newAccountName, newClusterName } from '../domain/placement-choice.js';
 import type { DesiredState } from '../domain/placement-states.js';
 import type { IdentityKind } from '#provisioning/core';
 import { startOperation } from '../infra/operations.js';
 import { roomsOf } from '../infra/rooms.sql.js';
 import { loadCluster, type ClusterRow } from '../infra/rows.js';
-import { cellKeyPurpose, enqueueReconcile, type EngineContext } from './context.js';
+import { assertCreatable } from './readiness.js';
+import { cellKeyPurpose, driverOf, enqueueReconcile, type EngineContext } from './context.js';
 import { addKey } from './credentials.js';
 import { raiseGeneration } from './generation.js';
 
@@ -20,6 +22,8 @@ export interface PlacementRequest {
   readonly dedicated?: boolean;
   /** Identity providers that its tenant binds on the data path; absent is none. */
   readonly identity?: readonly IdentityKind[];
+  /** How much may be built for it; left out: as much as it takes. */
+  readonly buildLimits?: BuildLimits | undefined;
 }
 
 /** One live placement per subscription: a repeat, also at the same moment, gets the first one's ids. */
@@ -43,8 +47,8 @@ export async function requestPlacement(
   const placement = { placement_id: placementId, tenant_id: request.tenantId, subscription_id: request.subscriptionId };
   const desired: DesiredState = { state: 'active', limits: { hardQuotaBytes: request.limits.hardQuotaBytes?.toString() ?? null } };
   await tx.query(
-    `insert into placements (placement_id, tenant_id, subscription_id, cluster_id, account_name, phase, desired, generation, region, identity, created_at, updated_at)
-     values ($1, $2, $3, $4, $5, 'requested', $6, $7, $8, $10, $9, $9)`,
+    `insert into placements (placement_id, tenant_id, subscription_id, cluster_id, account_name, phase, desired, generation, region, identity, created_at, updated_at, build_limits)
+     values ($1, $2, $3, $4, $5, 'requested', $6, $7, $8, $10, $9, $9, $11)`,
     [
       placementId,
       request.tenantId,
@@ -56,6 +60,7 @@ export async function requestPlacement(
       request.region,
       now,
       [...(request.identity ?? [])],
+      request.buildLimits ? JSON.stringify(request.buildLimits) : null,
     ],
   );
   await addKey(ctx, tx, { placementId, tenantId: request.tenantId, keyId: 'k1', now });
@@ -82,6 +87,11 @@ async function roomFor(ctx: EngineContext, tx: Tx, request: PlacementRequest, no
     rooms,
     ctx.policy,
   );
+  if ('create' in choice) {
+    const over = overLimit(request.buildLimits ?? null, { nodes: choice.create.spec.nodes });
+    if (over) throw new ProblemError('unprocessable', over.code, over.detail);
+    await assertCreatable(tx, driverOf(ctx, choice.create.driver).capabilities(), choice.create.spec);
+  }
   const clusterId = 'use' in choice ? choice.use : await createCluster(ctx, tx, choice.create, dedicated ? 'dedicated' : 'shared', now);
   return (await loadCluster(tx, clusterId, true))!;
 }

@@ -6,6 +6,8 @@ import { finishOperation, runningOn, startOperation } from '../infra/operations.
 import { takenOf } from '../infra/rooms.sql.js';
 import { updateCluster, type ClusterRow, type StoredError } from '../infra/rows.js';
 import type { Wish } from './change-placement.js';
+import { assertWithinLimits } from './build-gates.js';
+import { assertCreatable } from './readiness.js';
 import { driverOf, enqueueReconcile, type EngineContext } from './context.js';
 import { clusterInState, lockCluster } from './lock-cluster.js';
 
@@ -38,6 +40,10 @@ export async function resizeCluster(ctx: EngineContext, tx: Tx, clusterId: strin
     to.shape === cluster.desired.shape && to.nodes === cluster.desired.nodes && to.capacityBytes === cluster.desired.capacityBytes;
   if (same) return { operationId: cluster.recorded.resize ? (cluster.recorded.operationId ?? null) : null };
   if (cluster.phase !== 'active') throw clusterInState(cluster, 'other size');
+  const grows =
+    to.nodes > cluster.desired.nodes || to.shape !== cluster.desired.shape || to.capacityBytes !== cluster.desired.capacityBytes;
+  if (grows) await assertCreatable(tx, driverOf(ctx, cluster.driver).capabilities(), to);
+  await assertWithinLimits(tx, clusterId, to);
   const now = ctx.clock.now();
   for (const op of await runningOn(tx, clusterId))
     if (op.subject_kind === 'cluster') await finishOperation(tx, now, op, 'succeeded', 'The cluster is as desired.');

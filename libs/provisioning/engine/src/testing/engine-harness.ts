@@ -3,7 +3,7 @@ import pino from 'pino';
 import { inject } from 'vitest';
 import { openDatabase, RunAgainAt, Sealer, SilentNudger, TaskRunner, Tasks, uuidv7, type Database, type Tx } from '#platform';
 import { ManualClock } from '#platform/testing';
-import type { IdentityKind, ProvisioningDriver } from '#provisioning/core';
+import type { DriverCapabilities, IdentityKind, ProvisioningDriver } from '#provisioning/core';
 import { FakeDriver } from '#provisioning/core/testing';
 import { createTestDatabase } from '../../../../../test/support/database.js';
 import { ProvisioningEngine, registerProvisioningHandlers, type ProvisioningEngineOptions } from '../index.js';
@@ -17,6 +17,8 @@ export class ScriptedDriver {
   readonly fake: FakeDriver;
   readonly calls: { method: string; operationId: string; fencingToken: number; clusterRef: string }[] = [];
   private readonly hooks = new Map<string, Hook>();
+  /** Laid over what the fake can do. */
+  can: Partial<DriverCapabilities> = {};
   readonly port: ProvisioningDriver;
 
   constructor(clock: ManualClock) {
@@ -24,7 +26,8 @@ export class ScriptedDriver {
     this.port = new Proxy(this.fake, {
       get: (target, name) => {
         const value: unknown = Reflect.get(target, name);
-        if (typeof value !== 'function' || name === 'capabilities') return typeof value === 'function' ? value.bind(target) : value;
+        if (name === 'capabilities') return () => ({ ...target.capabilities(), ...this.can });
+        if (typeof value !== 'function') return value;
         return (...args: [{ operationId: string; fencingToken: number; clusterRef: string }, ...unknown[]]) => {
           this.calls.push({
             method: String(name),
