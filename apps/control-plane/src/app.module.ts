@@ -40,6 +40,8 @@ import type { Services } from './services.js';
 import { AuthGuard } from './http/support/auth.guard.js';
 import { CONTROLLERS } from './http/controllers.js';
 import { DevClock } from './workers/dev-clock.js';
+import { ManualWork } from '#provisioning/drivers/manual';
+import { planGate } from './processes/plan-gate.js';
 import { ProcessContext, SUCCESSOR_HOLD_MS } from './processes/context.js';
 
 export const LOGGER = Symbol('berth.logger');
@@ -127,14 +129,14 @@ function providers(o: AppOptions): Provider[] {
     },
     {
       provide: Changes,
-      useFactory: (catalog: Catalog, s: Subscriptions) => new Changes(clock, catalog, s),
-      inject: [Catalog, Subscriptions],
+      useFactory: (catalog: Catalog, s: Subscriptions, engine: ProvisioningEngine) => new Changes(clock, catalog, s, planGate(engine)),
+      inject: [Catalog, Subscriptions, ProvisioningEngine],
     },
     {
       provide: Landings,
-      useFactory: (sealer: Sealer, s: Subscriptions, catalog: Catalog, tenants: Tenants) =>
-        new Landings(clock, sealer, s, catalog, tenants, config.landingAccess),
-      inject: [Sealer, Subscriptions, Catalog, Tenants],
+      useFactory: (sealer: Sealer, s: Subscriptions, catalog: Catalog, tenants: Tenants, engine: ProvisioningEngine) =>
+        new Landings(clock, sealer, s, catalog, tenants, config.landingAccess, planGate(engine)),
+      inject: [Sealer, Subscriptions, Catalog, Tenants, ProvisioningEngine],
     },
     {
       provide: EntraSignIn,
@@ -142,6 +144,7 @@ function providers(o: AppOptions): Provider[] {
         config.azure?.signIn ? new EntraSignIn({ authorityUrl: config.azure.authorityUrl, ...config.azure.signIn }, http) : null,
       inject: [GuardedHttp],
     },
+    { provide: ManualWork, useFactory: () => new ManualWork(clock) },
     { provide: Claims, useFactory: (sealer: Sealer) => new Claims(clock, sealer), inject: [Sealer] },
     {
       provide: DRIVERS,
