@@ -54,6 +54,25 @@ describe('a plan whose gate is closed', () => {
     expect(await findings()).toHaveLength(2);
   });
 
+  it('or for which no cluster has room is told of too, and built once the shape is large enough', async () => {
+    const can = f.driver.capabilities();
+    const capacity = (bytes: string): void => {
+      f.driver.capabilities = () => ({ ...can, shapes: can.shapes.map((shape) => ({ ...shape, capacityBytes: bytes })) });
+    };
+    capacity('1');
+    const bought = f.market.purchase({ name: 'Too large' });
+    const id = subscriptionIdOf(f.market.marketplace, bought.externalSubscriptionId);
+    await f.deliver(bought.message);
+    await f.settle();
+    await f.land(id, bought.token, 'Too large');
+    await f.settle(60_000);
+    expect((await findings()).map((x) => x.evidence['code'])).toEqual(['placement.larger_than_shape']);
+    expect(await f.rows(`select 1 from tasks where state = 'parked'`)).toEqual([]);
+    capacity('1000000000000');
+    await f.settle(1_200_000);
+    expect(await f.state(id)).toBe('active');
+  });
+
   it('is not sold in that region: the landing page says so in the buyer’s words, and takes the details once it is open', async () => {
     const bought = f.market.purchase({ name: 'Lands' });
     const id = subscriptionIdOf(f.market.marketplace, bought.externalSubscriptionId);

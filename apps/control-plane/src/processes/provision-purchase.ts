@@ -101,10 +101,18 @@ async function request(p: ProcessContext, tx: Tx, subscriptionId: string, task: 
 const ENDED = ['ended', 'purging', 'purged'];
 
 /** What a person has to mend or decide first: no number of tries helps, and none does harm. */
-const isNotReady = (code: string): boolean =>
-  ['readiness.', 'limit.', 'shape.', 'provisioning.stopped', 'placement.shape_unknown', 'placement.region_unknown'].some((c) =>
-    code.startsWith(c),
-  );
+const NOT_READY = [
+  'readiness.',
+  'limit.',
+  'shape.',
+  'provisioning.stopped',
+  'placement.shape_unknown',
+  'placement.region_unknown',
+  'placement.larger_than_shape',
+  'placement.identity_unsupported',
+  'placement.no_capacity',
+];
+const isNotReady = (code: string): boolean => NOT_READY.some((c) => code.startsWith(c));
 
 const LOOK_AGAIN_MS = 5 * 60_000;
 
