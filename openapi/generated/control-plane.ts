@@ -600,6 +600,200 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/placements/{id}/conformance-runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Runs against one placement, newest first */
+        get: operations["listConformanceRuns"];
+        put?: never;
+        /**
+         * Judge a placement's Blob endpoint by the calls AzCopy makes, rule by rule, with evidence; in the background
+         * @description Works in a container of its own in an account that no meter reads, and removes both. Append blobs are out of contract and never tried.
+         */
+        post: operations["startConformanceRun"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/conformance-runs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One run: how far it is, and what each rule saw */
+        get: operations["getConformanceRun"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/readiness": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Every plan that is sold, in each of its regions: whether it may be sold, changed to and built there, gate by gate */
+        get: operations["listReadiness"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/readiness/decisions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who has opened or closed which gate, and why; newest first */
+        get: operations["listGateDecisions"];
+        put?: never;
+        /** Open or close a gate of a variant, at a marketplace, in a region; the newest decision holds, and of several the worst */
+        post: operations["decideGate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/shapes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The shape catalogue: which shapes were tried, by variant, region and version */
+        get: operations["listShapes"];
+        put?: never;
+        /** Say that a shape was validated, or is not supported; the narrowest entry holds. Outside local_dev one without an entry is refused */
+        post: operations["putShape"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/provisioning/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the creation of clusters is stopped everywhere */
+        get: operations["getCreationStop"];
+        put?: never;
+        /** Stop the creation and growth of clusters everywhere, or let it go on */
+        post: operations["setCreationStop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/manual-steps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What people have to do on clusters, by its ETA */
+        get: operations["listManualSteps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/manual-steps/{id}/eta": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** When it will be through; a day after a purchase is void becomes a finding */
+        post: operations["setManualStepEta"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/manual-steps/{id}/evidence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What shows that it was done; kept for good */
+        post: operations["attachManualStepEvidence"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/manual-steps/{id}/sign-off": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** It is done; who signs is the holder of the key */
+        post: operations["signManualStep"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/manual-steps/{id}/refuse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** It cannot be done: the work ends, what was signed stays signed for the next try */
+        post: operations["refuseManualStep"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/usage-records": {
         parameters: {
             query?: never;
@@ -1567,6 +1761,75 @@ export interface components {
             /** @description The claimant reads it on the page. */
             reason: string;
         };
+        ConformanceRun: {
+            id: string;
+            placementId: string;
+            clusterId: string;
+            /** @description The run works beside the placement, on its cluster and through the same door; nothing of it is billed. */
+            endpoint: string;
+            suite: string;
+            suiteVersion: string;
+            /**
+             * @description `failed`: it could not be carried out; no word about the endpoint.
+             * @enum {string}
+             */
+            state: "queued" | "running" | "done" | "failed";
+            /**
+             * @description The worst of the rules. `not_supported`: a required operation is missing. `unknown` opens no gate.
+             * @enum {string|null}
+             */
+            result: "pass" | "fail" | "not_supported" | "unknown" | null;
+            /** @description Rules that are not required and that the endpoint does not have. */
+            lacking: string[];
+            progress: {
+                step: number;
+                of: number;
+                awaited: string | null;
+            };
+            rules: {
+                rule: string;
+                asks: string;
+                required: boolean;
+                /** @enum {string} */
+                outcome: "pass" | "fail" | "not_supported" | "unknown" | "out_of_contract";
+                detail: string | null;
+                evidence: {
+                    /** @description For example `PUT ?comp=block`. */
+                    request: string;
+                    /** @description Null: no answer came. */
+                    status: number | null;
+                    errorCode: string | null;
+                    /** @description Of the answer, those that clients act on. */
+                    headers: {
+                        [key: string]: string;
+                    };
+                    ms: number;
+                }[];
+            }[];
+            error: {
+                class: string;
+                code: string;
+                detail: string;
+            } | null;
+            requestedBy: string;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            startedAt: string | null;
+            /** Format: date-time */
+            finishedAt: string | null;
+        };
+        ConformanceRunPage: {
+            items: components["schemas"]["ConformanceRun"][];
+            nextCursor: string | null;
+        };
+        ConformanceRunWish: {
+            /**
+             * @default azcopy
+             * @enum {string}
+             */
+            suite: "azcopy";
+        };
         NewPrice: {
             /** @enum {string} */
             marketplace: "azure" | "gcp" | "aws";
@@ -1974,6 +2237,164 @@ export interface components {
             alsoBuyer: boolean;
             /** @description The purchase's externalSubscriptionId once more: a rejection cannot be taken back. */
             confirm: string;
+        };
+        ManualStepEta: {
+            /**
+             * Format: date-time
+             * @description Steps after it move by as much.
+             */
+            eta: string;
+            reason: string;
+        };
+        ManualStepEvidence: {
+            text: string;
+            /**
+             * Format: uri
+             * @default null
+             */
+            url: string | null;
+        };
+        ManualStepSignOff: {
+            /** @default null */
+            note: string | null;
+        };
+        ManualStepRefusal: {
+            reason: string;
+        };
+        ManualStep: {
+            id: string;
+            cluster: string;
+            /** @enum {string} */
+            work: "build" | "change" | "remove";
+            /** @enum {string} */
+            workState: "open" | "done" | "refused" | "cancelled";
+            step: number;
+            name: string;
+            asks: string;
+            /** @description The team that does it. */
+            owner: string;
+            needsEvidence: boolean;
+            /** Format: date-time */
+            eta: string;
+            /** @enum {string} */
+            state: "open" | "done" | "refused";
+            evidence: {
+                text: string;
+                url: string | null;
+                by: string;
+                /** Format: date-time */
+                at: string;
+            }[];
+            /** @description The person whose key signed. */
+            signedBy: string | null;
+            /** Format: date-time */
+            signedAt: string | null;
+            note: string | null;
+        };
+        ManualSteps: {
+            items: components["schemas"]["ManualStep"][];
+        };
+        GateDecisionWish: {
+            /** @enum {string} */
+            variant: "odm_edge" | "cloud_iaas" | "cloud_bare_metal" | "hybrid" | "gdc" | "azure_local" | "neocloud_hosted" | "airgapped" | "local_dev";
+            /**
+             * @description `*`: on all.
+             * @enum {string}
+             */
+            marketplace: "azure" | "gcp" | "aws" | "*";
+            /** @description `*`: everywhere. */
+            region: string;
+            gate: string;
+            /**
+             * @description What only a proof may call green (`blob.azcopy`, `shape.validated`, `capability.…`) can be closed here, or left to the proof.
+             * @enum {string}
+             */
+            state: "green" | "red" | "unknown";
+            /** @description Why; shown with every refusal, and kept. */
+            reason: string;
+        };
+        GateDecision: {
+            id: string;
+            variant: string;
+            marketplace: string;
+            region: string;
+            gate: string;
+            /** @enum {string} */
+            state: "green" | "red" | "unknown";
+            reason: string;
+            decidedBy: string;
+            /** Format: date-time */
+            decidedAt: string;
+        };
+        GateDecisions: {
+            items: components["schemas"]["GateDecision"][];
+        };
+        ShapeWish: {
+            /** @enum {string} */
+            variant: "odm_edge" | "cloud_iaas" | "cloud_bare_metal" | "hybrid" | "gdc" | "azure_local" | "neocloud_hosted" | "airgapped" | "local_dev";
+            /** @description `*`: everywhere. */
+            region: string;
+            /**
+             * @description `*`: any version.
+             * @default *
+             */
+            osVersion: string;
+            shape: string;
+            /** @enum {string} */
+            state: "validated" | "unvalidated" | "unsupported";
+            /** @description Why; shown with every refusal, and kept. */
+            reason: string;
+        };
+        CatalogueShape: {
+            variant: string;
+            region: string;
+            osVersion: string;
+            shape: string;
+            /** @enum {string} */
+            state: "validated" | "unvalidated" | "unsupported";
+            reason: string;
+            decidedBy: string;
+            /** Format: date-time */
+            decidedAt: string;
+        };
+        CatalogueShapes: {
+            items: components["schemas"]["CatalogueShape"][];
+        };
+        CreationStopWish: {
+            on: boolean;
+            /** @description Why; shown with every refusal, and kept. */
+            reason: string;
+        };
+        CreationStop: {
+            /** @description No cluster is made or grows; what is under way goes on, and clusters serve. */
+            on: boolean;
+            reason: string | null;
+            decidedBy: string | null;
+            /** Format: date-time */
+            decidedAt: string | null;
+        };
+        PlanReadiness: {
+            /** @enum {string} */
+            marketplace: "azure" | "gcp" | "aws";
+            offerId: string;
+            planId: string;
+            shape: string;
+            region: string;
+            /** @description Null: no driver builds this shape there. */
+            variant: string | null;
+            /** @description Whether it may be sold there, changed to, and built. */
+            open: boolean;
+            gates: {
+                gate: string;
+                /** @enum {string} */
+                state: "green" | "red" | "unknown";
+                reason: string;
+                required: boolean;
+                by: string;
+            }[];
+        };
+        PlansReadiness: {
+            items: components["schemas"]["PlanReadiness"][];
         };
         LandingDetails: {
             organisation: string;
@@ -3257,6 +3678,498 @@ export interface operations {
             };
         };
     };
+    listConformanceRuns: {
+        parameters: {
+            query?: {
+                cursor?: unknown;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Runs */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConformanceRunPage"];
+                };
+            };
+            /** @description placement.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    startConformanceRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConformanceRunWish"];
+            };
+        };
+        responses: {
+            /** @description The run, queued */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConformanceRun"];
+                };
+            };
+            /** @description placement.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description placement.in_state: it does not serve; conformance.under_way */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description conformance.unsupported: its driver lets no suite in */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getConformanceRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The run */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConformanceRun"];
+                };
+            };
+            /** @description conformance.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listReadiness: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Plans */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlansReadiness"];
+                };
+            };
+        };
+    };
+    listGateDecisions: {
+        parameters: {
+            query?: {
+                gate?: unknown;
+                variant?: unknown;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Decisions */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GateDecisions"];
+                };
+            };
+        };
+    };
+    decideGate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GateDecisionWish"];
+            };
+        };
+        responses: {
+            /** @description The decision */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GateDecision"];
+                };
+            };
+            /** @description readiness.needs_proof: only a proof makes it green */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listShapes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Shapes */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CatalogueShapes"];
+                };
+            };
+        };
+    };
+    putShape: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ShapeWish"];
+            };
+        };
+        responses: {
+            /** @description The entry */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CatalogueShape"];
+                };
+            };
+        };
+    };
+    getCreationStop: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The switch */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreationStop"];
+                };
+            };
+        };
+    };
+    setCreationStop: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreationStopWish"];
+            };
+        };
+        responses: {
+            /** @description The switch */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreationStop"];
+                };
+            };
+        };
+    };
+    listManualSteps: {
+        parameters: {
+            query?: {
+                /** @description What is over, too. */
+                all?: boolean;
+                /** @description By name. */
+                cluster?: unknown;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Steps */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ManualSteps"];
+                };
+            };
+        };
+    };
+    setManualStepEta: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ManualStepEta"];
+            };
+        };
+        responses: {
+            /** @description The step */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ManualStep"];
+                };
+            };
+            /** @description manual_step.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description manual_step.closed: signed, refused, or its work is over */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    attachManualStepEvidence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ManualStepEvidence"];
+            };
+        };
+        responses: {
+            /** @description The step */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ManualStep"];
+                };
+            };
+            /** @description manual_step.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description manual_step.closed: signed, refused, or its work is over */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    signManualStep: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ManualStepSignOff"];
+            };
+        };
+        responses: {
+            /** @description The step */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ManualStep"];
+                };
+            };
+            /** @description manual_step.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description manual_step.closed; manual_step.not_due: a step before it is open */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description manual_step.evidence_missing */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    refuseManualStep: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ManualStepRefusal"];
+            };
+        };
+        responses: {
+            /** @description The step */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ManualStep"];
+                };
+            };
+            /** @description manual_step.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description manual_step.closed: signed, refused, or its work is over */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listUsageRecords: {
         parameters: {
             query?: never;
@@ -3600,7 +4513,7 @@ export interface operations {
                 limit?: number;
                 subscriptionId?: unknown;
                 open?: "true" | "false";
-                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase";
+                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase" | "not_ready" | "eta_after_deadline";
             };
             header?: never;
             path?: never;
@@ -4270,7 +5183,7 @@ export interface operations {
         parameters: {
             query?: {
                 open?: "true" | "false";
-                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase";
+                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase" | "not_ready" | "eta_after_deadline";
                 subscriptionId?: unknown;
                 marketplace?: "azure" | "gcp" | "aws";
                 to?: unknown;

@@ -16,13 +16,13 @@ export interface TestDatabase {
 
 const TEMPLATE = 'berth_template';
 
-/** A database of one's own with the migrated schema, copied from the suite's template in some 50 ms. */
+/** A database of one's own with the migrated schema: the files of the suite's template, copied in some 30 ms where they lie in memory. */
 export async function createTestDatabase(): Promise<TestDatabase> {
   const adminUrl = inject('adminUrl');
   const secret = inject('databaseSecret');
   const name = `t_${process.pid}_${randomBytes(6).toString('hex')}`;
   await onServer(adminUrl, async (admin) => {
-    await admin.query(`create database ${name} template ${TEMPLATE}`);
+    await admin.query(`create database ${name} template ${TEMPLATE} strategy file_copy`);
     // A copy does not take over the rights on the database itself.
     await admin.query(`grant connect, create, temporary on database ${name} to berth_owner`);
     await admin.query(`grant connect on database ${name} to berth_tenant, berth_ops, berth_intake`);

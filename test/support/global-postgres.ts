@@ -1,10 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { migrate, startEmbeddedPostgres } from '#platform';
 import type { TestProject } from 'vitest/node';
+import { leaveServerFolder, serverFolder } from './server-folder.js';
 
 export const TEMPLATE_DATABASE = 'berth_template';
 
@@ -18,13 +16,16 @@ declare module 'vitest' {
 
 /** One relaxed server for the suite, one migrated template; every test file copies the template (`createTestDatabase`). */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const folder = fileURLToPath(new URL('../../.tmp/', import.meta.url));
-  mkdirSync(folder, { recursive: true });
+  const dataDir = serverFolder(project.name);
   const server = await startEmbeddedPostgres({
-    dataDir: join(folder, `postgres-${project.name}-${process.pid}`),
+    dataDir,
     durability: 'relaxed',
     maxConnections: 300,
   });
+  const stop = async (): Promise<void> => {
+    await server.stop({ removeData: true });
+    leaveServerFolder(dataDir);
+  };
   try {
     const secret = randomBytes(32).toString('hex');
     const admin = new pg.Client({ connectionString: server.url });
@@ -40,8 +41,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
     project.provide('adminUrl', server.url);
     project.provide('databaseSecret', secret);
   } catch (error) {
-    await server.stop({ removeData: true });
+    await stop();
     throw error;
   }
-  return () => server.stop({ removeData: true });
+  return stop;
 }

@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { Refused } from './api.js';
 import { atRisk } from './at-risk.js';
 import { close, type CloseArguments } from './close.js';
+import { conformance, type ConformanceArguments } from './conformance.js';
 import { doctor, type DoctorArguments } from './doctor.js';
 import { explain, type ExplainArguments } from './explain.js';
 import { billingDiff, journal, ledgerHash, replay } from './replay.js';
@@ -129,6 +130,17 @@ program
   .option('--json', 'for programs', false)
   .action(async (options: ReconcileArguments) => {
     process.exitCode = await reconcile(options);
+  });
+
+program
+  .command('conformance')
+  .description("judges a placement's Blob endpoint by the calls that AzCopy makes, and keeps what was seen")
+  .argument('<what>', 'a placement (pla_…), or a run to look at (cfr_…)')
+  .option('--wait', 'tells how far it is, and ends with 0 (passed), 2 (it does not pass) or 1 (it could not be carried out)', false)
+  .option('--evidence', 'each request of each rule, and what came back', false)
+  .option('--json', 'for programs', false)
+  .action(async (what: string, options: ConformanceArguments) => {
+    process.exitCode = await conformance(what, options);
   });
 
 program

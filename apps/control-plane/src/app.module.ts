@@ -40,6 +40,8 @@ import type { Services } from './services.js';
 import { AuthGuard } from './http/support/auth.guard.js';
 import { CONTROLLERS } from './http/controllers.js';
 import { DevClock } from './workers/dev-clock.js';
+import { ManualWork } from '#provisioning/drivers/manual';
+import { planGate } from './processes/plan-gate.js';
 import { ProcessContext, SUCCESSOR_HOLD_MS } from './processes/context.js';
 
 export const LOGGER = Symbol('berth.logger');
@@ -127,14 +129,14 @@ function providers(o: AppOptions): Provider[] {
     },
     {
       provide: Changes,
-      useFactory: (catalog: Catalog, s: Subscriptions) => new Changes(clock, catalog, s),
-      inject: [Catalog, Subscriptions],
+      useFactory: (catalog: Catalog, s: Subscriptions, engine: ProvisioningEngine) => new Changes(clock, catalog, s, planGate(engine)),
+      inject: [Catalog, Subscriptions, ProvisioningEngine],
     },
     {
       provide: Landings,
-      useFactory: (sealer: Sealer, s: Subscriptions, catalog: Catalog, tenants: Tenants) =>
-        new Landings(clock, sealer, s, catalog, tenants, config.landingAccess),
-      inject: [Sealer, Subscriptions, Catalog, Tenants],
+      useFactory: (sealer: Sealer, s: Subscriptions, catalog: Catalog, tenants: Tenants, engine: ProvisioningEngine) =>
+        new Landings(clock, sealer, s, catalog, tenants, config.landingAccess, planGate(engine)),
+      inject: [Sealer, Subscriptions, Catalog, Tenants, ProvisioningEngine],
     },
     {
       provide: EntraSignIn,
@@ -142,6 +144,7 @@ function providers(o: AppOptions): Provider[] {
         config.azure?.signIn ? new EntraSignIn({ authorityUrl: config.azure.authorityUrl, ...config.azure.signIn }, http) : null,
       inject: [GuardedHttp],
     },
+    { provide: ManualWork, useFactory: () => new ManualWork(clock) },
     { provide: Claims, useFactory: (sealer: Sealer) => new Claims(clock, sealer), inject: [Sealer] },
     {
       provide: DRIVERS,
@@ -173,7 +176,11 @@ function providers(o: AppOptions): Provider[] {
           logger,
           drivers: drivers.byName,
           ingestUrl: () => (runtime.isListening ? `${config.usageUrl ?? runtime.url}/api/v1/usage-events` : null),
-          placementPolicy: { cellCapacity: config.cellCapacity, shapeDrivers: config.shapeDrivers },
+          placementPolicy: {
+            cellCapacity: config.cellCapacity,
+            overcommitPercent: config.overcommitPercent,
+            shapeDrivers: config.shapeDrivers,
+          },
           // The key carries the cluster's name: drivers know a cluster by it, and a cell's events name it as their source.
           issueCellKey: async (tx, clusterId) =>
             (await keys.issue(tx, { kind: 'cell', name: (await engine.getCluster(tx, clusterId)).name, clusterId })).key,

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { BerthConfig, Clock, Database, Logger, Sealer } from '#platform';
 import type { ProvisioningDriver } from '#provisioning/core';
 import { defaultCellsProgram, LOCAL_CAPABILITIES, LocalDriver, type IngestTarget } from '#provisioning/drivers/local';
+import { ManualDriver } from '#provisioning/drivers/manual';
 import { cellModule, PgOperationStore, PgRunStore, TerraformDriver } from '#provisioning/drivers/terraform';
 
 export interface Drivers {
@@ -37,24 +38,28 @@ export function makeDrivers(config: BerthConfig, deps: DriverDeps): Drivers {
   // Cells that terraform builds lie in a folder of their own: each driver's inventory shall name its own cells only.
   const built = cellsAt('terraform/cells', config.terraform.maxCells);
   const terraform = makeTerraform(config, deps, built);
+  // Cells of this machine stand in for the hardware that people hand over.
+  const handedOver = cellsAt('manual/cells');
+  const manual = new ManualDriver({ clock: deps.clock, db: deps.db, site: handedOver });
   return {
-    byName: new Map<string, ProvisioningDriver>([local, terraform].map((driver) => [driver.capabilities().driver, driver])),
+    byName: new Map<string, ProvisioningDriver>([local, terraform, manual].map((driver) => [driver.capabilities().driver, driver])),
     shutdown: async () => {
       await terraform.idle();
-      await Promise.all([local.shutdownAll(), built.shutdownAll()]);
+      await Promise.all([local.shutdownAll(), built.shutdownAll(), handedOver.shutdownAll()]);
     },
   };
 }
 
 function makeTerraform(config: BerthConfig, deps: DriverDeps, cells: LocalDriver): TerraformDriver {
-  const { suspendKinds, protocols, maxPlacements, keyRotation, hardQuota, regions, shapes, versions } = LOCAL_CAPABILITIES;
+  const { suspendKinds, protocols, signInModes, probes, maxPlacements, keyRotation, hardQuota, regions, shapes, versions } =
+    LOCAL_CAPABILITIES;
   const root = join(config.dataDir, 'terraform');
   return new TerraformDriver({
     clock: deps.clock,
     runs: new PgRunStore(deps.db, deps.sealer, deps.clock),
     operations: new PgOperationStore(deps.db),
     nodes: cells,
-    abilities: { suspendKinds, protocols, maxPlacements, keyRotation, hardQuota },
+    abilities: { suspendKinds, protocols, signInModes, probes, maxPlacements, keyRotation, hardQuota },
     modules: [
       cellModule({
         nodePath: process.execPath,

@@ -6,6 +6,7 @@ import { stringify } from 'yaml';
 import { EntraSignIn } from '#marketplaces/azure';
 import { CLOCK, DATABASE, METRICS, Sealer } from '#platform';
 import { Metering } from '#metering';
+import { ManualWork } from '#provisioning/drivers/manual';
 import { StateDoor } from '#provisioning/drivers/terraform';
 import { ProvisioningEngine } from '#provisioning/engine';
 import { Audit, Keys, Tenants } from '#tenancy';
@@ -28,6 +29,7 @@ const dependencies = [
   Audit,
   ProvisioningEngine,
   StateDoor,
+  ManualWork,
   Metering,
   ProcessContext,
   DevClock,

@@ -1,7 +1,8 @@
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { projectRoot } from '#platform';
 import { House, until } from './support/house.js';
 
 const WHY = { reason: 'The hall is being emptied' };
@@ -30,6 +31,26 @@ describe('an operator and the clusters', () => {
     );
     const [placement] = (await house.api('GET', '/placements')).json['items'] as Record<string, unknown>[];
     return (await house.api('GET', `/clusters/${String(placement!['clusterId'])}`)).json;
+  }
+
+  /** The endpoint's proof, as an operator asks for it on the command line. */
+  async function judged(): Promise<void> {
+    const [placement] = (await house.api('GET', '/placements')).json['items'] as Record<string, unknown>[];
+    expect(placement!['endpointDescription']).toEqual({ protocol: 'azure-blob', signInModes: ['shared_key', 'sas'] });
+    const [code, out, errors] = await new Promise<[number, string, string]>((resolve) => {
+      execFile(
+        process.execPath,
+        [join(projectRoot(), 'dist/apps/cli/src/main.js'), 'conformance', String(placement!['id']), '--wait', '--evidence'],
+        { env: { PATH: process.env['PATH'], BERTH_URL: house.controlPlane.url, BERTH_KEY: house.key }, timeout: 60_000 },
+        (error, said, told) => resolve([error ? Number(error.code ?? 1) : 0, said, told]),
+      );
+    });
+    expect({ code, errors }).toMatchObject({ code: 0, errors: expect.stringMatching(/^(?:waits for a worker|\d+ of \d+: )/) });
+    expect(out).toMatch(/put_block_from_url +not supported +optional +it was answered 501 APINotImplemented/);
+    expect(out).toMatch(/append_blob +out of contract/);
+    expect(out).toContain('PUT ?comp=blocklist -> 400 InvalidBlockList');
+    const { items } = (await house.api('GET', `/placements/${String(placement!['id'])}/conformance-runs`)).json as { items: object[] };
+    expect(items).toMatchObject([{ state: 'done', result: 'pass', suiteVersion: '1', error: null }]);
   }
 
   it('keep new placements away from one, may take none down that holds a tenant’s data, and are told why', async () => {
@@ -89,6 +110,7 @@ describe('an operator and the clusters', () => {
       (a) => (a.json['observed'] as { version: string } | null)?.version === '3.35.0-2',
     );
 
+    await judged();
     expect(await house.api('POST', `${path}/cordon`, WHY)).toMatchObject({ status: 200, json: { cordonedAt: expect.any(String) } });
     const second = await served('Second');
     expect(second['id']).not.toBe(first['id']);

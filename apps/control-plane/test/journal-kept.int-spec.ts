@@ -100,6 +100,42 @@ describe('what is kept of the journal', () => {
     ).toEqual([]);
   });
 
+  it('forgets old comparisons with a list, and keeps those by which somebody still tells something', async () => {
+    const drift = async (name: string, days: number, state = 'completed'): Promise<string> => {
+      const id = randomUUID();
+      await f.rows(
+        `insert into drift_runs (drift_run_id, marketplace, requested_by, state, created_at, completed_at) values ($1, 'azure', $2, $3::text, $4::timestamptz, case when $3::text not in ('requested', 'rereading') then $4::timestamptz end) returning 1`,
+        [id, name, state, at(days)],
+      );
+      await f.rows(
+        `insert into drift_lines (drift_run_id, external_subscription_id, verdict, differences, note, judged_at) values ($1, 'x', 'foreign', '{}', '', $2) returning 1`,
+        [id, at(days)],
+      );
+      return id;
+    };
+    await drift('old', 0);
+    await drift('failed long ago', 0, 'failed');
+    const named = await drift('named by a finding', 0);
+    const step = await drift('of a run that is kept', 0);
+    await drift('last that completed', 1);
+    await drift('a failure after it', 2, 'failed');
+    await drift('last of all', 3, 'failed');
+    await f.rows(
+      `insert into findings (finding_id, dedupe_key, kind, evidence, raised_at) values (gen_random_uuid(), 'drift run', 'drift.missing_there', jsonb_build_object('driftRunId', $1::text), $2) returning 1`,
+      [named, START],
+    );
+    await f.rows(
+      `update reconciliation_steps s set reference = $1 from reconciliation_runs r where r.run_id = s.run_id and r.requested_by = 'young' returning 1`,
+      [step],
+    );
+    f.clock.set(at(411));
+    expect(await new PruneClock(f.p).tick()).toBe(3);
+    expect(await names('select requested_by as name from drift_runs order by 1')).toEqual(
+      ['named by a finding', 'of a run that is kept', 'last that completed', 'last of all'].sort(),
+    );
+    expect(await f.rows('select 1 from drift_lines')).toHaveLength(4);
+  });
+
   it('is as long as it is set', async () => {
     await message('at 380', 'processed', 380, null);
     const strict = new PruneClock(f.p, 62);

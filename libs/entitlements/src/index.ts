@@ -24,6 +24,7 @@ export {
 } from './infra/segments.sql.js';
 export * from './domain/drift.js';
 export * from './application/drift-runs.js';
+export * from './application/prune-drift-runs.js';
 export * from './application/publisher-changes.js';
 export * from './application/notices.js';
 export * from './application/purchase-joins.js';

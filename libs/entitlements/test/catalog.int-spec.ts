@@ -52,6 +52,12 @@ describe('the catalog', () => {
     expect(message).toContain('b.yaml: ');
   });
 
+  it('says how much may be built for one purchase, in exact money', async () => {
+    await load(text);
+    expect((await latest('alone'))!.build).toEqual({ maxNodes: 3, maxCostPerHour: { amountPerHour: '12.50', currency: 'USD' } });
+    expect(() => read({ 'tide.yaml': text.replace("'12.50'", "'12,50'") })).toThrow('/build/maxCostPerHour/amountPerHour');
+  });
+
   it.each([
     [
       'a unit that does not divide into its decimals',

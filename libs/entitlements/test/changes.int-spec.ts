@@ -168,6 +168,13 @@ describe('the decision on a requested change', () => {
     expect((await decide({ toExternalPlanId: 'premium' }, here)).accept).toBe(true);
     expect((await decide({ toExternalPlanId: 'premium' }, { ...here, shape: 'dedicated' })).reason).toContain('other capacity');
     expect((await decide({ toExternalPlanId: 'island' }, here)).reason).toContain('not offered in region local-1');
+    for (const [plan, why] of [
+      ['alone', 'a cluster of its own'],
+      ['bound', 'other identity providers (ldap, oidc)'],
+    ] as const) {
+      expect((await decide({ toExternalPlanId: plan }, here)).reason).toContain(why);
+      expect((await decide({ toExternalPlanId: plan }, { ...here, shape: null })).accept).toBe(true);
+    }
     // Nothing is set up yet: what will be, is by the plan of then.
     expect((await decide({ toExternalPlanId: 'premium' }, { ...here, shape: null })).accept).toBe(true);
     expect((await decide({ toExternalPlanId: 'island' }, { ...here, shape: null })).accept).toBe(false);

@@ -75,6 +75,14 @@ describe('cost-split labels', () => {
       12,
     );
 
+    // Looked back at, the split is made again from the same samples; what is stored otherwise is said.
+    const explained = await Promise.all(records.map((r) => h.db.ops((tx) => h.metering.explainRecord(tx, r.record_id))));
+    expect(explained.map((x) => [x.differs, x.words.find((w) => w.includes('labels'))])).toEqual([
+      [[], 'It is shared out by what the samples said of their labels: 7 to Department=it, 3 to Department=other; together 10 GiB-hour.'],
+      [[], 'It is shared out by what the samples said of their labels: 1 to Department=it, 9 to Department=other; together 10 GiB-hour.'],
+    ]);
+    const [unsplit] = (await h.db.ops((tx) => listUsageRecords(tx, { limit: 1, subscriptionId: b.subscriptionId }))).items;
+
     const span = { from: START, to: at('10T12:00') };
     const faults = async (of: Purchase) =>
       (await h.db.ops((tx) => checkSumLaw(tx, { ...span, subscriptionIds: [of.subscriptionId] }))).series.flatMap((s) => s.missing);
@@ -87,5 +95,8 @@ describe('cost-split labels', () => {
       );
     });
     expect((await faults(b)).join()).toContain('the parts of a record do not add up to it');
+    expect((await h.db.ops((tx) => h.metering.explainRecord(tx, unsplit!.record_id))).differs).toEqual([
+      'split by labels: stored [] 9, calculated again none',
+    ]);
   });
 });

@@ -70,7 +70,7 @@ describe('a wave', () => {
     await house.lawHolds();
   });
 
-  it('goes back unsent where a call goes badly; then one is house.asked at a time, and each item is billed once', async () => {
+  it('goes back unsent where a call goes badly; then one is asked at a time, and each item is billed once', async () => {
     await waiting(30, 1);
     let now = 0;
     const under: number[] = [];

@@ -62,7 +62,9 @@ export type IdPrefix =
   | 'crd'
   | 'prc'
   | 'rem'
-  | 'urp';
+  | 'urp'
+  | 'cfr'
+  | 'mst';
 
 export const toPublicId = (prefix: IdPrefix, id: string): string => `${prefix}_${id}`;
 

@@ -1,4 +1,5 @@
 import { ClaimsController } from './api/claims.controller.js';
+import { ConformanceController } from './api/conformance.controller.js';
 import { DriftController } from './api/drift.controller.js';
 import { ExplanationsController } from './api/explanations.controller.js';
 import { ExportsController } from './api/exports.controller.js';
@@ -16,6 +17,8 @@ import { ProvisioningController } from './api/provisioning.controller.js';
 import { NoticesController } from './api/notices.controller.js';
 import { PurchaseJoinsController } from './api/purchase-joins.controller.js';
 import { PublisherChangesController } from './api/publisher-changes.controller.js';
+import { ManualStepsController } from './api/manual-steps.controller.js';
+import { ReadinessController } from './api/readiness.controller.js';
 import { TasksController } from './api/tasks.controller.js';
 import { TenantsController } from './api/tenants.controller.js';
 import { DevClockController } from './dev-clock.controller.js';
@@ -39,6 +42,9 @@ export const CONTROLLERS = [
   TenantsController,
   ClustersController,
   ProvisioningController,
+  ConformanceController,
+  ReadinessController,
+  ManualStepsController,
   MeteringController,
   ReconciliationsController,
   ExplanationsController,

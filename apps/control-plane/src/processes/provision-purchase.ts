@@ -1,7 +1,9 @@
-import { toPublicId, type TaskContext, type Tx } from '#platform';
+import { ProblemError, toPublicId, type TaskContext, type Tx } from '#platform';
 import { isOver, quotaLimit, type SubscriptionRecord } from '#entitlements';
 import type { Tenant } from '#tenancy';
 import type { ProcessContext } from './context.js';
+import { raiseLateOrder } from './late-eta.js';
+import { planWish } from './plan-gate.js';
 import { bookWord } from './tell-buyer.js';
 
 /** On `subscription.needs_tenant`: an activation without a landing makes the tenant (region of the plan, generated name). */
@@ -53,27 +55,87 @@ async function earlierTenant(p: ProcessContext, tx: Tx, subscription: Subscripti
  * `subscription.confirmed` (the marketplace says that it is in force; until then nothing is set up, contract aws §11.2): desired state for the placement; the engine reconciles.
  */
 export async function requestPlacement(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
-  await p.db.ops(async (tx) => {
-    // Locked: a renewal may be taking this purchase's place at this moment, and would not see a placement that is not committed.
-    const subscription = (await p.subscriptions.lock(tx, payload.subscriptionId))!;
-    // A suspended purchase gets its placement when it is reinstated, not a serving endpoint now.
-    const live = ['pending_fulfillment', 'active'].includes(subscription.state) && !subscription.truth.unconfirmed;
-    if (live && subscription.tenantId) {
-      await bookWord(p, tx, subscription, 'setting_up');
-      const plan = await p.catalog.get(tx, subscription.planVersionId!);
-      const tenant = await p.tenants.get(tx, subscription.tenantId);
-      const storage = plan.quotas.find((q) => q.name === 'storage_bytes');
-      // It was set up before its day was known, and has been held since.
-      const held = await p.engine.placementOfSubscription(tx, payload.subscriptionId);
-      if (held?.phase === 'suspended' || held?.phase === 'suspending') await p.engine.resume(tx, held.placementId);
-      await p.engine.requestPlacement(tx, {
-        tenantId: subscription.tenantId,
-        subscriptionId: subscription.subscriptionId,
-        region: tenant.region,
-        shape: plan.shape,
-        limits: { hardQuotaBytes: storage ? quotaLimit(storage, subscription.quantity) : 0n },
-      });
+  const refused = await p.db
+    .ops((tx) => request(p, tx, payload.subscriptionId, task))
+    .catch((error: unknown) => {
+      if (error instanceof ProblemError && isNotReady(error.code)) return error;
+      throw error;
+    });
+  if (refused) await p.db.ops((tx) => waitUntilReady(p, tx, payload.subscriptionId, refused, task));
+}
+
+/** Null: it is done. Else the gate that is closed, and nothing is written. */
+async function request(p: ProcessContext, tx: Tx, subscriptionId: string, task: TaskContext): Promise<ProblemError | null> {
+  // Locked: a renewal may be taking this purchase's place at this moment, and would not see a placement that is not committed.
+  const subscription = (await p.subscriptions.lock(tx, subscriptionId))!;
+  // A suspended purchase gets its placement when it is reinstated, not a serving endpoint now.
+  const live = ['pending_fulfillment', 'active'].includes(subscription.state) && !subscription.truth.unconfirmed;
+  if (live && subscription.tenantId) {
+    const plan = await p.catalog.get(tx, subscription.planVersionId!);
+    const tenant = await p.tenants.get(tx, subscription.tenantId);
+    const held = await p.engine.placementOfSubscription(tx, subscriptionId);
+    if (!held || ENDED.includes(held.phase)) {
+      const shut = await p.engine.readinessRefusal(tx, planWish(plan, tenant.region, tenant.slug));
+      if (shut) return shut;
     }
-    await task.completeIn(tx);
+    await bookWord(p, tx, subscription, 'setting_up');
+    const storage = plan.quotas.find((q) => q.name === 'storage_bytes');
+    // It was set up before its day was known, and has been held since.
+    if (held?.phase === 'suspended' || held?.phase === 'suspending') await p.engine.resume(tx, held.placementId);
+    const { placementId } = await p.engine.requestPlacement(tx, {
+      tenantId: subscription.tenantId,
+      subscriptionId,
+      region: tenant.region,
+      shape: plan.shape,
+      limits: { hardQuotaBytes: storage ? quotaLimit(storage, subscription.quantity) : 0n },
+      buildLimits: plan.build,
+      dedicated: plan.isolation === 'dedicated',
+      identity: plan.identity ?? [],
+    });
+    await raiseLateOrder(p, tx, placementId);
+  }
+  await task.completeIn(tx);
+  return null;
+}
+
+const ENDED = ['ended', 'purging', 'purged'];
+
+/** What a person has to mend or decide first: no number of tries helps, and none does harm. */
+const NOT_READY = [
+  'readiness.',
+  'limit.',
+  'shape.',
+  'provisioning.stopped',
+  'placement.shape_unknown',
+  'placement.region_unknown',
+  'placement.larger_than_shape',
+  'placement.identity_unsupported',
+  'placement.no_capacity',
+];
+const isNotReady = (code: string): boolean => NOT_READY.some((c) => code.startsWith(c));
+
+const LOOK_AGAIN_MS = 5 * 60_000;
+
+/**
+ * Paid, and there is nothing it may be built on: a person is told the rule and the reason, and it is looked at again, on a lane of its
+ * own, so that the purchase's other messages (its end, too) do not wait.
+ */
+async function waitUntilReady(p: ProcessContext, tx: Tx, subscriptionId: string, refused: ProblemError, task: TaskContext): Promise<void> {
+  const subscription = await p.subscriptions.get(tx, subscriptionId);
+  await p.metering.raiseFinding(tx, {
+    kind: 'not_ready',
+    dedupeKey: `not_ready:${subscriptionId}:${refused.code}:${String(refused.extra['gate'] ?? '')}`,
+    tenantId: subscription.tenantId,
+    subscriptionId,
+    evidence: { ...refused.extra, marketplace: subscription.marketplace, code: refused.code, why: refused.detail },
   });
+  const again = new Date(Math.ceil((p.clock.now().getTime() + 1) / LOOK_AGAIN_MS) * LOOK_AGAIN_MS);
+  await p.tasks.enqueue(tx, {
+    lane: `not_ready:${subscriptionId}`,
+    handler: 'placement.request',
+    payload: { subscriptionId },
+    runAt: again,
+    dedupeKey: `not_ready:${subscriptionId}:${again.toISOString()}`,
+  });
+  await task.completeIn(tx);
 }

@@ -1,24 +1,37 @@
 import { pruneCalls, pruneMessages, type Tx } from '#platform';
 import { pruneRuns } from '#metering';
-import { liveAmong } from '#entitlements';
+import { liveAmong, pruneDriftRuns } from '#entitlements';
 import type { ProcessContext } from './context.js';
 
 export interface Pruned {
   calls: number;
   messages: number;
   runs: number;
+  driftRuns: number;
 }
 
 /**
  * Takes away what is settled and older than `before`, at most `most` of each: calls that were answered, messages that were read,
- * comparisons that ended. What is open stays whatever its age: a call without an answer, a parked message, a comparison that a
+ * comparisons that ended. What is open stays whatever its age: a call without an answer, a parked message, a comparison that an open
  * finding still names. So do the messages of a purchase that lives: a marketplace may tell one of them again, and on AWS nothing but
- * its messages says what it is. A replay of the ledger needs none of the three (law 12, ADR 0020).
+ * its messages says what it is. A replay of the ledger needs none of them (law 12, ADR 0020).
  */
 export async function pruneJournal(p: ProcessContext, before: Date, most: number): Promise<Pruned> {
   return {
     calls: await p.db.ops((tx) => pruneCalls(tx, before, most)),
     messages: await p.db.ops((tx) => pruneMessages(tx, before, most, (ids) => liveAmong(tx as Tx, ids))),
     runs: await p.db.ops((tx) => pruneRuns(tx, before, most)),
+    driftRuns: await p.db.ops((tx) => pruneDriftRuns(tx, before, most, (ids) => namedStill(tx, ids))),
   };
+}
+
+/** Drift runs that an open finding names, or the step of a reconciliation that is kept. */
+async function namedStill(tx: Tx, driftRunIds: string[]): Promise<ReadonlySet<string>> {
+  const rows = await tx.query<{ id: string }>(
+    `select k.id from unnest($1::text[]) as k(id)
+      where exists (select 1 from findings f where f.settlement is null and f.evidence ->> 'driftRunId' = k.id)
+         or exists (select 1 from reconciliation_steps s where s.reference = k.id::uuid)`,
+    [driftRunIds],
+  );
+  return new Set(rows.map((r) => r.id));
 }

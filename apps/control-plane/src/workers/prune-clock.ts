@@ -1,5 +1,5 @@
 import { pruneTasks } from '#platform';
-import { pruneJournal } from '../processes/prune-journal.js';
+import { pruneJournal, type Pruned } from '../processes/prune-journal.js';
 import type { ProcessContext } from '../processes/context.js';
 
 /** Long enough to see what was done about a purchase lately; its timeline does not need them. */
@@ -25,9 +25,10 @@ export class PruneClock {
     const now = this.p.clock.now().getTime();
     if (now < this.lookAt) return 0;
     const gone = await this.p.db.ops((tx) => pruneTasks(tx, new Date(now - KEEP_DONE_MS), AT_ONCE));
-    const { calls, messages, runs } = await pruneJournal(this.p, new Date(now - this.journalDays * 86_400_000), AT_ONCE);
+    const pruned: Record<keyof Pruned, number> = await pruneJournal(this.p, new Date(now - this.journalDays * 86_400_000), AT_ONCE);
     // A full batch: the rest is left to the next pass.
-    this.lookAt = [gone, calls, messages, runs].includes(AT_ONCE) ? 0 : now + LOOK_EVERY_MS;
-    return gone + calls + messages + runs;
+    const counts = [gone, ...Object.values(pruned)];
+    this.lookAt = counts.includes(AT_ONCE) ? 0 : now + LOOK_EVERY_MS;
+    return counts.reduce((sum, n) => sum + n, 0);
   }
 }

@@ -126,8 +126,9 @@ export function registerWorkers(
   const engine = app.get(ProvisioningEngine);
   registerProvisioningHandlers(runner, engine);
   const metering = app.get(Metering);
-  runner.addClock(() => engine.supervise());
-  // Supervision and closing share a loop; each marketplace is sent to in one of its own, woken when an hour has closed.
+  // In a loop of its own: a cluster that does not answer delays no hour.
+  runner.addClock(() => engine.supervise(), 'clusters');
+  // Each marketplace is sent to in a loop of its own, woken when an hour has closed.
   registerMeteringHandlers(runner, metering);
   const drift = new DriftClock(context, config.driftMinutes * 60_000);
   runner.addClock(() => drift.tick());

@@ -20,8 +20,9 @@ const step = fc.oneof(
 
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
 
-/** What the model found once. */
-const FOUND: [Step[], number[]][] = [
+type Found = [steps: Step[], order: number[]];
+/** What the model found once, at every marketplace or at AWS. A longer look lives all of it at each. */
+const FOUND_ANYWHERE: Found[] = [
   // A suspended purchase is cancelled.
   [
     [
@@ -30,7 +31,9 @@ const FOUND: [Step[], number[]][] = [
     ],
     [0, 0, 0, 0],
   ],
-  // AWS: a renewal of a renewal that nobody has heard of yet.
+];
+const FOUND_AT_AWS: Found[] = [
+  // A renewal of a renewal that nobody has heard of yet.
   [
     [
       { do: 'act', which: 0, action: 'reinstate', fate: 'late' },
@@ -38,7 +41,7 @@ const FOUND: [Step[], number[]][] = [
     ],
     [0, 0, 0, 0],
   ],
-  // AWS: two renewals one after the other, of which nothing was told.
+  // Two renewals one after the other, of which nothing was told.
   [
     [
       { do: 'act', which: 0, action: 'renew', fate: 'lose' },
@@ -46,7 +49,7 @@ const FOUND: [Step[], number[]][] = [
     ],
     [0, 0, 0, 0],
   ],
-  // AWS: a replacement of a replacement, of which nothing but its end was told.
+  // A replacement of a replacement, of which nothing but its end was told.
   [
     [
       { do: 'act', which: 0, action: 'reinstate', fate: 'lose' },
@@ -54,7 +57,7 @@ const FOUND: [Step[], number[]][] = [
     ],
     [0, 0, 0, 0],
   ],
-  // AWS: the buyer lands on a renewal that nobody has told of.
+  // The buyer lands on a renewal that nobody has told of.
   [
     [
       { do: 'act', which: 0, action: 'renew', fate: 'lose' },
@@ -64,7 +67,7 @@ const FOUND: [Step[], number[]][] = [
     ],
     [0, 0, 0, 0],
   ],
-  // AWS: the buyer lands on a purchase whose licence nobody has told of.
+  // The buyer lands on a purchase whose licence nobody has told of.
   [
     [
       { do: 'buy', planId: 'standard', auto: false, fate: 'lose' },
@@ -72,7 +75,7 @@ const FOUND: [Step[], number[]][] = [
     ],
     [0, 0, 0, 0],
   ],
-  // AWS: nobody told that the term's end was moved.
+  // Nobody told that the term's end was moved.
   [[{ do: 'act', which: 0, action: 'change', fate: 'lose' }], [0, 0, 0, 0]],
 ];
 
@@ -147,6 +150,7 @@ async function expectAgreement(world: World, { marketplace }: Counter): Promise<
 
 describe.each([azureCounter, gcpCounter, awsCounter])('any sequence at $marketplace, with messages lost, doubled and late', (counter) => {
   it(`ends as the marketplace has it: one tenant and one live placement for each active purchase [AZ-45, AW-37]`, async () => {
+    const found = RUNS > 1 || counter.marketplace === 'aws' ? [...FOUND_ANYWHERE, ...FOUND_AT_AWS] : FOUND_ANYWHERE;
     await fc.assert(
       fc.asyncProperty(
         fc.array(step, { minLength: 3, maxLength: 14 }),
@@ -154,10 +158,10 @@ describe.each([azureCounter, gcpCounter, awsCounter])('any sequence at $marketpl
         (steps, order) => live(counter, steps, order),
       ),
       {
-        examples: FOUND,
-        numRuns: FOUND.length + RUNS,
+        examples: found,
+        numRuns: found.length + RUNS,
         endOnFailure: false,
-        interruptAfterTimeLimit: (FOUND.length + RUNS) * 20_000,
+        interruptAfterTimeLimit: (found.length + RUNS) * 20_000,
         ...(SEED ? { seed: Number(SEED) } : {}),
       },
     );

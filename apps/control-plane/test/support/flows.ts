@@ -23,6 +23,7 @@ import {
 import { FakeMarketplace } from '#marketplaces/core/testing';
 import { Audit, Tenants } from '#tenancy';
 import { Catalog, Changes, Claims, Landings, SubscriptionRecord, subscriptionIdOf, Subscriptions } from '#entitlements';
+import { planGate } from '../../src/processes/plan-gate.js';
 import { FakeDriver } from '#provisioning/core/testing';
 import { ProvisioningEngine, registerProvisioningHandlers } from '#provisioning/engine';
 import { Metering } from '#metering';
@@ -100,8 +101,8 @@ export class Flows {
       new Audit(clock),
       catalog,
       subscriptions,
-      new Changes(clock, catalog, subscriptions),
-      new Landings(clock, sealer, subscriptions, catalog, tenants),
+      new Changes(clock, catalog, subscriptions, planGate(engine)),
+      new Landings(clock, sealer, subscriptions, catalog, tenants, 'first_visit', planGate(engine)),
       engine,
       new Metering({ db, tasks, calls, clock, marketplaces, logger, metrics: new Metrics() }),
       3_600_000,

@@ -64,13 +64,14 @@ export class TerraformHouse {
 
   /** A second control plane on the same database and machine. */
   another(change: Partial<TerraformDriverOptions> = {}): TerraformDriver {
-    const { regions, shapes, versions, suspendKinds, protocols, maxPlacements, keyRotation, hardQuota } = LOCAL_CAPABILITIES;
+    const { regions, shapes, versions, suspendKinds, protocols, signInModes, probes, maxPlacements, keyRotation, hardQuota } =
+      LOCAL_CAPABILITIES;
     return new TerraformDriver({
       clock: this.clock,
       runs: new PgRunStore(this.db, this.sealer, this.clock),
       operations: new PgOperationStore(this.db),
       nodes: this.cells,
-      abilities: { suspendKinds, protocols, maxPlacements, keyRotation, hardQuota },
+      abilities: { suspendKinds, protocols, signInModes, probes, maxPlacements, keyRotation, hardQuota },
       modules: [
         cellModule({
           nodePath: process.execPath,

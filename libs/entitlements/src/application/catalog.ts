@@ -135,6 +135,15 @@ export class Catalog {
     return row?.document ?? null;
   }
 
+  /** What is sold now: the newest version of each plan. */
+  async newest(tx: Tx): Promise<PlanVersion[]> {
+    const rows = await tx.query<{ document: PlanVersion }>(
+      `select distinct on (marketplace, external_offer_id, external_plan_id) document from plan_versions
+        order by marketplace, external_offer_id, external_plan_id, version desc`,
+    );
+    return rows.map((row) => row.document);
+  }
+
   async get(tx: Tx, planVersionId: string): Promise<PlanVersion> {
     const [row] = await tx.query<{ document: PlanVersion }>('select document from plan_versions where plan_version_id = $1', [
       planVersionId,

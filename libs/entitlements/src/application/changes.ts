@@ -1,5 +1,6 @@
 import { uuidv7, type Clock, type Tx } from '#platform';
 import type { RequestedChange, SubscriptionTruth } from '#marketplaces/core';
+import type { PlanGate, PlanVersion } from '../domain/plan-version.js';
 import type { Catalog } from './catalog.js';
 import { quotaLimit } from './rights.js';
 import { subscriptionIdOf, type Subscriptions } from './subscriptions.js';
@@ -30,6 +31,7 @@ export class Changes {
     private readonly clock: Clock,
     private readonly catalog: Catalog,
     private readonly subscriptions: Subscriptions,
+    private readonly gate: PlanGate | null = null,
   ) {}
 
   /**
@@ -112,8 +114,20 @@ export class Changes {
     if (change.kind === 'plan' && servedAt) {
       if (servedAt.shape !== null && servedAt.shape !== plan.shape)
         return no(`Plan ${toPlan} needs other capacity (${plan.shape}) than the one this purchase is served on (${servedAt.shape}).`);
+      if (servedAt.shape !== null && (plan.isolation ?? 'shared') !== (current.isolation ?? 'shared'))
+        return no(
+          `Plan ${toPlan} is served on ${plan.isolation === 'dedicated' ? 'a cluster of its own' : 'shared clusters'}, and this purchase is not.`,
+        );
+      if (servedAt.shape !== null && kindsOf(plan) !== kindsOf(current))
+        return no(
+          `Plan ${toPlan} binds other identity providers (${kindsOf(plan) || 'none'}) than the ones this purchase has (${kindsOf(current) || 'none'}).`,
+        );
       if (!plan.regions.some((r) => r.id === servedAt.region))
         return no(`Plan ${toPlan} is not offered in region ${servedAt.region}, where this purchase is served.`);
+    }
+    if (change.kind === 'plan' && this.gate) {
+      const shut = await this.gate(tx, plan, servedAt?.region ?? plan.defaultRegion);
+      if (shut) return no(`Plan ${toPlan} is not ready there (${shut.rule}): ${shut.reason}`);
     }
     const missing = current.meters
       .filter((m) => m.emission === 'live' && !plan.meters.some((n) => n.meter === m.meter))
@@ -134,3 +148,5 @@ export class Changes {
     return null;
   }
 }
+
+const kindsOf = (plan: Pick<PlanVersion, 'identity'>): string => [...(plan.identity ?? [])].sort().join(', ');

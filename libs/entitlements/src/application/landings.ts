@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ProblemError, sha256Hex, uuidv7, type Clock, type Sealer, type Tx } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
 import type { Tenants } from '#tenancy';
+import type { PlanGate } from '../domain/plan-version.js';
 import type { Catalog } from './catalog.js';
 import { isBeneficiary, type SignedInVisitor, type VisitClaim } from '../domain/claim.js';
 import type { Subscriptions } from './subscriptions.js';
@@ -70,6 +71,7 @@ export class Landings {
     private readonly catalog: Catalog,
     private readonly tenants: Tenants,
     private readonly access: LandingAccess = 'first_visit',
+    private readonly gate: PlanGate | null = null,
   ) {}
 
   /** `visitor`: who of the buyer's people the marketplace says it is; kept as a hash. */
@@ -199,6 +201,15 @@ export class Landings {
     if (['closing', 'cancelled', 'voided'].includes(record.state))
       throw new ProblemError('conflict', 'landing.purchase_over', 'This purchase has ended. Buy it again in the marketplace.');
     const details = parsed.data;
+    // The words are the buyer's: what is missing there is told to the operators alone.
+    const shut = record.tenantId === null ? await this.gate?.(tx, plan, details.region) : null;
+    if (shut)
+      throw new ProblemError(
+        'unprocessable',
+        'landing.not_ready',
+        'This plan cannot be set up in this region yet. Choose another one, or ask the seller.',
+        { gate: shut.rule, region: details.region },
+      );
     const created = record.tenantId === null;
     const contact = { name: details.contactName, email: details.contactEmail };
     const tenant = record.tenantId

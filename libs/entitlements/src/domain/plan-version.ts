@@ -1,3 +1,4 @@
+import type { Tx } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
 
 /**
@@ -49,6 +50,12 @@ export interface QuotaTerms {
   per: 'plan' | 'unit';
 }
 
+/**
+ * Whether a plan may be sold in a region or changed to, asked of whoever knows what can be built there. The rule that refuses it, and
+ * why; null: it may.
+ */
+export type PlanGate = (tx: Tx, plan: PlanVersion, region: string) => Promise<{ rule: string; reason: string } | null>;
+
 /** Our immutable reading of one plan of one listing. A subscription pins one; every usage record names one. */
 export interface PlanVersion {
   planVersionId: string;
@@ -65,8 +72,14 @@ export interface PlanVersion {
   /** When the marketplace is told that the purchase serves. */
   acknowledge: 'on_serving' | 'on_purchase';
   features: Record<string, boolean | string>;
+  /** `dedicated`: each purchase is served on a cluster of its own; absent is `shared`. */
+  isolation?: 'shared' | 'dedicated';
+  /** Kinds of identity providers that a purchase binds on the data path; each takes a slot of its cluster. */
+  identity?: ('active_directory' | 'ldap' | 'nis' | 'local' | 'saml' | 'oidc')[];
   /** How many units may be asked for by a change; what was bought is taken as it is. */
   quantity?: { min?: number; max?: number };
+  /** How much may be built for one purchase; left out: as much as it takes. */
+  build?: { maxNodes?: number; maxCostPerHour?: { amountPerHour: string; currency: string } };
   quotas: QuotaTerms[];
   meters: MeterTerms[];
 }

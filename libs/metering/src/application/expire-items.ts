@@ -1,4 +1,5 @@
 import { ProblemError, realNow, type Tx } from '#platform';
+import { MARKETPLACES } from '#marketplaces/core';
 import { writeEntries } from '../infra/write-ledger.js';
 import { OPEN_ITEM, type OpenItem } from '../infra/items.sql.js';
 import type { MeteringDeps } from './deps.js';
@@ -11,10 +12,10 @@ export function expireItems(deps: MeteringDeps): Promise<number> {
   return deps.db.ops(async (tx) => {
     const now = deps.clock.now();
     const items = await tx.query<OpenItem>(
-      `${OPEN_ITEM} where i.settled_at is null and i.hard_at <= $1 and (i.lease_until is null or i.lease_until < $2)
+      `${OPEN_ITEM} where i.settled_at is null and i.marketplace = any($3::text[]) and i.hard_at <= $1 and (i.lease_until is null or i.lease_until < $2)
           and not (i.state = 'unknown' and exists (select 1 from findings f where f.dedupe_key = 'unknown_outcome:' || i.item_id || ':' || i.attempts))
         order by i.hard_at, i.item_id limit 500 for update of i skip locked`,
-      [now, realNow()],
+      [now, realNow(), MARKETPLACES],
     );
     const findings: NewFinding[] = [];
     for (const item of items) {

@@ -85,7 +85,9 @@ export async function explainHourOf(
   const record = await recordOf(tx, q, hour, terms.dimension);
   const back = await lookBack(tx, {
     ...q,
-    record: record ? { quantity: record.quantity, baseQuantity: BigInt(record.base_quantity), quality: record.quality } : null,
+    record: record
+      ? { quantity: record.quantity, baseQuantity: BigInt(record.base_quantity), quality: record.quality, parts: record.parts }
+      : null,
     traits: deps.marketplaces.get(plan.marketplace as Marketplace).usage,
     lineRate: deps.options?.lineRateBytesPerSecond ?? DEFAULT_LINE_RATE,
   });
@@ -130,6 +132,7 @@ export async function explainHourOf(
       streams: back.streams.length,
       steps: back.again.steps,
       quantity: record?.quantity ?? null,
+      parts: record?.parts ?? null,
       unsent: back.again.record?.unsent ?? null,
       attempts: submission?.attempts ?? [],
       marketplace: plan.marketplace,

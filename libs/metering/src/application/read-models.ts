@@ -127,12 +127,12 @@ export function listSubmissions(
             coalesce((select jsonb_agg(jsonb_build_object('attemptId', a.attempt_id, 'number', a.number, 'at', a.at, 'outcome', a.outcome, 'code', a.code, 'receipt', a.receipt, 'outcomeAt', a.outcome_at) order by a.number)
                         from submission_attempts a where a.item_id = i.item_id), '[]') as attempts
        from submission_items i join usage_records r on r.record_id = i.record_id
-      where ($1::timestamptz is null or (i.hour, i.item_id) > ($1::timestamptz, $2::uuid)) and ($4::uuid is null or i.subscription_id = $4) and ($5::uuid is null or i.item_id = $5) and ($6::text is null or i.state = $6)
-        and ($7::timestamptz is null or i.hour >= $7) and ($8::timestamptz is null or i.hour < $8) and ($9::text is null or i.marketplace = $9)
-      order by i.hour, i.item_id limit $3`,
+      where ($1::timestamptz is null or (r.hour, r.record_id) > ($1::timestamptz, $2::uuid)) and ($4::uuid is null or r.subscription_id = $4) and ($5::uuid is null or i.item_id = $5) and ($6::text is null or i.state = $6)
+        and ($7::timestamptz is null or r.hour >= $7) and ($8::timestamptz is null or r.hour < $8) and ($9::text is null or r.marketplace = $9)
+      order by r.hour, r.record_id limit $3`,
     [after?.[0] ?? null, after?.[1] ?? null, limit + 1, q.subscriptionId ?? null, q.itemId ?? null, q.state ?? null, ...hours(q)],
     limit,
-    (r) => encode(r.hour.toISOString(), r.item_id),
+    (r) => encode(r.hour.toISOString(), r.record_id),
   );
 }
 
@@ -241,7 +241,8 @@ export interface SumLawRow {
  */
 export async function sumLawTable(tx: Tx, filter: { subscriptionId?: string } = {}): Promise<SumLawRow[]> {
   const rows = await tx.query<{ subscription_id: string; meter: string; term: keyof TermSums; quantity: string }>(
-    `select subscription_id, meter, term, sum(quantity)::text as quantity from ledger_entries where ($1::uuid is null or subscription_id = $1)
+    `select subscription_id, meter, term, sum(quantity)::text as quantity from ledger_entries
+      where subscription_id in (select subscription_id from series where $1::uuid is null or subscription_id = $1)
       group by 1, 2, 3 order by 1, 2`,
     [filter.subscriptionId ?? null],
   );

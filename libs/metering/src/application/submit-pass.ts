@@ -44,7 +44,7 @@ interface Ready extends ClaimedBatch {
 export class SubmitPass {
   private readonly adapter: MarketplaceAdapter;
   private readonly flight = new InFlight(BATCHES_AT_ONCE);
-  private readonly size = new WaveSize(BATCHES_PER_CLAIM);
+  private readonly size: WaveSize;
   private readonly writing = new Set<Promise<void>>();
   private readonly ends = performance.now() + PASS_MS;
   private ready: Ready[] = [];
@@ -61,6 +61,8 @@ export class SubmitPass {
     private deadline: Date,
   ) {
     this.adapter = with_.deps.marketplaces.get(marketplace);
+    const real = with_.deps.options?.realNow;
+    this.size = new WaveSize(BATCHES_PER_CLAIM, real && (() => real().getTime()));
   }
 
   /** Answers how many items it sent or found unable to go. */

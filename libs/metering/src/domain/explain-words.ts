@@ -1,3 +1,4 @@
+import type { CostPart } from '#marketplaces/core';
 import type { MeterTerms } from '#entitlements';
 import type { Step } from './explain-hour.js';
 import type { Unsent } from './types.js';
@@ -31,6 +32,8 @@ export interface Told {
   streams: number;
   steps: Step[];
   quantity: string | null;
+  /** How that is shared out by labels, frozen with the record; null where it is not. */
+  parts: readonly CostPart[] | null;
   /** Why the record is never sent; null where it is. */
   unsent: Unsent | null;
   attempts: { number: number; outcome: string | null; code: string | null; receipt: string | null; at: string }[];
@@ -59,6 +62,10 @@ export function sentences(t: Told): string[] {
       ? `Nothing is sent for this hour; ${units(rest)} go into the next one.`
       : `${t.unsent ? `Frozen and not sent to ${t.marketplace} (${t.unsent === 'shadow' ? 'the listing was in shadow' : 'it is invoiced outside'})` : `Sent to ${t.marketplace}`}: ${t.quantity} ${t.listedUnit}. ${rest === 0n ? 'Nothing is left over.' : `${units(rest)} are left over and go into the next hour.`}`,
   );
+  if (t.parts)
+    out.push(
+      `It is shared out by what the samples said of their labels: ${t.parts.map((p) => `${p.quantity} to ${labelsText(p.labels)}`).join(', ')}; together ${sumText(t.parts)} ${t.listedUnit}.`,
+    );
   for (const a of t.attempts)
     out.push(
       `Attempt ${a.number} at ${a.at}: ${a.outcome ?? 'no answer yet'}${a.code ? ` (${a.code})` : ''}${a.receipt ? `, receipt ${a.receipt}` : ''}.`,
@@ -81,6 +88,23 @@ export function sentences(t: Told): string[] {
         : `Calculated again just now from the same samples, it differs: ${t.differs.join('; ')}.`,
   );
   return out;
+}
+
+/** A set of labels as people write them. */
+export const labelsText = (labels: Readonly<Record<string, string>>): string =>
+  Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .sort()
+    .join(' and ');
+
+/** What the parts add up to: added here, so that the page shows it and nobody has to believe it. */
+export function sumText(parts: readonly CostPart[]): string {
+  const read = parts.map((p) => parseDecimal(p.quantity));
+  const scale = Math.max(0, ...read.map((d) => d.scale));
+  return quantaText(
+    read.reduce((sum, d) => sum + d.digits * 10n ** BigInt(scale - d.scale), 0n),
+    scale,
+  );
 }
 
 /** Decimal text without trailing zeros. */

@@ -34,6 +34,8 @@ export const FINDING_KINDS = [
   'usage_unbuilt',
   'marketplace_stuck',
   'unjoined_purchase',
+  'not_ready',
+  'eta_after_deadline',
 ] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
 
@@ -86,6 +88,8 @@ const MAY_SETTLE: Record<FindingKind, readonly SettlementKind[]> = {
   usage_unbuilt: OURS_TO_MEND,
   marketplace_stuck: OURS_TO_MEND,
   unjoined_purchase: OURS_TO_MEND,
+  not_ready: OURS_TO_MEND,
+  eta_after_deadline: OURS_TO_MEND,
 };
 
 export const settlementsOf = (kind: FindingKind): readonly SettlementKind[] => MAY_SETTLE[kind];

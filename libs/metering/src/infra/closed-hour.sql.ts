@@ -1,9 +1,11 @@
 import { canonicalJson, type Tx } from '#platform';
-import type { UsageTraits } from '#marketplaces/core';
+import { COST_SPLIT_LIMITS, labelsKey, type CostPart, type Marketplace, type UsageTraits } from '#marketplaces/core';
+import { splitRecords } from '../domain/cost-split.js';
 import { differences, explainHour, type HourExplanation, type StoredHour } from '../domain/explain-hour.js';
 import { openingFromJson, openingToJson } from '../domain/opening-json.js';
-import type { CarryIn, EntryDraft, StreamSamples } from '../domain/types.js';
+import type { CarryIn, EntryDraft, HourSegment, MeterHour, Opening, StreamSamples } from '../domain/types.js';
 import { instantText, toUs } from '../domain/units.js';
+import { loadParts } from './cost-split.sql.js';
 import { SegmentsOfHour } from './segments-of-hour.js';
 import { gatherSamples, keyOf, withSilentStreams } from './samples.sql.js';
 import { findSeries, type SeriesRow } from './series.sql.js';
@@ -20,6 +22,8 @@ export interface RecordFacts {
   quantity: string;
   baseQuantity: bigint;
   quality: string;
+  /** How it was split by labels; null where it was not. */
+  parts: CostPart[] | null;
 }
 export interface LookedBack {
   series: SeriesRow;
@@ -74,43 +78,68 @@ export async function lookBack(
     quality: q.record?.quality ?? 'no record',
     entries: own,
   };
-  let best: { again: HourExplanation; differs: string[] } | null = null;
+  let best: { meter: MeterHour; again: HourExplanation; differs: string[] } | null = null;
   for (const endedAt of new Set([series.endedAt, null]))
     for (const watermark of [null, q.hour]) {
-      const again = explainHour(
-        {
-          meter: {
-            meter: q.meter,
-            kind: series.kind,
-            source: series.source,
-            hourStart: q.hour,
-            endedAt,
-            watermark,
-            traits: q.traits,
-            capacityBytes:
-              capacity === null
-                ? null
-                : opening.capacityBytes !== null && opening.capacityBytes > capacity
-                  ? opening.capacityBytes
-                  : capacity,
-            lineRateBytesPerSecond: q.lineRate,
-          },
-          segments: ofHour,
-          opening,
-          streams,
-          carryIns,
-        },
-        q.segmentId,
-      );
+      const meter: MeterHour = {
+        meter: q.meter,
+        kind: series.kind,
+        source: series.source,
+        hourStart: q.hour,
+        endedAt,
+        watermark,
+        traits: q.traits,
+        capacityBytes:
+          capacity === null ? null : opening.capacityBytes !== null && opening.capacityBytes > capacity ? opening.capacityBytes : capacity,
+        lineRateBytesPerSecond: q.lineRate,
+      };
+      const again = explainHour({ meter, segments: ofHour, opening, streams, carryIns }, q.segmentId);
       const differs = differences(stored, again);
       if (canonicalJson(openingToJson(again.close.closing)) !== canonicalJson(openingToJson(openingFromJson(closing.closing))))
         differs.push('what the hour hands to the next one is not what is stored');
       if (again.close.quality !== closing.quality)
         differs.push(`quality of the hour: stored ${closing.quality}, calculated again ${again.close.quality}`);
-      if (best === null || differs.length < best.differs.length) best = { again, differs };
+      if (best === null || differs.length < best.differs.length) best = { meter, again, differs };
     }
-  return { series, closedAt: closing.closed_at, streams, sameInputs: same, ...best!, later };
+  const { meter, again, differs } = best!;
+  const parts = await partsAgain(tx, series, meter, ofHour, opening, streams, again);
+  if (partsText(parts) !== partsText(q.record?.parts ?? null))
+    differs.push(`split by labels: stored ${partsText(q.record?.parts ?? null)}, calculated again ${partsText(parts)}`);
+  return { series, closedAt: closing.closed_at, streams, sameInputs: same, again, differs, later };
 }
+
+/** The record's quantity shared out once more by what the samples say of their parts; null where the plan does not ask. */
+async function partsAgain(
+  tx: Tx,
+  series: SeriesRow,
+  meter: MeterHour,
+  segments: HourSegment[],
+  opening: Opening,
+  streams: StreamSamples[],
+  again: HourExplanation,
+): Promise<CostPart[] | null> {
+  if (!again.record || !segments.some((s) => s.terms?.costSplit)) return null;
+  const partsAt = (await loadParts(tx, [{ metric: series.metric, opening, streams }]))(series.metric);
+  const splits = splitRecords(
+    meter,
+    segments,
+    opening,
+    streams,
+    partsAt,
+    again.close.records,
+    COST_SPLIT_LIMITS[series.marketplace as Marketplace],
+  );
+  return splits.get(again.record) ?? null;
+}
+
+/** Parts in an order of their own, so that two lists of the same parts are the same text. */
+const partsText = (parts: readonly CostPart[] | null): string =>
+  parts === null
+    ? 'none'
+    : parts
+        .map((p) => `${labelsKey(p.labels)} ${p.quantity}`)
+        .sort()
+        .join(', ');
 
 async function samplesThen(
   tx: Tx,

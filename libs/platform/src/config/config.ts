@@ -29,6 +29,7 @@ const schema = z.object({
   BERTH_USAGE_URL: url.optional(),
   /** What the local driver takes on one cell is 200. */
   BERTH_CELL_CAPACITY: z.coerce.number().int().min(1).max(200).default(8),
+  BERTH_OVERCOMMIT_PERCENT: z.coerce.number().int().min(100).max(10_000).default(100),
   BERTH_SUCCESSOR_HOLD_MINUTES: z.coerce.number().int().min(0).max(1_440).default(60),
   /** Whose page gets keys (ADR 0015). Unset: `signed_in` where people can sign in, else `first_visit`. */
   BERTH_LANDING_ACCESS: z.enum(['first_visit', 'signed_in', 'approval']).optional(),
@@ -87,6 +88,8 @@ export interface BerthConfig {
   usageUrl: string | null;
   /** Placements on one shared cell, at most. */
   cellCapacity: number;
+  /** Bytes set aside for placements, in hundredths of what a cluster has. */
+  overcommitPercent: number;
   /** Which driver builds a shape that several offer. */
   shapeDrivers: Record<string, string>;
   terraform: TerraformConfig;
@@ -158,6 +161,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     stopCells: e.BERTH_STOP_CELLS,
     usageUrl: e.BERTH_USAGE_URL?.replace(/\/$/, '') ?? null,
     cellCapacity: e.BERTH_CELL_CAPACITY,
+    overcommitPercent: e.BERTH_OVERCOMMIT_PERCENT,
     shapeDrivers: shapeDriversOf(e.BERTH_SHAPE_DRIVERS),
     terraform: terraformOf(e, given),
     landingAccess: e.BERTH_LANDING_ACCESS ?? (e.AZURE_SIGN_IN_CLIENT_ID ? 'signed_in' : 'first_visit'),

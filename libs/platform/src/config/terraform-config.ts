@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { pairsOf } from './pairs.js';
 
 /** Names in `BERTH_SHAPE_DRIVERS`. */
-const DRIVERS = ['local', 'terraform'] as const;
+const DRIVERS = ['local', 'terraform', 'manual'] as const;
 
 export const terraformVariables = {
   /** Path or name of the program; unset takes `terraform`, else `tofu`, from PATH. */

@@ -18,6 +18,7 @@ import pg from 'pg';
 import type { ServerOwner } from './binaries.js';
 import { readOrMakePassword, readPort, withPasswordFile, type DataFolder } from './data-folder.js';
 import { EmbeddedStartError, USE_DATABASE_URL } from './embedded.errors.js';
+import { roomOf, SMALL, usableMemory } from './postgres-memory.js';
 import { livingPostmaster, type Postmaster } from './postmaster.js';
 import { childEnvironment, endServer, fatalLine, lastLine, majorVersion, runProgram } from './postgres-programs.js';
 import { freePort, identify, isAlive, pause, type ProcessIdentity } from './process-tools.js';
@@ -172,8 +173,7 @@ export class PostgresLauncher {
       unix_socket_directories: '',
       password_encryption: 'scram-sha-256',
       max_connections: this.options.maxConnections ?? 100,
-      shared_buffers: '128MB',
-      max_wal_size: '1GB',
+      ...(relaxed ? SMALL : roomOf(usableMemory())),
       wal_level: 'minimal',
       max_wal_senders: 0,
       jit: 'off',

@@ -1,5 +1,8 @@
 /** Desired and planned capacity. A cluster belongs to the operator and has no tenant. */
 
+import type { SignInMode } from './blob/report.js';
+import type { Variant } from './variant.js';
+
 /** What a cluster shall be. Amounts are bytes in decimal text. */
 export interface ClusterSpec {
   /** One of `capabilities().regions`. Moving to another region replaces the nodes, and with them the data. */
@@ -76,16 +79,28 @@ export interface ApplyOutcome {
   readonly nodes: readonly string[];
 }
 
+/**
+ * Kinds of identity provider for the data path. A cluster binds a few of each kind for all its tenants (requirements §1.2); sign-in at
+ * the control plane takes none of them.
+ */
+export type IdentityKind = 'active_directory' | 'ldap' | 'nis' | 'local' | 'saml' | 'oidc';
+
 export interface ShapeCapability {
   readonly name: string;
   readonly minNodes: number;
   readonly maxNodes: number;
+  /** Usable bytes of one cluster as it is first made, decimal text. Absent: not known, and no room is set aside on it. */
+  readonly capacityBytes?: string;
+  /** How many providers of a kind one cluster binds; a kind that is absent is not offered. */
+  readonly identitySlots?: Readonly<Partial<Record<IdentityKind, number>>>;
 }
 
 /** What a driver can do, as data; the engine refuses before it calls. */
 export interface DriverCapabilities {
   /** Driver name, for example `local`. */
   readonly driver: string;
+  /** What its clusters are, for gates, shapes and rules. */
+  readonly variant: Variant;
   readonly regions: readonly string[];
   readonly shapes: readonly ShapeCapability[];
   /** Oldest first. */
@@ -96,6 +111,10 @@ export interface DriverCapabilities {
   readonly importExisting: boolean;
   readonly cancel: boolean;
   readonly suspendKinds: readonly SuspendKind[];
+  /** How a buyer may sign in at a placement's endpoint. */
+  readonly signInModes: readonly SignInMode[];
+  /** Whether `openProbe` lets a conformance suite in. */
+  readonly probes: boolean;
   /** Data protocols of a placement's endpoint, for example `azure-blob`. */
   readonly protocols: readonly string[];
   /** Largest number of placements on one cluster; null is no limit known. */
@@ -104,6 +123,8 @@ export interface DriverCapabilities {
   readonly hardQuota: boolean;
   /** How long each step may take, all its polls together; a step that is left out has the engine's default (contract provisioning §4.3). */
   readonly timeoutsMs?: Readonly<Partial<Record<TimedStep, number>>>;
+  /** From an order to the hand-over, where people build it: a first estimate. Absent: machines do, in minutes or an hour. */
+  readonly leadHours?: number;
 }
 
 /** Steps of the engine, each one call of a driver, polled until it ends. Real milliseconds. */

@@ -7,6 +7,7 @@ import type { DriverCall, DriverResult, FleetCall } from './call.js';
 import type { ApplyOutcome, ApplyRequest, ClusterSpec, DriverCapabilities, DriverPlan, PreflightReport } from './cluster.js';
 import type { DeleteOutcome, DeleteRequest, InventoryReport } from './inventory.js';
 import type { ClusterObservation, ValidationReport } from './observation.js';
+import type { ProbeAccess } from './blob/report.js';
 import type { ConfigureOutcome, DesiredConfiguration, ResumeRequest, SuspendOutcome, SuspendRequest } from './placement.js';
 
 /** Making and changing capacity. */
@@ -48,6 +49,17 @@ export interface ObservingDriver {
   inventory(call: FleetCall): Promise<DriverResult<InventoryReport>>;
 }
 
+/** Letting somebody in who judges the endpoint. `unsupported` unless `capabilities().probes`. */
+export interface ProbingDriver {
+  /**
+   * An account of its own beside the placements, through the same door, which no meter reads and which ends by itself after `lifeMs`
+   * (real). Not fenced, and its answer is kept nowhere: it holds a secret.
+   */
+  openProbe(call: DriverCall, request: { readonly lifeMs: number }): Promise<DriverResult<ProbeAccess>>;
+  /** Repeatable; what was stored in it goes too. */
+  closeProbe(call: DriverCall, request: { readonly accountName: string }): Promise<DriverResult>;
+}
+
 /** Taking over and letting go. */
 export interface CustodyDriver {
   /** Adopts what `inventory` found, as `call.clusterRef`. */
@@ -58,4 +70,4 @@ export interface CustodyDriver {
   cancel(call: DriverCall, handle: string): Promise<DriverResult>;
 }
 
-export interface ProvisioningDriver extends CapacityDriver, TenancyDriver, ObservingDriver, CustodyDriver {}
+export interface ProvisioningDriver extends CapacityDriver, TenancyDriver, ObservingDriver, ProbingDriver, CustodyDriver {}

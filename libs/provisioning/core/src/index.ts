@@ -12,6 +12,7 @@ export type {
   PlanApproval,
   PreflightCheck,
   PreflightReport,
+  IdentityKind,
   ShapeCapability,
   SuspendKind,
   TimedStep,
@@ -36,9 +37,25 @@ export type {
   UsageCounters,
   ValidationReport,
 } from './observation.js';
+export { AZCOPY_SUITE } from './blob/suite-name.js';
+export { judgeRules } from './blob/report.js';
+export type {
+  EndpointDescription,
+  ProbeAccess,
+  RuleOutcome,
+  RuleReport,
+  SignInMode,
+  SuiteReport,
+  SuiteResult,
+  WireEvidence,
+} from './blob/report.js';
+export type { SuiteOptions } from './blob/suite.js';
+export { loadBlobSuite } from './blob/load.js';
+export { VARIANTS } from './variant.js';
+export type { Variant } from './variant.js';
 export { judgeInventory } from './inventory.js';
 export type { DeleteOutcome, DeleteRequest, InventoryItem, InventoryReport, InventoryVerdict } from './inventory.js';
-export type { CapacityDriver, CustodyDriver, ObservingDriver, ProvisioningDriver, TenancyDriver } from './driver.js';
+export type { CapacityDriver, CustodyDriver, ObservingDriver, ProbingDriver, ProvisioningDriver, TenancyDriver } from './driver.js';
 export {
   assertApplicable,
   assertClusterRef,

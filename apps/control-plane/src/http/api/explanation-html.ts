@@ -1,5 +1,5 @@
 import { toPublicId } from '#platform';
-import { baseUnitOf, instantText, unitsForPeople, type Explained, type Explanation } from '#metering';
+import { baseUnitOf, instantText, labelsText, sumText, unitsForPeople, type Explained, type Explanation } from '#metering';
 import { safe } from '../support/html.js';
 import { stepViews } from './explanation-view.js';
 
@@ -69,6 +69,7 @@ ${stepViews(x)
   .join('\n')}
 <tr><td>together</td><td class="n">0</td><td class="n b">${safe(x.steps.at(-1)?.total.toString() ?? '0')}</td></tr>
 </tbody></table>
+${record?.parts ? shared(record.parts, terms.listedUnit) : ''}
 <h2>How it was measured</h2>
 <table><thead><tr><th>From</th><th>To</th><th class="n">${terms.kind === 'counter' ? 'Counted' : 'Value'}, bytes</th><th class="n">${safe(terms.listedUnit)}</th><th></th></tr></thead><tbody>
 ${x.lines
@@ -113,6 +114,12 @@ function moneyLine(x: Explanation): string {
   const { amount, price } = x.money;
   return `${safe(amount)} ${safe(price.currency)} <span class="b">at ${safe(price.unitPrice)} ${safe(price.currency)} a unit, ${safe(price.source)}${price.provisional ? ', provisional' : ''}</span>`;
 }
+
+const shared = (parts: NonNullable<NonNullable<Explanation['record']>['parts']>, unit: string): string => `<h2>Whose part it is</h2>
+<table><thead><tr><th>Labels</th><th class="n">${safe(unit)}</th></tr></thead><tbody>
+${parts.map((p) => `<tr><td>${safe(labelsText(p.labels))}</td><td class="n">${safe(p.quantity)}</td></tr>`).join('\n')}
+<tr class="sent"><td>together</td><td class="n">${safe(sumText(parts))}</td></tr>
+</tbody></table>`;
 
 const attempts = (s: NonNullable<Explanation['submission']>): string => `<h2>Sending</h2>
 <table><thead><tr><th>Attempt</th><th>At</th><th>Answer</th><th>Receipt</th></tr></thead><tbody>

@@ -24,7 +24,7 @@ const span = z.looseObject({
   open: z.enum(['true', 'false']).optional(),
 });
 const RECORDS =
-  'id tenantId subscriptionId segmentId marketplace meter dimension hour planId planVersionId quantity listedUnit baseQuantity quality startsAt endsAt closedAt submissionState'.split(
+  'id tenantId subscriptionId segmentId marketplace meter dimension hour planId planVersionId quantity listedUnit baseQuantity quality startsAt endsAt closedAt submissionState costSplit'.split(
     ' ',
   );
 const SUBMISSIONS =

@@ -1,7 +1,7 @@
 /** The suite that each driver passes, the in-memory fake too. `#provisioning/core/testing` is for tests only. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uuidv7 } from '#platform';
-import type { ClusterSpec, DesiredPlacement, DriverCall, DriverResult, ProvisioningDriver } from '../index.js';
+import type { ClusterSpec, DesiredPlacement, DriverCall, DriverResult, ProbeAccess, ProvisioningDriver } from '../index.js';
 import { aCall, outputOf, untilDone } from './until-done.js';
 
 /** What a driver brings to be judged. */
@@ -17,6 +17,8 @@ export interface ConformanceHarness {
   write(clusterRef: string, placement: DesiredPlacement, name: string, text: string): Promise<void>;
   /** Reads the same way; null when there is no such thing. Throws when refused. */
   read(clusterRef: string, placement: DesiredPlacement, name: string): Promise<string | null>;
+  /** Writes as the probe does; throws when it succeeds although `open` is false, or the other way round. Null where there is no wire. */
+  useProbe?(access: ProbeAccess, open: boolean): Promise<void>;
   /** Puts a cluster there that the control plane has no record of; returns what `inventory` will call it. */
   plantOrphan(): Promise<string>;
   /** Breaks the cluster's data path from outside, as a crash does. */
@@ -165,6 +167,22 @@ export function describeDriverConformance(name: string, makeHarness: () => Promi
       expect((await observed()).stateSerial).toBe(after.stateSerial);
       const approval = { planHash: stale.hash, names: stale.destroys };
       expect(await failure(() => driver.apply(call(), { plan: stale, approval }))).toEqual({ class: 'conflict', code: 'plan.stale' });
+    });
+
+    it('lets a suite in beside the placements, without a trace in them or in their counters', async () => {
+      const before = await observed();
+      if (!driver.capabilities().probes) {
+        expect(await failure(() => driver.openProbe(call(), { lifeMs: 60_000 }))).toMatchObject({ class: 'unsupported' });
+        return;
+      }
+      const access = await outputOf(() => driver.openProbe(call(), { lifeMs: 60_000 }));
+      expect(before.placements.map((p) => p.accountName)).not.toContain(access.accountName);
+      await h.useProbe?.(access, true);
+      const close = call();
+      await untilDone(() => driver.closeProbe(close, { accountName: access.accountName }));
+      await untilDone(() => driver.closeProbe(call(), { accountName: access.accountName }));
+      await h.useProbe?.(access, false);
+      expect((await observed()).placements).toEqual(before.placements);
     });
 
     it('refuses a destructive plan that no approval of that plan names', async () => {

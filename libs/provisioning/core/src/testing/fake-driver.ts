@@ -31,6 +31,7 @@ import {
   type FleetCall,
   type InventoryReport,
   type PreflightReport,
+  type ProbeAccess,
   type ProvisioningDriver,
   type ResumeRequest,
   type SuspendOutcome,
@@ -153,6 +154,17 @@ export class FakeDriver extends FakeFleet implements ProvisioningDriver {
         return { result, evidence: [{ check: 'write_read_delete', result, detail: 'probe', ms: 0 }] };
       },
     );
+  }
+
+  async openProbe(call: DriverCall): Promise<DriverResult<ProbeAccess>> {
+    this.must(call.clusterRef);
+    this.openProbes.add(this.probe.accountName);
+    return readResult(call.operationId, this.probe);
+  }
+
+  async closeProbe(call: DriverCall, request: { readonly accountName: string }): Promise<DriverResult> {
+    this.openProbes.delete(request.accountName);
+    return readResult(call.operationId, undefined);
   }
 
   suspend(call: DriverCall, request: SuspendRequest): Promise<DriverResult<SuspendOutcome>> {

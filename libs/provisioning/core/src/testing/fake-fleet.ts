@@ -8,6 +8,7 @@ import {
   type DriverCapabilities,
   type InventoryItem,
   type LastSample,
+  type ProbeAccess,
 } from '../index.js';
 
 export interface FakeCluster {
@@ -25,10 +26,12 @@ export interface FakeCluster {
 
 export const FAKE_CAPABILITIES: DriverCapabilities = {
   driver: 'fake',
+  variant: 'local_dev',
   regions: ['here', 'there'],
   shapes: [
     { name: 'small', minNodes: 1, maxNodes: 1 },
     { name: 'large', minNodes: 1, maxNodes: 8 },
+    { name: 'bound', minNodes: 1, maxNodes: 2, capacityBytes: '3000000', identitySlots: { oidc: 1, ldap: 2 } },
   ],
   versions: ['1', '2'],
   resizeUp: true,
@@ -37,7 +40,9 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   importExisting: true,
   cancel: true,
   suspendKinds: ['access'],
-  protocols: ['fake'],
+  signInModes: ['shared_key', 'sas'],
+  probes: true,
+  protocols: ['azure-blob'],
   maxPlacements: 100,
   keyRotation: true,
   hardQuota: false,
@@ -45,6 +50,9 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
 
 export class FakeFleet {
   readonly clusters = new Map<string, FakeCluster>();
+  /** Where `openProbe` lets one in: a test puts a real endpoint behind the fake. */
+  probe: ProbeAccess = { endpoint: 'fake://nowhere/probe', accountName: 'probe', secretBase64: 'cHJvYmU=' };
+  readonly openProbes = new Set<string>();
   private sequence = 0;
 
   constructor(protected readonly clock: Clock) {}

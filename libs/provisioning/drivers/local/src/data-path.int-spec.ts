@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { request } from 'node:http';
 import { StorageSharedKeyCredential, BlobSASPermissions, generateBlobSASQueryParameters } from '@azure/storage-blob';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { DesiredPlacement } from '#provisioning/core';
+import { loadBlobSuite, type DesiredPlacement } from '#provisioning/core';
 import { aCall, aPlacement, outputOf } from '#provisioning/core/testing';
 import { eventually, LocalHarness, refusalOf } from './testing/local-harness.js';
 
@@ -47,6 +47,22 @@ describe('the data path of a cell', () => {
       requests: 1,
     });
     expect((await h.counters(ref, a.placementId)).stored).toBe(content.length);
+  });
+
+  it('passes the Blob suite, says what it lacks, and nobody is charged for it', async () => {
+    const before = [await h.counters(ref, a.placementId), await h.counters(ref, b.placementId)];
+    const access = await outputOf(() => h.driver.openProbe(aCall(ref), { lifeMs: 60_000 }));
+    const suite = await loadBlobSuite();
+    const { signInModes } = h.driver.capabilities();
+    const report = await suite({ access, description: { protocol: 'azure-blob', signInModes }, now: () => new Date() });
+    await outputOf(() => h.driver.closeProbe(aCall(ref), { accountName: access.accountName }));
+    expect(report.rules.filter((r) => r.outcome === 'fail').map((r) => [r.rule, r.detail])).toEqual([]);
+    expect(report).toMatchObject({
+      result: 'pass',
+      lacking: ['put_block_from_url', 'put_blob_from_url', 'sign_in_oauth'],
+      cleanedUp: true,
+    });
+    expect([await h.counters(ref, a.placementId), await h.counters(ref, b.placementId)]).toEqual(before);
   });
 
   it('counts a ranged read by its range, and a HEAD as a request without bytes', async () => {

@@ -1,3 +1,4 @@
+import { BlobServiceClient, StorageSharedKeyCredential } from '@azure/storage-blob';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeDriverConformance, type ConformanceHarness } from '#provisioning/core/testing';
@@ -23,6 +24,16 @@ describeDriverConformance('local', async (): Promise<ConformanceHarness> => {
         if (status === 404) return null;
         throw error;
       });
+    },
+    useProbe: async (access, open) => {
+      const service = new BlobServiceClient(access.endpoint, new StorageSharedKeyCredential(access.accountName, access.secretBase64), {
+        retryOptions: { maxTries: 1 },
+      });
+      const created = await service.createContainer(`c${Date.now()}`).then(
+        () => true,
+        () => false,
+      );
+      if (created !== open) throw new Error(`the probe's account is ${created ? 'open' : 'closed'}`);
     },
     plantOrphan: async () => {
       await h.cell('orphan-cell');

@@ -29,6 +29,7 @@ import {
   type InventoryReport,
   type LastSample,
   type PreflightReport,
+  type ProbeAccess,
   type ProvisioningDriver,
   type ResumeRequest,
   type SuspendOutcome,
@@ -43,7 +44,7 @@ import { defaultCellEntry, LOCAL_CAPABILITIES, type LocalDriverOptions } from '.
 import { FileOperationStore } from './file-operation-store.js';
 import { cellPaths } from './files.js';
 import { CellUpgrades } from './upgrade-cell.js';
-import { endpointOf, listInventory, observeCell, proveCell } from './observe-cell.js';
+import { closeProbe, endpointOf, listInventory, observeCell, openProbe, proveCell, sweep } from './observe-cell.js';
 import { destructionOf, makePlan, readArtefact } from './plan-cell.js';
 import type { CellConfigureAnswer, CellConfigureRequest } from './wire.js';
 
@@ -165,6 +166,15 @@ export class LocalDriver implements ProvisioningDriver {
     );
   }
 
+  async openProbe(call: DriverCall, request: { readonly lifeMs: number }): Promise<DriverResult<ProbeAccess>> {
+    return readResult(call.operationId, await openProbe(this.folders.must(call.clusterRef).cell, request.lifeMs));
+  }
+
+  async closeProbe(call: DriverCall, request: { readonly accountName: string }): Promise<DriverResult> {
+    await closeProbe(this.host.find(call.clusterRef)?.cell, request.accountName);
+    return readResult(call.operationId, undefined);
+  }
+
   suspend(call: DriverCall, request: SuspendRequest): Promise<DriverResult<SuspendOutcome>> {
     const check = (): void => {
       if (request.kind !== 'access')
@@ -221,12 +231,7 @@ export class LocalDriver implements ProvisioningDriver {
         // Also a folder without a readable record, which a broken-off creation leaves behind.
         await steps.step('remove_folder', async () => this.host.remove(found?.folder ?? this.host.folderOf(call.clusterRef)));
         // "Not found" is believed only after a sweep by label (contract provisioning §3.4).
-        return steps.step('sweep', async () => {
-          const folder = found?.folder ?? this.host.folderOf(call.clusterRef);
-          for (const process of this.host.labelled()) if (process.folder === folder) this.host.killLabelled(process);
-          const { items } = await listInventory(this.host);
-          return { survivors: items.filter((i) => i.clusterRef === call.clusterRef && i.state !== 'broken') };
-        });
+        return steps.step('sweep', () => sweep(this.host, found?.folder ?? this.host.folderOf(call.clusterRef), call.clusterRef));
       },
     );
   }

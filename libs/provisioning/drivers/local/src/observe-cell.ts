@@ -1,6 +1,15 @@
-/** Reading only: no start, no adoption, no file is written. */
+/** Looking: no start, no adoption, no file is written. Only `sweep` ends what its deletion has left over. */
 import { basename } from 'node:path';
-import type { ClusterObservation, InventoryItem, InventoryReport, ObservedPlacement, ValidationReport } from '#provisioning/core';
+import {
+  DriverError,
+  type ClusterObservation,
+  type DeleteOutcome,
+  type InventoryItem,
+  type InventoryReport,
+  type ObservedPlacement,
+  type ProbeAccess,
+  type ValidationReport,
+} from '#provisioning/core';
 import { callCell, identify } from './cell-client.js';
 import type { CellHost } from './cell-host.js';
 import { cellPaths, readJson } from './files.js';
@@ -9,6 +18,18 @@ import type { CellFile, CellStatus, DesiredFile } from './wire.js';
 export function endpointOf(cell: CellFile, accountName: string): string {
   return `http://127.0.0.1:${cell.gatewayPort}/${accountName}`;
 }
+
+/** An account that no meter reads, for as long as it says. */
+export async function openProbe(cell: CellFile, lifeMs: number): Promise<ProbeAccess> {
+  if (!(await identify(cell)))
+    throw new DriverError('unknown', 'cell.no_answer', 'Nobody who can prove to be the cell answers at its admin port.');
+  const probe = await callCell<{ accountName: string; secretBase64: string }>(cell, 'POST', '/probes', { lifeMs });
+  return { ...probe, endpoint: endpointOf(cell, probe.accountName) };
+}
+
+export const closeProbe = async (cell: CellFile | undefined, accountName: string): Promise<void> => {
+  if (cell) await callCell(cell, 'DELETE', `/probes/${accountName}`);
+};
 
 /** Loaded only here: a program that makes cells needs no buyer's SDK. */
 export const proveCell = async (cell: CellFile): Promise<ValidationReport> => (await import('./probe.js')).probeCell(cell);
@@ -68,6 +89,13 @@ function fromRecord(cell: CellFile, desired: DesiredFile | undefined): ObservedP
     storedBytes: null,
     counters: null,
   }));
+}
+
+/** Ends processes with the label of a folder that is gone, and tells what is still there. */
+export async function sweep(host: CellHost, folder: string, clusterRef: string): Promise<DeleteOutcome> {
+  for (const process of host.labelled()) if (process.folder === folder) host.killLabelled(process);
+  const { items } = await listInventory(host);
+  return { survivors: items.filter((i) => i.clusterRef === clusterRef && i.state !== 'broken') };
 }
 
 /** Folders, and processes with our label whose folder is gone or is another's. */

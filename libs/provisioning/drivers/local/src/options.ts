@@ -28,10 +28,12 @@ export interface LocalDriverOptions {
 
 export const LOCAL_CAPABILITIES: DriverCapabilities = {
   driver: 'local',
+  variant: 'local_dev',
   regions: ['local', 'local-b'],
   shapes: [
-    { name: 'cell', minNodes: 1, maxNodes: 1 },
-    { name: 'cell-large', minNodes: 1, maxNodes: 1 },
+    // Tenants come with keys; a cell binds no identity provider.
+    { name: 'cell', minNodes: 1, maxNodes: 1, capacityBytes: (8n << 30n).toString() },
+    { name: 'cell-large', minNodes: 1, maxNodes: 1, capacityBytes: (64n << 30n).toString() },
   ],
   versions: RELEASES.map((r) => r.version),
   // Declared and accepted; it changes the record only, a cell is as large as its disk.
@@ -41,6 +43,8 @@ export const LOCAL_CAPABILITIES: DriverCapabilities = {
   importExisting: true,
   cancel: true,
   suspendKinds: ['access'],
+  signInModes: ['shared_key', 'sas'],
+  probes: true,
   protocols: ['azure-blob'],
   maxPlacements: 200,
   keyRotation: true,

@@ -65,3 +65,9 @@ export function variablesOf(clusterRef: string, spec: ClusterSpec): Record<strin
     labels: spec.labels,
   };
 }
+
+/** For what needs a spec of the module and no particular one. */
+export function smallestSpec(module: RootModule): ClusterSpec {
+  const shape = module.shapes[0]!;
+  return { region: module.regions[0]!, shape: shape.name, nodes: shape.minNodes, version: null, capacityBytes: null, labels: {} };
+}

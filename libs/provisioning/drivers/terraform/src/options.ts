@@ -5,9 +5,11 @@ import type {
   CustodyDriver,
   DriverCapabilities,
   ObservingDriver,
+  ProbingDriver,
   OperationStore,
   SuspendKind,
   TenancyDriver,
+  Variant,
 } from '#provisioning/core';
 import type { RootModule } from './modules.js';
 import type { RunStore } from './state/ports.js';
@@ -19,6 +21,7 @@ import type { RunStore } from './state/ports.js';
 export interface BuiltNodes
   extends
     TenancyDriver,
+    ProbingDriver,
     Pick<ObservingDriver, 'validate' | 'observe' | 'inventory'>,
     Pick<CapacityDriver, 'preflight' | 'delete'>,
     Pick<CustodyDriver, 'import' | 'release'> {
@@ -27,7 +30,10 @@ export interface BuiltNodes
 }
 
 /** What the nodes can do once they are built. */
-export type NodeAbilities = Pick<DriverCapabilities, 'suspendKinds' | 'protocols' | 'maxPlacements' | 'keyRotation' | 'hardQuota'> & {
+export type NodeAbilities = Pick<
+  DriverCapabilities,
+  'suspendKinds' | 'protocols' | 'signInModes' | 'probes' | 'maxPlacements' | 'keyRotation' | 'hardQuota'
+> & {
   readonly suspendKinds: readonly SuspendKind[];
 };
 
@@ -37,6 +43,8 @@ export interface TerraformDriverOptions {
   readonly operations: OperationStore;
   readonly nodes: BuiltNodes;
   readonly abilities: NodeAbilities;
+  /** What its clusters are; default `local_dev`, as the reference module's. */
+  readonly variant?: Variant;
   /** A shape is in one of them. */
   readonly modules: readonly RootModule[];
   /** Base address of the state backend, as terraform reaches it from this process; asked for each run. */
@@ -65,12 +73,15 @@ export const RUN_MS = 2 * 3_600_000;
 /** A plan is made well within this. */
 export const READ_MS = 15 * 60_000;
 
-export function capabilitiesOf(options: Pick<TerraformDriverOptions, 'modules' | 'abilities' | 'runTimeoutMs'>): DriverCapabilities {
+export function capabilitiesOf(
+  options: Pick<TerraformDriverOptions, 'modules' | 'abilities' | 'variant' | 'runTimeoutMs'>,
+): DriverCapabilities {
   const { modules, abilities } = options;
   const versions = [...new Set(modules.flatMap((m) => m.versions))];
   const runs = (options.runTimeoutMs ?? RUN_MS) + 10 * 60_000;
   return {
     driver: 'terraform',
+    variant: options.variant ?? 'local_dev',
     regions: [...new Set(modules.flatMap((m) => m.regions))],
     shapes: modules.flatMap((m) => m.shapes),
     versions,

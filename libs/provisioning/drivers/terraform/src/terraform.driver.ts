@@ -23,6 +23,7 @@ import {
   type FleetCall,
   type InventoryReport,
   type PreflightReport,
+  type ProbeAccess,
   type ProvisioningDriver,
   type ResumeRequest,
   type Steps,
@@ -30,6 +31,7 @@ import {
   type SuspendRequest,
   type ValidationReport,
 } from '#provisioning/core';
+import { smallestSpec } from './modules.js';
 import { capabilitiesOf, type TerraformDriverOptions } from './options.js';
 import { assertManaged, settled } from './nodes.js';
 import { observeCluster, takeInventory } from './observe.js';
@@ -38,7 +40,10 @@ import { preflight } from './preflight.js';
 import { Runs, type Target } from './runs.js';
 import type { RecordedCluster } from './state/ports.js';
 
-type Changing = Exclude<keyof ProvisioningDriver, 'preflight' | 'plan' | 'observe' | 'inventory' | 'capabilities'>;
+type Changing = Exclude<
+  keyof ProvisioningDriver,
+  'openProbe' | 'closeProbe' | 'preflight' | 'plan' | 'observe' | 'inventory' | 'capabilities'
+>;
 
 export class TerraformDriver implements ProvisioningDriver {
   private readonly book: OperationBook;
@@ -142,6 +147,15 @@ export class TerraformDriver implements ProvisioningDriver {
       () => this.must(call),
       () => this.options.nodes.validate(call),
     );
+  }
+
+  async openProbe(call: DriverCall, request: { readonly lifeMs: number }): Promise<DriverResult<ProbeAccess>> {
+    await this.must(call);
+    return this.options.nodes.openProbe(call, request);
+  }
+
+  closeProbe(call: DriverCall, request: { readonly accountName: string }): Promise<DriverResult> {
+    return this.options.nodes.closeProbe(call, request);
   }
 
   suspend(call: DriverCall, request: SuspendRequest): Promise<DriverResult<SuspendOutcome>> {
@@ -255,18 +269,12 @@ export class TerraformDriver implements ProvisioningDriver {
 
   private async destroy(call: DriverCall, recorded: RecordedCluster, steps: Steps): Promise<void> {
     // A spec that was never recorded belongs to a creation that broke off; any of the module's will do to destroy.
-    const target = this.target(recorded.spec ?? this.smallest());
+    const target = this.target(recorded.spec ?? smallestSpec(this.options.modules[0]!));
     await this.runs.write(call, target, steps, async (workspace, credentialId) => {
       const { stored } = await steps.step('plan_destroy', () => this.plans.make(call, target, workspace, recorded, { destroy: true }));
       await steps.step('destroy', () => workspace.apply(stored.file, steps));
       await steps.step('record', () => this.options.runs.complete(credentialId, { spec: null, nodes: [] }));
     });
-  }
-
-  private smallest(): ClusterSpec {
-    const module = this.options.modules[0]!;
-    const shape = module.shapes[0]!;
-    return { region: module.regions[0]!, shape: shape.name, nodes: shape.minNodes, version: null, capacityBytes: null, labels: {} };
   }
 
   private target(spec: ClusterSpec): Target {

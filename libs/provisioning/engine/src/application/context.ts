@@ -30,8 +30,8 @@ export interface EngineTimes {
   readonly leaseMs: number;
   /** Between two looks of the supervisor. */
   readonly superviseMs: number;
-  /** Clusters at most in one look: 10,000 take 20 looks, so each is seen every 100 s, and a small fleet every 5 s. */
-  readonly superviseBatch: number;
+  /** Clusters that one look goes through; a larger fleet takes several looks. With 500, 10,000 are seen once in 100 s. */
+  readonly clustersPerLook: number;
   /** Between two looks for the acknowledgement of a last sample. */
   readonly acknowledgePollMs: number;
   /** Business time after which an unacknowledged last sample is handed on as it is. */
@@ -45,7 +45,7 @@ export const DEFAULT_TIMES: EngineTimes = {
   stepTimeoutMs: 15 * 60_000,
   leaseMs: 60_000,
   superviseMs: 5_000,
-  superviseBatch: 500,
+  clustersPerLook: 500,
   acknowledgePollMs: 2_000,
   acknowledgeWithinMs: 3_600_000,
 };

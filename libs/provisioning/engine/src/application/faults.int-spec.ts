@@ -328,20 +328,6 @@ describe('supervision', () => {
     expect(eventsOf(made.placementId)).toEqual(['placement.active']);
   });
 
-  it('looks at a large fleet a batch at a time, and comes round to each', async () => {
-    const [one, two] = [await h.request({ shape: 'small' }), await h.request({ shape: 'large' })];
-    await h.settle();
-    const engine = h.another({ times: { superviseBatch: 1 } });
-    const refs = [await h.clusterOf(one.placementId), await h.clusterOf(two.placementId)];
-    h.driver.fake.clusters.get(refs[1]!.name)!.broken = true;
-    const looks = h.driver.count('observe');
-    expect([await engine.supervise({ force: true }), await engine.supervise({ force: true })]).toEqual([0, 1]);
-    expect(h.driver.count('observe')).toBe(looks + 2);
-    h.driver.fake.clusters.get(refs[0]!.name)!.broken = true;
-    // The end of the round, and the first one again.
-    expect([await engine.supervise({ force: true }), await engine.supervise({ force: true })]).toEqual([1, 0]);
-  });
-
   it('never puts an empty cluster in the place of one that is lost', async () => {
     const made = await serving();
     const applied = h.driver.count('apply');

@@ -1,6 +1,6 @@
 /** What a configuration in force, a proof or a failure means for each placement. Called with the cluster locked. */
 import type { Tx } from '#platform';
-import type { ClusterObservation, ConfigureOutcome, LastSample } from '#provisioning/core';
+import type { ClusterObservation, ConfigureOutcome, EndpointDescription, LastSample } from '#provisioning/core';
 import type { OperationKind } from '../domain/operation-kinds.js';
 import { nextPlacement } from '../domain/placement-states.js';
 import { finishOperation, finishWishes, runningOn } from '../infra/operations.js';
@@ -14,7 +14,7 @@ import {
   type StoredSample,
 } from '../infra/rows.js';
 import { isCancellation } from './cancel-operation.js';
-import { isBuilt, publish, type EngineContext } from './context.js';
+import { driverOf, isBuilt, publish, type EngineContext } from './context.js';
 
 interface Sent {
   readonly sent: Record<string, 'active' | 'suspended'>;
@@ -33,7 +33,12 @@ export async function applyConfigured(
   const samples = new Map(outcome.lastSamples.map((s) => [s.placementId, s]));
   for (const p of await placementsOn(tx, cluster.cluster_id, true)) {
     const sample = samples.get(p.placement_id);
-    const change: PlacementChange = { endpoint: endpoints.get(p.placement_id), last_sample: sample ? stored(sample) : undefined };
+    const endpoint = endpoints.get(p.placement_id);
+    const change: PlacementChange = {
+      endpoint,
+      endpoint_description: endpoint ? descriptionOf(ctx, cluster) : undefined,
+      last_sample: sample ? stored(sample) : undefined,
+    };
     // A wish that came after this list was made waits for the next one; what the driver told is kept all the same.
     if (BigInt(p.generation) > generation) {
       if (change.endpoint || change.last_sample) await updatePlacement(tx, p.placement_id, change, ctx.clock.now());
@@ -41,6 +46,12 @@ export async function applyConfigured(
     }
     await settle(ctx, tx, p, generation, sent, { ...change, observed_generation: generation.toString() }, outcome);
   }
+}
+
+/** How one connects there: the driver's own word. */
+function descriptionOf(ctx: EngineContext, cluster: ClusterRow): EndpointDescription | undefined {
+  const { protocols, signInModes } = driverOf(ctx, cluster.driver).capabilities();
+  return protocols[0] === undefined ? undefined : { protocol: protocols[0], signInModes };
 }
 
 async function settle(
@@ -123,22 +134,22 @@ export async function promoteProved(ctx: EngineContext, tx: Tx, cluster: Cluster
   }
 }
 
-/** Of these clusters, those on which a last sample is not accepted yet. */
-export async function awaitingSamples(tx: Tx, clusterIds: readonly string[]): Promise<string[]> {
-  if (clusterIds.length === 0) return [];
-  const rows = await tx.query<{ cluster_id: string }>(
-    `select distinct cluster_id from placements where cluster_id = any($1) and last_sample ->> 'acknowledged' = 'false'
-        and (phase = 'suspended' or (phase = 'ending' and access_ended_at is not null))`,
-    [clusterIds],
-  );
-  return rows.map((r) => r.cluster_id);
-}
-
 /** Last samples that the usage intake has not accepted yet. */
 export async function unacknowledged(tx: Tx, clusterId: string): Promise<PlacementRow[]> {
   return (await placementsOn(tx, clusterId)).filter(
     (p) => p.last_sample?.acknowledged === false && (p.phase === 'suspended' || (p.phase === 'ending' && p.access_ended_at !== null)),
   );
+}
+
+/** Of these clusters, those on which a last sample has not been taken in yet. */
+export async function unacknowledgedAmong(tx: Tx, clusterIds: readonly string[]): Promise<ReadonlySet<string>> {
+  if (clusterIds.length === 0) return new Set();
+  const rows = await tx.query<{ cluster_id: string }>(
+    `select distinct cluster_id from placements where cluster_id = any($1::uuid[]) and last_sample ->> 'acknowledged' = 'false'
+        and (phase = 'suspended' or (phase = 'ending' and access_ended_at is not null))`,
+    [clusterIds],
+  );
+  return new Set(rows.map((r) => r.cluster_id));
 }
 
 /**

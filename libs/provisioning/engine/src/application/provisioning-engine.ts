@@ -1,4 +1,4 @@
-import type { Clock, Database, Logger, Sealer, TaskRunner, Tasks, Tx } from '#platform';
+import type { Clock, Database, Logger, ProblemError, Sealer, TaskRunner, Tasks, Tx } from '#platform';
 import type { ProvisioningDriver } from '#provisioning/core';
 import { DEFAULT_PLACEMENT_POLICY, type PlacementPolicy } from '../domain/placement-choice.js';
 import type { RetryLimits } from '../domain/retry.js';
@@ -6,6 +6,10 @@ import { cancelOperation, type Cancellation } from './cancel-operation.js';
 import * as change from './change-placement.js';
 import { cellKeyPurpose, DEFAULT_RETRY, DEFAULT_TIMES, RECONCILE, type EngineContext, type EngineTimes } from './context.js';
 import * as plans from './plan-approval.js';
+import { CONFORMANCE, requestConformanceRun, runConformance } from './conformance-runs.js';
+import { listRunsOf, loadRun, type ConformanceRunRow } from '../infra/conformance-rows.js';
+import * as ready from './readiness.js';
+import { listDecisions, listShapes, readSwitch, type DecisionRow, type ShapeRow, type SwitchRow } from '../infra/readiness-rows.js';
 import { progress } from './progress.js';
 import * as read from './read-models.js';
 import { Reconciler } from './reconcile-cluster.js';
@@ -92,7 +96,23 @@ export class ProvisioningEngine {
   retireCluster = (tx: Tx, clusterId: string, wish: retire.Retirement): Promise<change.Wish> =>
     retire.retireCluster(this.ctx, tx, clusterId, wish);
 
+  /** Has the endpoint of a placement judged by the Blob suite, in the background. */
+  requestConformanceRun = (tx: Tx, placementId: string, requestedBy: string): Promise<{ readonly runId: string }> =>
+    requestConformanceRun(this.ctx, tx, placementId, requestedBy);
+
+  /** Gates of a plan at a marketplace and in a region, with reasons. */
+  judgeReadiness = (tx: Tx, wish: ready.PlanWish): Promise<ready.Readiness> => ready.judgeReadiness(this.ctx, tx, wish);
+  /** The typed refusal of a plan that may not be sold, changed to or built; null: it may. */
+  readinessRefusal = (tx: Tx, wish: ready.PlanWish): Promise<ProblemError | null> => ready.refusalOf(this.ctx, tx, wish);
+  decideGate = (tx: Tx, decision: ready.Decision): Promise<DecisionRow> => ready.decideGate(this.ctx, tx, decision);
+  decideShape = (tx: Tx, shape: Omit<ShapeRow, 'decided_at'>): Promise<ShapeRow> => ready.decideShape(this.ctx, tx, shape);
+  stopCreating = (tx: Tx, wish: { on: boolean; reason: string; by: string }): Promise<SwitchRow> => ready.stopCreating(this.ctx, tx, wish);
+
   // Work.
+  runConformance(runId: string): Promise<void> {
+    return runConformance(this.ctx, runId);
+  }
+
   reconcile(clusterId: string): Promise<void> {
     return this.reconciler.run(clusterId);
   }
@@ -129,6 +149,11 @@ export class ProvisioningEngine {
     return { url, key: this.ctx.sealer.open(row.cell_key_sealed, cellKeyPurpose(row.cluster_id)) };
   }
 
+  /** Hours from an order to the hand-over, where people build; null: machines do. */
+  leadHoursOf(driver: string): number | null {
+    return this.ctx.drivers.get(driver)?.capabilities().leadHours ?? null;
+  }
+
   // Read models.
   listClusters = read.listClusters;
   getCluster = read.getCluster;
@@ -139,10 +164,16 @@ export class ProvisioningEngine {
   listOperations = read.listOperations;
   getOperation = read.getOperation;
   listSteps = read.listSteps;
+  listGateDecisions = listDecisions;
+  listShapes = listShapes;
+  readStop = (tx: Tx): Promise<SwitchRow | null> => readSwitch(tx, 'stop_creating');
+  listConformanceRuns = listRunsOf;
+  getConformanceRun = (tx: Tx, runId: string): Promise<ConformanceRunRow> => loadRun(tx, runId);
   progress = progress;
   credentials = (tx: Tx, placementId: string): Promise<read.Credentials> => read.credentials(this.ctx, tx, placementId);
 }
 
 export function registerProvisioningHandlers(runner: TaskRunner, engine: ProvisioningEngine): void {
+  runner.register(CONFORMANCE, (payload) => engine.runConformance(String(payload['runId'])));
   runner.register(RECONCILE, (payload) => engine.reconcile(String(payload['clusterId'])));
 }

@@ -1,6 +1,6 @@
 /** What the API shows. Each takes the caller's transaction: under a tenant's context row-level security leaves that tenant's rows. */
 import { ProblemError, type Tx } from '#platform';
-import type { ClusterSpec } from '#provisioning/core';
+import type { ClusterSpec, CostRate, EndpointDescription, PreflightReport } from '#provisioning/core';
 import type { ClusterPhase } from '../domain/cluster-states.js';
 import type { OperationKind, OperationState } from '../domain/operation-kinds.js';
 import type { DesiredState, PlacementPhase } from '../domain/placement-states.js';
@@ -42,6 +42,10 @@ export interface ClusterView {
   readonly upgrade: { readonly to: string; readonly by: string; readonly reason: string } | null;
   /** A plan that destroys data and waits for a decision, or is being executed after one. */
   readonly plan: ReturnType<typeof openPlanOf>;
+  /** The last checks before something was built: pass, warn, fail, unknown. */
+  readonly preflight: (PreflightReport & { readonly at: string }) | null;
+  /** What the last plan said that an hour costs; null: not known, or nothing was planned. */
+  readonly cost: CostRate | null;
   /** Since when it gets no more placements. */
   readonly cordonedAt: Date | null;
   readonly retirement: { readonly by: string; readonly reason: string; readonly at: string; readonly survivors: readonly string[] } | null;
@@ -61,6 +65,8 @@ export interface PlacementView {
   readonly generation: string;
   readonly observedGeneration: string;
   readonly endpoint: string | null;
+  /** Protocol and sign-in modes; null until it was configured once. */
+  readonly endpointDescription: EndpointDescription | null;
   readonly region: string;
   readonly activatedAt: Date | null;
   readonly accessEndedAt: Date | null;
@@ -269,6 +275,8 @@ const clusterView = (r: CountedCluster): ClusterView => ({
   version: r.desired.version,
   upgrade: r.recorded.upgrade ?? null,
   plan: openPlanOf(r),
+  preflight: r.recorded.preflight ?? null,
+  cost: r.recorded.cost ?? null,
   cordonedAt: r.cordoned_at,
   retirement: r.recorded.retirement ? { ...r.recorded.retirement, survivors: r.recorded.survivors ?? [] } : null,
   retiredAt: r.deleted_at,
@@ -287,6 +295,7 @@ const placementView = (r: PlacementRow): PlacementView => ({
   generation: r.generation,
   observedGeneration: r.observed_generation,
   endpoint: r.endpoint,
+  endpointDescription: r.endpoint_description,
   region: r.region,
   activatedAt: r.activated_at,
   accessEndedAt: r.access_ended_at,

@@ -5,6 +5,7 @@ import { backoff } from '../domain/retry.js';
 import { finishOperation, noteProgress, runningOn, startOperation } from '../infra/operations.js';
 import { loadCluster, updateCluster, type ClusterRow } from '../infra/rows.js';
 import { isBuilt, type EngineContext } from './context.js';
+import { isHeld, limitOfPlan } from './build-gates.js';
 import { isCancellation, stoppedBy, stopWanted } from './cancel-operation.js';
 import { Fenced, KeptLeases, type Lease } from './lease.js';
 import { move } from './move.js';
@@ -16,6 +17,8 @@ import { keepAsItWas } from './resize-cluster.js';
 import { applyStep, configureStep, planStep, preflightStep, validateStep } from './steps.js';
 import { upgradeStep } from './upgrade-cluster.js';
 
+/** Between two looks whether an operator has lifted the stop of creation. */
+const HELD_MS = 30_000;
 const MAX_REPLANS = 5;
 
 /** Brings one cluster, with all its placements, to the desired state. Safe to run at any time and as often as one likes. */
@@ -72,12 +75,14 @@ export class Reconciler {
     if (stopWanted(cluster) && !(await this.ledger.isAsked(cluster))) throw new StopForPerson(stoppedBy(cluster), cluster.phase);
     switch (cluster.phase) {
       case 'requested':
+        if (await this.ctx.db.ops((tx) => isHeld(tx, lease.clusterId))) throw this.later(HELD_MS, 'provisioning.stopped');
         return this.begin(lease, 'create_cluster', 'The cluster is being built.');
       case 'degraded':
         return this.begin(lease, 'repair_cluster', 'The cluster is being repaired.');
       case 'preflight':
         return this.preflight(lease);
       case 'planned':
+        await this.withinLimits(lease);
         return this.take(lease);
       case 'approval':
         return this.decided(lease);
@@ -123,6 +128,11 @@ export class Reconciler {
     }
     await this.ledger.run(lease, planStep(this.ctx));
     return true;
+  }
+
+  private async withinLimits(lease: Lease): Promise<void> {
+    const over = await this.ctx.db.ops((tx) => limitOfPlan(tx, lease.clusterId));
+    if (over) this.stop('quota', over.code, over.detail, 'plan');
   }
 
   /** Exactly the stored plan is executed. One that would lose data waits for a person. */

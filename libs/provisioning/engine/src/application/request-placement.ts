@@ -1,9 +1,13 @@
-import { uuidv7, type Tx } from '#platform';
-import { choosePlacement, newAccountName, newClusterName, type ClusterRoom } from '../domain/placement-choice.js';
+import { ProblemError, uuidv7, type Tx } from '#platform';
+import { overLimit, type BuildLimits } from '../domain/build-limits.js';
+import { choosePlacement, newAccountName, newClusterName } from '../domain/placement-choice.js';
 import type { DesiredState } from '../domain/placement-states.js';
+import type { IdentityKind } from '#provisioning/core';
 import { startOperation } from '../infra/operations.js';
+import { roomsOf } from '../infra/rooms.sql.js';
 import { loadCluster, type ClusterRow } from '../infra/rows.js';
-import { cellKeyPurpose, enqueueReconcile, type EngineContext } from './context.js';
+import { assertCreatable } from './readiness.js';
+import { cellKeyPurpose, driverOf, enqueueReconcile, type EngineContext } from './context.js';
 import { addKey } from './credentials.js';
 import { raiseGeneration } from './generation.js';
 
@@ -14,6 +18,12 @@ export interface PlacementRequest {
   readonly shape: string;
   /** Null is unlimited. */
   readonly limits: { readonly hardQuotaBytes: bigint | null };
+  /** A cluster of its own; absent is a shared one. */
+  readonly dedicated?: boolean;
+  /** Identity providers that its tenant binds on the data path; absent is none. */
+  readonly identity?: readonly IdentityKind[];
+  /** How much may be built for it; left out: as much as it takes. */
+  readonly buildLimits?: BuildLimits | undefined;
 }
 
 /** One live placement per subscription: a repeat, also at the same moment, gets the first one's ids. */
@@ -37,8 +47,8 @@ export async function requestPlacement(
   const placement = { placement_id: placementId, tenant_id: request.tenantId, subscription_id: request.subscriptionId };
   const desired: DesiredState = { state: 'active', limits: { hardQuotaBytes: request.limits.hardQuotaBytes?.toString() ?? null } };
   await tx.query(
-    `insert into placements (placement_id, tenant_id, subscription_id, cluster_id, account_name, phase, desired, generation, region, created_at, updated_at)
-     values ($1, $2, $3, $4, $5, 'requested', $6, $7, $8, $9, $9)`,
+    `insert into placements (placement_id, tenant_id, subscription_id, cluster_id, account_name, phase, desired, generation, region, identity, created_at, updated_at, build_limits)
+     values ($1, $2, $3, $4, $5, 'requested', $6, $7, $8, $10, $9, $9, $11)`,
     [
       placementId,
       request.tenantId,
@@ -49,6 +59,8 @@ export async function requestPlacement(
       generation,
       request.region,
       now,
+      [...(request.identity ?? [])],
+      request.buildLimits ? JSON.stringify(request.buildLimits) : null,
     ],
   );
   await addKey(ctx, tx, { placementId, tenantId: request.tenantId, keyId: 'k1', now });
@@ -67,38 +79,20 @@ export async function requestPlacement(
 async function roomFor(ctx: EngineContext, tx: Tx, request: PlacementRequest, now: Date): Promise<ClusterRow> {
   // One chooser at a time: two requests may neither overfill a cell nor make two where one is enough.
   await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', ['placement-choice']);
-  const rows = await tx.query<{
-    cluster_id: string;
-    name: string;
-    driver: string;
-    region: string;
-    shape: string;
-    phase: ClusterRoom['phase'];
-    cordoned: boolean;
-    occupied: string;
-  }>(
-    `select c.cluster_id, c.name, c.driver, c.region, c.shape, c.phase, c.cordoned_at is not null as cordoned,
-            (select count(*) from placements p where p.cluster_id = c.cluster_id and p.phase <> 'purged') as occupied
-       from clusters c where c.region = $1 and c.shape = $2 and c.variant = 'shared' and c.deleted_at is null`,
-    [request.region, request.shape],
-  );
-  const rooms = rows.map((r): ClusterRoom => ({
-    clusterId: r.cluster_id,
-    name: r.name,
-    driver: r.driver,
-    region: r.region,
-    shape: r.shape,
-    phase: r.phase,
-    cordoned: r.cordoned,
-    occupied: Number(r.occupied),
-  }));
+  const rooms = await roomsOf(tx, request);
+  const { region, shape, limits, dedicated = false, identity = [] } = request;
   const choice = choosePlacement(
-    request,
+    { region, shape, dedicated, identity, hardQuotaBytes: limits.hardQuotaBytes },
     [...ctx.drivers.values()].map((d) => d.capabilities()),
     rooms,
     ctx.policy,
   );
-  const clusterId = 'use' in choice ? choice.use : await createCluster(ctx, tx, choice.create, now);
+  if ('create' in choice) {
+    const over = overLimit(request.buildLimits ?? null, { nodes: choice.create.spec.nodes });
+    if (over) throw new ProblemError('unprocessable', over.code, over.detail);
+    await assertCreatable(tx, driverOf(ctx, choice.create.driver).capabilities(), choice.create.spec);
+  }
+  const clusterId = 'use' in choice ? choice.use : await createCluster(ctx, tx, choice.create, dedicated ? 'dedicated' : 'shared', now);
   return (await loadCluster(tx, clusterId, true))!;
 }
 
@@ -106,6 +100,7 @@ async function createCluster(
   ctx: EngineContext,
   tx: Tx,
   create: { readonly driver: string; readonly spec: ClusterRow['desired'] },
+  variant: 'dedicated' | 'shared',
   now: Date,
 ): Promise<string> {
   const clusterId = uuidv7();
@@ -113,8 +108,8 @@ async function createCluster(
   const desired = { ...create.spec, labels: { 'berth-cluster': clusterId, 'berth-name': name } };
   await tx.query(
     `insert into clusters (cluster_id, name, driver, variant, region, shape, phase, desired, created_at, updated_at)
-     values ($1, $2, $3, 'shared', $4, $5, 'requested', $6, $7, $7)`,
-    [clusterId, name, create.driver, create.spec.region, create.spec.shape, JSON.stringify(desired), now],
+     values ($1, $2, $3, $8, $4, $5, 'requested', $6, $7, $7)`,
+    [clusterId, name, create.driver, create.spec.region, create.spec.shape, JSON.stringify(desired), now, variant],
   );
   const key = await ctx.issueCellKey(tx, clusterId);
   await tx.query('update clusters set cell_key_sealed = $2 where cluster_id = $1', [

@@ -1,10 +1,14 @@
 import { ProblemError, type Tx } from '#platform';
 import type { ClusterSpec } from '#provisioning/core';
+import { lackingAt } from '../domain/cluster-room.js';
 import { nextCluster, type ClusterPhase } from '../domain/cluster-states.js';
 import { finishOperation, runningOn, startOperation } from '../infra/operations.js';
+import { takenOf } from '../infra/rooms.sql.js';
 import { updateCluster, type ClusterRow, type StoredError } from '../infra/rows.js';
 import { isCancellation } from './cancel-operation.js';
 import type { Wish } from './change-placement.js';
+import { assertWithinLimits } from './build-gates.js';
+import { assertCreatable } from './readiness.js';
 import { driverOf, enqueueReconcile, type EngineContext } from './context.js';
 import { clusterInState, lockCluster } from './lock-cluster.js';
 import { approvalOver } from './plan-approval.js';
@@ -33,11 +37,16 @@ export async function resizeCluster(ctx: EngineContext, tx: Tx, clusterId: strin
     capacityBytes: wish.capacityBytes === undefined ? cluster.desired.capacityBytes : wish.capacityBytes,
   };
   assertOffered(ctx, cluster, to);
+  await assertKeepsAll(ctx, tx, cluster, to);
   const same =
     to.shape === cluster.desired.shape && to.nodes === cluster.desired.nodes && to.capacityBytes === cluster.desired.capacityBytes;
   const waiting = cluster.recorded.approval?.operationId ?? cluster.recorded.operationId ?? null;
   if (same) return { operationId: cluster.recorded.resize ? waiting : null };
   if (cluster.phase !== 'active') throw clusterInState(cluster, 'other size');
+  const grows =
+    to.nodes > cluster.desired.nodes || to.shape !== cluster.desired.shape || to.capacityBytes !== cluster.desired.capacityBytes;
+  if (grows) await assertCreatable(tx, driverOf(ctx, cluster.driver).capabilities(), to);
+  await assertWithinLimits(tx, clusterId, to);
   const now = ctx.clock.now();
   for (const op of await runningOn(tx, clusterId))
     if (op.subject_kind === 'cluster') await finishOperation(tx, now, op, 'succeeded', 'The cluster is as desired.');
@@ -93,6 +102,16 @@ function assertOffered(ctx: EngineContext, cluster: ClusterRow, to: ClusterSpec)
       'cluster.resize_unsupported',
       `The driver "${cluster.driver}" makes no cluster ${smaller ? 'smaller' : 'larger'}.`,
     );
+}
+
+/** What was promised to those on it is not taken back by a smaller size. */
+async function assertKeepsAll(ctx: EngineContext, tx: Tx, cluster: ClusterRow, to: ClusterSpec): Promise<void> {
+  const shape = driverOf(ctx, cluster.driver)
+    .capabilities()
+    .shapes.find((s) => s.name === to.shape)!;
+  const taken = await takenOf(tx, cluster.cluster_id);
+  const lacking = lackingAt(taken, shape, to.capacityBytes, ctx.policy.overcommitPercent);
+  if (lacking !== null) throw new ProblemError('conflict', 'cluster.size_reserved', `The cluster cannot have this size: ${lacking}.`);
 }
 
 /** Phases in which a cluster that serves is changed: from there on nobody knows what it is, until it is proved. */

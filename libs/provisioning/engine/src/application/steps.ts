@@ -31,7 +31,13 @@ export function preflightStep(ctx: EngineContext): Step<PreflightReport> {
       await updateCluster(
         tx,
         cluster.cluster_id,
-        { recorded: { ...cluster.recorded, unchecked: unknown ? (cluster.recorded.unchecked ?? 0) + 1 : 0 } },
+        {
+          recorded: {
+            ...cluster.recorded,
+            unchecked: unknown ? (cluster.recorded.unchecked ?? 0) + 1 : 0,
+            preflight: { ...report, at: ctx.clock.now().toISOString() },
+          },
+        },
         ctx.clock.now(),
       );
     },
@@ -45,7 +51,7 @@ export function planStep(ctx: EngineContext): Step<DriverPlan> {
     intent: async (_tx, cluster) => ({ spec: cluster.desired }),
     ask: (driver, call, intent) => driver.plan(call, intent['spec'] as ClusterRow['desired']),
     record: ({ artefact: _artefact, ...facts }) => facts,
-    done: (tx, cluster, plan) => move(ctx, tx, cluster, 'plan_stored', { plan }),
+    done: (tx, cluster, plan) => move(ctx, tx, cluster, 'plan_stored', { plan, cost: plan.cost }),
   };
 }
 

@@ -4,24 +4,23 @@ import { loadCluster, type ClusterRow } from '../infra/rows.js';
 import { enqueueReconcile, isBuilt, type EngineContext } from './context.js';
 import { raiseGeneration } from './generation.js';
 import { closePlan, expiredApprovals } from './plan-approval.js';
-import { awaitingSamples } from './placement-outcomes.js';
+import { unacknowledgedAmong } from './placement-outcomes.js';
 import { keepAsItWas } from './resize-cluster.js';
 import type { StepLedger } from './step-ledger.js';
 import { move } from './move.js';
 
-/** Looks at once; the rest of a batch waits its turn. */
-const SIDE_BY_SIDE = 50;
+/** Asked at the same time; one that does not answer holds up one of these until its time-out. */
+const ASKED_AT_ONCE = 16;
 
-/** What a look needs to know of a cluster. */
-type Seen = Pick<ClusterRow, 'cluster_id' | 'name' | 'driver' | 'phase' | 'generation' | 'fence'>;
+interface Seen {
+  readonly cluster: ClusterRow;
+  readonly observation: ClusterObservation;
+}
 
-/**
- * Looks at what should be serving, and sends what is down to repair. It changes nothing outside itself. One look is at one batch, in the
- * order of ids and round again: what a fleet costs at rest does not grow with it, only the time between two looks at one cluster does.
- */
+/** Looks at what should be serving, and sends what is down to repair. It changes nothing outside itself. */
 export class Supervisor {
   private nextAt = 0;
-  /** The last one that was looked at; null begins anew. */
+  /** Where the round goes on; null begins it anew. */
   private after: string | null = null;
 
   constructor(
@@ -29,94 +28,116 @@ export class Supervisor {
     private readonly ledger: StepLedger,
   ) {}
 
-  /** Returns how many repairs it started. Called as often as one likes: between two looks it does nothing. */
+  /** Returns how many repairs it started. Called as often as one likes: between two looks it does nothing. `force`: all, now. */
   async look(force = false): Promise<number> {
     const now = realNow().getTime();
     if (!force && now < this.nextAt) return 0;
     this.nextAt = now + this.ctx.times.superviseMs;
-    const batch = await this.batch();
-    let started = 0;
-    for (let i = 0; i < batch.length; i += SIDE_BY_SIDE) started += await this.lookAt(batch.slice(i, i + SIDE_BY_SIDE));
-    return started;
+    if (force) this.after = null;
+    let repairs = 0;
+    do repairs += await this.lookAtSome();
+    while (force && this.after !== null);
+    return repairs;
   }
 
-  private async batch(): Promise<Seen[]> {
-    const most = this.ctx.times.superviseBatch;
-    const batch = await this.ctx.db.ops(async (tx) => {
+  private async lookAtSome(): Promise<number> {
+    const { clustersPerLook } = this.ctx.times;
+    const clusters = await this.ctx.db.ops(async (tx) => {
       for (const clusterId of await expiredApprovals(this.ctx, tx)) await enqueueReconcile(this.ctx, tx, clusterId);
-      return tx.query<Seen>(
-        `select cluster_id, name, driver, phase, generation, fence from clusters
-          where phase in ('active', 'approval') and ($1::uuid is null or cluster_id > $1) order by cluster_id limit $2`,
-        [this.after, most],
+      return tx.query<ClusterRow>(
+        `select * from clusters where phase in ('active', 'approval') and deleted_at is null and ($1::uuid is null or cluster_id > $1) order by cluster_id limit $2`,
+        [this.after, clustersPerLook],
       );
     });
-    if (batch.length === 0 && this.after !== null) {
-      this.after = null;
-      return this.batch();
-    }
-    this.after = batch.length < most ? null : batch.at(-1)!.cluster_id;
-    return batch;
-  }
-
-  private async lookAt(clusters: readonly Seen[]): Promise<number> {
-    const looks = await Promise.all(clusters.map(async (cluster) => ({ cluster, observation: await this.observe(cluster) })));
-    const seen = looks.flatMap(({ cluster, observation }) => (observation ? [{ cluster, observation }] : []));
+    this.after = clusters.length < clustersPerLook ? null : clusters.at(-1)!.cluster_id;
+    const seen = await this.observe(clusters);
     if (seen.length === 0) return 0;
-    await this.ctx.db.ops((tx) => this.note(tx, seen));
-    let started = 0;
-    for (const { cluster, observation } of seen)
-      if (isDown(observation) && (await this.repair(cluster.cluster_id, observation))) started += 1;
-    return started;
-  }
-
-  private async observe(cluster: Seen): Promise<ClusterObservation | undefined> {
-    try {
-      return await this.ledger.observeCluster(cluster);
-    } catch (error) {
-      this.ctx.logger.warn({ cluster: cluster.name, err: errorText(error) }, 'a cluster could not be observed');
-      return undefined;
+    const waiting = await this.ctx.db.ops(async (tx) => {
+      await noteObserved(tx, seen, this.ctx.clock.now());
+      return unacknowledgedAmong(
+        tx,
+        seen.filter((s) => s.observation.metering?.backlog === 0).map((s) => s.cluster.cluster_id),
+      );
+    });
+    let repairs = 0;
+    for (const one of seen) {
+      if (isDown(one.observation)) repairs += (await this.repair(one)) ? 1 : 0;
+      else if (waiting.has(one.cluster.cluster_id)) await this.wake(one);
     }
+    return repairs;
   }
 
-  /** What was seen, in one statement; a cluster whose row is being written is left out, and noted at its next look. */
-  private async note(tx: Tx, seen: readonly { readonly cluster: Seen; readonly observation: ClusterObservation }[]): Promise<void> {
-    const observed = seen.map(({ observation: { health, reasons, observedAt, observedGeneration, version, nodes, metering, exists } }) => ({
-      ...{ health, reasons, observedAt, observedGeneration, version, nodes, metering, exists },
-    }));
-    await tx.query(
-      `update clusters c set observed = v.observed, updated_at = $3
-         from (select o.id, o.observed from unnest($1::uuid[], $2::jsonb[]) as o(id, observed)
-                where o.id in (select cluster_id from clusters where cluster_id = any($1::uuid[]) for update skip locked)) v
-        where c.cluster_id = v.id`,
-      [seen.map((s) => s.cluster.cluster_id), observed.map((o) => JSON.stringify(o)), this.ctx.clock.now()],
-    );
-    // A last sample may have been taken in meanwhile: who waits for it looks again.
-    const settled = seen.filter((s) => s.observation.metering?.backlog === 0).map((s) => s.cluster.cluster_id);
-    for (const clusterId of await awaitingSamples(tx, settled)) await enqueueReconcile(this.ctx, tx, clusterId);
-  }
-
-  /** True when a repair begins. */
-  private repair(clusterId: string, { reasons }: ClusterObservation): Promise<boolean> {
-    return this.ctx.db.ops(async (tx) => {
-      const cluster = (await loadCluster(tx, clusterId, true))!;
-      // What waits for a decision and is down is repaired first, at the size it has.
-      if (cluster.phase === 'approval' && cluster.recorded.resize) {
-        await closePlan(tx, cluster, 'void');
-        const detail = 'It went down while the plan waited, and is repaired first.';
-        await keepAsItWas(this.ctx, tx, cluster, { class: 'conflict', code: 'cluster.down', detail, step: 'approval' }, 'unhealthy');
-        return true;
+  /** Those that answered. */
+  private async observe(clusters: readonly ClusterRow[]): Promise<Seen[]> {
+    const left = [...clusters];
+    const seen: Seen[] = [];
+    const askNext = async (): Promise<void> => {
+      for (let cluster = left.shift(); cluster; cluster = left.shift()) {
+        try {
+          seen.push({ cluster, observation: await this.ledger.observeCluster(cluster) });
+        } catch (error) {
+          this.ctx.logger.warn({ cluster: cluster.name, err: errorText(error) }, 'a cluster could not be observed');
+        }
       }
-      // Between two changes only: while one is in work, what was seen may already be past.
-      if (cluster.phase !== 'active' || cluster.generation !== cluster.observed_generation) return false;
-      this.ctx.logger.warn({ cluster: cluster.name, reasons }, 'a cluster is down; it is being repaired');
+    };
+    await Promise.all(Array.from({ length: ASKED_AT_ONCE }, askNext));
+    return seen;
+  }
+
+  private repair({ cluster: { cluster_id, name }, observation: { reasons } }: Seen): Promise<boolean> {
+    return this.ctx.db.ops(async (tx) => {
+      if (await this.giveWay(tx, cluster_id)) return true;
+      const cluster = await this.between(tx, cluster_id);
+      if (!cluster) return false;
+      this.ctx.logger.warn({ cluster: name, reasons }, 'a cluster is down; it is being repaired');
       await move(this.ctx, tx, cluster, 'unhealthy');
-      await enqueueReconcile(this.ctx, tx, clusterId);
+      await enqueueReconcile(this.ctx, tx, cluster_id);
       return true;
     });
+  }
+
+  /** What waits for a decision and is down is repaired first, at the size it has. */
+  private async giveWay(tx: Tx, clusterId: string): Promise<boolean> {
+    const cluster = (await loadCluster(tx, clusterId, true))!;
+    if (cluster.phase !== 'approval' || !cluster.recorded.resize) return false;
+    await closePlan(tx, cluster, 'void');
+    const detail = 'It went down while the plan waited, and is repaired first.';
+    await keepAsItWas(this.ctx, tx, cluster, { class: 'conflict', code: 'cluster.down', detail, step: 'approval' }, 'unhealthy');
+    return true;
+  }
+
+  /** Its last samples have been taken in by now: what waits for that goes on. */
+  private wake({ cluster: { cluster_id } }: Seen): Promise<void> {
+    return this.ctx.db.ops(async (tx) => {
+      if (await this.between(tx, cluster_id)) await enqueueReconcile(this.ctx, tx, cluster_id);
+    });
+  }
+
+  /** The cluster, locked, between two changes only: while one is in work, what was seen may already be past. */
+  private async between(tx: Tx, clusterId: string): Promise<ClusterRow | null> {
+    const cluster = (await loadCluster(tx, clusterId, true))!;
+    return cluster.phase === 'active' && cluster.generation === cluster.observed_generation ? cluster : null;
   }
 }
 
 const isDown = ({ health, exists }: ClusterObservation): boolean => health === 'down' || !exists;
+
+/** In one statement, over a fleet of which hardly any has changed. A row that is in work just now is written at the next look. */
+async function noteObserved(tx: Tx, seen: readonly Seen[], now: Date): Promise<void> {
+  await tx.query(
+    `update clusters c set observed = u.observed, updated_at = $3
+       from (select k.id, k.observed from unnest($1::uuid[], $2::jsonb[]) as k(id, observed) join clusters w on w.cluster_id = k.id
+              where w.deleted_at is null order by k.id for update of w skip locked) u
+      where c.cluster_id = u.id`,
+    [
+      seen.map((s) => s.cluster.cluster_id),
+      seen.map(({ observation: { health, reasons, observedAt, observedGeneration, version, nodes, metering, exists } }) =>
+        JSON.stringify({ health, reasons, observedAt, observedGeneration, version, nodes, metering, exists }),
+      ),
+      now,
+    ],
+  );
+}
 
 /**
  * At start-up: cells outlive the control plane, and where and with which key they post usage may have changed meanwhile. Each

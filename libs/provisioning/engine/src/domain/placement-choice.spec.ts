@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { DriverCapabilities } from '#provisioning/core';
+import type { PlacementWish } from './cluster-room.js';
 import { choosePlacement, newAccountName, newClusterName, newKeySecret, type ClusterRoom } from './placement-choice.js';
 
 const offer = (change: Partial<DriverCapabilities> = {}): DriverCapabilities => ({
@@ -13,6 +14,9 @@ const offer = (change: Partial<DriverCapabilities> = {}): DriverCapabilities => 
   importExisting: false,
   cancel: true,
   suspendKinds: ['access'],
+  variant: 'local_dev',
+  signInModes: ['shared_key'],
+  probes: false,
   protocols: [],
   maxPlacements: null,
   keyRotation: true,
@@ -28,10 +32,14 @@ const room = (clusterId: string, change: Partial<ClusterRoom> = {}): ClusterRoom
   phase: 'active',
   cordoned: false,
   occupied: 0,
+  dedicated: false,
+  capacityBytes: null,
+  reservedBytes: 0n,
+  identityTaken: {},
   ...change,
 });
-const wish = { region: 'here', shape: 'small' };
-const policy = { cellCapacity: 8, maxClusters: null, shapeDrivers: {} };
+const wish: PlacementWish = { region: 'here', shape: 'small', dedicated: false, identity: [], hardQuotaBytes: 10n };
+const policy = { cellCapacity: 8, maxClusters: null, overcommitPercent: 100, shapeDrivers: {} };
 
 describe('the choice of a cluster', () => {
   it('refuses a shape that no driver offers before any cost', () => {
@@ -99,5 +107,48 @@ describe('the choice of a cluster', () => {
     ];
     expect(choosePlacement(wish, [offer()], rooms, policy)).toHaveProperty('create');
     expect(choosePlacement(wish, [offer()], [...rooms, room('open')], policy)).toEqual({ use: 'open' });
+  });
+
+  describe('by what is set aside and bound', () => {
+    const shaped = (shape: Partial<DriverCapabilities['shapes'][number]>) =>
+      offer({ shapes: [{ name: 'small', minNodes: 1, maxNodes: 1, capacityBytes: '100', identitySlots: { oidc: 1, ldap: 2 }, ...shape }] });
+    const choose = (over: Partial<PlacementWish>, rooms: ClusterRoom[], change: Partial<typeof policy> = {}) =>
+      choosePlacement({ ...wish, ...over }, [shaped({})], rooms, { ...policy, ...change });
+
+    it('sets aside no more than a cluster has, with what the operator adds to it', () => {
+      const rooms = [room('a', { occupied: 1, reservedBytes: 91n })];
+      expect(choose({}, rooms)).toHaveProperty('create');
+      expect(choose({}, rooms, { overcommitPercent: 101 })).toEqual({ use: 'a' });
+      expect(choose({ hardQuotaBytes: 9n }, rooms)).toEqual({ use: 'a' });
+      expect(choose({}, [room('larger', { occupied: 1, reservedBytes: 91n, capacityBytes: '101' })])).toEqual({ use: 'larger' });
+      expect(choose({}, [room('smaller', { capacityBytes: '9' })])).toHaveProperty('create');
+    });
+
+    it('puts what has no limit where nobody is, and nobody beside it', () => {
+      expect(choose({ hardQuotaBytes: null }, [room('a', { occupied: 1 }), room('empty')])).toEqual({ use: 'empty' });
+      expect(choose({}, [room('a', { occupied: 1, reservedBytes: null })])).toHaveProperty('create');
+    });
+
+    it('refuses what no cluster of the shape will ever have', () => {
+      expect(() => choose({ hardQuotaBytes: 101n }, [])).toThrow(expect.objectContaining({ code: 'placement.larger_than_shape' }));
+      expect(() => choose({ identity: ['saml'] }, [])).toThrow(expect.objectContaining({ code: 'placement.identity_unsupported' }));
+      expect(() => choose({ identity: ['oidc', 'oidc'] }, [])).toThrow(/oidc/);
+      expect(() => choosePlacement({ ...wish, identity: ['oidc'] }, [offer()], [], policy)).toThrow(/oidc/);
+    });
+
+    it('gives each provider a slot of its kind', () => {
+      const rooms = [room('a', { occupied: 5, identityTaken: { oidc: 1 } }), room('b', { occupied: 1, identityTaken: { ldap: 1 } })];
+      expect(choose({ identity: ['oidc'] }, rooms)).toEqual({ use: 'b' });
+      expect(choose({ identity: ['ldap', 'ldap'] }, rooms)).toEqual({ use: 'a' });
+      expect(choose({ identity: ['ldap', 'oidc'] }, [rooms[0]!])).toHaveProperty('create');
+      expect(choose({}, rooms)).toEqual({ use: 'a' });
+    });
+
+    it('shares a dedicated cluster with nobody, and gives a shared one to nobody alone', () => {
+      const rooms = [room('shared'), room('taken', { dedicated: true, occupied: 1 })];
+      expect(choose({ dedicated: true }, rooms)).toHaveProperty('create');
+      expect(choose({ dedicated: true }, [...rooms, room('left', { dedicated: true })])).toEqual({ use: 'left' });
+      expect(choose({}, [room('left', { dedicated: true })])).toHaveProperty('create');
+    });
   });
 });

@@ -1,6 +1,6 @@
 /** Rows as the database gives them: `bigint` as text, `jsonb` parsed, instants as `Date`. */
 import type { Tx } from '#platform';
-import type { ClusterSpec, DriverErrorShape, DriverPlan } from '#provisioning/core';
+import type { ClusterSpec, CostRate, DriverErrorShape, DriverPlan, EndpointDescription, PreflightReport } from '#provisioning/core';
 import type { ClusterPhase } from '../domain/cluster-states.js';
 import type { OperationKind, OperationState } from '../domain/operation-kinds.js';
 import type { DesiredState, PlacementPhase } from '../domain/placement-states.js';
@@ -26,6 +26,10 @@ export interface Recorded {
   readonly unchecked?: number;
   readonly replans?: number;
   readonly error?: StoredError | null;
+  /** The last checks before something was built. */
+  readonly preflight?: PreflightReport & { readonly at: string };
+  /** What the last plan said that an hour costs; null: the driver does not know. */
+  readonly cost?: CostRate | null;
   /** While it is to have another size: what it had, and who wanted it. Gone with the outcome. */
   readonly resize?: { readonly from: ClusterSpec; readonly by: string; readonly reason: string };
   /** While it is to run another version: which, and who wanted it. Gone with the outcome. */
@@ -80,6 +84,7 @@ export interface PlacementRow {
   generation: string;
   observed_generation: string;
   endpoint: string | null;
+  endpoint_description: EndpointDescription | null;
   region: string;
   activated_at: Date | null;
   access_ended_at: Date | null;
@@ -155,6 +160,7 @@ export type PlacementChange = Partial<
     | 'generation'
     | 'observed_generation'
     | 'endpoint'
+    | 'endpoint_description'
     | 'activated_at'
     | 'access_ended_at'
     | 'last_sample'
@@ -178,7 +184,7 @@ export type ClusterChange = Partial<
   >
 >;
 
-const JSON_COLUMNS: ReadonlySet<string> = new Set(['desired', 'recorded', 'observed', 'last_sample']);
+const JSON_COLUMNS: ReadonlySet<string> = new Set(['desired', 'recorded', 'observed', 'last_sample', 'endpoint_description']);
 const assignments = (change: object, first: number): { sql: string; values: unknown[] } => {
   const entries = Object.entries(change).filter(([, value]) => value !== undefined);
   return {

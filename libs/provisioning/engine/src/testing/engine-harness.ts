@@ -3,7 +3,7 @@ import pino from 'pino';
 import { inject } from 'vitest';
 import { openDatabase, RunAgainAt, Sealer, SilentNudger, TaskRunner, Tasks, uuidv7, type Database, type Tx } from '#platform';
 import { ManualClock } from '#platform/testing';
-import type { ProvisioningDriver } from '#provisioning/core';
+import type { DriverCapabilities, IdentityKind, ProvisioningDriver } from '#provisioning/core';
 import { FakeDriver } from '#provisioning/core/testing';
 import { createTestDatabase } from '../../../../../test/support/database.js';
 import { ProvisioningEngine, registerProvisioningHandlers, type ProvisioningEngineOptions } from '../index.js';
@@ -15,8 +15,10 @@ type Hook = (run: () => Promise<never>, nth: number) => Promise<unknown>;
 /** The fake with a script: a hook stands before one method's calls and decides what becomes of each. */
 export class ScriptedDriver {
   readonly fake: FakeDriver;
-  readonly calls: { method: string; operationId: string; fencingToken: number }[] = [];
+  readonly calls: { method: string; operationId: string; fencingToken: number; clusterRef: string }[] = [];
   private readonly hooks = new Map<string, Hook>();
+  /** Laid over what the fake can do. */
+  can: Partial<DriverCapabilities> = {};
   readonly port: ProvisioningDriver;
 
   constructor(clock: ManualClock) {
@@ -24,9 +26,15 @@ export class ScriptedDriver {
     this.port = new Proxy(this.fake, {
       get: (target, name) => {
         const value: unknown = Reflect.get(target, name);
-        if (typeof value !== 'function' || name === 'capabilities') return typeof value === 'function' ? value.bind(target) : value;
-        return (...args: [{ operationId: string; fencingToken: number }, ...unknown[]]) => {
-          this.calls.push({ method: String(name), operationId: args[0].operationId, fencingToken: args[0].fencingToken });
+        if (name === 'capabilities') return () => ({ ...target.capabilities(), ...this.can });
+        if (typeof value !== 'function') return value;
+        return (...args: [{ operationId: string; fencingToken: number; clusterRef: string }, ...unknown[]]) => {
+          this.calls.push({
+            method: String(name),
+            operationId: args[0].operationId,
+            fencingToken: args[0].fencingToken,
+            clusterRef: args[0].clusterRef,
+          });
           const run = (): Promise<never> => (value as (...a: unknown[]) => Promise<never>).apply(target, args);
           const hook = this.hooks.get(String(name));
           return hook ? hook(run, this.count(String(name))) : run();
@@ -64,6 +72,9 @@ export interface Harness {
     tenantId?: string;
     shape?: string;
     region?: string;
+    bytes?: bigint | null;
+    dedicated?: boolean;
+    identity?: readonly IdentityKind[];
   }): Promise<{ placementId: string; operationId: string; subscriptionId: string; tenantId: string }>;
   /** Runs everything due, moves the clock to what comes next, until nothing is left or `maxMs` of business time is over. */
   settle(maxMs?: number): Promise<void>;
@@ -121,7 +132,9 @@ export async function engineHarness(options: Partial<ProvisioningEngineOptions> 
           ...ids,
           region: change.region ?? 'here',
           shape: change.shape ?? 'small',
-          limits: { hardQuotaBytes: 1_000_000n },
+          limits: { hardQuotaBytes: change.bytes === undefined ? 1_000_000n : change.bytes },
+          ...(change.dedicated === undefined ? {} : { dedicated: change.dedicated }),
+          ...(change.identity ? { identity: change.identity } : {}),
         }),
       );
       return { ...made, ...ids };

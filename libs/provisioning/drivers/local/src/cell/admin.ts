@@ -18,7 +18,7 @@ export interface CellControl {
   resume(placementId: string): Promise<void>;
   /** A sample of one or all placements at this instant, posted with its watermark. */
   sampleNow(placementId?: string): Promise<{ at: string; sequence: string; acknowledged: boolean }>;
-  addProbe(): { accountName: string; secretBase64: string };
+  addProbe(lifeMs?: number): Promise<{ accountName: string; secretBase64: string }>;
   removeProbe(accountName: string): Promise<boolean>;
   clock(body: { phase?: unknown; offsetMs?: unknown }): Promise<object>;
   stop(): void;
@@ -85,7 +85,7 @@ export function createAdmin(cell: CellFile, control: CellControl): Server {
       case 'POST /clock':
         return control.clock(body);
       case 'POST /probes':
-        return control.addProbe();
+        return control.addProbe(typeof body.lifeMs === 'number' ? body.lifeMs : undefined);
       default:
         if (request.method === 'DELETE' && url.pathname.startsWith('/probes/'))
           return { removed: await control.removeProbe(url.pathname.slice(8)) };

@@ -194,8 +194,9 @@ export class Cell implements CellControl {
     });
   }
 
-  addProbe(): { accountName: string; secretBase64: string } {
-    const probe = this.tenants.addProbe();
+  async addProbe(lifeMs?: number): Promise<{ accountName: string; secretBase64: string }> {
+    for (const name of this.tenants.expiredProbes()) await this.removeProbe(name);
+    const probe = this.tenants.addProbe(lifeMs);
     this.store.setAccounts(this.tenants.azuriteAccounts());
     return probe;
   }

@@ -11,6 +11,7 @@ import type { AzuriteAccount } from './azurite.js';
 const EMPTY: DesiredFile = { generation: null, ingest: null, clock: null, placements: [], accounts: {}, lastSamples: {} };
 /** A probe that nobody has ended goes away by itself. */
 const PROBE_MS = 60_000;
+const LONGEST_PROBE_MS = 600_000;
 
 /** What the gateway does with a request to an account name. */
 export type Door =
@@ -85,10 +86,15 @@ export class Tenants {
     this.put({ ...this.file, lastSamples: { ...this.file.lastSamples, [sample.placementId]: sample } });
   }
 
-  addProbe(): { accountName: string; secretBase64: string } {
+  /** Names of probes that nobody has ended; what they stored goes with them. */
+  expiredProbes(): string[] {
+    return [...this.probes].filter(([, probe]) => probe.until <= performance.now()).map(([name]) => name);
+  }
+
+  addProbe(lifeMs = PROBE_MS): { accountName: string; secretBase64: string } {
     const accountName = `probe${randomBytes(8).toString('hex')}`;
     const secretBase64 = randomBytes(64).toString('base64');
-    this.probes.set(accountName, { secretBase64, until: performance.now() + PROBE_MS });
+    this.probes.set(accountName, { secretBase64, until: performance.now() + Math.min(Math.max(lifeMs, 1_000), LONGEST_PROBE_MS) });
     return { accountName, secretBase64 };
   }
 

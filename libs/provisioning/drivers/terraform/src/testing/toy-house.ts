@@ -108,7 +108,15 @@ export class ToyHouse {
       runs: this.runs,
       operations: new PgOperationStore(this.db),
       nodes: new Folders(this.clock, this.nodes),
-      abilities: { suspendKinds: ['access'], protocols: [], maxPlacements: 10, keyRotation: false, hardQuota: false },
+      abilities: {
+        suspendKinds: ['access'],
+        protocols: [],
+        signInModes: [],
+        probes: false,
+        maxPlacements: 10,
+        keyRotation: false,
+        hardQuota: false,
+      },
       modules: [
         {
           name: 'toy',
