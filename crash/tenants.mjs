@@ -61,7 +61,13 @@ export async function playTenants({ tenants, perCell = PER_CELL, tell = () => un
 async function order(house, tenants, say) {
   const ids = [];
   for (let n = 0; n < tenants; n += 1) {
-    const request = { tenantId: uuidv7(), subscriptionId: uuidv7(), region: 'local', shape: 'cell', limits: { hardQuotaBytes: 2_097_152n } };
+    const request = {
+      tenantId: uuidv7(),
+      subscriptionId: uuidv7(),
+      region: 'local',
+      shape: 'cell',
+      limits: { hardQuotaBytes: 2_097_152n },
+    };
     ids.push((await house.db.ops((tx) => house.engine.requestPlacement(tx, request))).placementId);
   }
   say(`${tenants} tenants ordered`);
