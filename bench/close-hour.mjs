@@ -4,6 +4,7 @@
 // last out (it takes some eight minutes, most of it to make the samples).
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { migrate } from '../dist/libs/platform/src/index.js';
@@ -19,6 +20,8 @@ const { values } = parseArgs({
   },
 });
 const [SERIES, HOURS, MILLION] = [values.series, values.hours, values.million].map(Number);
+/** As the image runs it. */
+const NODE_OPTIONS = /^ENV NODE_OPTIONS=(\S+)$/m.exec(readFileSync(inRoot('Dockerfile'), 'utf8'))[1];
 const GOALS = { seconds_100k: 10, history_ratio: 1.1, million_ratio: 11, rss_mb: 600 };
 
 bench(async (_, stops, postgres) => {
@@ -96,7 +99,7 @@ function worker(url, secret, now) {
       PATH: process.env.PATH,
       TZ: 'UTC',
       NODE_ENV: 'production',
-      ...(process.env.BENCH_NODE_OPTIONS ? { NODE_OPTIONS: process.env.BENCH_NODE_OPTIONS } : {}),
+      NODE_OPTIONS: `${NODE_OPTIONS} ${process.env.BENCH_NODE_OPTIONS ?? ''}`,
     },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -115,7 +118,7 @@ async function mustHaveClosed(db, n, series) {
 }
 
 async function describeSetting(admin) {
-  console.log(`measured: one worker process on the ops role closes what is due: samples gathered, closeHour, records, wire items, ledger,
+  console.log(`measured: one worker process (${NODE_OPTIONS}) on the ops role closes what is due: samples gathered, closeHour, records, wire items, ledger,
           closings, Merkle roots, next openings, committed by shard; then its highest memory (RSS)
 postgres: ${await settingsOf(admin)}`);
 }
