@@ -4,7 +4,7 @@ import { nextCluster } from '../domain/cluster-states.js';
 import { finishOperation, runningOn } from '../infra/operations.js';
 import { updateCluster } from '../infra/rows.js';
 import type { EngineContext } from './context.js';
-import type { Step } from './step-ledger.js';
+import type { Step } from './step.js';
 
 export function deleteStep(ctx: EngineContext): Step<DeleteOutcome> {
   return {

@@ -1,68 +1,23 @@
 import { realNow, RunAgainAt, uuidv7, type Tx } from '#platform';
-import {
-  DriverError,
-  toDriverError,
-  type ClusterObservation,
-  type DriverCall,
-  type DriverErrorShape,
-  type DriverResult,
-  type ProvisioningDriver,
-} from '#provisioning/core';
-import { reactionTo, type StepName } from '../domain/retry.js';
+import { toDriverError, type ClusterObservation, type DriverErrorShape, type DriverResult } from '#provisioning/core';
+import { reactionTo } from '../domain/retry.js';
 import { noteProgress } from '../infra/operations.js';
 import { updateCluster, type ClusterRow, type StepRow } from '../infra/rows.js';
 import { driverOf, stepTimeoutOf, type EngineContext } from './context.js';
 import { stoppedBy, stopWanted } from './cancel-operation.js';
+import { DriverCalls } from './driver-calls.js';
 import { Fenced, type Lease } from './lease.js';
-
-/** Stopped: only a person can help. Becomes the operation's error. */
-export class StopForPerson extends Error {
-  constructor(
-    readonly error: DriverErrorShape,
-    readonly step: string,
-  ) {
-    super(`${error.code}: ${error.detail}`);
-  }
-}
-
-/** The driver is at work in this process, and is asked again. */
-export class AtWork extends RunAgainAt {}
-
-/** The stored plan no longer fits what is there. */
-export class Replan extends Error {}
-
-export interface Step<T> {
-  readonly name: StepName;
-  /** What a person waits for meanwhile. */
-  readonly awaited: string;
-  /** Made once per step, in the transaction that commits it; a secret in it is sealed by the maker. */
-  intent(tx: Tx, cluster: ClusterRow, stepId: string): Promise<Record<string, unknown>>;
-  /** Always asked with the committed intent, so that the same operation id has the same arguments. */
-  ask(driver: ProvisioningDriver, call: DriverCall, intent: Record<string, unknown>): Promise<DriverResult<T>>;
-  /** True when the call changes something outside: then an intent without an outcome is looked at before it is asked again. */
-  readonly changes?: boolean;
-  /** What an observation proves of the effect; undefined when it proves nothing. */
-  seen?(observation: ClusterObservation, intent: Record<string, unknown>): T | undefined;
-  /** State that follows, in the transaction of the outcome. */
-  done(tx: Tx, cluster: ClusterRow, output: T, intent: Record<string, unknown>): Promise<void>;
-  /** What of the output is kept; the default keeps nothing. */
-  record?(output: T): unknown;
-}
-
-interface Open {
-  readonly row: StepRow;
-  readonly generation: number;
-  readonly ref: string;
-  readonly driver: ProvisioningDriver;
-  readonly deadline: Date;
-}
+import { AtWork, Replan, StopForPerson, type OpenStep, type Step } from './step.js';
 
 /** Intent before, outcome after (contract provisioning §4.3). An intent without an outcome is looked at before it is asked again. */
 export class StepLedger {
   /** Steps that this process has asked itself; of all others the outcome is unknown. */
   private readonly asked = new Set<string>();
+  private readonly calls: DriverCalls;
 
-  constructor(private readonly ctx: EngineContext) {}
+  constructor(private readonly ctx: EngineContext) {
+    this.calls = new DriverCalls(ctx);
+  }
 
   async run<T>(lease: Lease, step: Step<T>): Promise<void> {
     const open = await this.open(lease, step);
@@ -129,26 +84,12 @@ export class StepLedger {
   }
 
   /** Read-only and unfenced; safe at any time. */
-  async observeCluster(cluster: Pick<ClusterRow, 'name' | 'driver' | 'generation' | 'fence'>): Promise<ClusterObservation> {
-    const call = this.call(
-      uuidv7(),
-      cluster.name,
-      Number(cluster.generation),
-      Number(cluster.fence),
-      new Date(realNow().getTime() + this.ctx.times.callTimeoutMs),
-    );
-    const result = await this.timed(driverOf(this.ctx, cluster.driver).observe(call));
-    if (!result.output)
-      throw new DriverError(
-        result.error?.class ?? 'unknown',
-        result.error?.code ?? 'observe.no_answer',
-        result.error?.detail ?? 'The driver gave no observation.',
-      );
-    return result.output;
+  observeCluster(cluster: Parameters<DriverCalls['observe']>[0]): Promise<ClusterObservation> {
+    return this.calls.observe(cluster);
   }
 
-  private observe(open: Open, lease: Lease): Promise<ClusterObservation> {
-    return this.observeCluster({
+  private observe(open: OpenStep, lease: Lease): Promise<ClusterObservation> {
+    return this.calls.observe({
       name: open.ref,
       driver: open.driver.capabilities().driver,
       generation: String(open.generation),
@@ -157,7 +98,7 @@ export class StepLedger {
   }
 
   /** The open step of this name, or a new one; committed before anything is called. */
-  private open<T>(lease: Lease, step: Step<T>): Promise<Open> {
+  private open<T>(lease: Lease, step: Step<T>): Promise<OpenStep> {
     return lease.write(async (tx, cluster) => {
       const operationId = cluster.recorded.operationId;
       if (!operationId) throw new Error(`cluster ${cluster.name} has no operation to keep a ledger in`);
@@ -200,17 +141,11 @@ export class StepLedger {
         message: `Step ${step.name} begins.`,
         step: step.name,
       });
-      return {
-        row: row!,
-        generation: Number(row!.intent['generation']),
-        ref: cluster.name,
-        driver,
-        deadline,
-      };
+      return { row: row!, generation: Number(row!.intent['generation']), ref: cluster.name, driver, deadline };
     });
   }
 
-  private async ask<T>(lease: Lease, step: Step<T>, open: Open): Promise<DriverResult<T>> {
+  private async ask<T>(lease: Lease, step: Step<T>, open: OpenStep): Promise<DriverResult<T>> {
     if (!this.asked.has(open.row.step_id)) {
       // Counted before the call: a crash inside it leaves a step that is known to have been asked.
       await lease.write((tx) =>
@@ -224,15 +159,15 @@ export class StepLedger {
       this.asked.add(open.row.step_id);
     }
     try {
-      return await this.timed(
-        step.ask(open.driver, this.call(open.row.step_id, open.ref, open.generation, lease.fence, open.deadline), open.row.intent),
-      );
+      const { deadline, generation } = open;
+      const call = { operationId: open.row.step_id, clusterRef: open.ref, generation, deadline, fencingToken: lease.fence };
+      return await this.calls.timed(step.ask(open.driver, call, open.row.intent));
     } catch (thrown) {
       return { handle: open.row.step_id, phase: 'failed', progress: [], error: toDriverError(thrown).toShape() };
     }
   }
 
-  private async commit<T>(lease: Lease, step: Step<T>, open: Open, output: T, kept: unknown): Promise<void> {
+  private async commit<T>(lease: Lease, step: Step<T>, open: OpenStep, output: T, kept: unknown): Promise<void> {
     await lease.write(async (tx, cluster) => {
       await this.close(tx, open.row, 'ok', kept);
       await step.done(tx, cluster, output, open.row.intent);
@@ -240,7 +175,7 @@ export class StepLedger {
     this.asked.delete(open.row.step_id);
   }
 
-  private async refused<T>(lease: Lease, step: Step<T>, open: Open, error: DriverErrorShape): Promise<never> {
+  private async refused<T>(lease: Lease, step: Step<T>, open: OpenStep, error: DriverErrorShape): Promise<never> {
     const { retry } = this.ctx;
     const reaction = reactionTo(error, step.name, open.row.attempts, retry, Math.random());
     this.ctx.logger.warn(
@@ -306,7 +241,7 @@ export class StepLedger {
     }
   }
 
-  private async timedOut<T>(lease: Lease, step: Step<T>, open: Open, handle: string): Promise<never> {
+  private async timedOut<T>(lease: Lease, step: Step<T>, open: OpenStep, handle: string): Promise<never> {
     await this.cancel(lease, open, handle);
     const error: DriverErrorShape = {
       class: 'unknown',
@@ -319,13 +254,13 @@ export class StepLedger {
   }
 
   /** Cooperative: the driver stops before its next step. One that cannot goes on to the end of what it does. */
-  private async cancel(lease: Lease, open: Open, handle: string): Promise<void> {
-    const call = this.call(uuidv7(), open.ref, open.generation, lease.fence, new Date(realNow().getTime() + this.ctx.times.callTimeoutMs));
-    if (open.driver.capabilities().cancel) await this.timed(open.driver.cancel(call, handle)).catch(() => undefined);
+  private async cancel(lease: Lease, open: OpenStep, handle: string): Promise<void> {
+    const call = this.calls.look({ name: open.ref, generation: open.generation, fence: lease.fence });
+    if (open.driver.capabilities().cancel) await this.calls.timed(open.driver.cancel(call, handle)).catch(() => undefined);
   }
 
   /** A step that did not succeed is not tried again once somebody wants the operation stopped. */
-  private async stopIfWanted<T>(lease: Lease, step: Step<T>, open: Open, error: DriverErrorShape): Promise<void> {
+  private async stopIfWanted<T>(lease: Lease, step: Step<T>, open: OpenStep, error: DriverErrorShape): Promise<void> {
     if (error.code === 'driver.fenced') return;
     const stopped = await lease.write(async (tx, cluster) => {
       if (!stopWanted(cluster)) return undefined;
@@ -336,7 +271,7 @@ export class StepLedger {
   }
 
   /** Shows where things stand; answers whether somebody wants the operation stopped. */
-  private async progress<T>(lease: Lease, step: Step<T>, open: Open, result: DriverResult<T>): Promise<boolean> {
+  private async progress<T>(lease: Lease, step: Step<T>, open: OpenStep, result: DriverResult<T>): Promise<boolean> {
     const at = result.progress.findLast((p) => p.state === 'running' || p.state === 'done');
     return lease.write(async (tx, cluster) => {
       if (cluster.handle !== result.handle) await updateCluster(tx, cluster.cluster_id, { handle: result.handle }, this.ctx.clock.now());
@@ -354,26 +289,7 @@ export class StepLedger {
     );
   }
 
-  private call(operationId: string, clusterRef: string, generation: number, fencingToken: number, deadline: Date): DriverCall {
-    return { operationId, clusterRef, generation, deadline, fencingToken };
-  }
-
   private later(ms: number, reason: string): RunAgainAt {
     return new RunAgainAt(new Date(this.ctx.clock.now().getTime() + ms), reason);
-  }
-
-  private async timed<T>(call: Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new DriverError('unknown', 'driver.call_timeout', 'The driver did not answer in time.')),
-        this.ctx.times.callTimeoutMs,
-      );
-    });
-    try {
-      return await Promise.race([call, late]);
-    } finally {
-      clearTimeout(timer);
-    }
   }
 }

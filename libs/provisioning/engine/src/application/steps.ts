@@ -16,7 +16,7 @@ import { openKeys } from './credentials.js';
 import { move } from './move.js';
 import { approvalOf, approvalOver, backToApproval, closePlan } from './plan-approval.js';
 import { applyConfigured, promoteProved, waitsForProof } from './placement-outcomes.js';
-import type { Step } from './step-ledger.js';
+import type { Step } from './step.js';
 
 export function preflightStep(ctx: EngineContext): Step<PreflightReport> {
   return {

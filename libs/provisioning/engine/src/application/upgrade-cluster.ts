@@ -7,7 +7,7 @@ import type { Wish } from './change-placement.js';
 import { driverOf, enqueueReconcile, type EngineContext } from './context.js';
 import { clusterInState, lockCluster } from './lock-cluster.js';
 import { move } from './move.js';
-import type { Step } from './step-ledger.js';
+import type { Step } from './step.js';
 
 export interface Upgrade {
   /** One that the driver offers, later than the one it runs. */
