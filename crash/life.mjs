@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BlobServiceClient, StorageRetryPolicyType, StorageSharedKeyCredential } from '@azure/storage-blob';
 import { uuidv7 } from '../dist/libs/platform/src/index.js';
 import { PgRunStore } from '../dist/libs/provisioning/drivers/terraform/src/index.js';
-import { between } from '../faults/random.mjs';
+import { between, shuffled } from '../faults/random.mjs';
 import { cellsFolder, differences } from './count.mjs';
 
 /** Steps that each change goes through, in the names of the ledger. */
@@ -34,15 +34,19 @@ export const ALL = Object.entries(CHANGES).flatMap(([change, steps]) =>
   steps.flatMap((step) => MOMENTS.filter((moment) => strikesAt(step, moment)).map((moment) => `${change}/${step}/${moment}`)),
 );
 
-/** The short form: one life of a cell, struck in each change of the machine and at each kind of moment. */
-export const SHORT = [
-  'create/apply/within',
-  'create/configure/intent',
-  'resize/apply/frozen',
-  'upgrade/upgrade/asked',
-  'delete/delete/within',
-  'delete/sweep/outcome',
-];
+/** One life of the short form: each step is struck once, at a moment that the seed picks; another life picks other moments. */
+export const struckOnce = (seed, life) =>
+  Object.entries(CHANGES).flatMap(([change, steps]) =>
+    steps.map((step) => {
+      const moments = shuffled(
+        MOMENTS.filter((moment) => strikesAt(step, moment)),
+        seed,
+        change,
+        step,
+      );
+      return `${change}/${step}/${moments[life % moments.length]}`;
+    }),
+  );
 
 const PATIENCE_MS = 90_000;
 const LATEST = '3.35.0-2';

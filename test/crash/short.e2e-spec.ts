@@ -1,51 +1,11 @@
-import { execFile, execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { beforeAll, describe, expect, it } from 'vitest';
-import { projectRoot } from '#platform';
+import { describe, expect, it } from 'vitest';
 import { differences } from '../../crash/count.mjs';
-import { createTestDatabase } from '../support/database.js';
+import { itSurvives, play } from './play.js';
 
-interface Struck {
-  change: string;
-  step: string;
-  moment: string;
-  at: string;
-  problems: string[];
-  well: boolean;
-}
-
-/** Plays a short form in a process of its own, on a database of its own. */
-async function play<T>(what: object): Promise<T> {
-  const database = await createTestDatabase();
-  try {
-    const env = { ...process.env, CRASH_SHORT: JSON.stringify({ databaseUrl: database.url(), secret: database.secret, ...what }) };
-    const { stdout } = await promisify(execFile)(process.execPath, [join(projectRoot(), 'crash/short.mjs')], { env });
-    return JSON.parse(stdout) as T;
-  } finally {
-    await database.drop();
-  }
-}
-
-// The short form of `npm run crash-matrix`: one life of a cell, struck in each change of the machine and at each kind of moment.
-let played: { chosen: string[]; rows: Struck[]; dataDir: string };
-beforeAll(async () => {
-  played = await play({});
-}, 120_000);
-
-describe('a cluster whose control planes are killed in the middle of its life', () => {
-  it('is made, changed and taken down all the same: one cell, the same data, and in the end nothing', () => {
-    expect(played.rows.filter((row) => !row.well)).toEqual([]);
-    expect(execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' })).not.toContain(played.dataDir);
-  });
-
-  it('was struck at every moment that was chosen', () => {
-    expect(played.rows.map(({ change, step, moment }) => `${change}/${step}/${moment}`).sort()).toEqual([...played.chosen].sort());
-    expect(played.rows.filter((row) => row.at === '')).toEqual([]);
-  });
-});
+describe.each([0, 1])('a cell whose control planes are killed in every step of its life (%i)', (life) => itSurvives('local', life));
 
 describe('tenants on a few shared cells', () => {
   it('are made, changed and removed in one run: one account each while they are there, and nothing afterwards', async () => {
