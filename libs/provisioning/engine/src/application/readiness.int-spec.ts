@@ -102,6 +102,16 @@ describe('what may be sold and built', () => {
     const bigger = { shape: 'large', nodes: 2, by: 'ann', reason: 'More is needed.' };
     await expect(h.ops((tx) => h.engine.resizeCluster(tx, clusterId, bigger))).rejects.toMatchObject({ code: 'provisioning.stopped' });
     await stop(false);
+    await h.ops((tx) => h.engine.resizeCluster(tx, clusterId, bigger));
+    await h.settle();
+    // To give room back is never stopped.
+    for (const capacityBytes of ['2000000', '1500000']) {
+      await stop(capacityBytes !== '2000000');
+      const less = { capacityBytes, by: 'ann', reason: 'Less is enough.' };
+      expect(await h.ops((tx) => h.engine.resizeCluster(tx, clusterId, less))).toMatchObject({ operationId: expect.any(String) });
+      await h.settle();
+    }
+    await stop(false);
   });
 
   it('shows the checks and the cost of what was planned', async () => {

@@ -2,10 +2,11 @@ import { ProblemError, type Tx } from '#platform';
 import type { ClusterSpec } from '#provisioning/core';
 import { lackingAt } from '../domain/cluster-room.js';
 import { nextCluster, type ClusterPhase } from '../domain/cluster-states.js';
-import { finishOperation, runningOn, startOperation } from '../infra/operations.js';
+import { finishOperation, runningOn } from '../infra/operations.js';
 import { takenOf } from '../infra/rooms.sql.js';
 import { updateCluster, type ClusterRow, type StoredError } from '../infra/rows.js';
 import { isCancellation } from './cancel-operation.js';
+import { beginOperation } from './begin-operation.js';
 import type { Wish } from './change-placement.js';
 import { assertWithinLimits } from './build-gates.js';
 import { assertCreatable } from './readiness.js';
@@ -43,20 +44,11 @@ export async function resizeCluster(ctx: EngineContext, tx: Tx, clusterId: strin
   const waiting = cluster.recorded.approval?.operationId ?? cluster.recorded.operationId ?? null;
   if (same) return { operationId: cluster.recorded.resize ? waiting : null };
   if (cluster.phase !== 'active') throw clusterInState(cluster, 'other size');
-  const grows =
-    to.nodes > cluster.desired.nodes || to.shape !== cluster.desired.shape || to.capacityBytes !== cluster.desired.capacityBytes;
-  if (grows) await assertCreatable(tx, driverOf(ctx, cluster.driver).capabilities(), to);
+  // To give room back is never stopped.
+  const makes = to.shape !== cluster.desired.shape || !isSmaller(to, cluster.desired);
+  if (makes) await assertCreatable(tx, driverOf(ctx, cluster.driver).capabilities(), to);
   await assertWithinLimits(tx, clusterId, to);
-  const now = ctx.clock.now();
-  for (const op of await runningOn(tx, clusterId))
-    if (op.subject_kind === 'cluster') await finishOperation(tx, now, op, 'succeeded', 'The cluster is as desired.');
-  const operationId = await startOperation(
-    tx,
-    now,
-    'resize_cluster',
-    { clusterId, generation: cluster.generation },
-    `It is to have another size: ${wish.reason}`,
-  );
+  const operationId = await beginOperation(ctx, tx, cluster, 'resize_cluster', `It is to have another size: ${wish.reason}`);
   await updateCluster(
     tx,
     clusterId,
@@ -75,7 +67,7 @@ export async function resizeCluster(ctx: EngineContext, tx: Tx, clusterId: strin
         resize: { from: cluster.desired, by: wish.by, reason: wish.reason },
       },
     },
-    now,
+    ctx.clock.now(),
   );
   await enqueueReconcile(ctx, tx, clusterId);
   return { operationId };
@@ -93,15 +85,19 @@ function assertOffered(ctx: EngineContext, cluster: ClusterRow, to: ClusterSpec)
       `The shape "${shape.name}" has ${shape.minNodes} to ${shape.maxNodes} nodes, not ${to.nodes}.`,
       { minNodes: shape.minNodes, maxNodes: shape.maxNodes },
     );
-  const bytes = (s: ClusterSpec): bigint => BigInt(s.capacityBytes ?? 0);
-  const known = to.capacityBytes !== null && cluster.desired.capacityBytes !== null;
-  const smaller = to.nodes < cluster.desired.nodes || (known && bytes(to) < bytes(cluster.desired));
+  const smaller = isSmaller(to, cluster.desired);
   if (smaller ? !offer.resizeDown : !offer.resizeUp)
     throw new ProblemError(
       'unprocessable',
       'cluster.resize_unsupported',
       `The driver "${cluster.driver}" makes no cluster ${smaller ? 'smaller' : 'larger'}.`,
     );
+}
+
+/** Fewer nodes, or less capacity where both are named. */
+function isSmaller(to: ClusterSpec, from: ClusterSpec): boolean {
+  const less = to.capacityBytes !== null && from.capacityBytes !== null && BigInt(to.capacityBytes) < BigInt(from.capacityBytes);
+  return to.nodes < from.nodes || less;
 }
 
 /** What was promised to those on it is not taken back by a smaller size. */

@@ -1,8 +1,8 @@
 /** Another version of a cluster's software, in place: its placements keep endpoint, keys and data. */
 import { ProblemError, type Tx } from '#platform';
 import { nextCluster } from '../domain/cluster-states.js';
-import { finishOperation, runningOn, startOperation } from '../infra/operations.js';
 import { updateCluster, type ClusterRow } from '../infra/rows.js';
+import { beginOperation } from './begin-operation.js';
 import type { Wish } from './change-placement.js';
 import { driverOf, enqueueReconcile, type EngineContext } from './context.js';
 import { clusterInState, lockCluster } from './lock-cluster.js';
@@ -29,16 +29,7 @@ export async function upgradeCluster(ctx: EngineContext, tx: Tx, clusterId: stri
   if (wish.version === runs) return { operationId: null };
   if (cluster.phase !== 'active') throw clusterInState(cluster, 'other version');
   await assertAlone(tx, cluster);
-  const now = ctx.clock.now();
-  for (const op of await runningOn(tx, clusterId))
-    if (op.subject_kind === 'cluster') await finishOperation(tx, now, op, 'succeeded', 'The cluster is as desired.');
-  const operationId = await startOperation(
-    tx,
-    now,
-    'upgrade_cluster',
-    { clusterId, generation: cluster.generation },
-    `It is to run version ${wish.version}: ${wish.reason}`,
-  );
+  const operationId = await beginOperation(ctx, tx, cluster, 'upgrade_cluster', `It is to run version ${wish.version}: ${wish.reason}`);
   await updateCluster(
     tx,
     clusterId,
@@ -52,7 +43,7 @@ export async function upgradeCluster(ctx: EngineContext, tx: Tx, clusterId: stri
         upgrade: { to: wish.version, by: wish.by, reason: wish.reason },
       },
     },
-    now,
+    ctx.clock.now(),
   );
   await enqueueReconcile(ctx, tx, clusterId);
   return { operationId };
