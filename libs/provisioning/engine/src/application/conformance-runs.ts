@@ -4,6 +4,7 @@ import { AZCOPY_SUITE, DriverError, loadBlobSuite, toDriverError, type DriverCal
 import { endRun, loadRun, noteRule, type ConformanceRunRow } from '../infra/conformance-rows.js';
 import { loadCluster } from '../infra/rows.js';
 import { driverOf, type EngineContext } from './context.js';
+import { DriverCalls } from './driver-calls.js';
 import { getPlacement } from './read-models.js';
 
 /** The task that carries a run out; lane `conformance:<clusterId>`, payload `{runId}`. */
@@ -72,14 +73,15 @@ export async function runConformance(ctx: EngineContext, runId: string): Promise
   const { run, call, closeFirst } = begun;
   const driver = driverOf(ctx, run.driver);
   const can = driver.capabilities();
+  const calls = new DriverCalls(ctx);
   const close = (accountName: string): Promise<unknown> =>
     // It ends by itself, too.
-    outputOf(driver.closeProbe({ ...call, operationId: uuidv7() }, { accountName })).catch((error: unknown) =>
+    outputOf(calls, driver.closeProbe({ ...call, operationId: uuidv7() }, { accountName })).catch((error: unknown) =>
       ctx.logger.warn({ run: runId, err: String(error) }, 'the probe of a conformance run was not closed'),
     );
   try {
     if (closeFirst) await close(closeFirst);
-    const access = (await outputOf(driver.openProbe(call, { lifeMs: TIMES.probeMs })))!;
+    const access = (await outputOf(calls, driver.openProbe(call, { lifeMs: TIMES.probeMs })))!;
     try {
       await ctx.db.ops((tx) => tx.query('update conformance_runs set probe_account = $2 where run_id = $1', [runId, access.accountName]));
       const suite = await loadBlobSuite();
@@ -119,28 +121,15 @@ async function begin(
     [runId, now],
   );
   const cluster = (await loadCluster(tx, run.cluster_id))!;
-  const call: DriverCall = {
-    operationId: uuidv7(),
-    clusterRef: cluster.name,
-    generation: Number(cluster.generation),
-    deadline: new Date(realNow().getTime() + ctx.times.callTimeoutMs),
-    // Nothing of the cluster is changed: the fence is not raised.
-    fencingToken: Number(cluster.fence),
-  };
+  // Nothing of the cluster is changed: the fence is not raised.
+  const { name, generation, fence } = cluster;
+  const call = new DriverCalls(ctx).look({ name, generation: Number(generation), fence: Number(fence) });
   return { run, call, closeFirst: run.probe_account };
 }
 
-/** A driver's quick answer, within a time. */
-async function outputOf<T>(asked: Promise<DriverResult<T>>): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new DriverError('unknown', 'driver.no_answer', `No answer within ${TIMES.callMs} ms.`)), TIMES.callMs);
-  });
-  try {
-    const result = await Promise.race([asked, late]);
-    if (result.error) throw new DriverError(result.error.class, result.error.code, result.error.detail);
-    return result.output;
-  } finally {
-    clearTimeout(timer);
-  }
+/** A driver's quick answer, within the time of a call. */
+async function outputOf<T>(calls: DriverCalls, asked: Promise<DriverResult<T>>): Promise<T | undefined> {
+  const { error, output } = await calls.timed(asked);
+  if (error) throw new DriverError(error.class, error.code, error.detail);
+  return output;
 }
