@@ -93,9 +93,20 @@ async function request(p: ProcessContext, tx: Tx, subscriptionId: string, task: 
       identity: plan.identity ?? [],
     });
     await raiseLateOrder(p, tx, placementId);
-  }
+    await settleNotReady(p, tx, subscriptionId);
+  } else if (isOver(subscription.state)) await settleNotReady(p, tx, subscriptionId);
   await task.completeIn(tx);
   return null;
+}
+
+/** What kept the purchase from being built is over, or the purchase is: nobody has to look after it any more. */
+async function settleNotReady(p: ProcessContext, tx: Tx, subscriptionId: string): Promise<void> {
+  const open = await tx.query<{ finding_id: string }>(
+    `select finding_id from findings where kind = 'not_ready' and subscription_id = $1 and settlement is null`,
+    [subscriptionId],
+  );
+  const words = { kind: 'release', actor: 'provisioning', reason: 'nothing keeps the purchase waiting any more' } as const;
+  for (const { finding_id: findingId } of open) await p.metering.settleFinding(tx, { findingId, words });
 }
 
 const ENDED = ['ended', 'purging', 'purged'];
