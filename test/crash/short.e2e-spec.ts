@@ -24,7 +24,7 @@ describe('the count of the machine', () => {
       const cells = join(dataDir, 'cells/cells');
       mkdirSync(join(cells, 'stray'), { recursive: true });
       writeFileSync(join(cells, 'stray/desired.json'), JSON.stringify({ accounts: { p1: 'acc1', p2: 'acc2' } }));
-      mkdirSync(join(dataDir, 'terraform/work/stray.write.1.x'), { recursive: true });
+      mkdirSync(join(dataDir, 'terraform', 'work', 'stray.write.1.x'), { recursive: true });
       const found = (expected: Parameters<typeof differences>[1]) => differences(dataDir, expected).map((text) => text.split(':')[0]);
       expect(found(none)).toEqual(['folders of local', 'folders of terraform runs']);
       expect(found({ local: { stray: ['acc1'] }, terraform: {} })).toEqual([
