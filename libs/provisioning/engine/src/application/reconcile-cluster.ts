@@ -2,8 +2,9 @@ import { RunAgainAt, type Tx } from '#platform';
 import { DriverError, type DriverErrorShape, type PreflightReport } from '#provisioning/core';
 import type { ClusterOperationKind } from '../domain/operation-kinds.js';
 import { backoff } from '../domain/retry.js';
-import { finishOperation, noteProgress, runningOn, startOperation } from '../infra/operations.js';
+import { noteProgress, startOperation } from '../infra/operations.js';
 import { loadCluster, updateCluster, type ClusterRow } from '../infra/rows.js';
+import { concludeOperations } from './cluster-operations.js';
 import { isBuilt, type EngineContext } from './context.js';
 import { isHeld, limitOfPlan } from './build-gates.js';
 import { isCancellation, stoppedBy, stopWanted } from './cancel-operation.js';
@@ -227,13 +228,13 @@ export class Reconciler {
   private async rest(lease: Lease, cluster: ClusterRow): Promise<boolean> {
     if (BigInt(cluster.generation) > BigInt(cluster.observed_generation)) {
       await lease.write(async (tx, row) => {
-        await this.conclude(tx, row);
+        await concludeOperations(this.ctx, tx, row.cluster_id);
         const operationId = await this.operation(tx, row, 'configure_cluster', 'The cluster is being configured.');
         await move(this.ctx, tx, row, 'reconfigure', { operationId, unproved: 0, error: null });
       });
       return true;
     }
-    await lease.write((tx, row) => this.conclude(tx, row));
+    await lease.write((tx, row) => concludeOperations(this.ctx, tx, row.cluster_id));
     const waiting = await this.ctx.db.ops((tx) => unacknowledged(tx, cluster.cluster_id));
     if (waiting.length === 0) return false;
     const observation = await this.ledger.observeCluster({ ...cluster, fence: String(lease.fence) });
@@ -248,12 +249,6 @@ export class Reconciler {
   /** A new operation that owns the ledger from here on. */
   private async operation(tx: Tx, cluster: ClusterRow, kind: ClusterOperationKind, message: string): Promise<string> {
     return startOperation(tx, this.ctx.clock.now(), kind, { clusterId: cluster.cluster_id, generation: cluster.generation }, message);
-  }
-
-  /** At rest: the cluster's own operation has come to its end. */
-  private async conclude(tx: Tx, cluster: ClusterRow): Promise<void> {
-    for (const op of await runningOn(tx, cluster.cluster_id))
-      if (op.subject_kind === 'cluster') await finishOperation(tx, this.ctx.clock.now(), op, 'succeeded', 'The cluster is as desired.');
   }
 
   private async fail(lease: Lease, stop: StopForPerson): Promise<void> {

@@ -6,7 +6,7 @@ import { finishOperation, runningOn } from '../infra/operations.js';
 import { takenOf } from '../infra/rooms.sql.js';
 import { updateCluster, type ClusterRow, type StoredError } from '../infra/rows.js';
 import { isCancellation } from './cancel-operation.js';
-import { beginOperation } from './begin-operation.js';
+import { beginOperation } from './cluster-operations.js';
 import type { Wish } from './change-placement.js';
 import { assertWithinLimits } from './build-gates.js';
 import { assertCreatable } from './readiness.js';

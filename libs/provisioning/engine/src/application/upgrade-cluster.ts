@@ -2,7 +2,7 @@
 import { ProblemError, type Tx } from '#platform';
 import { nextCluster } from '../domain/cluster-states.js';
 import { updateCluster, type ClusterRow } from '../infra/rows.js';
-import { beginOperation } from './begin-operation.js';
+import { beginOperation } from './cluster-operations.js';
 import type { Wish } from './change-placement.js';
 import { driverOf, enqueueReconcile, type EngineContext } from './context.js';
 import { clusterInState, lockCluster } from './lock-cluster.js';

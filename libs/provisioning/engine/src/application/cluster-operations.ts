@@ -4,6 +4,12 @@ import { finishOperation, runningOn, startOperation } from '../infra/operations.
 import type { ClusterRow } from '../infra/rows.js';
 import type { EngineContext } from './context.js';
 
+/** The cluster's own operations have come to their end: it is as it was wanted. */
+export async function concludeOperations(ctx: EngineContext, tx: Tx, clusterId: string): Promise<void> {
+  for (const op of await runningOn(tx, clusterId))
+    if (op.subject_kind === 'cluster') await finishOperation(tx, ctx.clock.now(), op, 'succeeded', 'The cluster is as desired.');
+}
+
 /** A change of a cluster that serves begins, with an operation of its own; one that told of the change before is over. Answers its id. */
 export async function beginOperation(
   ctx: EngineContext,
@@ -12,8 +18,6 @@ export async function beginOperation(
   kind: OperationKind,
   message: string,
 ): Promise<string> {
-  const now = ctx.clock.now();
-  for (const op of await runningOn(tx, cluster.cluster_id))
-    if (op.subject_kind === 'cluster') await finishOperation(tx, now, op, 'succeeded', 'The cluster is as desired.');
-  return startOperation(tx, now, kind, { clusterId: cluster.cluster_id, generation: cluster.generation }, message);
+  await concludeOperations(ctx, tx, cluster.cluster_id);
+  return startOperation(tx, ctx.clock.now(), kind, { clusterId: cluster.cluster_id, generation: cluster.generation }, message);
 }
