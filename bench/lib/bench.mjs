@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import pg from 'pg';
 import { startEmbeddedPostgres } from '../../dist/libs/platform/src/index.js';
 import { inRoot, main } from '../../scripts/lib/house.mjs';
 
@@ -13,13 +14,44 @@ export const bench = (measure) =>
     const folder = mkdtempSync(join(tmpdir(), 'berth-bench-'));
     const stops = [];
     try {
-      const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), durability: 'full' });
+      const start = () => startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), durability: 'full' });
+      let postgres = await start();
       stops.push(() => postgres.stop());
+      if (process.env.BENCH_STATEMENTS) {
+        await inServer(postgres.url, (db) => db.query(`alter system set shared_preload_libraries = 'pg_stat_statements'`));
+        await postgres.stop();
+        postgres = await start();
+        // Beside what is measured: Berth does not serve from a database that holds what its roles may read beside the policies.
+        const beside = Object.assign(new URL(postgres.url), { pathname: '/postgres' }).href;
+        await inServer(beside, (db) => db.query('create extension pg_stat_statements'));
+        stops.push(() => showStatements(beside));
+      }
       return await measure(folder, stops, postgres);
     } finally {
       for (const one of stops.toReversed()) await one();
       rmSync(folder, { recursive: true, force: true });
     }
+  });
+
+async function inServer(url, work) {
+  const db = new pg.Client({ connectionString: url });
+  await db.connect();
+  return work(db).finally(() => db.end());
+}
+
+/** BENCH_STATEMENTS=1: where Postgres spent its time, over all sides and runs together. It costs some per cent itself. */
+const showStatements = (url) =>
+  inServer(url, async (db) => {
+    const { rows } = await db.query(
+      `select d.datname as database, s.calls, s.total_exec_time as ms, s.rows, s.wal_bytes, left(regexp_replace(s.query, '\\s+', ' ', 'g'), 120) as query
+         from pg_stat_statements s join pg_database d on d.oid = s.dbid order by s.total_exec_time desc limit 20`,
+    );
+    console.log('\n      ms    calls     rows  wal kB  database  statement');
+    for (const r of rows)
+      console.log(
+        [r.ms.toFixed(0).padStart(8), r.calls.padStart(8), r.rows.padStart(8), (r.wal_bytes / 1024).toFixed(0).padStart(7)].join(' ') +
+          `  ${r.database.padEnd(8)}  ${r.query}`,
+      );
   });
 
 const SETTINGS = [

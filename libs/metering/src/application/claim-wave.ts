@@ -120,7 +120,7 @@ export class ClaimWave {
   /** Which may be asked for: not what is held for a suspension, nor what may have been taken where a repeat is not safe. */
   private async sendable(tx: Tx, items: WaitingItem[], now: Date, safeResend: boolean): Promise<Set<string>> {
     if (items.length === 0) return new Set();
-    const lost = await loseOpenAttempts(tx, idsOf(items), now);
+    const lost = await loseOpenAttempts(tx, idsOf(items.filter((i) => i.attempts > 0)), now);
     const outcome = { error: 'no outcome was recorded: the process ended' };
     await this.deps.calls.endMany(
       [...new Set(lost.map((l) => l.call_id))].map((callId) => ({ callId, state: 'unknown', outcome })),

@@ -30,12 +30,13 @@ export interface WaitingItem {
   batch_key: string | null;
   gate: string;
   state: string;
+  attempts: number;
   hour: Date;
   target_at: Date;
   hard_at: Date;
 }
 const ITEM =
-  'i.item_id, i.record_id, i.tenant_id, i.subscription_id, i.marketplace, i.wire, i.batch_key, i.gate, i.state, i.hour, i.target_at, i.hard_at';
+  'i.item_id, i.record_id, i.tenant_id, i.subscription_id, i.marketplace, i.wire, i.batch_key, i.gate, i.state, i.attempts, i.hour, i.target_at, i.hard_at';
 
 /**
  * Earliest hard deadline first. Nothing of a shut gate; at a forced one also what waits only because the marketplace was busy:
@@ -115,11 +116,17 @@ export async function storeWires(tx: Tx, built: { itemId: string; wire: UsageWir
   );
 }
 
-/** Attempts that never got an outcome (a crash between intent and outcome): what they did is unknown. */
+/**
+ * Attempts that never got an outcome (a crash between intent and outcome): what they did is unknown. By the items' own index: the
+ * planner believes that few attempts are open, and would look for them through all there ever were.
+ */
 export async function loseOpenAttempts(tx: Tx, itemIds: string[], at: Date): Promise<{ item_id: string; call_id: string }[]> {
+  if (itemIds.length === 0) return [];
   return tx.query(
     `update submission_attempts a set outcome = 'unknown', code = 'answer_lost', outcome_at = $2
-       from unnest((select $1::uuid[])) as u(item) where a.item_id = u.item and a.outcome is null returning a.item_id, a.call_id`,
+       from (select o.attempt_id from unnest((select $1::uuid[])) as u(item)
+              cross join lateral (select b.attempt_id from submission_attempts b where b.item_id = u.item and b.outcome is null offset 0) o) lost
+      where a.attempt_id = lost.attempt_id and a.outcome is null returning a.item_id, a.call_id`,
     [itemIds, at],
   );
 }
