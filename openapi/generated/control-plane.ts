@@ -886,7 +886,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The job: balances every series and cross-checks each kind of row */
+        /**
+         * The job: balances every series and cross-checks each kind of row
+         * @description Answers how many series there are, and those that do not balance, with what is missing. It takes a while in a large house.
+         */
         get: operations["checkSumLaw"];
         put?: never;
         post?: never;
@@ -1960,6 +1963,23 @@ export interface components {
                         from: string;
                     } | null;
                 }[];
+            }[];
+        };
+        SumLawCheck: {
+            ok: boolean;
+            /** @description Series that were looked at. */
+            checked: number;
+            /** @description Of these, how many do not balance or lack rows. */
+            broken: number;
+            /** @description Those that are broken, 500 at most. */
+            items: {
+                subscriptionId: string;
+                /** @description Empty where only the purchase is known. */
+                meter: string;
+                /** @description Base units, exact; "0" where only rows are missing. */
+                difference: string;
+                /** @description What contradicts what, a sentence each. */
+                missing: string[];
             }[];
         };
         NewOperatorKey: {
@@ -4270,11 +4290,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description What does not balance */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["SumLawCheck"];
+                };
             };
         };
     };
@@ -4471,7 +4494,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description usage_record.not_found */
+            /** @description usage_record.not_found, marketplace.not_configured */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4497,7 +4520,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description usage_record.not_found, submission.not_found, explain.nothing_found */
+            /** @description usage_record.not_found, submission.not_found, explain.nothing_found, marketplace.not_configured */
             404: {
                 headers: {
                     [name: string]: unknown;

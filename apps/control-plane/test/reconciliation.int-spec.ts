@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Metrics, type Tx } from '#platform';
 import { listRuns, scheduledHealth, type NewRun, type RunRow, type StepRow } from '#metering';
 import type { FakeDriver } from '#provisioning/core/testing';
+import { checkWholeSumLaw } from '../src/processes/compare-sum-law.js';
 import { requestRun } from '../src/processes/reconcile.js';
 import { ReconciliationClock } from '../src/workers/reconciliation-clock.js';
 import { Flows } from './support/flows.js';
@@ -225,6 +226,29 @@ describe('the sum law in a run', () => {
     await admin.query(`delete from ledger_entries where ref = 'a test'`);
     await admin.end();
     expect((await of('2030-05-02T11:00:00Z', '2030-05-03T00:00:00Z')).steps[0]).toMatchObject({ differing: 0, closed: 1 });
+    expect(await open()).toEqual([]);
+  });
+});
+
+describe('a submission item without a record', () => {
+  it('is found by a run and by the job, whosever it is, and settles itself when it is gone', async () => {
+    const { id } = await f.serve();
+    const [tenant] = await f.rows<{ tenant_id: string }>('select tenant_id from subscriptions where subscription_id = $1', [id]);
+    const admin = new pg.Client({ connectionString: f.base.url() });
+    await admin.connect();
+    await admin.query('set session_replication_role = replica');
+    await admin.query(
+      `insert into submission_items (item_id, record_id, tenant_id, subscription_id, marketplace, hour, gate, state, target_at, hard_at, next_attempt_at, created_at)
+       values (gen_random_uuid(), gen_random_uuid(), $2, $1, 'azure', $3, '', 'pending', $3, $3, $3, $3)`,
+      [id, tenant!.tenant_id, new Date('2030-05-02T10:00:00Z')],
+    );
+    const { broken } = await checkWholeSumLaw(f.db);
+    expect(broken).toMatchObject([{ subscriptionId: id, missing: [expect.stringContaining('a submission item has no record')] }]);
+    expect((await run({ kinds: ['sum_law'] })).steps[0]).toMatchObject({ differing: 1, opened: 1 });
+    expect((await run({ kinds: ['sum_law'] })).steps[0]).toMatchObject({ differing: 1, opened: 0, closed: 0 });
+    await admin.query('delete from submission_items where state = $1', ['pending']);
+    await admin.end();
+    expect((await run({ kinds: ['sum_law'] })).steps[0]).toMatchObject({ differing: 0, closed: 1 });
     expect(await open()).toEqual([]);
   });
 });

@@ -14,7 +14,7 @@ export {
   type SettlementKind,
   type SettlementWords,
 } from './application/findings.js';
-export { checkSumLaw, type SumLawFilter, type SumLawResult, type SumLawSeries } from './application/sum-law.js';
+export { checkSumLaw, findStrays, type SumLawFilter, type SumLawResult, type SumLawSeries } from './application/sum-law.js';
 export {
   getReconciliation,
   listFindings,

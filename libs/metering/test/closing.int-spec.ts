@@ -1,7 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
-import { agreeingLineFindings, getReconciliation, listFindings, listSubmissions, listUsageRecords, sumLawTable } from '../src/index.js';
+import {
+  agreeingLineFindings,
+  getReconciliation,
+  listFindings,
+  listSubmissions,
+  listUsageRecords,
+  sumLawTable,
+  type SubmissionRow,
+} from '../src/index.js';
 import { at, EGRESS, GIB, Harness, MIB, PROVISIONED, STORED } from '../src/testing/index.js';
 
 let database: TestDatabase;
@@ -158,6 +166,28 @@ describe('the way of an hour', () => {
     const own = await h.db.tenant(c.tenantId, (tx) => listSubmissions(tx, { limit: 100 }));
     expect(new Set(own.items.map((i) => i.subscription_id))).toEqual(new Set([c.subscriptionId]));
     expect(own.items[0]!.attempts[0]).toMatchObject({ outcome: 'accepted', number: 1 });
+    const submissions = async (state?: string): Promise<SubmissionRow[]> => {
+      const items: SubmissionRow[] = [];
+      for (let after: string | null = null; ;) {
+        const page = await h.db.ops((tx) => listSubmissions(tx, { limit: 2, after, ...(state ? { state } : {}) }));
+        items.push(...page.items);
+        if ((after = page.nextCursor) === null) return items;
+      }
+    };
+    const refused = await h.rows<{ item_id: string; was: string }>(
+      'select item_id, accepted_quantity::text as was from submission_items order by hour, record_id limit 3',
+    );
+    for (const { item_id } of refused)
+      await h.rows(`update submission_items set state = 'rejected', accepted_quantity = null where item_id = $1`, [item_id]);
+    const everything = await submissions();
+    for (const state of ['accepted', 'rejected', 'pending', 'shadow'])
+      expect(
+        (await submissions(state)).map((i) => i.item_id),
+        state,
+      ).toEqual(everything.filter((i) => i.state === state).map((i) => i.item_id));
+    expect(everything.filter((i) => i.state === 'rejected')).toHaveLength(3);
+    for (const { item_id, was } of refused)
+      await h.rows(`update submission_items set state = 'accepted', accepted_quantity = $2 where item_id = $1`, [item_id, was]);
     expect((await h.db.tenant(c.tenantId, (tx) => listFindings(tx, { limit: 100 }))).items.every((f) => f.tenant_id === c.tenantId)).toBe(
       true,
     );

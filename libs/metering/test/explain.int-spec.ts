@@ -2,7 +2,8 @@ import pg from 'pg';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { MeterTerms } from '#entitlements';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
-import type { Explanation } from '../src/index.js';
+import { MarketplaceRegistry } from '#marketplaces/core';
+import { Metering, type Explanation } from '../src/index.js';
 import { at, EGRESS, GIB, Harness, MIB, sampleEvent, STORED, type Purchase } from '../src/testing/index.js';
 
 const START = at('10T10:00');
@@ -48,6 +49,16 @@ const addsUp = (x: Explanation): void => {
 };
 
 describe('an explanation', () => {
+  it('says so where its marketplace is not sold on any more', async () => {
+    await open();
+    h.clock.set(at('10T12:00'));
+    await h.report([p.placementId], START, at('10T12:00'), 3n * GIB, 1n);
+    await close('10T12:00');
+    const id = await recordOf('gib_hours_stored', '10T10:00');
+    const elsewhere = new Metering({ ...h.deps, marketplaces: new MarketplaceRegistry([]) });
+    await expect(h.db.ops((tx) => elsewhere.explainRecord(tx, id))).rejects.toMatchObject({ code: 'marketplace.not_configured' });
+  });
+
   it('leads from a receipt to its samples with numbers that add up, and is the same when calculated again', async () => {
     await open([{ ...STORED, included: { quantity: '1', period: 'month' } }, EGRESS]);
     h.clock.set(at('10T12:00'));

@@ -6,6 +6,7 @@ export * from './crypto.js';
 export * from './logging.js';
 export * from './metrics.js';
 export * from './grouped.js';
+export * from './group-by.js';
 export * from './inbox.js';
 export * from './calls.js';
 export * from './config/config.js';

@@ -1,3 +1,4 @@
+import { groupBy } from '#platform';
 import type { Inventory } from '#provisioning/engine';
 import { openDifferences, openStanding, type StandingFinding } from '#metering';
 import { settleAgreeing, type Comparison } from './comparison.js';
@@ -42,10 +43,11 @@ export function judgePlacements(ours: readonly OurPlacement[], there: Inventory)
   const out: PlacementComparison = { differs: [], compared: 0, agreed: 0, unjudged: new Set() };
   const answered = new Set(there.clusters.map((c) => c.clusterId));
   const shown = there.clusters.flatMap((c) => c.placements.map((seen) => ({ ...seen, cluster: c.name, clusterId: c.clusterId })));
+  const byPlacement = groupBy(shown, (s) => s.placementId);
   const known = new Map(ours.map((o) => [o.placement_id, o]));
   for (const o of ours) {
     const subject = `placement:${o.placement_id}`;
-    const seen = shown.filter((s) => s.placementId === o.placement_id);
+    const seen = byPlacement.get(o.placement_id) ?? [];
     const awake = seen.filter((s) => s.state !== 'closed');
     if (!o.settled || !answered.has(o.cluster_id) || !PROMISED[o.phase]) {
       out.unjudged.add(subject);

@@ -1,22 +1,41 @@
-import { checkSumLaw, openDifferences, openStanding, type StandingFinding, type SumLawSeries } from '#metering';
+import type { Database, Tx } from '#platform';
+import { checkSumLaw, findStrays, openDifferences, openStanding, type StandingFinding, type SumLawSeries } from '#metering';
 import { settleAgreeing, type Comparison } from './comparison.js';
 
 /** Purchases that one piece looks at: every kind of row of theirs is read. */
 const AT_ONCE = 200;
 const SAID = 20;
 
+async function nextPurchases(tx: Tx, marketplace: string | null, after: string | null): Promise<string[]> {
+  const rows = await tx.query<{ id: string }>(
+    `select subscription_id as id from subscriptions where ($1::text is null or marketplace = $1) and ($2::uuid is null or subscription_id > $2) order by subscription_id limit $3`,
+    [marketplace, after, AT_ONCE],
+  );
+  return rows.map((r) => r.id);
+}
+
+/** The sum law of all purchases since their first hour, piece by piece: how many series there are, and those that do not balance. */
+export async function checkWholeSumLaw(db: Database): Promise<{ checked: number; broken: SumLawSeries[] }> {
+  const broken = await db.ops((tx) => findStrays(tx, {}));
+  let checked = 0;
+  for (let after: string | null = null; ;) {
+    const ids = await db.ops((tx) => nextPurchases(tx, null, after));
+    if (ids.length === 0) return { checked, broken };
+    const { series } = await db.ops((tx) => checkSumLaw(tx, { subscriptionIds: ids, strays: false }));
+    checked += series.length;
+    broken.push(...series.filter(isBroken));
+    after = ids.at(-1)!;
+  }
+}
+
 /** The sum law over the run's span, from rows alone, purchase by purchase (law 5). Exact: there is no lag and no tolerance. */
 export const compareSumLaw: Comparison = async (p, run, step) => {
-  const purchases = await p.db.ops((tx) =>
-    tx.query<{ id: string }>(
-      `select subscription_id as id from subscriptions where ($1::text is null or marketplace = $1) and ($2::uuid is null or subscription_id > $2) order by subscription_id limit $3`,
-      [run.marketplace, step.position, AT_ONCE],
-    ),
-  );
-  const ids = purchases.map((s) => s.id);
+  const ids = await p.db.ops((tx) => nextPurchases(tx, run.marketplace, step.position));
   const span = { from: run.from_at, to: run.to_at };
-  const { series } = await p.db.ops((tx) => checkSumLaw(tx, { ...span, subscriptionIds: ids }));
-  const broken = series.filter(isBroken);
+  const { series } = await p.db.ops((tx) => checkSumLaw(tx, { ...span, subscriptionIds: ids, strays: false }));
+  // Of all purchases, once: with the first piece.
+  const strays = step.position === null ? await p.db.ops((tx) => findStrays(tx, span)) : [];
+  const broken = [...series.filter(isBroken), ...strays];
   return async (tx) => {
     const opened = await openDifferences(tx, p.clock, {
       comparison: 'sum_law',
@@ -36,7 +55,7 @@ export const compareSumLaw: Comparison = async (p, run, step) => {
       if (!own.series.some((s) => isBroken(s) && subjectOf(s) === f.subject)) mended.push(f.finding_id);
     }
     const closed = await settleAgreeing(p, tx, run.run_id, mended, 'the sum law holds again');
-    const counts = { compared: series.length, agreed: series.length - broken.length, differing: broken.length, opened, closed };
+    const counts = { compared: series.length, agreed: series.filter((s) => !isBroken(s)).length, differing: broken.length, opened, closed };
     return ids.length === AT_ONCE ? { ...counts, position: ids.at(-1)! } : { ...counts, end: { state: 'done' } };
   };
 };

@@ -224,8 +224,11 @@ async function moneyOf(tx: Tx, span: MonthSpan, month: string, units: MonthUnits
     const ids = real.filter((u) => MONEY_GRAIN[u.marketplace as Marketplace] === grain).map((u) => u.subscriptionId);
     for (const [id, name] of await foreignNamesOf(tx, { grain, subscriptionIds: [...new Set(ids)] })) names.set(id, name);
   }
+  // One row may be of all purchases of a marketplace.
+  const joined = new Map<MonthMoney, Set<string>>();
   const join = (row: MonthMoney, subscriptionId: string): void => {
-    if (!row.subscriptionIds.includes(subscriptionId)) row.subscriptionIds.push(subscriptionId);
+    const ids = joined.get(row) ?? new Set();
+    joined.set(row, ids.add(subscriptionId));
   };
   for (const u of real) {
     const name = names.get(u.subscriptionId) ?? null;
@@ -252,6 +255,7 @@ async function moneyOf(tx: Tx, span: MonthSpan, month: string, units: MonthUnits
     Object.assign(at(i.marketplace, i.external_id, i.currency), { invoiced: i.amount, invoices: i.invoices });
   const unpriced = new Set([...rows.values()].filter((r) => r.currency === null).map((r) => JSON.stringify([r.marketplace, r.externalId])));
   for (const r of rows.values()) {
+    r.subscriptionIds = [...(joined.get(r) ?? [])];
     r.bySum = r.subscriptionIds.length > 1;
     r.variance =
       r.currency === null

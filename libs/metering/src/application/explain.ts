@@ -82,13 +82,20 @@ export async function explainHourOf(
   const plan = segment && (await readPlanVersions(tx, [segment.planVersionId])).get(segment.planVersionId);
   const terms = plan?.meters.find((m) => m.meter === q.meter);
   if (!segment || !plan || !terms) return null;
+  const marketplace = plan.marketplace as Marketplace;
+  if (!deps.marketplaces.has(marketplace))
+    throw new ProblemError(
+      'not_found',
+      'marketplace.not_configured',
+      `The rules of ${marketplace} are not at hand, since this installation does not sell on it: give it the settings of ${marketplace} again to have the hour explained.`,
+    );
   const record = await recordOf(tx, q, hour, terms.dimension);
   const back = await lookBack(tx, {
     ...q,
     record: record
       ? { quantity: record.quantity, baseQuantity: BigInt(record.base_quantity), quality: record.quality, parts: record.parts }
       : null,
-    traits: deps.marketplaces.get(plan.marketplace as Marketplace).usage,
+    traits: deps.marketplaces.get(marketplace).usage,
     lineRate: deps.options?.lineRateBytesPerSecond ?? DEFAULT_LINE_RATE,
   });
   if (!back) return null;

@@ -114,12 +114,23 @@ export interface SubmissionRow extends Record<string, unknown> {
   settled_at: Date | null;
   attempts: AttemptRow[];
 }
+/** States that only few items are in have indexes of their own, by conditions that they imply. */
+const FEW: Record<string, string> = {
+  ...Object.fromEntries(['pending', 'held', 'in_flight', 'unknown', 'deferred'].map((state) => [state, 'and i.settled_at is null'])),
+  ...Object.fromEntries(
+    ['rejected', 'expired', 'shadow', 'invoiced'].map((state) => [state, 'and i.settled_at is not null and i.accepted_quantity is null']),
+  ),
+};
+
 export function listSubmissions(
   tx: Tx,
   q: PageQuery & HourFilter & { subscriptionId?: string; itemId?: string; state?: string },
 ): Promise<Page<SubmissionRow>> {
   const after = decode(q.after, 2);
   const limit = bounded(q.limit);
+  const few = FEW[q.state ?? ''] ?? '';
+  // An item has the hour of its record; the order is that of the index which is gone through.
+  const [hour, record] = few ? ['i.hour', 'i.record_id'] : ['r.hour', 'r.record_id'];
   return page<SubmissionRow>(
     tx,
     `select i.item_id, i.record_id, i.tenant_id, i.subscription_id, i.marketplace, r.dimension, i.hour, r.quantity::text, i.state, i.hold_reason, i.target_at, i.hard_at, i.last_code, i.receipt,
@@ -127,9 +138,10 @@ export function listSubmissions(
             coalesce((select jsonb_agg(jsonb_build_object('attemptId', a.attempt_id, 'number', a.number, 'at', a.at, 'outcome', a.outcome, 'code', a.code, 'receipt', a.receipt, 'outcomeAt', a.outcome_at) order by a.number)
                         from submission_attempts a where a.item_id = i.item_id), '[]') as attempts
        from submission_items i join usage_records r on r.record_id = i.record_id
-      where ($1::timestamptz is null or (r.hour, r.record_id) > ($1::timestamptz, $2::uuid)) and ($4::uuid is null or r.subscription_id = $4) and ($5::uuid is null or i.item_id = $5) and ($6::text is null or i.state = $6)
-        and ($7::timestamptz is null or r.hour >= $7) and ($8::timestamptz is null or r.hour < $8) and ($9::text is null or r.marketplace = $9)
-      order by r.hour, r.record_id limit $3`,
+      where ($1::timestamptz is null or (${hour}, ${record}) > ($1::timestamptz, $2::uuid)) and ($4::uuid is null or r.subscription_id = $4) and ($5::uuid is null or i.item_id = $5)
+        and ($6::text is null or i.state = $6) ${few}
+        and ($7::timestamptz is null or ${hour} >= $7) and ($8::timestamptz is null or ${hour} < $8) and ($9::text is null or r.marketplace = $9)
+      order by ${hour}, ${record} limit $3`,
     [after?.[0] ?? null, after?.[1] ?? null, limit + 1, q.subscriptionId ?? null, q.itemId ?? null, q.state ?? null, ...hours(q)],
     limit,
     (r) => encode(r.hour.toISOString(), r.record_id),

@@ -1,4 +1,4 @@
-import { ProblemError, type Tx } from '#platform';
+import { isUuid, ProblemError, type Tx } from '#platform';
 import { readSegments } from '#entitlements';
 import { fromUs, hourOf, instantText, monthOf, toUs } from '../domain/units.js';
 import { writeCarryIns, writeEntries } from '../infra/write-ledger.js';
@@ -193,7 +193,8 @@ async function bookLoss(tx: Tx, deps: MeteringDeps, item: OpenItem, cause: 'quar
 }
 
 async function lockItem(tx: Tx, itemId: string): Promise<OpenItem | null> {
-  const [item] = await tx.query<OpenItem>(`${OPEN_ITEM} where i.item_id::text = $1 for update of i`, [itemId]);
+  if (!isUuid(itemId)) return null;
+  const [item] = await tx.query<OpenItem>(`${OPEN_ITEM} where i.item_id = $1 for update of i`, [itemId]);
   return item ?? null;
 }
 

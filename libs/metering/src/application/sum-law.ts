@@ -1,10 +1,13 @@
 import type { Tx } from '#platform';
 import { LEDGER_TERMS, sumDifference, type TermSums } from '../domain/sum-terms.js';
+import { namesItem } from '../infra/items.sql.js';
 
 export interface SumLawFilter {
   subscriptionIds?: string[];
   from?: Date;
   to?: Date;
+  /** Rows that nothing of their purchase leads to cost a look at all rows of the span: false leaves them to `findStrays`. */
+  strays?: boolean;
 }
 export interface SumLawSeries {
   subscriptionId: string;
@@ -26,7 +29,19 @@ export interface SumLawResult {
  * led to, so that no single row of any kind can go missing unseen. Whole hours: `from` and `to` are taken as hour bounds.
  */
 export async function checkSumLaw(tx: Tx, filter: SumLawFilter = {}): Promise<SumLawResult> {
-  return checkRows(tx, filter, CHECKS);
+  return checkRows(tx, filter, filter.strays === false ? CHECKS.filter((c) => !c.strays) : CHECKS);
+}
+
+/** The series of rows that nothing of their purchase leads to, of all purchases: once for a whole span. */
+export async function findStrays(tx: Tx, span: Pick<SumLawFilter, 'from' | 'to'>): Promise<SumLawSeries[]> {
+  const found = new Found();
+  await look(
+    tx,
+    found,
+    span,
+    CHECKS.filter((c) => c.strays),
+  );
+  return found.inOrder();
 }
 
 /** The sum law of a replayed database, which has no attempts, and findings only of its closings. */
@@ -38,16 +53,15 @@ export function checkReplayedSumLaw(tx: Tx): Promise<SumLawResult> {
   );
 }
 
-async function checkRows(tx: Tx, filter: SumLawFilter, checks: typeof CHECKS): Promise<SumLawResult> {
-  const span = [filter.subscriptionIds ?? null, filter.from ?? null, filter.to ?? null];
-  const where = (hour: string, sub = 'subscription_id'): string =>
-    `($1::uuid[] is null or ${sub} = any($1::uuid[])) and ($2::timestamptz is null or ${hour} >= $2) and ($3::timestamptz is null or ${hour} < $3)`;
-  const found = new Map<string, SumLawSeries>();
-  const at = (r: { subscription_id: string; meter: string; tenant_id?: string }): SumLawSeries => {
+/** Series by their keys, as rows of them turn up. */
+class Found {
+  private readonly series = new Map<string, SumLawSeries>();
+
+  at(r: { subscription_id: string; meter: string; tenant_id?: string }): SumLawSeries {
     const key = `${r.subscription_id}/${r.meter}`;
-    let s = found.get(key);
+    let s = this.series.get(key);
     if (!s)
-      found.set(
+      this.series.set(
         key,
         (s = {
           subscriptionId: r.subscription_id,
@@ -59,38 +73,64 @@ async function checkRows(tx: Tx, filter: SumLawFilter, checks: typeof CHECKS): P
         }),
       );
     return s;
-  };
+  }
 
+  inOrder(): SumLawSeries[] {
+    return [...this.series.values()].sort((a, b) => (`${a.subscriptionId}/${a.meter}` < `${b.subscriptionId}/${b.meter}` ? -1 : 1));
+  }
+}
+
+const spanOf = (f: SumLawFilter): unknown[] => [f.subscriptionIds ?? null, f.from ?? null, f.to ?? null];
+const where: Where = (hour, sub = 'subscription_id') =>
+  `($1::uuid[] is null or ${sub} = any($1::uuid[])) and ($2::timestamptz is null or ${hour} >= $2) and ($3::timestamptz is null or ${hour} < $3)`;
+
+async function look(tx: Tx, found: Found, filter: SumLawFilter, checks: readonly Check[]): Promise<void> {
+  for (const check of checks) {
+    const rows = await tx.query<{ subscription_id: string; meter: string; tenant_id?: string; detail: string }>(
+      check.sql(where),
+      spanOf(filter),
+    );
+    for (const r of rows) found.at(r).missing.push(`${check.says}: ${r.detail}`);
+  }
+}
+
+async function checkRows(tx: Tx, filter: SumLawFilter, checks: readonly Check[]): Promise<SumLawResult> {
+  const found = new Found();
   const known = await tx.query<{ subscription_id: string; meter: string; tenant_id: string }>(
     'select subscription_id, meter, tenant_id from series where ($1::uuid[] is null or subscription_id = any($1::uuid[]))',
-    [span[0]],
+    [filter.subscriptionIds ?? null],
   );
-  for (const r of known) at(r);
+  for (const r of known) found.at(r);
   const terms = await tx.query<{ subscription_id: string; meter: string; tenant_id: string; term: keyof TermSums; quantity: string }>(
     `select subscription_id, meter, tenant_id, term, sum(quantity)::text as quantity from ledger_entries where ${where('hour')} group by 1, 2, 3, 4`,
-    span,
+    spanOf(filter),
   );
   const seriesKeys = new Set(known.map((k) => `${k.subscription_id}/${k.meter}`));
   for (const r of terms) {
-    const s = at(r);
+    const s = found.at(r);
     s.terms[r.term] = BigInt(r.quantity);
     if (!seriesKeys.has(`${r.subscription_id}/${r.meter}`) && s.missing.length === 0)
       s.missing.push('the ledger names a series that does not exist');
   }
-  for (const s of found.values()) s.difference = sumDifference(s.terms);
-
-  for (const check of checks) {
-    const rows = await tx.query<{ subscription_id: string; meter: string; tenant_id?: string; detail: string }>(check.sql(where), span);
-    for (const r of rows) at(r).missing.push(`${check.says}: ${r.detail}`);
-  }
-  const series = [...found.values()].sort((a, b) => (`${a.subscriptionId}/${a.meter}` < `${b.subscriptionId}/${b.meter}` ? -1 : 1));
+  for (const s of found.inOrder()) s.difference = sumDifference(s.terms);
+  await look(tx, found, filter, checks);
+  const series = found.inOrder();
   return { ok: series.every((s) => s.difference === 0n && s.missing.length === 0), series };
 }
 
 type Where = (hour: string, sub?: string) => string;
+interface Check {
+  says: string;
+  outside?: true;
+  strays?: true;
+  sql: (where: Where) => string;
+}
 
-/** Each answers the rows that are contradicted: series, and what does not agree. `outside`: with rows that no closing makes. */
-const CHECKS: { says: string; outside?: true; sql: (where: Where) => string }[] = [
+/**
+ * Each answers the rows that are contradicted: series, and what does not agree. `outside`: with rows that no closing makes. `strays`:
+ * what it looks for is found by its hours alone, not by its purchase.
+ */
+const CHECKS: readonly Check[] = [
   {
     says: 'an hour does not balance',
     sql: (
@@ -103,7 +143,7 @@ const CHECKS: { says: string; outside?: true; sql: (where: Where) => string }[] 
     sql: (
       w,
     ) => `select s.subscription_id, s.meter, h::text as detail from series s cross join lateral generate_series(greatest(s.first_hour, date_trunc('hour', $2::timestamptz, 'UTC')), least(s.next_hour - interval '1 hour', $3::timestamptz), interval '1 hour') h
-      where ${w('h', 's.subscription_id')} and not exists (select 1 from hour_closings c where c.subscription_id = s.subscription_id and c.meter = s.meter and c.hour = h)`,
+      where ${w('h', 's.subscription_id')} and not exists (select 1 from hour_closings c where c.subscription_id = s.subscription_id and c.meter = s.meter and c.hour = h and ${w('c.hour', 'c.subscription_id')})`,
   },
   {
     says: 'a closing names a series that does not exist',
@@ -143,6 +183,7 @@ const CHECKS: { says: string; outside?: true; sql: (where: Where) => string }[] 
   },
   {
     says: 'a submission item has no record',
+    strays: true,
     sql: (w) =>
       `select i.subscription_id, '' as meter, i.item_id::text as detail from submission_items i where ${w('i.hour', 'i.subscription_id')} and not exists (select 1 from usage_records r where r.record_id = i.record_id)`,
   },
@@ -150,13 +191,13 @@ const CHECKS: { says: string; outside?: true; sql: (where: Where) => string }[] 
     says: 'attempts are missing',
     outside: true,
     sql: (w) => `select i.subscription_id, r.meter, i.item_id::text as detail from submission_items i join usage_records r using (record_id)
-      where ${w('i.hour', 'i.subscription_id')} and i.attempts <> (select count(*) from submission_attempts a where a.item_id = i.item_id)`,
+      where ${w('r.hour', 'r.subscription_id')} and i.attempts <> (select count(*) from submission_attempts a where a.item_id = i.item_id)`,
   },
   {
     says: 'an outcome has no attempt that tells it',
     outside: true,
     sql: (w) => `select i.subscription_id, r.meter, i.item_id::text as detail from submission_items i join usage_records r using (record_id)
-      where ${w('i.hour', 'i.subscription_id')} and ((i.state in ('accepted', 'conflict') and not exists (select 1 from submission_attempts a where a.item_id = i.item_id
+      where ${w('r.hour', 'r.subscription_id')} and ((i.state in ('accepted', 'conflict') and not exists (select 1 from submission_attempts a where a.item_id = i.item_id
               and a.outcome in ('accepted', 'duplicate_equal', 'duplicate_conflict') and a.receipt is not distinct from i.receipt))
          or (i.state = 'rejected' and not exists (select 1 from submission_attempts a where a.item_id = i.item_id and a.outcome = 'rejected')))`,
   },
@@ -166,7 +207,7 @@ const CHECKS: { says: string; outside?: true; sql: (where: Where) => string }[] 
       left join lateral (select coalesce(sum(e.quantity) filter (where e.term = 'pending'), 0) as pending, coalesce(sum(e.quantity) filter (where e.term = 'accepted'), 0) as accepted,
                                 coalesce(sum(e.quantity) filter (where e.term = 'non_billable' and e.cause = case i.state when 'shadow' then 'shadow' when 'invoiced' then 'invoiced_outside' end), 0) as unsent
                            from ledger_entries e where e.subscription_id = i.subscription_id and e.meter = r.meter and e.hour = i.hour and e.ref = i.item_id::text) l on true
-      where ${w('i.hour', 'i.subscription_id')} and (l.pending <> case when i.settled_at is null or (i.state = 'conflict' and i.accepted_quantity is null) then 0 else -r.base_quantity end
+      where ${w('r.hour', 'r.subscription_id')} and (l.pending <> case when i.settled_at is null or (i.state = 'conflict' and i.accepted_quantity is null) then 0 else -r.base_quantity end
          or (l.accepted <> 0) <> (i.accepted_quantity is not null and i.accepted_quantity > 0) or (i.state = 'accepted' and l.accepted <> r.base_quantity)
          or l.unsent <> case when i.state in ('shadow', 'invoiced') then r.base_quantity else 0 end)`,
   },
@@ -197,5 +238,5 @@ const CHECKS: { says: string; outside?: true; sql: (where: Where) => string }[] 
 
 /** Entries that later corrections and submissions added to a closed hour carry a reference of their own. */
 function notLater(e: string): string {
-  return `${e}.ref !~ '^late-' and not exists (select 1 from submission_items i where i.item_id::text = ${e}.ref)`;
+  return `${e}.ref !~ '^late-' and not ${namesItem(`${e}.ref`)}`;
 }

@@ -6,6 +6,7 @@ import { openingFromJson, openingToJson } from '../domain/opening-json.js';
 import type { CarryIn, EntryDraft, HourSegment, MeterHour, Opening, StreamSamples } from '../domain/types.js';
 import { instantText, toUs } from '../domain/units.js';
 import { loadParts } from './cost-split.sql.js';
+import { namesItem } from './items.sql.js';
 import { SegmentsOfHour } from './segments-of-hour.js';
 import { gatherSamples, keyOf, withSilentStreams } from './samples.sql.js';
 import { findSeries, type SeriesRow } from './series.sql.js';
@@ -200,7 +201,7 @@ async function entriesOf(
     later: boolean;
   }>(
     `select e.segment_id, e.term, e.cause, e.ref, e.quantity::text, e.recorded_at,
-            (e.ref ~ '^late-' or exists (select 1 from submission_items i where i.item_id::text = e.ref)) as later
+            (e.ref ~ '^late-' or ${namesItem('e.ref')}) as later
        from ledger_entries e where e.subscription_id = $1 and e.meter = $2 and e.hour = $3::timestamptz order by e.recorded_at, e.term, e.cause, e.ref`,
     [subscriptionId, meter, instantText(hour)],
   );

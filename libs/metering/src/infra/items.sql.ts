@@ -5,6 +5,14 @@ import type { Marketplace } from '#marketplaces/core';
 export const FREE = `i.settled_at is null and i.state in ('pending', 'deferred', 'unknown', 'in_flight') and i.hard_at > $1 and (i.lease_until is null or i.lease_until < $2)`;
 export const SENDABLE = `${FREE} and i.next_attempt_at <= $1`;
 
+const UUID = '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$';
+/**
+ * Whether a ledger entry's reference names an item. One look by the key for each entry: compared as text, or as a set, it would read
+ * all items there ever were.
+ */
+export const namesItem = (ref: string): string =>
+  `coalesce(case when ${ref} ~ '${UUID}' then (select true from submission_items named where named.item_id = ${ref}::uuid) end, false)`;
+
 /** The hard deadline that is next at a marketplace, or at one gate of it, of what may be sent or waits; null where nothing does. */
 export async function nextDeadline(tx: Tx, now: Date, marketplace: Marketplace, gate: string | null = null): Promise<Date | null> {
   const [row] = await tx.query<{ at: Date | null }>(

@@ -1,4 +1,4 @@
-import { uuidv7, type Tx } from '#platform';
+import { groupBy, uuidv7, type Tx } from '#platform';
 import { readPlanVersions, readSegments, readSubscriptions } from '#entitlements';
 import { effectivePrice, timesDecimal, type EffectivePrice, type PriceKey, type PriceRow } from '../domain/price.js';
 
@@ -84,15 +84,26 @@ interface Purchase {
   externalOfferId: string;
   privateOffer: boolean;
   /** Plan in force, by time. */
-  plans: { from: Date; until: Date | null; externalPlanId: string; dimensions: Set<string> }[];
+  plans: { from: Date; until: Date | null; externalPlanId: string; dimensions: ReadonlySet<string> }[];
 }
+
+const NONE: ReadonlySet<string> = new Set();
+const keyOf = (
+  of: Pick<PriceKey, 'marketplace' | 'externalOfferId' | 'externalPlanId' | 'dimension'>,
+  subscriptionId: string | null,
+): string => JSON.stringify([of.marketplace, of.externalOfferId, of.externalPlanId, of.dimension, subscriptionId]);
 
 /** The prices of some purchases, read once; operators' role only. */
 export class PriceBook {
+  /** By what they are the price of: a large house has as many negotiated ones as purchases. */
+  private readonly byKey: ReadonlyMap<string, PriceRow[]>;
+
   private constructor(
     private readonly purchases: Map<string, Purchase>,
     private readonly prices: PriceRow[],
-  ) {}
+  ) {
+    this.byKey = groupBy(prices, (p) => keyOf(p, p.subscriptionId));
+  }
 
   static async load(tx: Tx, subscriptionIds: Iterable<string>): Promise<PriceBook> {
     const ids = [...new Set(subscriptionIds)];
@@ -101,20 +112,20 @@ export class PriceBook {
       tx,
       segments.map((s) => s.planVersionId),
     );
+    const dimensions = new Map([...plans].map(([id, plan]) => [id, new Set(plan.meters.map((m) => m.dimension))]));
+    const ofPurchase = groupBy(segments, (s) => s.subscriptionId);
     const purchases = new Map<string, Purchase>();
     for (const [id, row] of await readSubscriptions(tx, ids)) {
       purchases.set(id, {
         marketplace: row.marketplace,
         externalOfferId: row.external_offer_id,
         privateOffer: (row.private_offers ?? []).length > 0,
-        plans: segments
-          .filter((s) => s.subscriptionId === id)
-          .map((s) => ({
-            from: s.startsAt,
-            until: s.endsAt,
-            externalPlanId: s.externalPlanId,
-            dimensions: new Set(plans.get(s.planVersionId)?.meters.map((m) => m.dimension)),
-          })),
+        plans: (ofPurchase.get(id) ?? []).map((s) => ({
+          from: s.startsAt,
+          until: s.endsAt,
+          externalPlanId: s.externalPlanId,
+          dimensions: dimensions.get(s.planVersionId) ?? NONE,
+        })),
       });
     }
     const offers = [...new Set([...purchases.values()].map((p) => `${p.marketplace}\u0000${p.externalOfferId}`))];
@@ -141,7 +152,8 @@ export class PriceBook {
     if (plan === undefined) return null;
     const { marketplace, externalOfferId, privateOffer } = purchase;
     const key: PriceKey = { marketplace, externalOfferId, externalPlanId: plan, dimension, subscriptionId, privateOffer };
-    return effectivePrice(this.prices, key, hour);
+    const [list, own] = [this.byKey.get(keyOf(key, null)), this.byKey.get(keyOf(key, subscriptionId))];
+    return effectivePrice([...(list ?? []), ...(own ?? [])], key, hour);
   }
 
   money(subscriptionId: string, dimension: string, hour: Date, units: string, externalPlanId?: string): Money {

@@ -10,7 +10,7 @@ import {
 } from '#marketplaces/core';
 import { FakeMarketplace } from '#marketplaces/core/testing';
 import { Metering } from '../application/metering.js';
-import type { MeteringOptions } from '../application/deps.js';
+import type { MeteringDeps, MeteringOptions } from '../application/deps.js';
 import { Fixtures, sampleEvent, watermarkEvent, type Purchase } from './fixtures.js';
 
 export const at = (text: string): Date => new Date(`2026-03-${text}:00.000Z`);
@@ -68,9 +68,8 @@ export class Harness {
     return new Harness(db, clock, market, wrap(market), options, more);
   }
 
-  /** Another worker over the same database and marketplace. */
-  another(): Metering {
-    return new Metering({
+  get deps(): MeteringDeps {
+    return {
       db: this.db,
       tasks: this.tasks,
       calls: new Calls(this.db, this.clock),
@@ -78,7 +77,12 @@ export class Harness {
       marketplaces: new MarketplaceRegistry([this.adapter, ...this.others]),
       logger: createLogger('test', 'silent'),
       options: this.options,
-    });
+    };
+  }
+
+  /** Another worker over the same database and marketplace. */
+  another(): Metering {
+    return new Metering(this.deps);
   }
 
   async buy(planVersionId: string, startsAt: Date, externalPlanId = 'gold', market = this.market): Promise<Purchase> {

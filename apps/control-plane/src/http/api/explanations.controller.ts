@@ -37,7 +37,7 @@ export class ExplanationsController {
   })
   @ApiQuery({ name: 'format', required: false, enum: ['json', 'html'] })
   @ApiProduces('application/json', 'text/html')
-  @ApiResponse({ status: 404, description: 'usage_record.not_found' })
+  @ApiResponse({ status: 404, description: 'usage_record.not_found, marketplace.not_configured' })
   async record(@Param('id') id: string, @Query() query: unknown, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
     const recordId = fromPublicId('rec', id);
     const wanted = parse(z.looseObject({ format }), query);
@@ -57,7 +57,10 @@ export class ExplanationsController {
   @ApiQuery({ name: 'day', required: false, description: 'of a raw event that an import posted, for example 2026-03-10 (UTC)' })
   @ApiQuery({ name: 'format', required: false, enum: ['json', 'html'] })
   @ApiProduces('application/json', 'text/html')
-  @ApiResponse({ status: 404, description: 'usage_record.not_found, submission.not_found, explain.nothing_found' })
+  @ApiResponse({
+    status: 404,
+    description: 'usage_record.not_found, submission.not_found, explain.nothing_found, marketplace.not_configured',
+  })
   async any(@Query() query: unknown, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
     const q = parse(asked, query);
     const found = await this.db.ops((tx) => this.find(tx, q));

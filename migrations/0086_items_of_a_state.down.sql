@@ -1,0 +1,2 @@
+drop index submission_items_not_accepted;
+drop index submission_items_held;
