@@ -1,4 +1,5 @@
 import { ClaimsController } from './api/claims.controller.js';
+import { DataExportController } from './api/data-export.controller.js';
 import { ConformanceController } from './api/conformance.controller.js';
 import { DriftController } from './api/drift.controller.js';
 import { ExplanationsController } from './api/explanations.controller.js';
@@ -43,6 +44,7 @@ export const CONTROLLERS = [
   ClustersController,
   ProvisioningController,
   ConformanceController,
+  DataExportController,
   ReadinessController,
   ManualStepsController,
   MeteringController,

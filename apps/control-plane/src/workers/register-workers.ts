@@ -36,7 +36,8 @@ import { PruneClock } from './prune-clock.js';
 import { SecretClock, secretsOf } from './secret-clock.js';
 import { ServingClock } from './serving-clock.js';
 import { SuspensionClock } from './suspension-clock.js';
-import { endAccess, finishPurchase, followSuspension, lookForSuccessor, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
+import { endAccess, finishPurchase, followSuspension, lookForSuccessor, unbindUsage } from '../processes/end-purchase.js';
+import { beginExportCheck, checkExport, purgePlacement } from '../processes/purge-data.js';
 
 type Flow = (p: ProcessContext, payload: never, task: TaskContext) => Promise<void>;
 
@@ -57,6 +58,8 @@ const HANDLERS: Record<string, Flow> = {
   'usage.unbind': unbindUsage,
   'purchase.finish': finishPurchase,
   'placement.purge': purgePlacement,
+  'export.begin': beginExportCheck,
+  'export.check': checkExport,
   'drift.compare': compareWithMarketplace,
   'drift.reread': rereadDrifted,
   'drift.operations': sweepOperations,
@@ -90,7 +93,8 @@ const SUBSCRIBED: Record<string, string | readonly string[]> = {
   'subscription.reinstated': 'suspension.follow',
   'subscription.ended': 'access.end',
   'subscription.voided': 'access.end',
-  'placement.access_ended': 'usage.unbind',
+  'placement.access_ended': ['usage.unbind', 'export.begin'],
+  'placement.export_closed': 'export.begin',
   'usage.settled': 'purchase.finish',
   'usage.blocked': 'service.check',
   'subscription.data_deletion_due': 'erasure.begin',

@@ -6,6 +6,7 @@ export type { EngineTimes, ProvisioningEventType } from './application/context.j
 export type { Wish } from './application/change-placement.js';
 export type { PlacementRequest } from './application/request-placement.js';
 export type { ClusterView, Credentials, OperationView, Page, Paging, PlacementView, StepView } from './application/read-models.js';
+export type { ExportView } from './application/export-view.js';
 export type { PlanDecision, PlanState, PlanView } from './application/plan-approval.js';
 export type { Progress } from './application/progress.js';
 export { clusterTransitions, nextCluster } from './domain/cluster-states.js';
@@ -18,6 +19,7 @@ export type { PlacementPolicy } from './domain/placement-choice.js';
 export { STEP_NAMES } from './domain/retry.js';
 export type { RetryLimits, SetupStep, StepName } from './domain/retry.js';
 export type { PlanWish, Readiness } from './application/readiness.js';
+export type { DataLook, ExportState } from './domain/export-check.js';
 export type { BuildLimits } from './domain/build-limits.js';
 export { isOpen as isGateOpen } from './domain/readiness.js';
 export type { GateState, GateView } from './domain/readiness.js';

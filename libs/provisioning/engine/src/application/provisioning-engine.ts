@@ -1,11 +1,13 @@
 import type { Clock, Database, Logger, ProblemError, Sealer, TaskRunner, Tasks, Tx } from '#platform';
 import type { ProvisioningDriver } from '#provisioning/core';
 import { DEFAULT_PLACEMENT_POLICY, type PlacementPolicy } from '../domain/placement-choice.js';
+import type { DataLook, ExportState } from '../domain/export-check.js';
 import type { RetryLimits } from '../domain/retry.js';
 import { cancelOperation, type Cancellation } from './cancel-operation.js';
 import * as change from './change-placement.js';
 import { cellKeyPurpose, DEFAULT_RETRY, DEFAULT_TIMES, RECONCILE, type EngineContext, type EngineTimes } from './context.js';
 import * as plans from './plan-approval.js';
+import * as exports from './export-check.js';
 import { CONFORMANCE, requestConformanceRun, runConformance } from './conformance-runs.js';
 import { listRunsOf, loadRun, type ConformanceRunRow } from '../infra/conformance-rows.js';
 import * as ready from './readiness.js';
@@ -74,6 +76,16 @@ export class ProvisioningEngine {
   transferPlacement = (tx: Tx, placementId: string, toSubscriptionId: string): Promise<void> =>
     change.transferPlacement(this.ctx, tx, placementId, toSubscriptionId);
   purge = (tx: Tx, placementId: string): Promise<change.Wish> => change.purge(this.ctx, tx, placementId);
+  /** Writes down what `lookForData` saw, before anything is deleted. */
+  noteExportLook = (tx: Tx, placementId: string, look: DataLook, holdUntil: Date): Promise<{ readonly state: ExportState }> =>
+    exports.noteLook(this.ctx, tx, placementId, look, holdUntil);
+  /** Somebody's word that the data was taken along or is not wanted; without one `purge` is refused. */
+  decideExport = (tx: Tx, placementId: string, decision: exports.ExportDecision): Promise<void> =>
+    exports.decideExport(this.ctx, tx, placementId, decision);
+  /** Kept data can be read once more for a while. */
+  openExport = (tx: Tx, placementId: string, window: { until: Date; by: string; reason: string }): Promise<change.Wish> =>
+    exports.openExport(this.ctx, tx, placementId, window);
+  closeExport = (tx: Tx, placementId: string): Promise<change.Wish> => exports.close(this.ctx, tx, placementId);
   rotateKey = (tx: Tx, placementId: string): Promise<change.Wish & { readonly keyId: string }> =>
     change.rotateKey(this.ctx, tx, placementId);
   /** For an operator who has removed the cause of a failure. */
@@ -109,6 +121,15 @@ export class ProvisioningEngine {
   stopCreating = (tx: Tx, wish: { on: boolean; reason: string; by: string }): Promise<SwitchRow> => ready.stopCreating(this.ctx, tx, wish);
 
   // Work.
+  closeExportDue(placementId: string): Promise<void> {
+    return exports.closeExportDue(this.ctx, placementId);
+  }
+
+  /** What is stored for a placement now, by its driver's word. */
+  lookForData(placementId: string): Promise<DataLook> {
+    return exports.lookForData(this.ctx, this.ledger, placementId);
+  }
+
   runConformance(runId: string): Promise<void> {
     return runConformance(this.ctx, runId);
   }
@@ -174,6 +195,7 @@ export class ProvisioningEngine {
 }
 
 export function registerProvisioningHandlers(runner: TaskRunner, engine: ProvisioningEngine): void {
+  runner.register(exports.CLOSE_EXPORT, (payload) => engine.closeExportDue(String(payload['placementId'])));
   runner.register(CONFORMANCE, (payload) => engine.runConformance(String(payload['runId'])));
   runner.register(RECONCILE, (payload) => engine.reconcile(String(payload['clusterId'])));
 }

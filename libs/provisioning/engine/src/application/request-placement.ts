@@ -35,7 +35,7 @@ export async function requestPlacement(
   await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`placement-of:${request.subscriptionId}`]);
   const [known] = await tx.query<{ placement_id: string; operation_id: string }>(
     `select p.placement_id, (select o.operation_id from operations o where o.subject_id = p.placement_id and o.kind = 'provision' order by o.operation_id desc limit 1) as operation_id
-       from placements p where p.subscription_id = $1 and p.phase not in ('ended', 'purging', 'purged')`,
+       from placements p where p.subscription_id = $1 and p.phase not in ('ended', 'exporting', 'purging', 'purged')`,
     [request.subscriptionId],
   );
   if (known) return { placementId: known.placement_id, operationId: known.operation_id };

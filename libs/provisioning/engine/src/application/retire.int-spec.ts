@@ -24,7 +24,7 @@ async function emptied() {
   const c = await serving();
   await h.ops((tx) => h.engine.endAccess(tx, c.placementId, { at: h.clock.now() }));
   await h.settle();
-  await h.ops((tx) => h.engine.purge(tx, c.placementId));
+  await h.purge(c.placementId);
   await h.settle();
   return c;
 }
@@ -36,7 +36,7 @@ describe('a cluster that is not wanted any more', () => {
     const c = await serving();
     await h.ops((tx) => h.engine.endAccess(tx, c.placementId, { at: h.clock.now() }));
     await h.settle();
-    await h.ops((tx) => h.engine.purge(tx, c.placementId));
+    await h.purge(c.placementId);
     await h.settle();
     await h.ops((tx) => h.engine.cordonCluster(tx, c.clusterId));
     const elsewhere = await serving();
