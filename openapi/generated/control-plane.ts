@@ -600,6 +600,44 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/subscriptions/{id}/build-limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How much may be built for a purchase, by whose word */
+        get: operations["getBuildLimits"];
+        put?: never;
+        /**
+         * Let more or less be built for one purchase than its plan says, from now on; replaces an earlier word
+         * @description An order that waits (`not_ready`) is tried again within five minutes; a cluster that stopped goes on by a retry.
+         */
+        post: operations["overrideBuildLimits"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/subscriptions/{id}/build-limits/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take an operator's word back: the plan's limits hold again */
+        post: operations["removeBuildLimits"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/placements/{id}/conformance-runs": {
         parameters: {
             query?: never;
@@ -1834,6 +1872,74 @@ export interface components {
             hours: number;
             /** @description Why; kept with the decision and in the audit trail. */
             reason: string;
+        };
+        BuildLimitsOverride: {
+            /** @description Left out: as the plan says; null: any number. */
+            maxNodes?: number | null;
+            /** @description Left out: as the plan says; null: at any cost. */
+            maxCostPerHour?: {
+                amountPerHour: string;
+                currency: string;
+            } | null;
+            /** @description Why; kept with the decision and in the audit trail. */
+            reason: string;
+        };
+        BuildLimitsRemoval: {
+            /** @description Why; kept with the decision and in the audit trail. */
+            reason: string;
+        };
+        BuildLimits: {
+            /** @description What the purchase's plan says; null: as much as it takes. */
+            plan: {
+                /** @description Left out: as the plan says; null: any number. */
+                maxNodes?: number | null;
+                /** @description Left out: as the plan says; null: at any cost. */
+                maxCostPerHour?: {
+                    amountPerHour: string;
+                    currency: string;
+                } | null;
+            } | null;
+            /** @description An operator's word over it, while it holds. */
+            override: {
+                limits: {
+                    /** @description Left out: as the plan says; null: any number. */
+                    maxNodes?: number | null;
+                    /** @description Left out: as the plan says; null: at any cost. */
+                    maxCostPerHour?: {
+                        amountPerHour: string;
+                        currency: string;
+                    } | null;
+                } | null;
+                reason: string;
+                by: string;
+                /** Format: date-time */
+                at: string;
+            } | null;
+            effective: {
+                /** @description Left out: as the plan says; null: any number. */
+                maxNodes?: number | null;
+                /** @description Left out: as the plan says; null: at any cost. */
+                maxCostPerHour?: {
+                    amountPerHour: string;
+                    currency: string;
+                } | null;
+            } | null;
+            /** @description Newest first; `limits` null is a taking back. */
+            history: {
+                limits: {
+                    /** @description Left out: as the plan says; null: any number. */
+                    maxNodes?: number | null;
+                    /** @description Left out: as the plan says; null: at any cost. */
+                    maxCostPerHour?: {
+                        amountPerHour: string;
+                        currency: string;
+                    } | null;
+                } | null;
+                reason: string;
+                by: string;
+                /** Format: date-time */
+                at: string;
+            }[];
         };
         ConformanceRun: {
             id: string;
@@ -3765,6 +3871,116 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    getBuildLimits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The limits */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildLimits"];
+                };
+            };
+            /** @description subscription.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    overrideBuildLimits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BuildLimitsOverride"];
+            };
+        };
+        responses: {
+            /** @description The limits */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildLimits"];
+                };
+            };
+            /** @description subscription.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    removeBuildLimits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BuildLimitsRemoval"];
+            };
+        };
+        responses: {
+            /** @description The limits */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildLimits"];
+                };
+            };
+            /** @description subscription.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description limits.none: there is nothing to take back */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };

@@ -120,6 +120,31 @@ describe('an operator and the clusters', () => {
     expect(listed.map((c) => c['id']).sort()).toEqual([first['id'], second['id']].sort());
   }, 120_000);
 
+  it('let more be built for one purchase than its plan says, in sight, and take that back', async () => {
+    const { id } = await house.subscriptionOf(bought.get('First')!);
+    const path = `/subscriptions/${String(id)}/build-limits`;
+    expect((await house.api('GET', path)).json).toEqual({ plan: null, override: null, effective: null, history: [] });
+    expect(await house.api('POST', path, WHY)).toMatchObject({ status: 400, json: { code: 'request.invalid' } });
+    expect(await house.api('POST', path, { ...WHY, maxNodes: 0 })).toMatchObject({ status: 400 });
+    expect(await house.api('POST', `${path}/remove`, WHY)).toMatchObject({ status: 409, json: { code: 'limits.none' } });
+    expect(
+      await house.api('POST', '/subscriptions/sub_00000000-0000-4000-8000-000000000000/build-limits', { ...WHY, maxNodes: 2 }),
+    ).toMatchObject({
+      status: 404,
+    });
+    const limits = { maxNodes: 2, maxCostPerHour: { amountPerHour: '9.5', currency: 'EUR' } };
+    expect(await house.api('POST', path, { ...WHY, ...limits })).toMatchObject({
+      status: 200,
+      json: { plan: null, override: { limits, ...WHY, by: expect.stringMatching(/^operator:/) }, effective: limits },
+    });
+    expect(await house.api('POST', `${path}/remove`, WHY)).toMatchObject({ status: 200, json: { override: null, effective: null } });
+    expect(((await house.api('GET', path)).json['history'] as object[]).length).toBe(2);
+    expect(await house.sql(`select action from audit_events where action like 'build_limits.%' order by audit_event_id`)).toEqual([
+      { action: 'build_limits.overridden' },
+      { action: 'build_limits.restored' },
+    ]);
+  });
+
   it('take one down when its last tenant has gone and his retention is over: process, folder and key are gone too', async () => {
     const [second] = (await house.api('GET', '/clusters')).json['items'] as Record<string, unknown>[];
     const [path, name] = [`/clusters/${String(second!['id'])}`, String(second!['name'])];

@@ -135,6 +135,7 @@ export async function followLimits(p: ProcessContext, tx: Tx, subscriptionId: st
   const subscription = await p.subscriptions.get(tx, subscriptionId);
   const placement = await p.engine.placementOfSubscription(tx, subscriptionId);
   if (!placement || isOver(subscription.state)) return;
+  await p.engine.setBuildLimits(tx, placement.placementId, (await p.catalog.get(tx, subscription.planVersionId!)).build ?? null);
   const hardQuotaBytes = await storageLimit(p, tx, subscription);
   if (hardQuotaBytes === null) return;
   await p.engine.setLimits(tx, placement.placementId, { hardQuotaBytes });

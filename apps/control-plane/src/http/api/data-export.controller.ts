@@ -2,8 +2,8 @@ import { Body, Controller, HttpCode, Inject, Param, Post } from '@nestjs/common'
 import { ApiBearerAuth, ApiBody, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
 import { CLOCK, DATABASE, fromPublicId, type Clock, type Database, type Tx } from '#platform';
-import { ProvisioningEngine, type PlacementView } from '#provisioning/engine';
-import { Audit, type Principal } from '#tenancy';
+import type { PlacementView } from '#provisioning/engine';
+import type { Principal } from '#tenancy';
 import { ProcessContext } from '../../processes/context.js';
 import { decideExport } from '../../processes/purge-data.js';
 import { apiSchema, Refuses, schemaRef } from '../support/api-schemas.js';
@@ -27,8 +27,6 @@ export class DataExportController {
   constructor(
     @Inject(DATABASE) private readonly db: Database,
     @Inject(CLOCK) private readonly clock: Clock,
-    @Inject(ProvisioningEngine) private readonly engine: ProvisioningEngine,
-    @Inject(Audit) private readonly audit: Audit,
     @Inject(ProcessContext) private readonly p: ProcessContext,
   ) {}
 
@@ -79,8 +77,8 @@ export class DataExportController {
     const by = `${caller.kind}:${caller.keyId}`;
     const until = new Date(this.clock.now().getTime() + hours * 3_600_000);
     return this.on(caller, id, async (tx, { placementId, tenantId }) => {
-      const { operationId } = await this.engine.openExport(tx, placementId, { until, by, reason: why });
-      await this.audit.record(tx, {
+      const { operationId } = await this.p.engine.openExport(tx, placementId, { until, by, reason: why });
+      await this.p.audit.record(tx, {
         tenantId,
         actor: by,
         action: 'export.opened',
@@ -99,10 +97,10 @@ export class DataExportController {
   /** What the caller may not see is unknown to him. */
   private async on(caller: Principal, id: string, work: (tx: Tx, placement: PlacementView) => Promise<void>): Promise<unknown> {
     const placementId = fromPublicId('pla', id);
-    const placement = await scoped(this.db, caller, (tx) => this.engine.getPlacement(tx, placementId));
+    const placement = await scoped(this.db, caller, (tx) => this.p.engine.getPlacement(tx, placementId));
     return this.db.ops(async (tx) => {
       await work(tx, placement);
-      return placementView(await this.engine.getPlacement(tx, placementId));
+      return placementView(await this.p.engine.getPlacement(tx, placementId));
     });
   }
 }

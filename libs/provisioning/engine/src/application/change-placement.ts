@@ -1,8 +1,10 @@
 /** Wishes about a living placement. Each one raises the generation, makes an operation and wakes the reconciler, in the caller's transaction. */
 import { ProblemError, type Tx } from '#platform';
+import type { BuildLimits } from '../domain/build-limits.js';
 import type { PlacementOperationKind } from '../domain/operation-kinds.js';
 import { CHANGEABLE, nextPlacement, TRANSFERABLE, type DesiredState, type PlacementEvent } from '../domain/placement-states.js';
 import { assertExportDecided } from '../infra/export-rows.js';
+import { carryOverride } from '../infra/limit-rows.js';
 import { finishWishes, startOperation } from '../infra/operations.js';
 import { loadCluster, updatePlacement, type ClusterRow, type OperationRow, type PlacementRow } from '../infra/rows.js';
 import { enqueueReconcile, isBuilt, placementUnknown, publish, type EngineContext } from './context.js';
@@ -60,6 +62,11 @@ export async function setLimits(
   return wish(ctx, tx, at, 'set_limits', 'New limits were requested.', {
     desired: { ...at.placement.desired, limits: { hardQuotaBytes } },
   });
+}
+
+/** How much may be built for it, as its plan says now. Calls no driver: it is asked at the next build. */
+export async function setBuildLimits(tx: Tx, placementId: string, limits: BuildLimits | null): Promise<void> {
+  await tx.query('update placements set build_limits = $2 where placement_id = $1', [placementId, limits && JSON.stringify(limits)]);
 }
 
 export async function suspend(
@@ -142,6 +149,7 @@ export async function transferPlacement(ctx: EngineContext, tx: Tx, placementId:
   );
   if (other) throw new ProblemError('conflict', 'placement.taken', 'That subscription has a placement of its own.');
   const now = ctx.clock.now();
+  await carryOverride(tx, placement.subscription_id, toSubscriptionId, now);
   await tx.query('update placements set subscription_id = $2, version = version + 1, updated_at = $3 where placement_id = $1', [
     placementId,
     toSubscriptionId,

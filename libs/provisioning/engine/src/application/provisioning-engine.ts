@@ -1,12 +1,14 @@
 import type { Clock, Database, Logger, ProblemError, Sealer, TaskRunner, Tasks, Tx } from '#platform';
 import type { ProvisioningDriver } from '#provisioning/core';
 import { DEFAULT_PLACEMENT_POLICY, type PlacementPolicy } from '../domain/placement-choice.js';
+import type { BuildLimits } from '../domain/build-limits.js';
 import type { DataLook, ExportState } from '../domain/export-check.js';
 import type { RetryLimits } from '../domain/retry.js';
 import { cancelOperation, type Cancellation } from './cancel-operation.js';
 import * as change from './change-placement.js';
 import { cellKeyPurpose, DEFAULT_RETRY, DEFAULT_TIMES, RECONCILE, type EngineContext, type EngineTimes } from './context.js';
 import * as plans from './plan-approval.js';
+import * as limits from './build-limits.js';
 import * as exports from './export-check.js';
 import { CONFORMANCE, requestConformanceRun, runConformance } from './conformance-runs.js';
 import { listRunsOf, loadRun, type ConformanceRunRow } from '../infra/conformance-rows.js';
@@ -67,8 +69,10 @@ export class ProvisioningEngine {
   // Wishes.
   requestPlacement = (tx: Tx, request: PlacementRequest): Promise<{ placementId: string; operationId: string }> =>
     requestPlacement(this.ctx, tx, request);
-  setLimits = (tx: Tx, placementId: string, limits: { hardQuotaBytes: bigint | null }): Promise<change.Wish> =>
-    change.setLimits(this.ctx, tx, placementId, limits);
+  setLimits = (tx: Tx, placementId: string, wanted: { hardQuotaBytes: bigint | null }): Promise<change.Wish> =>
+    change.setLimits(this.ctx, tx, placementId, wanted);
+  setBuildLimits = (tx: Tx, placementId: string, ofPlan: BuildLimits | null): Promise<void> =>
+    change.setBuildLimits(tx, placementId, ofPlan);
   suspend = (tx: Tx, placementId: string, why: { reason: string; at: Date }): Promise<change.Wish> =>
     change.suspend(this.ctx, tx, placementId, why);
   resume = (tx: Tx, placementId: string): Promise<change.Wish> => change.resume(this.ctx, tx, placementId);
@@ -107,6 +111,10 @@ export class ProvisioningEngine {
   /** Takes an empty cluster down for good; `confirm` is its name once more. */
   retireCluster = (tx: Tx, clusterId: string, wish: retire.Retirement): Promise<change.Wish> =>
     retire.retireCluster(this.ctx, tx, clusterId, wish);
+
+  /** An operator's word on how much may be built for one purchase; null takes it back. */
+  overrideLimits = (tx: Tx, wish: Parameters<typeof limits.overrideLimits>[2]): Promise<void> => limits.overrideLimits(this.ctx, tx, wish);
+  readLimits = limits.readLimits;
 
   /** Has the endpoint of a placement judged by the Blob suite, in the background. */
   requestConformanceRun = (tx: Tx, placementId: string, requestedBy: string): Promise<{ readonly runId: string }> =>

@@ -4,6 +4,7 @@ import { choosePlacement, newAccountName, newClusterName } from '../domain/place
 import type { DesiredState } from '../domain/placement-states.js';
 import type { IdentityKind } from '#provisioning/core';
 import { startOperation } from '../infra/operations.js';
+import { limitsOf } from '../infra/limit-rows.js';
 import { roomsOf } from '../infra/rooms.sql.js';
 import { loadCluster, type ClusterRow } from '../infra/rows.js';
 import { assertCreatable } from './readiness.js';
@@ -88,7 +89,8 @@ async function roomFor(ctx: EngineContext, tx: Tx, request: PlacementRequest, no
     ctx.policy,
   );
   if ('create' in choice) {
-    const over = overLimit(request.buildLimits ?? null, { nodes: choice.create.spec.nodes });
+    const allowed = await limitsOf(tx, request.subscriptionId, request.buildLimits ?? null);
+    const over = overLimit(allowed, { nodes: choice.create.spec.nodes });
     if (over) throw new ProblemError('unprocessable', over.code, over.detail);
     await assertCreatable(tx, driverOf(ctx, choice.create.driver).capabilities(), choice.create.spec);
   }
