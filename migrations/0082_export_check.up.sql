@@ -1,6 +1,8 @@
 -- expand: before data is deleted somebody has said that it was taken along, is not wanted, or was never there.
 create table export_checks (
   check_id        uuid primary key,
+  -- The order in which they were written: ids of one millisecond have none.
+  position        bigint generated always as identity,
   tenant_id       uuid not null,
   subscription_id uuid not null,
   placement_id    uuid not null references placements,
@@ -18,7 +20,7 @@ create table export_checks (
   check (state <> 'not_needed' or coalesce(stored_bytes, 0) = 0)
 );
 -- The newest of a placement holds; the others are its history.
-create index export_checks_latest on export_checks (placement_id, check_id desc);
+create index export_checks_latest on export_checks (placement_id, position desc);
 create index export_checks_by_subscription on export_checks (subscription_id);
 create index export_checks_by_tenant on export_checks (tenant_id);
 alter table export_checks enable row level security;

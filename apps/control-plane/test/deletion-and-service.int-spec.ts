@@ -122,7 +122,7 @@ describe('what a marketplace tells beside the purchase itself', () => {
     const [placement] = await flows.rows<{ desired: { state: string } }>('select desired from placements where subscription_id = $1', [id]);
     expect(placement!.desired.state).toBe('purged');
     // Nobody asks whether it was taken along: it has to go, and that is written down.
-    const checks = await flows.rows('select state, decided_by from export_checks where subscription_id = $1 order by check_id desc', [id]);
+    const checks = await flows.rows('select state, decided_by from export_checks where subscription_id = $1 order by position desc', [id]);
     expect(checks[0]).toEqual({ state: 'waived', decided_by: 'control plane' });
     const after = await wholeDatabase();
     for (const text of personal) expect(after, text).not.toContain(text);

@@ -19,7 +19,7 @@ export interface ExportRow {
 const COLUMNS = `check_id, placement_id, state, stored_bytes::text, seen_at, reason, decided_by, decided_at, hold_until, access_until`;
 /** The newest check of the placement of the outer query, as one value. */
 export const NEWEST_EXPORT = `(select to_jsonb(e) from (select ${COLUMNS} from export_checks x
-   where x.placement_id = placements.placement_id order by x.check_id desc limit 1) e)`;
+   where x.placement_id = placements.placement_id order by x.position desc limit 1) e)`;
 
 export async function newestExport(tx: Tx, placementId: string): Promise<ExportRow | null> {
   const [row] = await tx.query<{ export: ExportRow | null }>(`select ${NEWEST_EXPORT} as export from placements where placement_id = $1`, [

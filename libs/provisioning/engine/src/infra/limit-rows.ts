@@ -13,7 +13,7 @@ export interface LimitOverrideRow {
 
 /** Newest first; the first one holds. */
 export function listOverrides(tx: Tx, subscriptionId: string): Promise<LimitOverrideRow[]> {
-  return tx.query<LimitOverrideRow>('select * from build_limit_overrides where subscription_id = $1 order by override_id desc limit 100', [
+  return tx.query<LimitOverrideRow>('select * from build_limit_overrides where subscription_id = $1 order by position desc limit 100', [
     subscriptionId,
   ]);
 }
@@ -36,7 +36,7 @@ export async function limitsOn(tx: Tx, clusterId: string): Promise<BuildLimits[]
   const rows = await tx.query<{ plan: BuildLimits | null; own: BuildLimits | null }>(
     `select p.build_limits as plan, o.limits as own from placements p
        left join lateral (select limits from build_limit_overrides b where b.subscription_id = p.subscription_id
-                           order by b.override_id desc limit 1) o on true
+                           order by b.position desc limit 1) o on true
       where p.cluster_id = $1 and (p.build_limits is not null or o.limits is not null)
         and p.phase not in ('ended', 'exporting', 'purging', 'purged')
       order by p.placement_id`,
