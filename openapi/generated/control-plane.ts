@@ -4933,7 +4933,7 @@ export interface operations {
                 limit?: number;
                 subscriptionId?: unknown;
                 open?: "true" | "false";
-                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase" | "not_ready" | "eta_after_deadline" | "export_unconfirmed";
+                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase" | "not_ready" | "eta_after_deadline" | "export_unconfirmed" | "room_exceeded";
             };
             header?: never;
             path?: never;
@@ -5603,7 +5603,7 @@ export interface operations {
         parameters: {
             query?: {
                 open?: "true" | "false";
-                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase" | "not_ready" | "eta_after_deadline" | "export_unconfirmed";
+                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase" | "not_ready" | "eta_after_deadline" | "export_unconfirmed" | "room_exceeded";
                 subscriptionId?: unknown;
                 marketplace?: "azure" | "gcp" | "aws";
                 to?: unknown;
@@ -6176,7 +6176,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description change.under_way, change.not_supported, change.read_only, change.nothing_to_change, change.refused, change.too_late, subscription.over */
+            /** @description change.under_way, change.not_supported, change.read_only, change.nothing_to_change, change.refused, change.no_room, change.too_late, subscription.over */
             409: {
                 headers: {
                     [name: string]: unknown;

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { projectRoot } from '#platform';
 import { subscriptionIdOf } from '#entitlements';
 import { followLimits } from '../src/processes/complete-fulfillment.js';
+import { judgeEtas, settlePassedEtas } from '../src/processes/late-eta.js';
 import { Flows } from './support/flows.js';
 
 /** A closed gate is an answer with a rule and a reason, never a purchase that hangs without a word (requirements §1.4). */
@@ -122,6 +123,33 @@ describe('a plan whose gate is closed', () => {
       `select subscription_id, evidence from findings where kind = 'eta_after_deadline'`,
     );
     expect(told).toMatchObject([{ subscription_id: late, evidence: { activateBy: '2030-05-31T10:00:00.000Z' } }]);
+
+    // One open at a time, for the day that is expected now; none where that is in time, the purchase is built or over.
+    const open = async (): Promise<string[]> =>
+      (
+        await f.rows<{ day: string }>(
+          `select left(evidence ->> 'expectedAt', 10) as day from findings where kind = 'eta_after_deadline' and settlement is null`,
+        )
+      ).map((row) => row.day);
+    const { clusterId } = (await f.db.ops((tx) => f.p.engine.placementOfSubscription(tx, late)))!;
+    await f.rows(`update placements set phase = 'requested', activated_at = null where cluster_id = $1`, [clusterId]);
+    await f.rows(`update subscriptions set state = 'pending_fulfillment' where subscription_id = $1`, [late]);
+    const say = async (day: string): Promise<number> => {
+      f.clock.advance(1_000);
+      return f.db.ops((tx) => judgeEtas(f.p, tx, clusterId, new Date(`${day}T10:00:00Z`)));
+    };
+    expect([await say('2030-07-01'), await open()]).toEqual([1, ['2030-07-01']]);
+    expect([await say('2030-07-01'), await open()]).toEqual([0, ['2030-07-01']]);
+    expect([await say('2030-05-20'), await open()]).toEqual([0, []]);
+    expect([await say('2030-07-01'), await open()]).toEqual([1, ['2030-07-01']]);
+    const look = () => f.db.ops((tx) => settlePassedEtas(f.p, tx));
+    expect(await look()).toBe(0);
+    await f.rows(`update placements set activated_at = now() where cluster_id = $1`, [clusterId]);
+    expect([await look(), await open()]).toEqual([1, []]);
+    await say('2030-07-02');
+    await f.rows(`update placements set activated_at = null where cluster_id = $1`, [clusterId]);
+    await f.rows(`update subscriptions set state = 'voided', ended_at = now() where subscription_id = $1`, [late]);
+    expect([await look(), await open()]).toEqual([1, []]);
   });
 
   it('is no plan to change to: the marketplace gets a no with the rule and the reason', async () => {

@@ -35,6 +35,7 @@ import { NoticeClock } from './notice-clock.js';
 import { PruneClock } from './prune-clock.js';
 import { SecretClock, secretsOf } from './secret-clock.js';
 import { ServingClock } from './serving-clock.js';
+import { StandingClock } from './standing-clock.js';
 import { SuspensionClock } from './suspension-clock.js';
 import { endAccess, finishPurchase, followSuspension, lookForSuccessor, unbindUsage } from '../processes/end-purchase.js';
 import { beginExportCheck, checkExport, purgePlacement } from '../processes/purge-data.js';
@@ -146,6 +147,8 @@ export function registerWorkers(
   runner.addClock(() => serving.tick());
   const suspensions = new SuspensionClock(context);
   runner.addClock(() => suspensions.tick());
+  const standing = new StandingClock(context);
+  runner.addClock(() => standing.tick());
   const claims = new ClaimsClock(context, app.get<Metrics>(METRICS));
   runner.addClock(() => claims.tick());
   const atRisk = new AtRiskClock(context, app.get<Metrics>(METRICS));

@@ -20,6 +20,7 @@ export { STEP_NAMES } from './domain/retry.js';
 export type { RetryLimits, SetupStep, StepName } from './domain/retry.js';
 export type { PlanWish, Readiness } from './application/readiness.js';
 export type { DataLook, ExportState } from './domain/export-check.js';
+export type { PlacementRoom } from './application/placement-room.js';
 export type { LimitsView } from './application/build-limits.js';
 export type { LimitOverrideRow } from './infra/limit-rows.js';
 export type { BuildLimits } from './domain/build-limits.js';

@@ -14,6 +14,7 @@ import { CONFORMANCE, requestConformanceRun, runConformance } from './conformanc
 import { listRunsOf, loadRun, type ConformanceRunRow } from '../infra/conformance-rows.js';
 import * as ready from './readiness.js';
 import { listDecisions, listShapes, readSwitch, type DecisionRow, type ShapeRow, type SwitchRow } from '../infra/readiness-rows.js';
+import { roomOfPlacement, type PlacementRoom } from './placement-room.js';
 import { progress } from './progress.js';
 import * as read from './read-models.js';
 import { Reconciler } from './reconcile-cluster.js';
@@ -182,6 +183,9 @@ export class ProvisioningEngine {
   leadHoursOf(driver: string): number | null {
     return this.ctx.drivers.get(driver)?.capabilities().leadHours ?? null;
   }
+
+  /** How much could be set aside for a placement where it is. */
+  roomOfPlacement = (tx: Tx, placementId: string): Promise<PlacementRoom> => roomOfPlacement(this.ctx, tx, placementId);
 
   // Read models.
   listClusters = read.listClusters;
