@@ -32,7 +32,7 @@ import { ReconciliationClock } from './reconciliation-clock.js';
 import { alarmIfAboutUs } from '../processes/refused-credentials.js';
 import { whenToRunAgain } from './patience.js';
 import { NoticeClock } from './notice-clock.js';
-import { PruneClock } from './prune-clock.js';
+import { DEFAULT_KEEP_PROOFS, PruneClock } from './prune-clock.js';
 import { SecretClock, secretsOf } from './secret-clock.js';
 import { ServingClock } from './serving-clock.js';
 import { StandingClock } from './standing-clock.js';
@@ -124,7 +124,7 @@ const alarm = (p: ProcessContext, error: unknown): Promise<unknown> =>
 export function registerWorkers(
   app: NestFastifyApplication,
   runner: TaskRunner,
-  config: Pick<BerthConfig, 'driftMinutes' | 'azure'> & Partial<Pick<BerthConfig, 'journalDays'>>,
+  config: Pick<BerthConfig, 'driftMinutes' | 'azure'> & Partial<Pick<BerthConfig, 'journalDays' | 'conformanceDays' | 'terraform'>>,
 ): void {
   const context = app.get(ProcessContext);
   registerFlows(context, runner, app.get<Tasks>(TASKS));
@@ -157,6 +157,11 @@ export function registerWorkers(
   runner.addClock(() => joins.tick());
   const notices = new NoticeClock(context);
   runner.addClock(() => notices.tick());
-  const prune = new PruneClock(context, config.journalDays);
+  const { journalDays, conformanceDays, terraform } = config;
+  const prune = new PruneClock(context, journalDays, {
+    ...DEFAULT_KEEP_PROOFS,
+    ...(conformanceDays === undefined ? {} : { conformanceDays }),
+    ...(terraform ? { keepStates: terraform.keepStates, stateDays: terraform.stateDays } : {}),
+  });
   runner.addClock(() => prune.tick());
 }

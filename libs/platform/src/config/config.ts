@@ -46,6 +46,8 @@ const schema = z.object({
   BERTH_SAMPLE_DAYS: z.coerce.number().int().min(71).max(3_660).default(400),
   /** Days that settled calls, read messages and ended comparisons are kept; a marketplace repeats a message for 31 days at most. */
   BERTH_JOURNAL_DAYS: z.coerce.number().int().min(62).max(3_660).default(400),
+  /** Days that ended conformance runs are kept. */
+  BERTH_CONFORMANCE_DAYS: z.coerce.number().int().min(7).max(3_660).default(400),
   /** `azure=20, gcp=off`: where the adapters' own rates do not fit. */
   BERTH_USAGE_RATES: z.string().optional(),
   /** Development only: one sandbox plays every marketplace and owns the clock. */
@@ -106,6 +108,7 @@ export interface BerthConfig {
   implausibleTimes: number;
   sampleDays: number;
   journalDays: number;
+  conformanceDays: number;
   sandboxUrl: string | null;
   azure: AzureConfig | null;
   gcp: {
@@ -175,6 +178,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     implausibleTimes: e.BERTH_IMPLAUSIBLE_TIMES,
     sampleDays: e.BERTH_SAMPLE_DAYS,
     journalDays: e.BERTH_JOURNAL_DAYS,
+    conformanceDays: e.BERTH_CONFORMANCE_DAYS,
     sandboxUrl: sandbox,
     azure: azureOf(e, given, sandbox),
     gcp: gcpOf(e, given, sandbox),

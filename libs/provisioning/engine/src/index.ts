@@ -27,5 +27,6 @@ export type { BuildLimits } from './domain/build-limits.js';
 export { isOpen as isGateOpen } from './domain/readiness.js';
 export type { GateState, GateView } from './domain/readiness.js';
 export type { DecisionRow, ShapeRow, SwitchRow } from './infra/readiness-rows.js';
+export { pruneConformanceRuns } from './infra/conformance-rows.js';
 export type { ConformanceRunRow } from './infra/conformance-rows.js';
 export type { StoredSample } from './infra/rows.js';
