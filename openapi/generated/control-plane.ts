@@ -405,7 +405,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Another version of its software by restart, then proved again; one cluster of a driver and region at a time */
+        /** Another version of its software by restart, now or in a window, then proved again; one cluster of a driver and region at a time */
         post: operations["upgradeCluster"];
         delete?: never;
         options?: never;
@@ -2330,6 +2330,16 @@ export interface components {
         ClusterUpgrade: {
             /** @description One that its driver offers, later than the one it runs. */
             version: string;
+            /**
+             * Format: date-time
+             * @description It waits, booked, and begins then; left out, it begins at once.
+             */
+            notBefore?: string;
+            /**
+             * Format: date-time
+             * @description With `notBefore`: it is given up where it could not begin until then.
+             */
+            notAfter?: string;
             /** @description Why; kept in the audit trail. */
             reason: string;
         };
@@ -3583,7 +3593,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description cluster.upgrade_unsupported, cluster.version_unsupported */
+            /** @description cluster.upgrade_unsupported, cluster.version_unsupported, cluster.window_over */
             422: {
                 headers: {
                     [name: string]: unknown;

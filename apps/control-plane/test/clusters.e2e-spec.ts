@@ -94,6 +94,23 @@ describe('an operator and the clusters', () => {
       status: 422,
       json: { code: 'cluster.version_unsupported', offered: ['3.35.0', '3.35.0-2'] },
     });
+    const version = '3.35.0-2';
+    expect(await house.api('POST', `${path}/upgrade`, { ...WHY, version, notAfter: '2099-01-01T00:00:00Z' })).toMatchObject({
+      status: 400,
+    });
+    const booked = await house.api('POST', `${path}/upgrade`, { ...WHY, version, notBefore: '2098-01-01T00:00:00Z' });
+    expect(booked).toMatchObject({
+      status: 202,
+      json: { phase: 'active', upgrade: null, booked: { to: version, notBefore: '2098-01-01T00:00:00.000Z', notAfter: null } },
+    });
+    const booking = `/operations/${String(booked.json['operationId'])}`;
+    expect((await house.api('GET', booking)).json).toMatchObject({
+      state: 'running',
+      phase: 'booked',
+      awaited: 'its window, from 2098-01-01T00:00:00.000Z',
+    });
+    expect(await house.api('POST', `${booking}/cancel`, WHY)).toMatchObject({ status: 202, json: { state: 'cancelled' } });
+    expect((await house.api('GET', path)).json).toMatchObject({ phase: 'active', booked: null, error: null });
     const newer = await house.api('POST', `${path}/upgrade`, { ...WHY, version: '3.35.0-2' });
     expect(newer).toMatchObject({ status: 202, json: { phase: 'upgrading', upgrade: { to: '3.35.0-2' } } });
     const upgraded = await until(

@@ -8,6 +8,7 @@ import { cancelOperation, type Cancellation } from './cancel-operation.js';
 import * as change from './change-placement.js';
 import { cellKeyPurpose, DEFAULT_RETRY, DEFAULT_TIMES, RECONCILE, type EngineContext, type EngineTimes } from './context.js';
 import * as plans from './plan-approval.js';
+import * as booking from './book-upgrade.js';
 import * as limits from './build-limits.js';
 import * as exports from './export-check.js';
 import { CONFORMANCE, requestConformanceRun, runConformance } from './conformance-runs.js';
@@ -106,6 +107,9 @@ export class ProvisioningEngine {
   resizeCluster = (tx: Tx, clusterId: string, wish: Resize): Promise<change.Wish> => resizeCluster(this.ctx, tx, clusterId, wish);
   /** Another version of its software, while it serves: one cluster of a driver and region at a time. */
   upgradeCluster = (tx: Tx, clusterId: string, wish: Upgrade): Promise<change.Wish> => upgradeCluster(this.ctx, tx, clusterId, wish);
+  /** Another version in a maintenance window to come. */
+  bookUpgrade = (tx: Tx, clusterId: string, wish: Upgrade, window: booking.Window): Promise<change.Wish> =>
+    booking.bookUpgrade(this.ctx, tx, clusterId, wish, window);
   /** A person's word on a plan that destroys data. */
   decidePlan = (tx: Tx, clusterId: string, hash: string, decision: plans.PlanDecision): Promise<plans.PlanView> =>
     plans.decidePlan(this.ctx, tx, clusterId, hash, decision);
@@ -130,6 +134,10 @@ export class ProvisioningEngine {
   stopCreating = (tx: Tx, wish: { on: boolean; reason: string; by: string }): Promise<SwitchRow> => ready.stopCreating(this.ctx, tx, wish);
 
   // Work.
+  beginBooked(clusterId: string, operationId: string): Promise<void> {
+    return booking.beginBooked(this.ctx, clusterId, operationId);
+  }
+
   closeExportDue(placementId: string): Promise<void> {
     return exports.closeExportDue(this.ctx, placementId);
   }
@@ -207,6 +215,7 @@ export class ProvisioningEngine {
 }
 
 export function registerProvisioningHandlers(runner: TaskRunner, engine: ProvisioningEngine): void {
+  runner.register(booking.BEGIN_BOOKED, (payload) => engine.beginBooked(String(payload['clusterId']), String(payload['operationId'])));
   runner.register(exports.CLOSE_EXPORT, (payload) => engine.closeExportDue(String(payload['placementId'])));
   runner.register(CONFORMANCE, (payload) => engine.runConformance(String(payload['runId'])));
   runner.register(RECONCILE, (payload) => engine.reconcile(String(payload['clusterId'])));

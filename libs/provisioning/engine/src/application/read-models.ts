@@ -42,6 +42,8 @@ export interface ClusterView {
   readonly version: string | null;
   /** While it gets another version. */
   readonly upgrade: { readonly to: string; readonly by: string; readonly reason: string } | null;
+  /** One that waits for its window; its operation is `booked`. */
+  readonly booked: NonNullable<ClusterRow['recorded']['booked']> | null;
   /** A plan that destroys data and waits for a decision, or is being executed after one. */
   readonly plan: ReturnType<typeof openPlanOf>;
   /** The last checks before something was built: pass, warn, fail, unknown. */
@@ -282,6 +284,7 @@ const clusterView = (r: CountedCluster): ClusterView => ({
   resize: r.recorded.resize ?? null,
   version: r.desired.version,
   upgrade: r.recorded.upgrade ?? null,
+  booked: r.recorded.booked ?? null,
   plan: openPlanOf(r),
   preflight: r.recorded.preflight ?? null,
   cost: r.recorded.cost ?? null,

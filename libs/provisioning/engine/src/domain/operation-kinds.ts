@@ -43,6 +43,9 @@ export const CANCELLABLE: Readonly<Partial<Record<OperationKind, readonly Cluste
   retire_cluster: ['retiring'],
 };
 
+/** Phase of an operation that waits for its window: no work of its cluster is its progress or its end. */
+export const BOOKED = 'booked';
+
 export const stepsOf = (kind: OperationKind): number => STEPS[kind].length;
 
 /** Step n of m of an operation while its cluster is in this phase; 0 before its first step. */
