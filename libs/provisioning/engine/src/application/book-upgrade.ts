@@ -4,7 +4,6 @@ import type { DriverErrorShape } from '#provisioning/core';
 import { BOOKED } from '../domain/operation-kinds.js';
 import { finishOperation, notePhase, startOperation } from '../infra/operations.js';
 import { updateCluster, type ClusterRow, type Recorded } from '../infra/rows.js';
-import type { Cancellation } from './cancel-operation.js';
 import type { Wish } from './change-placement.js';
 import type { EngineContext } from './context.js';
 import { clusterInState, lockCluster } from './lock-cluster.js';
@@ -102,7 +101,7 @@ export async function cancelBooked(
   tx: Tx,
   cluster: ClusterRow,
   operationId: string,
-  { by, reason }: Cancellation,
+  { by, reason }: { readonly by: string; readonly reason: string },
 ): Promise<boolean> {
   const { booked } = cluster.recorded;
   if (booked?.operationId !== operationId) return false;

@@ -81,8 +81,7 @@ describe('the state backend', () => {
     }
     const left = async (): Promise<number[][]> =>
       Promise.all([one, other].map(async (ref) => (await versions(ref)).map((v) => Number(v.serial))));
-    const prune = (inMs: number, keep: number, most = 100) =>
-      h.db.ops((tx) => pruneStates(tx, { before: later(inMs), keep, most }));
+    const prune = (inMs: number, keep: number, most = 100) => h.db.ops((tx) => pruneStates(tx, { before: later(inMs), keep, most }));
     expect(await prune(-60_000, 1)).toBe(0);
     expect(await left()).toEqual([
       [1, 2, 3, 4, 5],
