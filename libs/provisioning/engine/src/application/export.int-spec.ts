@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DriverError } from '#provisioning/core';
 import { engineHarness, type Harness } from '../testing/engine-harness.js';
 
 const HOUR = 3_600_000;
@@ -142,5 +143,32 @@ describe('data whose access has ended', () => {
     h.driver.can = { hardQuota: false };
     await expect(open(p.placementId, 1)).rejects.toMatchObject({ code: 'export.unsupported' });
     h.driver.can = { hardQuota: true };
+  });
+
+  it('is opened and closed once the cause is gone, where its place refused that at first', async () => {
+    const p = await ended('kept');
+    const operations = async () =>
+      (await h.ops((tx) => h.engine.listOperations(tx, { limit: 20 }, { subjectId: p.placementId }))).items.map((o) => [o.kind, o.state]);
+    const refuse = () => h.driver.on('configure', () => Promise.reject(new DriverError('permission', 'fake.denied', 'Not allowed.')));
+    const retry = async (operationId: string | null) => {
+      h.driver.off('configure');
+      await h.ops((tx) => h.engine.retryOperation(tx, operationId!));
+      await h.settle(60_000);
+    };
+    refuse();
+    const opening = await open(p.placementId, 1);
+    await h.settle(60_000);
+    expect((await operations())[0]).toEqual(['open_export', 'failed']);
+    await retry(opening.operationId);
+    expect((await operations())[0]).toEqual(['open_export', 'succeeded']);
+    expect(p.read()).toBe('kept');
+    refuse();
+    const closing = await h.ops((tx) => h.engine.closeExport(tx, p.placementId));
+    await h.settle(60_000);
+    expect((await operations())[0]).toEqual(['close_export', 'failed']);
+    await retry(closing.operationId);
+    expect((await operations())[0]).toEqual(['close_export', 'succeeded']);
+    expect((await placement(p.placementId)).phase).toBe('ended');
+    expect(p.read).toThrow('403');
   });
 });
