@@ -162,13 +162,13 @@ const CHECKS: readonly Check[] = [
   },
   {
     says: 'records are missing',
-    sql: (w) => `select c.subscription_id, c.meter, c.hour::text as detail from hour_closings c
-      where ${w('c.hour', 'c.subscription_id')} and c.records <> (select count(*) from usage_records r where r.subscription_id = c.subscription_id and r.meter = c.meter and r.hour = c.hour)`,
+    sql: (w) => `select c.subscription_id, c.meter, c.hour::text as detail from hour_closings c ${recordsOf(w)}
+      where ${w('c.hour', 'c.subscription_id')} and c.records <> coalesce(r.n, 0)`,
   },
   {
     says: 'records and pending entries differ',
-    sql: (w) => `select c.subscription_id, c.meter, c.hour::text as detail from hour_closings c
-      where ${w('c.hour', 'c.subscription_id')} and (c.terms ->> 'pending')::numeric <> (select coalesce(sum(base_quantity), 0) from usage_records r where r.subscription_id = c.subscription_id and r.meter = c.meter and r.hour = c.hour)`,
+    sql: (w) => `select c.subscription_id, c.meter, c.hour::text as detail from hour_closings c ${recordsOf(w)}
+      where ${w('c.hour', 'c.subscription_id')} and (c.terms ->> 'pending')::numeric <> coalesce(r.base_quantity, 0)`,
   },
   {
     says: 'a record has no submission item',
@@ -235,6 +235,11 @@ const CHECKS: readonly Check[] = [
       where ${w('e.hour', 'e.subscription_id')} and e.term = 'loss' and not exists (select 1 from findings f where f.subscription_id = e.subscription_id and f.kind = 'loss.' || e.cause and f.hour = e.hour)`,
   },
 ];
+
+/** The records of each closing `c`, added up. Once for all: looked up one by one, each would go through its purchase's records of all time. */
+const recordsOf = (w: Where): string =>
+  `left join (select subscription_id, meter, hour, count(*) as n, sum(base_quantity) as base_quantity from usage_records where ${w('hour')} group by 1, 2, 3) r
+     on r.subscription_id = c.subscription_id and r.meter = c.meter and r.hour = c.hour`;
 
 /** Entries that later corrections and submissions added to a closed hour carry a reference of their own. */
 function notLater(e: string): string {
