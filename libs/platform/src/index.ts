@@ -1,4 +1,5 @@
 export * from './clock.js';
+export * from './decimal.js';
 export * from './ids.js';
 export * from './problem.js';
 export * from './project-root.js';

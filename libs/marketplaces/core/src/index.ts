@@ -2,7 +2,6 @@ export * from './words.js';
 export * from './adapter.js';
 export * from './key-change.js';
 export * from './usage.js';
-export * from './decimal.js';
 export * from './doctor.js';
 export * from './units.js';
 export * from './plan-terms.js';

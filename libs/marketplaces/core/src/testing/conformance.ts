@@ -1,15 +1,8 @@
 /** The suite that each marketplace adapter passes, the in-memory fake too. For tests only. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  equalDecimals,
-  MarketplaceBusy,
-  type MarketplaceAdapter,
-  type SubscriptionTruth,
-  sumDecimals,
-  type UsageItemOutcome,
-  type UsageWireItem,
-} from '../index.js';
+import { equalDecimals, sumDecimals } from '#platform';
+import { MarketplaceBusy, type MarketplaceAdapter, type SubscriptionTruth, type UsageItemOutcome, type UsageWireItem } from '../index.js';
 import { LOST_ANSWERS, type MarketplaceHarness, type TestPurchase } from './harness.js';
 
 const HOUR = 3_600_000;

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { Clock } from '#platform';
+import { type Clock, equalDecimals, sumDecimals } from '#platform';
 import {
   type Deadlines,
-  equalDecimals,
   type FulfillmentEvent,
   type InboundRequest,
   type InboundVerdict,
@@ -21,7 +20,6 @@ import {
   type RequestedChange,
   type StoredInbound,
   type SubscriptionTruth,
-  sumDecimals,
   type UsageItemInput,
   type UsageItemOutcome,
   type UsageTraits,
