@@ -1,5 +1,7 @@
 export * from './words.js';
 export * from './adapter.js';
+export * from './errors.js';
+export * from './registry.js';
 export * from './key-change.js';
 export * from './usage.js';
 export * from './doctor.js';
