@@ -31,6 +31,8 @@ const HOLD = `
   create trigger crash_hold before insert or update on operation_steps for each row execute function crash.hold();`;
 
 export class House {
+  /** Of the houses that stand. */
+  static folders = new Set();
   #stops = [];
   #workers = [];
   #since = new Map();
@@ -41,6 +43,7 @@ export class House {
   static async open({ policy = {}, workers = 2, databaseUrl, secret, log = 'error' } = {}) {
     const house = new House();
     house.folder = mkdtempSync(join(tmpdir(), 'berth-crash-'));
+    House.folders.add(house.folder);
     // The embedded Postgres may run as another user and must be able to pass through.
     chmodSync(house.folder, 0o711);
     try {
@@ -201,6 +204,7 @@ export class House {
     await this.#kill([...this.#workers, ...this.#frozen]);
     for (const stop of this.#stops.toReversed()) await stop();
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 3 });
+    House.folders.delete(this.folder);
   }
 }
 

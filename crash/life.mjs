@@ -255,7 +255,11 @@ class Life {
       await end.fulfilled();
       this.ended = true;
       const purge = this.wish(
-        () => this.ops((tx) => this.house.engine.purge(tx, this.placementId)),
+        () =>
+          this.ops(async (tx) => {
+            await this.house.engine.decideExport(tx, this.placementId, { ...WHY, state: 'confirmed' });
+            return this.house.engine.purge(tx, this.placementId);
+          }),
         (now) => this.rest(now) && now.placement === 'purged',
       );
       await purge.asked;

@@ -37,7 +37,7 @@ export async function playTenants({ tenants, perCell = PER_CELL, tell = () => un
 
     await Promise.all(ids.map((id) => house.db.ops((tx) => house.engine.endAccess(tx, id, { at: new Date() }))));
     await until(house, ids, (p) => p.phase === 'ended', say, 'ended');
-    await Promise.all(ids.map((id) => house.db.ops((tx) => house.engine.purge(tx, id))));
+    await Promise.all(ids.map((id) => house.db.ops((tx) => purge(house, tx, id))));
     await until(house, ids, (p) => p.phase === 'purged', say, 'purged');
     problems.push(...expect(house, [], 'purged', placements));
     for (const id of clusters) {
@@ -56,6 +56,11 @@ export async function playTenants({ tenants, perCell = PER_CELL, tell = () => un
   for (const problem of problems) tell(`FAIL ${problem}`);
   say(problems.length === 0 ? `${tenants} tenants were made, changed and removed; nothing is left` : 'not well');
   return problems.length === 0 ? 0 : 1;
+}
+
+async function purge(house, tx, id) {
+  await house.engine.decideExport(tx, id, { ...WHY, state: 'confirmed' });
+  await house.engine.purge(tx, id);
 }
 
 async function order(house, tenants, say) {

@@ -1,10 +1,10 @@
 // npm run crash-matrix: kills the control plane at every step of a cluster's life, counts the machine, writes docs/crash-matrix.md.
 import { randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { bootstrap } from './bootstrap.mjs';
 import { HouseError, inRoot, main, onInterrupt, run, seconds, table, terraformProgram } from './lib/house.mjs';
-import { endAll, processesOfRun } from './lib/processes.mjs';
+import { endAll, processesOfRun, signal } from './lib/processes.mjs';
 
 const HELP = `usage: npm run crash-matrix -- [options]
   --driver <name>   local or terraform (default both)
@@ -44,10 +44,43 @@ main(async () => {
   await bootstrap();
   const mark = [process.env.BERTH_RUN_ID, `crash-${randomBytes(8).toString('hex')}`].filter(Boolean).join('/');
   process.env.BERTH_RUN_ID = mark;
+  let interrupted = false;
   onInterrupt((name) => {
+    interrupted = true;
     console.log(`\n${name}: ending everything that was started`);
-    void endAll(processesOfRun(mark), 10_000).then(() => process.exit(130));
+    // The lives go on until then, over a database and control planes that are being ended: what they say of that is no news.
+    console.log = () => undefined;
+    for (const lost of ['uncaughtException', 'unhandledRejection']) process.on(lost, () => undefined);
+    void endEverything(mark).finally(() => process.exit(130));
   });
+  const code = await play(o, mark).catch((error) => {
+    if (!interrupted) throw error;
+  });
+  // Whatever came of it, the end is the handler's.
+  return interrupted ? new Promise(() => undefined) : code;
+});
+
+/**
+ * Cells of terraform carry no mark of the run, since terraform's environment is its own: they are known by the folder they lie in. Looked
+ * for until there is none: what ends may have started another one at that moment.
+ */
+async function endEverything(mark) {
+  // Without a build there is no house either.
+  const { House } = await import('../crash/house.mjs').catch(() => ({ House: { folders: [] } }));
+  const folders = [...House.folders];
+  const there = () => {
+    const found = [processesOfRun(mark), ...folders.map((folder) => processesOfRun(mark, folder))].flat();
+    return [...new Map(found.map((one) => [one.pid, one])).values()];
+  };
+  for (let round = 0, left = there(); left.length > 0 && round < 5; round += 1, left = there()) {
+    // One that was frozen would not hear that it shall end.
+    for (const one of left) signal(one, 'SIGCONT');
+    await endAll(left, 5_000);
+  }
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+}
+
+async function play(o, mark) {
   if (o.tenants) {
     const { playTenants } = await import('../crash/tenants.mjs');
     return playTenants({ tenants: Number(o.tenants), tell: console.log });
@@ -94,7 +127,7 @@ main(async () => {
   }
   console.log(`${rows.length - bad.length} of ${rows.length} kills survived (${seconds(performance.now() - began)})`);
   return bad.length > 0 || left.length > 0 || (whole && unseen.length > 0) ? 1 : 0;
-});
+}
 
 /** A house for each life, so that one that goes wrong spoils no other. */
 async function playDriver(driver, moments, all, seed, began) {

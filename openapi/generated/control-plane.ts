@@ -405,7 +405,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Another version of its software by restart, then proved again; one cluster of a driver and region at a time */
+        /** Another version of its software by restart, now or in a window, then proved again; one cluster of a driver and region at a time */
         post: operations["upgradeCluster"];
         delete?: never;
         options?: never;
@@ -600,6 +600,44 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/subscriptions/{id}/build-limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How much may be built for a purchase, by whose word */
+        get: operations["getBuildLimits"];
+        put?: never;
+        /**
+         * Let more or less be built for one purchase than its plan says, from now on; replaces an earlier word
+         * @description An order that waits (`not_ready`) is tried again within five minutes; a cluster that stopped goes on by a retry.
+         */
+        post: operations["overrideBuildLimits"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/subscriptions/{id}/build-limits/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take an operator's word back: the plan's limits hold again */
+        post: operations["removeBuildLimits"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/placements/{id}/conformance-runs": {
         parameters: {
             query?: never;
@@ -632,6 +670,66 @@ export interface paths {
         get: operations["getConformanceRun"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/placements/{id}/export/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say that the data of an ended placement was taken along or is not wanted
+         * @description It is deleted at the end of the retention, not before. Access that was opened for taking it along ends.
+         */
+        post: operations["confirmExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/placements/{id}/export/waive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let the data of an ended placement go without anybody having said that it was taken along
+         * @description It is deleted at the end of the retention, not before.
+         */
+        post: operations["waiveExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/placements/{id}/export/access": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Open the data of an ended placement for reading, for a while, so that its owner can take it along
+         * @description His keys work once more; writes are refused and nothing is billed. Asked again it moves the end.
+         */
+        post: operations["openExport"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1764,6 +1862,88 @@ export interface components {
             /** @description The claimant reads it on the page. */
             reason: string;
         };
+        ExportConfirmation: {
+            /** @description Why; kept with the decision and in the audit trail. */
+            reason: string;
+        };
+        ExportWaiver: {
+            /** @description Why; kept with the decision and in the audit trail. */
+            reason: string;
+        };
+        ExportAccess: {
+            /** @description How long it can be read, from now. */
+            hours: number;
+            /** @description Why; kept with the decision and in the audit trail. */
+            reason: string;
+        };
+        BuildLimitsOverride: {
+            /** @description Left out: as the plan says; null: any number. */
+            maxNodes?: number | null;
+            /** @description Left out: as the plan says; null: at any cost. */
+            maxCostPerHour?: {
+                amountPerHour: string;
+                currency: string;
+            } | null;
+            /** @description Why; kept with the decision and in the audit trail. */
+            reason: string;
+        };
+        BuildLimitsRemoval: {
+            /** @description Why; kept with the decision and in the audit trail. */
+            reason: string;
+        };
+        BuildLimits: {
+            /** @description What the purchase's plan says; null: as much as it takes. */
+            plan: {
+                /** @description Left out: as the plan says; null: any number. */
+                maxNodes?: number | null;
+                /** @description Left out: as the plan says; null: at any cost. */
+                maxCostPerHour?: {
+                    amountPerHour: string;
+                    currency: string;
+                } | null;
+            } | null;
+            /** @description An operator's word over it, while it holds. */
+            override: {
+                limits: {
+                    /** @description Left out: as the plan says; null: any number. */
+                    maxNodes?: number | null;
+                    /** @description Left out: as the plan says; null: at any cost. */
+                    maxCostPerHour?: {
+                        amountPerHour: string;
+                        currency: string;
+                    } | null;
+                } | null;
+                reason: string;
+                by: string;
+                /** Format: date-time */
+                at: string;
+            } | null;
+            effective: {
+                /** @description Left out: as the plan says; null: any number. */
+                maxNodes?: number | null;
+                /** @description Left out: as the plan says; null: at any cost. */
+                maxCostPerHour?: {
+                    amountPerHour: string;
+                    currency: string;
+                } | null;
+            } | null;
+            /** @description Newest first; `limits` null is a taking back. */
+            history: {
+                limits: {
+                    /** @description Left out: as the plan says; null: any number. */
+                    maxNodes?: number | null;
+                    /** @description Left out: as the plan says; null: at any cost. */
+                    maxCostPerHour?: {
+                        amountPerHour: string;
+                        currency: string;
+                    } | null;
+                } | null;
+                reason: string;
+                by: string;
+                /** Format: date-time */
+                at: string;
+            }[];
+        };
         ConformanceRun: {
             id: string;
             placementId: string;
@@ -2170,6 +2350,16 @@ export interface components {
         ClusterUpgrade: {
             /** @description One that its driver offers, later than the one it runs. */
             version: string;
+            /**
+             * Format: date-time
+             * @description It waits, booked, and begins then; left out, it begins at once.
+             */
+            notBefore?: string;
+            /**
+             * Format: date-time
+             * @description With `notBefore`: it is given up where it could not begin until then.
+             */
+            notAfter?: string;
             /** @description Why; kept in the audit trail. */
             reason: string;
         };
@@ -2480,6 +2670,20 @@ export interface components {
             /** @description No later visit shows the keys unless it has access of its own. */
             keysShownOnce: boolean;
         };
+        LandingKeptData: {
+            /**
+             * Format: date-time
+             * @description It is not deleted before; later only where nobody has said that it was taken along.
+             */
+            until: string;
+            /** @enum {string} */
+            export: "not_needed" | "open" | "confirmed" | "waived";
+            /**
+             * Format: date-time
+             * @description It can be read with the keys until then; the endpoint is shown.
+             */
+            readableUntil: string | null;
+        };
         LandingSession: {
             sessionId: string;
             /** @enum {string} */
@@ -2520,6 +2724,8 @@ export interface components {
             signIn: components["schemas"]["LandingSignIn"] | null;
             progress: components["schemas"]["LandingProgress"] | null;
             endpoint: components["schemas"]["LandingEndpoint"] | null;
+            /** @description After the end, to a visit with access: how long the data is kept. */
+            keptData: components["schemas"]["LandingKeptData"] | null;
             tenant: {
                 slug: string;
                 displayName: string;
@@ -3407,7 +3613,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description cluster.upgrade_unsupported, cluster.version_unsupported */
+            /** @description cluster.upgrade_unsupported, cluster.version_unsupported, cluster.window_over */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3698,6 +3904,116 @@ export interface operations {
             };
         };
     };
+    getBuildLimits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The limits */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildLimits"];
+                };
+            };
+            /** @description subscription.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    overrideBuildLimits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BuildLimitsOverride"];
+            };
+        };
+        responses: {
+            /** @description The limits */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildLimits"];
+                };
+            };
+            /** @description subscription.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    removeBuildLimits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BuildLimitsRemoval"];
+            };
+        };
+        responses: {
+            /** @description The limits */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildLimits"];
+                };
+            };
+            /** @description subscription.not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description limits.none: there is nothing to take back */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listConformanceRuns: {
         parameters: {
             query?: {
@@ -3807,6 +4123,120 @@ export interface operations {
             };
             /** @description conformance.unknown */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    confirmExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExportConfirmation"];
+            };
+        };
+        responses: {
+            /** @description placement.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description placement.in_state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    waiveExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExportWaiver"];
+            };
+        };
+        responses: {
+            /** @description placement.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description placement.in_state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    openExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExportAccess"];
+            };
+        };
+        responses: {
+            /** @description placement.unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description placement.in_state */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description export.unsupported: its driver cannot let somebody read and not write */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4536,7 +4966,7 @@ export interface operations {
                 limit?: number;
                 subscriptionId?: unknown;
                 open?: "true" | "false";
-                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase" | "not_ready" | "eta_after_deadline";
+                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase" | "not_ready" | "eta_after_deadline" | "export_unconfirmed" | "room_exceeded";
             };
             header?: never;
             path?: never;
@@ -5206,7 +5636,7 @@ export interface operations {
         parameters: {
             query?: {
                 open?: "true" | "false";
-                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase" | "not_ready" | "eta_after_deadline";
+                kind?: "loss.residue" | "loss.suspended_unbillable" | "loss.missed_window" | "loss.expired" | "loss.event_too_old" | "loss.month_cut" | "loss.quarantined" | "over_reported" | "duplicate_conflict" | "unknown_outcome" | "held_implausible" | "gap_estimated" | "clock_skew" | "paid_not_serving" | "serving_not_paid" | "activate_by_near" | "drift.missing_there" | "drift.missing_here" | "drift.state" | "drift.plan" | "drift.quantity" | "unmapped_plan" | "int32_overflow" | "price_unknown" | "lane_parked" | "secret_expiring" | "succession" | "channel_lost" | "change_in_force" | "drift.failed" | "suspended_long" | "usage_unbuilt" | "marketplace_stuck" | "unjoined_purchase" | "not_ready" | "eta_after_deadline" | "export_unconfirmed" | "room_exceeded";
                 subscriptionId?: unknown;
                 marketplace?: "azure" | "gcp" | "aws";
                 to?: unknown;
@@ -5779,7 +6209,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description change.under_way, change.not_supported, change.read_only, change.nothing_to_change, change.refused, change.too_late, subscription.over */
+            /** @description change.under_way, change.not_supported, change.read_only, change.nothing_to_change, change.refused, change.no_room, change.too_late, subscription.over */
             409: {
                 headers: {
                     [name: string]: unknown;

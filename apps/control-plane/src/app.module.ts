@@ -42,7 +42,7 @@ import { CONTROLLERS } from './http/controllers.js';
 import { DevClock } from './workers/dev-clock.js';
 import { ManualWork } from '#provisioning/drivers/manual';
 import { planGate } from './processes/plan-gate.js';
-import { ProcessContext, SUCCESSOR_HOLD_MS } from './processes/context.js';
+import { ProcessContext, EXPORT_GRACE_DAYS, SUCCESSOR_HOLD_MS } from './processes/context.js';
 
 export const LOGGER = Symbol('berth.logger');
 
@@ -215,6 +215,7 @@ function providers(o: AppOptions): Provider[] {
       inject: [DATABASE, Metering, Pressure],
     },
     { provide: SUCCESSOR_HOLD_MS, useValue: config.successorHoldMs },
+    { provide: EXPORT_GRACE_DAYS, useValue: config.exportGraceDays },
     { provide: Pressure, useFactory: () => new Pressure() },
     ProcessContext,
     { provide: DevClock, useFactory: (runner: TaskRunner) => new DevClock(config, clock, runner, logger), inject: [TaskRunner] },

@@ -94,6 +94,23 @@ describe('an operator and the clusters', () => {
       status: 422,
       json: { code: 'cluster.version_unsupported', offered: ['3.35.0', '3.35.0-2'] },
     });
+    const version = '3.35.0-2';
+    expect(await house.api('POST', `${path}/upgrade`, { ...WHY, version, notAfter: '2099-01-01T00:00:00Z' })).toMatchObject({
+      status: 400,
+    });
+    const booked = await house.api('POST', `${path}/upgrade`, { ...WHY, version, notBefore: '2098-01-01T00:00:00Z' });
+    expect(booked).toMatchObject({
+      status: 202,
+      json: { phase: 'active', upgrade: null, booked: { to: version, notBefore: '2098-01-01T00:00:00.000Z', notAfter: null } },
+    });
+    const booking = `/operations/${String(booked.json['operationId'])}`;
+    expect((await house.api('GET', booking)).json).toMatchObject({
+      state: 'running',
+      phase: 'booked',
+      awaited: 'its window, from 2098-01-01T00:00:00.000Z',
+    });
+    expect(await house.api('POST', `${booking}/cancel`, WHY)).toMatchObject({ status: 202, json: { state: 'cancelled' } });
+    expect((await house.api('GET', path)).json).toMatchObject({ phase: 'active', booked: null, error: null });
     const newer = await house.api('POST', `${path}/upgrade`, { ...WHY, version: '3.35.0-2' });
     expect(newer).toMatchObject({ status: 202, json: { phase: 'upgrading', upgrade: { to: '3.35.0-2' } } });
     const upgraded = await until(
@@ -119,6 +136,31 @@ describe('an operator and the clusters', () => {
     const listed = (await house.api('GET', '/clusters')).json['items'] as Record<string, unknown>[];
     expect(listed.map((c) => c['id']).sort()).toEqual([first['id'], second['id']].sort());
   }, 120_000);
+
+  it('let more be built for one purchase than its plan says, in sight, and take that back', async () => {
+    const { id } = await house.subscriptionOf(bought.get('First')!);
+    const path = `/subscriptions/${String(id)}/build-limits`;
+    expect((await house.api('GET', path)).json).toEqual({ plan: null, override: null, effective: null, history: [] });
+    expect(await house.api('POST', path, WHY)).toMatchObject({ status: 400, json: { code: 'request.invalid' } });
+    expect(await house.api('POST', path, { ...WHY, maxNodes: 0 })).toMatchObject({ status: 400 });
+    expect(await house.api('POST', `${path}/remove`, WHY)).toMatchObject({ status: 409, json: { code: 'limits.none' } });
+    expect(
+      await house.api('POST', '/subscriptions/sub_00000000-0000-4000-8000-000000000000/build-limits', { ...WHY, maxNodes: 2 }),
+    ).toMatchObject({
+      status: 404,
+    });
+    const limits = { maxNodes: 2, maxCostPerHour: { amountPerHour: '9.5', currency: 'EUR' } };
+    expect(await house.api('POST', path, { ...WHY, ...limits })).toMatchObject({
+      status: 200,
+      json: { plan: null, override: { limits, ...WHY, by: expect.stringMatching(/^operator:/) }, effective: limits },
+    });
+    expect(await house.api('POST', `${path}/remove`, WHY)).toMatchObject({ status: 200, json: { override: null, effective: null } });
+    expect(((await house.api('GET', path)).json['history'] as object[]).length).toBe(2);
+    expect(await house.sql(`select action from audit_events where action like 'build_limits.%' order by audit_event_id`)).toEqual([
+      { action: 'build_limits.overridden' },
+      { action: 'build_limits.restored' },
+    ]);
+  });
 
   it('take one down when its last tenant has gone and his retention is over: process, folder and key are gone too', async () => {
     const [second] = (await house.api('GET', '/clusters')).json['items'] as Record<string, unknown>[];

@@ -86,6 +86,11 @@ describe('what a marketplace tells beside the purchase itself', () => {
     const personal = [BUYER.email, BUYER.accountId, BUYER.personId, 'Winter Observatory', 'winter-observatory'];
     for (const text of personal) expect(await wholeDatabase(), text).toContain(text);
 
+    const [where] = await flows.rows<{ name: string; placement_id: string }>(
+      'select c.name, p.placement_id from placements p join clusters c using (cluster_id) where subscription_id = $1',
+      [id],
+    );
+    flows.driver.write(where!.name, where!.placement_id, 'a', 'kept');
     flows.market.forget(externalId);
     await tell(externalId, { kind: 'data_deletion_due' });
     await flows.settle();
@@ -116,6 +121,9 @@ describe('what a marketplace tells beside the purchase itself', () => {
     });
     const [placement] = await flows.rows<{ desired: { state: string } }>('select desired from placements where subscription_id = $1', [id]);
     expect(placement!.desired.state).toBe('purged');
+    // Nobody asks whether it was taken along: it has to go, and that is written down.
+    const checks = await flows.rows('select state, decided_by from export_checks where subscription_id = $1 order by position desc', [id]);
+    expect(checks[0]).toEqual({ state: 'waived', decided_by: 'control plane' });
     const after = await wholeDatabase();
     for (const text of personal) expect(after, text).not.toContain(text);
     expect(after, 'the other buyer is untouched').toContain('Tide Archive');

@@ -136,6 +136,37 @@ describe('what is kept of the journal', () => {
     expect(await f.rows('select 1 from drift_lines')).toHaveLength(4);
   });
 
+  it('forgets old runs against endpoints, and keeps of each placement what a gate and a person ask for', async () => {
+    const [one, other] = [randomUUID(), randomUUID()];
+    const proof = (name: string, placementId: string, days: number, result: string | null, version = '1'): Promise<unknown> =>
+      f.rows(
+        `insert into conformance_runs (run_id, placement_id, cluster_id, endpoint, driver, region, suite, suite_version, state, result, requested_by, created_at, finished_at)
+         values (gen_random_uuid(), $1, gen_random_uuid(), 'http://e', 'local', 'here', 'azcopy', $2, case when $3::text is null then 'failed' else 'done' end, $3::text, $4, $5::timestamptz, $5::timestamptz) returning 1`,
+        [placementId, version, result, name, at(days)],
+      );
+    await proof('passed long ago', one, 0, 'pass');
+    await proof('passed last', one, 1, 'pass');
+    await proof('failed before', one, 2, 'fail');
+    await proof('has the newest result', one, 3, 'fail');
+    await proof('could not be carried out', one, 4, null);
+    await proof('is the newest', one, 5, null);
+    await proof('of an older suite', one, 0, 'pass', '0');
+    await proof('of another placement', other, 0, 'pass');
+    await proof('young', other, 300, 'pass');
+    await f.rows(
+      `insert into conformance_runs (run_id, placement_id, cluster_id, endpoint, driver, region, suite, suite_version, state, requested_by, created_at)
+       values (gen_random_uuid(), $1, gen_random_uuid(), 'http://e', 'local', 'here', 'azcopy', '1', 'queued', 'waits', $2) returning 1`,
+      [other, at(0)],
+    );
+    f.clock.set(at(390));
+    expect(await new PruneClock(f.p).tick()).toBe(0);
+    f.clock.set(at(412));
+    await new PruneClock(f.p).tick();
+    expect(await names('select requested_by as name from conformance_runs order by 1')).toEqual(
+      ['has the newest result', 'is the newest', 'of an older suite', 'passed last', 'waits', 'young'].sort(),
+    );
+  });
+
   it('is as long as it is set', async () => {
     await message('at 380', 'processed', 380, null);
     const strict = new PruneClock(f.p, 62);

@@ -43,7 +43,19 @@ describe('a purchase that people build', () => {
     // Azure voids a purchase that is not activated within thirty days.
     const eta = new Date(Date.parse(String(open[1]!['eta'])) + 30 * 86_400_000).toISOString();
     expect(await post(`/manual-steps/${String(open[1]!['id'])}/eta`, { eta, reason: 'The ship is late.' })).toMatchObject({ status: 200 });
-    expect((await items('/findings?kind=eta_after_deadline')).map((f) => f['kind'])).toEqual(['eta_after_deadline']);
+    const late = async (): Promise<(string | null)[]> =>
+      (await items('/findings?kind=eta_after_deadline')).map((f) => (f['settlement'] as { kind: string } | null)?.kind ?? null);
+    expect(await late()).toEqual([null]);
+    // Back in time: nobody has to look after it. Late once more is another finding.
+    const soon = String(open[1]!['eta']);
+    expect(await post(`/manual-steps/${String(open[1]!['id'])}/eta`, { eta: soon, reason: 'It came by air.' })).toMatchObject({
+      status: 200,
+    });
+    expect(await late()).toEqual(['release']);
+    expect(await post(`/manual-steps/${String(open[1]!['id'])}/eta`, { eta, reason: 'It is held by customs.' })).toMatchObject({
+      status: 200,
+    });
+    expect((await late()).sort()).toEqual([null, 'release'].sort());
 
     expect(await post(`/manual-steps/${String(open[0]!['id'])}/sign-off`, {})).toMatchObject({
       status: 422,
@@ -64,6 +76,8 @@ describe('a purchase that people build', () => {
       () => items('/placements'),
       ([placement]) => placement?.['phase'] === 'active',
     );
+    await house.shop('POST', '/clock/advance', { seconds: 600 });
+    await until(late, (all) => all.every((one) => one === 'release'));
     const [cluster] = await items('/clusters');
     expect(cluster).toMatchObject({ driver: 'manual', phase: 'active', cost: null, preflight: { ok: true } });
     expect((cluster!['preflight'] as { checks: Row[] }).checks).toContainEqual(expect.objectContaining({ name: 'people', result: 'warn' }));

@@ -50,6 +50,7 @@ export function sampleSession(change: Partial<Session> = {}): Session {
     signIn: null,
     progress: null,
     endpoint: null,
+    keptData: null,
     tenant: null,
     apiKey: null,
     problem: null,

@@ -257,6 +257,24 @@ describe('the landing page', () => {
     expect(await page.getByText(/Azure|Google/).count()).toBe(0);
   });
 
+  it('says after the end how long the data is kept, and shows the way to it while it can be read', async () => {
+    const until = '2027-03-09T10:00:00Z';
+    server.session = sampleSession({ state: 'ended', keptData: { until, export: 'open', readableUntil: null } });
+    await open();
+    await text('at least. If you still need it, write to us');
+    expect(await page.getByText('Endpoint').count()).toBe(0);
+    server.session = sampleSession({
+      state: 'ended',
+      keptData: { until, export: 'open', readableUntil: until },
+      endpoint: { url: 'https://read.example/acct', accountName: 'acct', keys: [{ id: 'k1', secret: 'c2VjcmV0' }], keysShownOnce: true },
+    });
+    await page.reload();
+    await text('Nothing can be written.');
+    await text('https://read.example/acct');
+    await page.getByRole('button', { name: 'Show Access key (k1)' }).click();
+    await text('c2VjcmV0');
+  });
+
   it('asks who is there where the seller wants to know, waits for his word and goes on by itself', async () => {
     server.session = sampleSession({ state: 'needs_access', access: { state: 'needed', askedAt: null, reason: null } });
     await page.goto(`${server.url}/landing/s/${SESSION_ID}`);

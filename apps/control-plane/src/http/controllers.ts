@@ -1,4 +1,6 @@
 import { ClaimsController } from './api/claims.controller.js';
+import { DataExportController } from './api/data-export.controller.js';
+import { BuildLimitsController } from './api/build-limits.controller.js';
 import { ConformanceController } from './api/conformance.controller.js';
 import { DriftController } from './api/drift.controller.js';
 import { ExplanationsController } from './api/explanations.controller.js';
@@ -42,7 +44,9 @@ export const CONTROLLERS = [
   TenantsController,
   ClustersController,
   ProvisioningController,
+  BuildLimitsController,
   ConformanceController,
+  DataExportController,
   ReadinessController,
   ManualStepsController,
   MeteringController,

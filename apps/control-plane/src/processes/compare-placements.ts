@@ -31,9 +31,10 @@ const PROMISED: Record<string, string[]> = {
   active: ['active'],
   suspended: ['suspended'],
   ended: ['suspended', 'closed', 'nothing'],
+  exporting: ['active'],
   purged: ['nothing'],
 };
-const MISSING = ['active', 'suspended'];
+const MISSING = ['active', 'suspended', 'exporting'];
 
 /**
  * Our placements against what runs. Reports and touches nothing: a placement that is missing (`drift.missing_there`), in another state

@@ -3,6 +3,7 @@ import { MarketplaceBusy } from '#marketplaces/core';
 import { isOver, quotaLimit, readSegments, subscriptionLane, type Segment, type SubscriptionRecord } from '#entitlements';
 import { applyEvent, rereadTruth } from './normalise-inbound.js';
 import type { ProcessContext } from './context.js';
+import { raiseExceededRoom } from './exceeded-room.js';
 import { bookOtherOrders } from './sign-up-buyer.js';
 import { waitForMarketplace } from './wait-for-marketplace.js';
 
@@ -135,9 +136,11 @@ export async function followLimits(p: ProcessContext, tx: Tx, subscriptionId: st
   const subscription = await p.subscriptions.get(tx, subscriptionId);
   const placement = await p.engine.placementOfSubscription(tx, subscriptionId);
   if (!placement || isOver(subscription.state)) return;
+  await p.engine.setBuildLimits(tx, placement.placementId, (await p.catalog.get(tx, subscription.planVersionId!)).build ?? null);
   const hardQuotaBytes = await storageLimit(p, tx, subscription);
   if (hardQuotaBytes === null) return;
   await p.engine.setLimits(tx, placement.placementId, { hardQuotaBytes });
+  await raiseExceededRoom(p, tx, placement.placementId);
   if (placement.activatedAt) await recordProvisioned(p, tx, subscription, placement.placementId, at);
 }
 

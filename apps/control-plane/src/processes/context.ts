@@ -23,6 +23,9 @@ import { Metering } from '#metering';
 /** Milliseconds of business time for which an ended purchase's access waits for its successor. */
 export const SUCCESSOR_HOLD_MS = Symbol('berth.successor-hold');
 
+/** Days after the retention in which nobody decided on an export, after which its data goes all the same; null: never. */
+export const EXPORT_GRACE_DAYS = Symbol('berth.export-grace');
+
 /** What the flows across libs are made of. Each flow is one file beside this one. */
 @Injectable()
 export class ProcessContext {
@@ -44,6 +47,7 @@ export class ProcessContext {
     @Inject(SUCCESSOR_HOLD_MS) readonly successorHoldMs: number,
     @Inject(Pressure) readonly pressure: Pressure,
     @Inject(Claims) readonly claims: Claims,
+    @Inject(EXPORT_GRACE_DAYS) readonly exportGraceDays: number | null = null,
   ) {}
 
   /** A parked lane is a finding: someone's purchase or bill stands still. */

@@ -1,9 +1,7 @@
 import { RunAgainAt, type TaskContext, type Tx } from '#platform';
 import { isFollowed, isOver, isTerminal, type SubscriptionRecord } from '#entitlements';
 import type { ProcessContext } from './context.js';
-
-/** Data of an ended purchase is kept at least this long after access ended (Azure: 7 days). */
-const RETENTION_MS = 7 * 86_400_000;
+import { bookPurge } from './purge-data.js';
 
 /** On `subscription.suspended` and `subscription.reinstated`: access follows; data stays. */
 export async function followSuspension(
@@ -157,23 +155,6 @@ export async function finishPurchase(p: ProcessContext, payload: { subscriptionI
       throw new RunAgainAt(new Date(p.clock.now().getTime() + 1_000), 'usage is not settled yet');
     await p.subscriptions.settle(tx, payload.subscriptionId);
     if (placement) await bookPurge(p, tx, placement.placementId, placement.accessEndedAt ?? p.clock.now());
-    await task.completeIn(tx);
-  });
-}
-
-const bookPurge = (p: ProcessContext, tx: Tx, placementId: string, accessEndedAt: Date): Promise<string> =>
-  p.tasks.enqueue(tx, {
-    lane: `retention:${placementId}`,
-    handler: 'placement.purge',
-    payload: { placementId },
-    runAt: new Date(accessEndedAt.getTime() + RETENTION_MS),
-    dedupeKey: `placement.purge:${placementId}`,
-  });
-
-/** Task `placement.purge`, due after the retention. */
-export async function purgePlacement(p: ProcessContext, payload: { placementId: string }, task: TaskContext): Promise<void> {
-  await p.db.ops(async (tx) => {
-    await p.engine.purge(tx, payload.placementId);
     await task.completeIn(tx);
   });
 }

@@ -1,6 +1,7 @@
 import { RunAgainAt, type TaskContext } from '#platform';
 import { erasePurchase, isTerminal } from '#entitlements';
 import type { ProcessContext } from './context.js';
+import { decideExport } from './purge-data.js';
 
 /** How often a purchase is looked at whose usage is not settled yet. */
 const LOOK_AGAIN_MS = 5 * 60_000;
@@ -21,7 +22,7 @@ export async function beginErasure(p: ProcessContext, payload: { subscriptionId:
 
 /**
  * Task `data.erase`: the marketplace has deleted the purchase, so the buyer's data and the personal data go without waiting for
- * the retention. Usage is settled first (law 8), and what proves it stays under a pseudonym.
+ * the retention, and without asking whether they were taken along. Usage is settled first (law 8), and what proves it stays under a pseudonym.
  */
 export async function eraseData(p: ProcessContext, payload: { subscriptionId: string }, task: TaskContext): Promise<void> {
   const { subscriptionId } = payload;
@@ -29,6 +30,15 @@ export async function eraseData(p: ProcessContext, payload: { subscriptionId: st
     const subscription = await p.subscriptions.get(tx, subscriptionId);
     const placement = await p.engine.placementOfSubscription(tx, subscriptionId);
     if (!isTerminal(subscription.state) || (placement && !placement.accessEndedAt)) return true;
+    if (placement?.phase === 'exporting') {
+      await p.engine.closeExport(tx, placement.placementId);
+      return true;
+    }
+    if (placement?.phase === 'ending') return true;
+    if (placement?.phase === 'ended') {
+      const reason = 'The marketplace has deleted the purchase: the data has to go.';
+      await decideExport(p, tx, placement, { state: 'waived', by: 'control plane', reason });
+    }
     if (placement) await p.engine.purge(tx, placement.placementId);
     const { erased, tenantId } = await erasePurchase(tx, subscriptionId, p.clock.now());
     if (tenantId) await p.tenants.erase(tx, tenantId);

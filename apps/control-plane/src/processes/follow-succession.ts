@@ -6,7 +6,7 @@ import { followLimits } from './complete-fulfillment.js';
 import type { ProcessContext } from './context.js';
 import { raiseSuccession } from './end-purchase.js';
 
-const ENDS = ['ending', 'ended', 'purging', 'purged'];
+const ENDS = ['ending', 'ended', 'exporting', 'purging', 'purged'];
 
 /**
  * On `subscription.succession_due`: a licensed renewal or replacement takes its predecessor's place with everything in it: tenant,

@@ -4,6 +4,7 @@ import type { Tenant } from '#tenancy';
 import type { ProcessContext } from './context.js';
 import { raiseLateOrder } from './late-eta.js';
 import { planWish } from './plan-gate.js';
+import { settleOpenFindings } from './settle-findings.js';
 import { bookWord } from './tell-buyer.js';
 
 /** On `subscription.needs_tenant`: an activation without a landing makes the tenant (region of the plan, generated name). */
@@ -101,15 +102,11 @@ async function request(p: ProcessContext, tx: Tx, subscriptionId: string, task: 
 
 /** What kept the purchase from being built is over, or the purchase is: nobody has to look after it any more. */
 async function settleNotReady(p: ProcessContext, tx: Tx, subscriptionId: string): Promise<void> {
-  const open = await tx.query<{ finding_id: string }>(
-    `select finding_id from findings where kind = 'not_ready' and subscription_id = $1 and settlement is null`,
-    [subscriptionId],
-  );
-  const words = { kind: 'release', actor: 'provisioning', reason: 'nothing keeps the purchase waiting any more' } as const;
-  for (const { finding_id: findingId } of open) await p.metering.settleFinding(tx, { findingId, words });
+  const why = { actor: 'provisioning', reason: 'nothing keeps the purchase waiting any more' };
+  await settleOpenFindings(p, tx, { kind: 'not_ready', subscriptionId }, why);
 }
 
-const ENDED = ['ended', 'purging', 'purged'];
+const ENDED = ['ended', 'exporting', 'purging', 'purged'];
 
 /** What a person has to mend or decide first: no number of tries helps, and none does harm. */
 const NOT_READY = [

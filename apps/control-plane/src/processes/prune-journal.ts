@@ -1,4 +1,6 @@
-import { pruneCalls, pruneMessages, type Tx } from '#platform';
+import { pruneCalls, pruneMessages, realNow, type Tx } from '#platform';
+import { pruneStates } from '#provisioning/drivers/terraform';
+import { pruneConformanceRuns } from '#provisioning/engine';
 import { pruneRuns } from '#metering';
 import { liveAmong, pruneDriftRuns } from '#entitlements';
 import type { ProcessContext } from './context.js';
@@ -22,6 +24,30 @@ export async function pruneJournal(p: ProcessContext, before: Date, most: number
     messages: await p.db.ops((tx) => pruneMessages(tx, before, most, (ids) => liveAmong(tx as Tx, ids))),
     runs: await p.db.ops((tx) => pruneRuns(tx, before, most)),
     driftRuns: await p.db.ops((tx) => pruneDriftRuns(tx, before, most, (ids) => namedStill(tx, ids))),
+  };
+}
+
+export interface PrunedProofs {
+  conformanceRuns: number;
+  stateVersions: number;
+}
+export interface KeepProofs {
+  readonly conformanceDays: number;
+  /** Versions of a cluster's state that stay whatever their age. */
+  readonly keepStates: number;
+  readonly stateDays: number;
+}
+
+const DAY_MS = 86_400_000;
+
+/** Takes away old runs against endpoints and old states of terraform, at most `most` of each; what is asked for now stays at any age. */
+export async function pruneProofs(p: ProcessContext, keep: KeepProofs, most: number): Promise<PrunedProofs> {
+  const before = new Date(p.clock.now().getTime() - keep.conformanceDays * DAY_MS);
+  // Terraform's states are written in real time, as its leases are.
+  const states = { before: new Date(realNow().getTime() - keep.stateDays * DAY_MS), keep: keep.keepStates, most };
+  return {
+    conformanceRuns: await p.db.ops((tx) => pruneConformanceRuns(tx, before, most)),
+    stateVersions: await p.db.ops((tx) => pruneStates(tx, states)),
   };
 }
 

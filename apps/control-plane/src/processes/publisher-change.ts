@@ -66,7 +66,7 @@ async function refuseImpossible(p: ProcessContext, tx: Tx, s: SubscriptionRecord
   if (change.kind === 'cancel') return;
   const same = change.kind === 'plan' ? change.toExternalPlanId === s.externalPlanId : change.toQuantity === s.quantity;
   if (same) no('change.nothing_to_change', `The purchase has this ${change.kind} already.`);
-  const why = await p.changes.refusal(
+  const refused = await p.changes.refusal(
     tx,
     s.subscriptionId,
     { marketplace: s.marketplace, externalOfferId: s.externalOfferId },
@@ -77,7 +77,7 @@ async function refuseImpossible(p: ProcessContext, tx: Tx, s: SubscriptionRecord
     },
     await servedAtOf(p, tx, s.subscriptionId),
   );
-  if (why) no('change.refused', why);
+  if (refused) no(refused.code, refused.reason);
 }
 
 /** Task `publisher_change.run`: asks once, polls until the marketplace says how it ended, then applies what the purchase shows. */

@@ -1,7 +1,7 @@
 import type { Tx } from '#platform';
 import type { Page, PageQuery } from '#entitlements';
 
-export type TimelineKind = 'inbound' | 'decision' | 'event' | 'segment' | 'ended' | 'call' | 'operation' | 'finding';
+export type TimelineKind = 'inbound' | 'decision' | 'event' | 'segment' | 'ended' | 'call' | 'operation' | 'finding' | 'export';
 
 export interface TimelineRow extends Record<string, unknown> {
   at: Date;

@@ -32,11 +32,13 @@ import { ReconciliationClock } from './reconciliation-clock.js';
 import { alarmIfAboutUs } from '../processes/refused-credentials.js';
 import { whenToRunAgain } from './patience.js';
 import { NoticeClock } from './notice-clock.js';
-import { PruneClock } from './prune-clock.js';
+import { DEFAULT_KEEP_PROOFS, PruneClock } from './prune-clock.js';
 import { SecretClock, secretsOf } from './secret-clock.js';
 import { ServingClock } from './serving-clock.js';
+import { StandingClock } from './standing-clock.js';
 import { SuspensionClock } from './suspension-clock.js';
-import { endAccess, finishPurchase, followSuspension, lookForSuccessor, purgePlacement, unbindUsage } from '../processes/end-purchase.js';
+import { endAccess, finishPurchase, followSuspension, lookForSuccessor, unbindUsage } from '../processes/end-purchase.js';
+import { beginExportCheck, checkExport, purgePlacement } from '../processes/purge-data.js';
 
 type Flow = (p: ProcessContext, payload: never, task: TaskContext) => Promise<void>;
 
@@ -57,6 +59,8 @@ const HANDLERS: Record<string, Flow> = {
   'usage.unbind': unbindUsage,
   'purchase.finish': finishPurchase,
   'placement.purge': purgePlacement,
+  'export.begin': beginExportCheck,
+  'export.check': checkExport,
   'drift.compare': compareWithMarketplace,
   'drift.reread': rereadDrifted,
   'drift.operations': sweepOperations,
@@ -90,7 +94,8 @@ const SUBSCRIBED: Record<string, string | readonly string[]> = {
   'subscription.reinstated': 'suspension.follow',
   'subscription.ended': 'access.end',
   'subscription.voided': 'access.end',
-  'placement.access_ended': 'usage.unbind',
+  'placement.access_ended': ['usage.unbind', 'export.begin'],
+  'placement.export_closed': 'export.begin',
   'usage.settled': 'purchase.finish',
   'usage.blocked': 'service.check',
   'subscription.data_deletion_due': 'erasure.begin',
@@ -119,7 +124,7 @@ const alarm = (p: ProcessContext, error: unknown): Promise<unknown> =>
 export function registerWorkers(
   app: NestFastifyApplication,
   runner: TaskRunner,
-  config: Pick<BerthConfig, 'driftMinutes' | 'azure'> & Partial<Pick<BerthConfig, 'journalDays'>>,
+  config: Pick<BerthConfig, 'driftMinutes' | 'azure'> & Partial<Pick<BerthConfig, 'journalDays' | 'conformanceDays' | 'terraform'>>,
 ): void {
   const context = app.get(ProcessContext);
   registerFlows(context, runner, app.get<Tasks>(TASKS));
@@ -142,6 +147,8 @@ export function registerWorkers(
   runner.addClock(() => serving.tick());
   const suspensions = new SuspensionClock(context);
   runner.addClock(() => suspensions.tick());
+  const standing = new StandingClock(context);
+  runner.addClock(() => standing.tick());
   const claims = new ClaimsClock(context, app.get<Metrics>(METRICS));
   runner.addClock(() => claims.tick());
   const atRisk = new AtRiskClock(context, app.get<Metrics>(METRICS));
@@ -150,6 +157,11 @@ export function registerWorkers(
   runner.addClock(() => joins.tick());
   const notices = new NoticeClock(context);
   runner.addClock(() => notices.tick());
-  const prune = new PruneClock(context, config.journalDays);
+  const { journalDays, conformanceDays, terraform } = config;
+  const prune = new PruneClock(context, journalDays, {
+    ...DEFAULT_KEEP_PROOFS,
+    ...(conformanceDays === undefined ? {} : { conformanceDays }),
+    ...(terraform ? { keepStates: terraform.keepStates, stateDays: terraform.stateDays } : {}),
+  });
   runner.addClock(() => prune.tick());
 }

@@ -11,6 +11,16 @@ interface Words {
   readonly remedy: string;
 }
 
+const day = (iso: string): string => new Date(iso).toLocaleString(undefined, { dateStyle: 'long', timeStyle: 'short' });
+
+/** What becomes of the data, and how it is taken along. */
+function keptWords({ until, export: taken, readableUntil }: NonNullable<LandingSession['keptData']>): string {
+  if (taken === 'not_needed') return 'Nothing of yours is stored any more.';
+  if (readableUntil) return `Your data can be read with your keys until ${day(readableUntil)}. Nothing can be written.`;
+  if (taken === 'open') return `Your data is kept until ${day(until)} at least. If you still need it, write to us: we open it for reading.`;
+  return `Your data is deleted after ${day(until)}.`;
+}
+
 function wordsOf(state: LandingSession['state'], { name }: MarketplaceWords): Words {
   if (state === 'suspended') {
     return {
@@ -47,6 +57,11 @@ export function StoppedScreen({ session, takesFocus }: { readonly session: Landi
           <FocusHeading takesFocus={takesFocus}>{words.title}</FocusHeading>
           <Alert color={state === 'suspended' ? 'yellow' : state === 'failed' ? 'red' : 'gray'} variant="light">
             <Text size="sm">{words.detail}</Text>
+            {session.keptData && (
+              <Text size="sm" mt={6}>
+                {keptWords(session.keptData)}
+              </Text>
+            )}
             {problem && (
               <Text size="sm" mt={6}>
                 {problem.detail}
@@ -57,6 +72,15 @@ export function StoppedScreen({ session, takesFocus }: { readonly session: Landi
             <Text fw={600}>What to do</Text>
             <Text>{problem?.remedy ?? words.remedy}</Text>
           </div>
+          {session.endpoint && (
+            <>
+              <ValueField label="Endpoint" value={session.endpoint.url} />
+              <ValueField label="Account name" value={session.endpoint.accountName} />
+              {session.endpoint.keys?.map((key) => (
+                <ValueField key={key.id} label={`Access key (${key.id})`} value={key.secret} secret />
+              ))}
+            </>
+          )}
           <Group>
             {/* What stands out is what helps: a failure is ours to mend, all else is settled with the marketplace. */}
             <Button component="a" href={mail} variant={state === 'failed' ? 'filled' : 'default'}>

@@ -20,6 +20,14 @@ export interface ServedAt {
   region: string;
   /** Null: nothing is set up yet, and the plan of that time will tell. */
   shape: string | null;
+  /** The most bytes that can be set aside for it there; null or left out: there is no bound. */
+  roomBytes?: bigint | null;
+}
+
+/** Why a change is refused, by a stable code. `change.no_room`: what it would allow does not fit where the purchase is served. */
+export interface ChangeRefusal {
+  code: 'change.refused' | 'change.no_room';
+  reason: string;
 }
 
 /**
@@ -88,8 +96,9 @@ export class Changes {
     truth: Pick<SubscriptionTruth, 'marketplace' | 'externalOfferId'>,
     change: Pick<RequestedChange, 'kind' | 'toExternalPlanId' | 'toQuantity' | 'isRevert'>,
     servedAt: ServedAt | null,
-  ): Promise<string | null> {
-    return (await this.refusalOf(tx, subscriptionId, truth, change, servedAt))?.reason ?? null;
+  ): Promise<ChangeRefusal | null> {
+    const refused = await this.refusalOf(tx, subscriptionId, truth, change, servedAt);
+    return refused && { code: refused.code ?? 'change.refused', reason: refused.reason };
   }
 
   private async refusalOf(
@@ -98,7 +107,7 @@ export class Changes {
     truth: Pick<SubscriptionTruth, 'marketplace' | 'externalOfferId'>,
     change: Pick<RequestedChange, 'kind' | 'toExternalPlanId' | 'toQuantity' | 'isRevert'>,
     servedAt: ServedAt | null,
-  ): Promise<{ reason: string; unmappedPlan?: string } | null> {
+  ): Promise<{ reason: string; unmappedPlan?: string; code?: ChangeRefusal['code'] } | null> {
     const no = (reason: string): { reason: string } => ({ reason });
     // The revert after a refusal asks for what is in force: it must be accepted (contract azure §4).
     if (change.isRevert) return null;
@@ -145,6 +154,12 @@ export class Changes {
     const limit = plan.quotas.find((q) => q.name === 'storage_bytes');
     if (limit && used?.value && BigInt(used.value) > quotaLimit(limit, quantity))
       return no(`More is stored now than plan ${toPlan} allows.`);
+    const before = current.quotas.find((q) => q.name === 'storage_bytes');
+    const room = servedAt?.roomBytes ?? null;
+    const wanted = limit ? quotaLimit(limit, quantity) : 0n;
+    // What is allowed already stays allowed, also where there is too little room for it.
+    if (room !== null && wanted > room && (!before || wanted > quotaLimit(before, record.quantity)))
+      return { code: 'change.no_room', reason: `There is no room where this purchase is served for what plan ${toPlan} would allow.` };
     return null;
   }
 }

@@ -36,6 +36,8 @@ export const FINDING_KINDS = [
   'unjoined_purchase',
   'not_ready',
   'eta_after_deadline',
+  'export_unconfirmed',
+  'room_exceeded',
 ] as const;
 export type FindingKind = (typeof FINDING_KINDS)[number];
 
@@ -90,6 +92,8 @@ const MAY_SETTLE: Record<FindingKind, readonly SettlementKind[]> = {
   unjoined_purchase: OURS_TO_MEND,
   not_ready: OURS_TO_MEND,
   eta_after_deadline: OURS_TO_MEND,
+  export_unconfirmed: OURS_TO_MEND,
+  room_exceeded: OURS_TO_MEND,
 };
 
 export const settlementsOf = (kind: FindingKind): readonly SettlementKind[] => MAY_SETTLE[kind];

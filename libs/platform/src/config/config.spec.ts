@@ -164,6 +164,8 @@ describe('the configuration', () => {
       searchPath: '/somewhere',
       providerMirror: null,
       maxCells: 8,
+      keepStates: 50,
+      stateDays: 90,
     });
   });
 

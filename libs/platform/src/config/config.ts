@@ -31,6 +31,8 @@ const schema = z.object({
   BERTH_CELL_CAPACITY: z.coerce.number().int().min(1).max(200).default(8),
   BERTH_OVERCOMMIT_PERCENT: z.coerce.number().int().min(100).max(10_000).default(100),
   BERTH_SUCCESSOR_HOLD_MINUTES: z.coerce.number().int().min(0).max(1_440).default(60),
+  /** Days after the retention after which data goes whose export nobody has decided on; unset: a person decides. */
+  BERTH_EXPORT_GRACE_DAYS: z.coerce.number().int().min(0).max(3_660).optional(),
   /** Whose page gets keys (ADR 0015). Unset: `signed_in` where people can sign in, else `first_visit`. */
   BERTH_LANDING_ACCESS: z.enum(['first_visit', 'signed_in', 'approval']).optional(),
   /** `cell-large=terraform`: which driver builds a shape. */
@@ -44,6 +46,8 @@ const schema = z.object({
   BERTH_SAMPLE_DAYS: z.coerce.number().int().min(71).max(3_660).default(400),
   /** Days that settled calls, read messages and ended comparisons are kept; a marketplace repeats a message for 31 days at most. */
   BERTH_JOURNAL_DAYS: z.coerce.number().int().min(62).max(3_660).default(400),
+  /** Days that ended conformance runs are kept. */
+  BERTH_CONFORMANCE_DAYS: z.coerce.number().int().min(7).max(3_660).default(400),
   /** `azure=20, gcp=off`: where the adapters' own rates do not fit. */
   BERTH_USAGE_RATES: z.string().optional(),
   /** Development only: one sandbox plays every marketplace and owns the clock. */
@@ -95,6 +99,7 @@ export interface BerthConfig {
   terraform: TerraformConfig;
   /** How long an ended purchase's access waits for the renewal that may take its place; business time. */
   successorHoldMs: number;
+  exportGraceDays: number | null;
   landingAccess: 'first_visit' | 'signed_in' | 'approval';
   /** Business minutes between two comparisons with a marketplace's list; 0 for none. */
   driftMinutes: number;
@@ -103,6 +108,7 @@ export interface BerthConfig {
   implausibleTimes: number;
   sampleDays: number;
   journalDays: number;
+  conformanceDays: number;
   sandboxUrl: string | null;
   azure: AzureConfig | null;
   gcp: {
@@ -166,11 +172,13 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     terraform: terraformOf(e, given),
     landingAccess: e.BERTH_LANDING_ACCESS ?? (e.AZURE_SIGN_IN_CLIENT_ID ? 'signed_in' : 'first_visit'),
     successorHoldMs: e.BERTH_SUCCESSOR_HOLD_MINUTES * 60_000,
+    exportGraceDays: e.BERTH_EXPORT_GRACE_DAYS ?? null,
     driftMinutes: e.BERTH_DRIFT_MINUTES,
     usageRates: usageRatesOf(e.BERTH_USAGE_RATES),
     implausibleTimes: e.BERTH_IMPLAUSIBLE_TIMES,
     sampleDays: e.BERTH_SAMPLE_DAYS,
     journalDays: e.BERTH_JOURNAL_DAYS,
+    conformanceDays: e.BERTH_CONFORMANCE_DAYS,
     sandboxUrl: sandbox,
     azure: azureOf(e, given, sandbox),
     gcp: gcpOf(e, given, sandbox),

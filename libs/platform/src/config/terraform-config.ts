@@ -12,6 +12,9 @@ export const terraformVariables = {
   BERTH_TERRAFORM_PROVIDERS: z.string().optional(),
   /** One cell takes 110 to 160 MB. */
   BERTH_TERRAFORM_CELLS: z.coerce.number().int().min(0).max(1_000).default(8),
+  /** Versions of a cluster's state that are kept whatever their age, and days that every one is kept. */
+  BERTH_TERRAFORM_STATES: z.coerce.number().int().min(1).max(10_000).default(50),
+  BERTH_TERRAFORM_STATE_DAYS: z.coerce.number().int().min(1).max(3_660).default(90),
 };
 
 export interface TerraformConfig {
@@ -20,12 +23,16 @@ export interface TerraformConfig {
   readonly searchPath: string;
   readonly providerMirror: string | null;
   readonly maxCells: number;
+  readonly keepStates: number;
+  readonly stateDays: number;
 }
 
 interface Read {
   readonly BERTH_TERRAFORM?: string | undefined;
   readonly BERTH_TERRAFORM_PROVIDERS?: string | undefined;
   readonly BERTH_TERRAFORM_CELLS: number;
+  readonly BERTH_TERRAFORM_STATES: number;
+  readonly BERTH_TERRAFORM_STATE_DAYS: number;
 }
 
 export const terraformOf = (e: Read, given: Record<string, string | undefined>): TerraformConfig => ({
@@ -33,6 +40,8 @@ export const terraformOf = (e: Read, given: Record<string, string | undefined>):
   searchPath: given['PATH'] ?? '',
   providerMirror: e.BERTH_TERRAFORM_PROVIDERS ? resolve(e.BERTH_TERRAFORM_PROVIDERS) : null,
   maxCells: e.BERTH_TERRAFORM_CELLS,
+  keepStates: e.BERTH_TERRAFORM_STATES,
+  stateDays: e.BERTH_TERRAFORM_STATE_DAYS,
 });
 
 /** `cell-large=terraform, cell=local`. */

@@ -41,7 +41,14 @@ const resizing = apiSchema(
 
 const upgrading = apiSchema(
   'ClusterUpgrade',
-  z.strictObject({ version: z.string().min(1).max(64).describe('One that its driver offers, later than the one it runs.'), reason }),
+  z
+    .strictObject({
+      version: z.string().min(1).max(64).describe('One that its driver offers, later than the one it runs.'),
+      notBefore: z.iso.datetime().optional().describe('It waits, booked, and begins then; left out, it begins at once.'),
+      notAfter: z.iso.datetime().optional().describe('With `notBefore`: it is given up where it could not begin until then.'),
+      reason,
+    })
+    .refine((w) => w.notAfter === undefined || w.notBefore !== undefined, { error: 'needs notBefore', path: ['notAfter'] }),
 );
 const approving = apiSchema(
   'PlanApproval',
@@ -54,10 +61,11 @@ const rejecting = apiSchema('PlanRejection', z.strictObject({ reason }));
 
 const actorOf = (caller: Principal): string => `${caller.kind}:${caller.keyId}`;
 const planView = <T extends { operationId: string }>(p: T | null): unknown => p && { ...p, operationId: toPublicId('op', p.operationId) };
-const clusterView = ({ clusterId, plan, ...c }: ClusterView): Record<string, unknown> => ({
+const clusterView = ({ clusterId, plan, booked, ...c }: ClusterView): Record<string, unknown> => ({
   id: toPublicId('clu', clusterId),
   ...c,
   plan: planView(plan),
+  booked: booked && { ...booked, operationId: toPublicId('op', booked.operationId) },
 });
 
 @ApiTags('provisioning')
@@ -135,16 +143,22 @@ export class ClustersController {
   @Allow('operator')
   @ApiOperation({
     operationId: 'upgradeCluster',
-    summary: 'Another version of its software by restart, then proved again; one cluster of a driver and region at a time',
+    summary:
+      'Another version of its software by restart, now or in a window, then proved again; one cluster of a driver and region at a time',
   })
   @ApiBody({ schema: schemaRef(upgrading) })
   @ApiResponse({ status: 404, description: 'cluster.unknown' })
   @ApiResponse({ status: 409, description: 'cluster.in_state, cluster.upgrade_busy' })
-  @ApiResponse({ status: 422, description: 'cluster.upgrade_unsupported, cluster.version_unsupported' })
+  @ApiResponse({ status: 422, description: 'cluster.upgrade_unsupported, cluster.version_unsupported, cluster.window_over' })
   upgrade(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
     const said = parse(upgrading, body);
-    return this.change(caller, id, 'cluster.upgraded', said.reason, async (tx, clusterId) => {
-      const { operationId } = await this.engine.upgradeCluster(tx, clusterId, { ...said, by: actorOf(caller) });
+    const { notBefore, notAfter, ...version } = said;
+    return this.change(caller, id, notBefore ? 'cluster.upgrade_booked' : 'cluster.upgraded', said.reason, async (tx, clusterId) => {
+      const wish = { ...version, by: actorOf(caller) };
+      const window = notBefore && { notBefore: new Date(notBefore), notAfter: notAfter ? new Date(notAfter) : null };
+      const { operationId } = window
+        ? await this.engine.bookUpgrade(tx, clusterId, wish, window)
+        : await this.engine.upgradeCluster(tx, clusterId, wish);
       return { operationId: operationId && toPublicId('op', operationId) };
     });
   }

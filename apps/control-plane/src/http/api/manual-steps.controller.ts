@@ -5,7 +5,7 @@ import { DATABASE, fromPublicId, toPublicId, type Database, type Tx } from '#pla
 import { ManualWork, type ManualStepView } from '#provisioning/drivers/manual';
 import { Audit, type Principal } from '#tenancy';
 import { ProcessContext } from '../../processes/context.js';
-import { raiseLateEtas } from '../../processes/late-eta.js';
+import { judgeEtas } from '../../processes/late-eta.js';
 import { Answers, apiSchema, Refuses, schemaRef } from '../support/api-schemas.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
@@ -159,7 +159,7 @@ export class ManualStepsController {
     const [cluster] = await tx.query<{ cluster_id: string }>('select cluster_id from clusters where name = $1', [clusterRef]);
     const open = await this.work.list(tx, { clusterRef });
     const last = Math.max(...open.map((s) => s.eta.getTime()));
-    if (cluster && open.length > 0) await raiseLateEtas(this.p, tx, cluster.cluster_id, new Date(last));
+    if (cluster && open.length > 0) await judgeEtas(this.p, tx, cluster.cluster_id, new Date(last));
   }
 
   /** What was done and by whom, in one transaction. */

@@ -2,24 +2,18 @@ import { Body, Controller, Get, HttpCode, Inject, Param, Post, Query } from '@ne
 import { ApiBearerAuth, ApiBody, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
 import { DATABASE, fromPublicId, toPublicId, type Database, type Tx } from '#platform';
-import { ProvisioningEngine, type OperationView, type PlacementView } from '#provisioning/engine';
+import { ProvisioningEngine, type OperationView } from '#provisioning/engine';
 import { Audit, type Principal } from '#tenancy';
 import { apiSchema, schemaRef } from '../support/api-schemas.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller, scoped } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
+import { placementView } from './placement-view.js';
 
 const reason = z.string().trim().min(3).max(500).describe('Why; kept in the audit trail.');
 const retrying = apiSchema('OperationRetry', z.strictObject({ reason }));
 const cancelling = apiSchema('OperationCancellation', z.strictObject({ reason }));
 
-const placementView = ({ placementId, tenantId, subscriptionId, clusterId, ...p }: PlacementView): Record<string, unknown> => ({
-  id: toPublicId('pla', placementId),
-  tenantId: toPublicId('ten', tenantId),
-  subscriptionId: toPublicId('sub', subscriptionId),
-  clusterId: toPublicId('clu', clusterId),
-  ...p,
-});
 const operationView = ({ operationId, tenantId, subscriptionId, clusterId, subjectId, ...o }: OperationView): Record<string, unknown> => ({
   id: toPublicId('op', operationId),
   tenantId: tenantId ? toPublicId('ten', tenantId) : null,

@@ -12,6 +12,12 @@ const CALL_ENDS: Record<string, string> = {
   unknown: 'the answer was lost',
 };
 const OPERATION_ENDS: Record<string, string> = { running: 'in work', succeeded: 'done', failed: 'failed', cancelled: 'given up' };
+const EXPORTS: Record<string, string> = {
+  not_needed: 'nothing is to be taken along',
+  open: 'nobody has said that it was taken along',
+  confirmed: 'it was taken along, or is not wanted',
+  waived: 'it is deleted without that word',
+};
 const DECISIONS: Record<string, string> = {
   accepted: 'accepted, not in force yet',
   applied: 'accepted and in force',
@@ -31,6 +37,8 @@ const SUMMARIES: Record<TimelineRow['kind'], (f: Facts) => string> = {
   ended: (f) => `Access ended; the purchase is ${text(f['state'])}`,
   call: (f) => `We called ${text(f['target'])}, ${text(f['operation'])}: ${CALL_ENDS[text(f['state'])] ?? text(f['state'])}`,
   operation: (f) => `Operation ${text(f['operation'])}: ${OPERATION_ENDS[text(f['state'])] ?? text(f['state'])}${after(', ', f['error'])}`,
+  export: (f) =>
+    `Before the data is deleted: ${EXPORTS[text(f['state'])] ?? text(f['state'])}${after('; readable until ', f['accessUntil'])} (${text(f['reason'])})`,
   finding: (f) => `A difference was found: ${text(f['finding'])}${f['settlement'] ? `, settled by ${text(f['settlement'])}` : ', open'}`,
 };
 
@@ -42,6 +50,7 @@ const PREFIXES: Record<string, IdPrefix> = {
   callId: 'cal',
   operationId: 'op',
   findingId: 'fin',
+  placementId: 'pla',
 };
 
 export const timelineView = (row: TimelineRow): Record<string, unknown> => ({

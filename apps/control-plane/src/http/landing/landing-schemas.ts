@@ -58,6 +58,15 @@ const landingEndpoint = apiSchema(
   }),
 );
 
+const landingKeptData = apiSchema(
+  'LandingKeptData',
+  z.object({
+    until: instant.describe('It is not deleted before; later only where nobody has said that it was taken along.'),
+    export: z.enum(['not_needed', 'open', 'confirmed', 'waived']),
+    readableUntil: instant.nullable().describe('It can be read with the keys until then; the endpoint is shown.'),
+  }),
+);
+
 /** What the landing page shows: the purchase in the buyer's words, how far it is, and at the end the endpoint. */
 export const landingSession = apiSchema(
   'LandingSession',
@@ -93,6 +102,7 @@ export const landingSession = apiSchema(
     signIn: landingSignIn.nullable(),
     progress: landingProgress.nullable(),
     endpoint: landingEndpoint.nullable(),
+    keptData: landingKeptData.nullable().describe('After the end, to a visit with access: how long the data is kept.'),
     tenant: z.object({ slug: z.string(), displayName: z.string() }).nullable(),
     apiKey: z.string().nullable(),
     problem: z.object({ code: z.string(), detail: z.string(), remedy: z.string() }).nullable(),

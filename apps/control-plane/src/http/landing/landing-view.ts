@@ -33,7 +33,8 @@ export async function landingView(
   // What support can look up; it is no key to anything, as the session id is.
   const reference = state === 'failed' && progress ? toPublicId('op', progress.operationId) : toPublicId('sub', s.subscriptionId);
   // A landing token alone proves no person: without access the endpoint has no keys, and where approval is asked nothing is shown.
-  const shows = serving && state === 'ready' && !session.needsAccess;
+  const readable = state === 'ended' && placement?.phase === 'exporting';
+  const shows = ((serving && state === 'ready') || readable) && !session.needsAccess;
   const credentials = shows ? await p.engine.credentials(tx, placement.placementId) : null;
   return {
     sessionId,
@@ -70,10 +71,21 @@ export async function landingView(
           keysShownOnce: true,
         }
       : null,
+    keptData: state === 'ended' && session.hasAccess ? keptOf(placement) : null,
     tenant: tenant ? { slug: tenant.slug, displayName: tenant.displayName } : null,
     apiKey: null,
     problem: problemOf(state, s, progress, reference, s.state === 'voided' ? await rejectedBecause(tx, s.subscriptionId) : null),
     support: { email: 'support@harbor-storage.example', reference },
+  };
+}
+
+function keptOf(placement: PlacementView | null): LandingView['keptData'] {
+  if (!placement?.export?.holdUntil || !['ended', 'exporting'].includes(placement.phase)) return null;
+  const { state, holdUntil, accessUntil } = placement.export;
+  return {
+    until: holdUntil.toISOString(),
+    export: state,
+    readableUntil: placement.phase === 'exporting' ? (accessUntil?.toISOString() ?? null) : null,
   };
 }
 

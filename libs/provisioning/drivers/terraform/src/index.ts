@@ -9,4 +9,5 @@ export { StateRefused } from './state/ports.js';
 export type { RecordedCluster, RunCredential, RunStore, StateHead, StateWire, StoredPlan } from './state/ports.js';
 export { PgOperationStore } from './infra/pg-operation-store.js';
 export { PgRunStore } from './infra/pg-run-store.js';
+export { pruneStates } from './infra/prune-states.js';
 export { PgStateWire } from './infra/pg-state-wire.js';

@@ -1,7 +1,8 @@
 /** What stands between a plan and its execution: the stop of all creation, and the limits of those whom it is built for. */
 import { ProblemError, type Tx } from '#platform';
 import type { CostRate } from '#provisioning/core';
-import { overLimit, type BuildLimits, type OverLimit } from '../domain/build-limits.js';
+import { overLimit, type OverLimit } from '../domain/build-limits.js';
+import { limitsOn } from '../infra/limit-rows.js';
 import { readSwitch } from '../infra/readiness-rows.js';
 import { loadCluster } from '../infra/rows.js';
 import { isBuilt } from './context.js';
@@ -28,12 +29,8 @@ export async function assertWithinLimits(tx: Tx, clusterId: string, build: { nod
 }
 
 async function limitPassed(tx: Tx, clusterId: string, build: { nodes: number; cost?: CostRate | null }): Promise<OverLimit | null> {
-  const rows = await tx.query<{ build_limits: BuildLimits }>(
-    `select build_limits from placements where cluster_id = $1 and build_limits is not null and phase not in ('ended', 'purging', 'purged')`,
-    [clusterId],
-  );
-  for (const { build_limits } of rows) {
-    const over = overLimit(build_limits, build);
+  for (const limits of await limitsOn(tx, clusterId)) {
+    const over = overLimit(limits, build);
     if (over) return over;
   }
   return null;

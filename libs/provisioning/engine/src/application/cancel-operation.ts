@@ -2,6 +2,7 @@
 import { ProblemError, type Tx } from '#platform';
 import type { DriverErrorShape } from '#provisioning/core';
 import { CANCELLABLE } from '../domain/operation-kinds.js';
+import { cancelBooked } from './book-upgrade.js';
 import { updateCluster, type ClusterRow, type OperationRow } from '../infra/rows.js';
 import { enqueueReconcile, type EngineContext } from './context.js';
 import { lockCluster } from './lock-cluster.js';
@@ -27,6 +28,7 @@ export async function cancelOperation(ctx: EngineContext, tx: Tx, operationId: s
   const [op] = await tx.query<OperationRow>('select * from operations where operation_id = $1', [operationId]);
   if (op!.state !== 'running')
     throw new ProblemError('conflict', 'operation.in_state', `An operation that is ${op!.state} cannot be stopped.`, { state: op!.state });
+  if (await cancelBooked(ctx, tx, cluster, operationId, wish)) return;
   const waits = cluster.recorded.approval?.operationId === operationId;
   if (!waits && (cluster.recorded.operationId !== operationId || !phases.includes(cluster.phase)))
     throw new ProblemError('conflict', 'operation.too_late', 'Its change is made; only what makes it serve is left.', {

@@ -116,7 +116,7 @@ describe('work on a cluster that is stopped by a person', () => {
     const c = await serving();
     await h.ops((tx) => h.engine.endAccess(tx, c.placementId, { at: h.clock.now() }));
     await h.settle();
-    await h.ops((tx) => h.engine.purge(tx, c.placementId));
+    await h.purge(c.placementId);
     await h.settle();
     slow('delete');
     const { operationId } = await h.ops((tx) => h.engine.retireCluster(tx, c.clusterId, { ...WHY, confirm: c.name }));

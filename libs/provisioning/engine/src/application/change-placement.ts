@@ -1,7 +1,10 @@
 /** Wishes about a living placement. Each one raises the generation, makes an operation and wakes the reconciler, in the caller's transaction. */
 import { ProblemError, type Tx } from '#platform';
+import type { BuildLimits } from '../domain/build-limits.js';
 import type { PlacementOperationKind } from '../domain/operation-kinds.js';
 import { CHANGEABLE, nextPlacement, TRANSFERABLE, type DesiredState, type PlacementEvent } from '../domain/placement-states.js';
+import { assertExportDecided } from '../infra/export-rows.js';
+import { carryOverride } from '../infra/limit-rows.js';
 import { finishWishes, startOperation } from '../infra/operations.js';
 import { loadCluster, updatePlacement, type ClusterRow, type OperationRow, type PlacementRow } from '../infra/rows.js';
 import { enqueueReconcile, isBuilt, placementUnknown, publish, type EngineContext } from './context.js';
@@ -15,7 +18,7 @@ export interface Wish {
 const NOTHING: Wish = { operationId: null };
 
 /** Locks in the engine's order: cluster, then placement. */
-async function lock(tx: Tx, placementId: string): Promise<{ cluster: ClusterRow; placement: PlacementRow }> {
+export async function lockPlacement(tx: Tx, placementId: string): Promise<{ cluster: ClusterRow; placement: PlacementRow }> {
   const [found] = await tx.query<{ cluster_id: string }>('select cluster_id from placements where placement_id = $1', [placementId]);
   if (!found) throw placementUnknown(placementId);
   const cluster = (await loadCluster(tx, found.cluster_id, true))!;
@@ -23,7 +26,7 @@ async function lock(tx: Tx, placementId: string): Promise<{ cluster: ClusterRow;
   return { cluster, placement: placement! };
 }
 
-async function wish(
+export async function wish(
   ctx: EngineContext,
   tx: Tx,
   at: { cluster: ClusterRow; placement: PlacementRow },
@@ -52,7 +55,7 @@ export async function setLimits(
   placementId: string,
   limits: { readonly hardQuotaBytes: bigint | null },
 ): Promise<Wish> {
-  const at = await lock(tx, placementId);
+  const at = await lockPlacement(tx, placementId);
   assertChangeable(at.placement, 'new limits');
   const hardQuotaBytes = limits.hardQuotaBytes?.toString() ?? null;
   if (at.placement.desired.limits.hardQuotaBytes === hardQuotaBytes) return NOTHING;
@@ -61,13 +64,18 @@ export async function setLimits(
   });
 }
 
+/** How much may be built for it, as its plan says now. Calls no driver: it is asked at the next build. */
+export async function setBuildLimits(tx: Tx, placementId: string, limits: BuildLimits | null): Promise<void> {
+  await tx.query('update placements set build_limits = $2 where placement_id = $1', [placementId, limits && JSON.stringify(limits)]);
+}
+
 export async function suspend(
   ctx: EngineContext,
   tx: Tx,
   placementId: string,
   why: { readonly reason: string; readonly at: Date },
 ): Promise<Wish> {
-  const at = await lock(tx, placementId);
+  const at = await lockPlacement(tx, placementId);
   if (at.placement.phase === 'suspending' || at.placement.phase === 'suspended') return NOTHING;
   const made = await wish(ctx, tx, at, 'suspend', 'Access shall be suspended.', {
     event: 'suspend',
@@ -78,7 +86,7 @@ export async function suspend(
 }
 
 export async function resume(ctx: EngineContext, tx: Tx, placementId: string): Promise<Wish> {
-  const at = await lock(tx, placementId);
+  const at = await lockPlacement(tx, placementId);
   if (at.placement.phase === 'active' || at.placement.phase === 'resuming') return NOTHING;
   const made = await wish(ctx, tx, at, 'resume', 'Access shall be resumed.', {
     event: 'resume',
@@ -90,8 +98,8 @@ export async function resume(ctx: EngineContext, tx: Tx, placementId: string): P
 
 /** Access ends for good, the last sample is taken and acknowledged; the data stays until `purge`. */
 export async function endAccess(ctx: EngineContext, tx: Tx, placementId: string, end: { readonly at: Date }): Promise<Wish> {
-  const at = await lock(tx, placementId);
-  if (['ending', 'ended', 'purging', 'purged'].includes(at.placement.phase)) return NOTHING;
+  const at = await lockPlacement(tx, placementId);
+  if (['ending', 'ended', 'exporting', 'purging', 'purged'].includes(at.placement.phase)) return NOTHING;
   await supersede(ctx, tx, placementId, ['provision', 'set_limits', 'rotate_key', 'suspend', 'resume'], 'Access was ended.');
   const desired: DesiredState = { ...at.placement.desired, state: 'closed', at: end.at.toISOString() };
   const stands = at.cluster.phase === 'failed' || at.cluster.phase === 'approval';
@@ -129,18 +137,19 @@ async function endUnbuilt(
 export async function transferPlacement(ctx: EngineContext, tx: Tx, placementId: string, toSubscriptionId: string): Promise<void> {
   // The same lock as a request for one: of two placements for one subscription the second one is refused.
   await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`placement-of:${toSubscriptionId}`]);
-  const { placement } = await lock(tx, placementId);
+  const { placement } = await lockPlacement(tx, placementId);
   if (placement.subscription_id === toSubscriptionId) return;
   if (!TRANSFERABLE.includes(placement.phase))
     throw new ProblemError('conflict', 'placement.in_state', `A placement that is ${placement.phase} is not handed on.`, {
       phase: placement.phase,
     });
   const [other] = await tx.query(
-    `select 1 from placements where subscription_id = $1 and phase not in ('ended', 'purging', 'purged') and placement_id <> $2`,
+    `select 1 from placements where subscription_id = $1 and phase not in ('ended', 'exporting', 'purging', 'purged') and placement_id <> $2`,
     [toSubscriptionId, placementId],
   );
   if (other) throw new ProblemError('conflict', 'placement.taken', 'That subscription has a placement of its own.');
   const now = ctx.clock.now();
+  await carryOverride(tx, placement.subscription_id, toSubscriptionId, now);
   await tx.query('update placements set subscription_id = $2, version = version + 1, updated_at = $3 where placement_id = $1', [
     placementId,
     toSubscriptionId,
@@ -153,10 +162,12 @@ export async function transferPlacement(ctx: EngineContext, tx: Tx, placementId:
   ]);
 }
 
-/** Deletes the data. The caller has kept the retention hold (architecture law 8). */
+/** Deletes the data. The caller has kept the retention hold (architecture law 8); `placement.export_open` while nobody has decided on its export. */
 export async function purge(ctx: EngineContext, tx: Tx, placementId: string): Promise<Wish> {
-  const at = await lock(tx, placementId);
+  const at = await lockPlacement(tx, placementId);
   if (at.placement.phase === 'purging' || at.placement.phase === 'purged') return NOTHING;
+  nextPlacement(at.placement.phase, 'purge');
+  await assertExportDecided(tx, placementId);
   return wish(ctx, tx, at, 'purge', 'The data shall be deleted.', {
     event: 'purge',
     desired: { ...at.placement.desired, state: 'purged' },
@@ -165,7 +176,7 @@ export async function purge(ctx: EngineContext, tx: Tx, placementId: string): Pr
 
 /** Adds a key and keeps the newest two: the one before goes on working until the next rotation. */
 export async function rotateKey(ctx: EngineContext, tx: Tx, placementId: string): Promise<Wish & { readonly keyId: string }> {
-  const at = await lock(tx, placementId);
+  const at = await lockPlacement(tx, placementId);
   assertChangeable(at.placement, 'new key');
   const keys = await tx.query<{ key_id: string }>(
     `select key_id from placement_credentials where placement_id = $1 order by substr(key_id, 2)::integer desc`,
@@ -201,18 +212,13 @@ export async function retryOperation(ctx: EngineContext, tx: Tx, operationId: st
   );
   const kinds = { failed: 'provision', suspending: 'suspend', resuming: 'resume', ending: 'end_access', purging: 'purge' } as const;
   for (const p of waiting) {
+    const kind = p.phase === 'ending' && p.desired.readUntil ? 'close_export' : kinds[p.phase as keyof typeof kinds];
     const phase = p.phase === 'failed' ? nextPlacement(p.phase, 'retry') : p.phase;
     await updatePlacement(tx, p.placement_id, { phase, generation }, now);
-    await supersede(ctx, tx, p.placement_id, Object.values(kinds), 'It was tried again.');
-    await startOperation(
-      tx,
-      now,
-      kinds[p.phase as keyof typeof kinds],
-      { clusterId: cluster.cluster_id, generation, placement: p },
-      'It is tried again.',
-    );
+    await supersede(ctx, tx, p.placement_id, [...Object.values(kinds), 'close_export'], 'It was tried again.');
+    await startOperation(tx, now, kind, { clusterId: cluster.cluster_id, generation, placement: p }, 'It is tried again.');
   }
-  if (op.kind === 'set_limits' || op.kind === 'rotate_key') {
+  if (op.kind === 'set_limits' || op.kind === 'rotate_key' || op.kind === 'open_export') {
     const [placement] = await tx.query<PlacementRow>('select * from placements where placement_id = $1', [op.subject_id]);
     await startOperation(tx, now, op.kind, { clusterId: cluster.cluster_id, generation, placement: placement! }, 'It is tried again.');
   }

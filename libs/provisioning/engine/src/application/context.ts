@@ -12,6 +12,7 @@ export type ProvisioningEventType =
   | 'placement.suspended'
   | 'placement.resumed'
   | 'placement.access_ended'
+  | 'placement.export_closed'
   | 'placement.limits_changed'
   | 'placement.failed'
   | 'placement.purged';

@@ -196,7 +196,7 @@ describe("a placement's life", () => {
     await expect(h.ops((tx) => h.engine.resume(tx, made.placementId))).rejects.toMatchObject({ code: 'placement.in_state' });
     await expect(h.ops((tx) => h.engine.credentials(tx, made.placementId))).rejects.toMatchObject({ code: 'placement.in_state' });
 
-    await h.ops((tx) => h.engine.purge(tx, made.placementId));
+    await h.purge(made.placementId);
     await h.settle();
     expect(await placement(made.placementId)).toMatchObject({ phase: 'purged', purgedAt: expect.any(Date) });
     expect(h.driver.fake.clusters.get(made.name)!.data.has(made.placementId)).toBe(false);

@@ -37,7 +37,8 @@ export async function applyConfigured(
     const change: PlacementChange = {
       endpoint,
       endpoint_description: endpoint ? descriptionOf(ctx, cluster) : undefined,
-      last_sample: sample ? stored(sample) : undefined,
+      // Usage ended with access; what is read for taking the data along is nobody's usage.
+      last_sample: sample && !p.desired.readUntil ? stored(sample) : undefined,
     };
     // A wish that came after this list was made waits for the next one; what the driver told is kept all the same.
     if (BigInt(p.generation) > generation) {
@@ -70,6 +71,12 @@ async function settle(
   const put = (more: PlacementChange): Promise<void> => updatePlacement(tx, id, { ...change, ...more }, now);
   const state = sent[id];
 
+  if (p.phase === 'ending' && state === undefined && p.desired.readUntil) {
+    await put({ phase: nextPlacement(p.phase, 'ended') });
+    await done(['close_export'], 'Access is ended again; the data is kept.');
+    await publish(ctx, tx, 'placement.export_closed', p);
+    return;
+  }
   if (p.phase === 'ending' && state === undefined) {
     const sample = change.last_sample ?? p.last_sample;
     const ended = p.access_ended_at ?? (change.last_sample ? new Date(change.last_sample.at) : now);
@@ -97,6 +104,7 @@ async function settle(
   } else await put({});
   if ((await done(['set_limits'], 'The limits are in force.')) > 0) await publish(ctx, tx, 'placement.limits_changed', p);
   await done(['rotate_key'], 'The key is in force.');
+  await done(['open_export'], 'The data can be read.');
 }
 
 /** True when a placement is configured and must not serve before the data path is proved. */
@@ -137,7 +145,9 @@ export async function promoteProved(ctx: EngineContext, tx: Tx, cluster: Cluster
 /** Last samples that the usage intake has not accepted yet. */
 export async function unacknowledged(tx: Tx, clusterId: string): Promise<PlacementRow[]> {
   return (await placementsOn(tx, clusterId)).filter(
-    (p) => p.last_sample?.acknowledged === false && (p.phase === 'suspended' || (p.phase === 'ending' && p.access_ended_at !== null)),
+    (p) =>
+      p.last_sample?.acknowledged === false &&
+      (p.phase === 'suspended' || (p.phase === 'ending' && p.access_ended_at !== null && !p.desired.readUntil)),
   );
 }
 
@@ -146,7 +156,7 @@ export async function unacknowledgedAmong(tx: Tx, clusterIds: readonly string[])
   if (clusterIds.length === 0) return new Set();
   const rows = await tx.query<{ cluster_id: string }>(
     `select distinct cluster_id from placements where cluster_id = any($1::uuid[]) and last_sample ->> 'acknowledged' = 'false'
-        and (phase = 'suspended' or (phase = 'ending' and access_ended_at is not null))`,
+        and (phase = 'suspended' or (phase = 'ending' and access_ended_at is not null and desired ->> 'readUntil' is null))`,
     [clusterIds],
   );
   return new Set(rows.map((r) => r.cluster_id));

@@ -1,15 +1,21 @@
 import type { Clock, Database, Logger, ProblemError, Sealer, TaskRunner, Tasks, Tx } from '#platform';
 import type { ProvisioningDriver } from '#provisioning/core';
 import { DEFAULT_PLACEMENT_POLICY, type PlacementPolicy } from '../domain/placement-choice.js';
+import type { BuildLimits } from '../domain/build-limits.js';
+import type { DataLook, ExportState } from '../domain/export-check.js';
 import type { RetryLimits } from '../domain/retry.js';
 import { cancelOperation, type Cancellation } from './cancel-operation.js';
 import * as change from './change-placement.js';
 import { cellKeyPurpose, DEFAULT_RETRY, DEFAULT_TIMES, RECONCILE, type EngineContext, type EngineTimes } from './context.js';
 import * as plans from './plan-approval.js';
+import * as booking from './book-upgrade.js';
+import * as limits from './build-limits.js';
+import * as exports from './export-check.js';
 import { CONFORMANCE, requestConformanceRun, runConformance } from './conformance-runs.js';
 import { listRunsOf, loadRun, type ConformanceRunRow } from '../infra/conformance-rows.js';
 import * as ready from './readiness.js';
 import { listDecisions, listShapes, readSwitch, type DecisionRow, type ShapeRow, type SwitchRow } from '../infra/readiness-rows.js';
+import { roomOfPlacement, type PlacementRoom } from './placement-room.js';
 import { progress } from './progress.js';
 import * as read from './read-models.js';
 import { Reconciler } from './reconcile-cluster.js';
@@ -65,8 +71,10 @@ export class ProvisioningEngine {
   // Wishes.
   requestPlacement = (tx: Tx, request: PlacementRequest): Promise<{ placementId: string; operationId: string }> =>
     requestPlacement(this.ctx, tx, request);
-  setLimits = (tx: Tx, placementId: string, limits: { hardQuotaBytes: bigint | null }): Promise<change.Wish> =>
-    change.setLimits(this.ctx, tx, placementId, limits);
+  setLimits = (tx: Tx, placementId: string, wanted: { hardQuotaBytes: bigint | null }): Promise<change.Wish> =>
+    change.setLimits(this.ctx, tx, placementId, wanted);
+  setBuildLimits = (tx: Tx, placementId: string, ofPlan: BuildLimits | null): Promise<void> =>
+    change.setBuildLimits(tx, placementId, ofPlan);
   suspend = (tx: Tx, placementId: string, why: { reason: string; at: Date }): Promise<change.Wish> =>
     change.suspend(this.ctx, tx, placementId, why);
   resume = (tx: Tx, placementId: string): Promise<change.Wish> => change.resume(this.ctx, tx, placementId);
@@ -74,6 +82,16 @@ export class ProvisioningEngine {
   transferPlacement = (tx: Tx, placementId: string, toSubscriptionId: string): Promise<void> =>
     change.transferPlacement(this.ctx, tx, placementId, toSubscriptionId);
   purge = (tx: Tx, placementId: string): Promise<change.Wish> => change.purge(this.ctx, tx, placementId);
+  /** Writes down what `lookForData` saw, before anything is deleted. */
+  noteExportLook = (tx: Tx, placementId: string, look: DataLook, holdUntil: Date): Promise<{ readonly state: ExportState }> =>
+    exports.noteLook(this.ctx, tx, placementId, look, holdUntil);
+  /** Somebody's word that the data was taken along or is not wanted; without one `purge` is refused. */
+  decideExport = (tx: Tx, placementId: string, decision: exports.ExportDecision): Promise<void> =>
+    exports.decideExport(this.ctx, tx, placementId, decision);
+  /** Kept data can be read once more for a while. */
+  openExport = (tx: Tx, placementId: string, window: { until: Date; by: string; reason: string }): Promise<change.Wish> =>
+    exports.openExport(this.ctx, tx, placementId, window);
+  closeExport = (tx: Tx, placementId: string): Promise<change.Wish> => exports.close(this.ctx, tx, placementId);
   rotateKey = (tx: Tx, placementId: string): Promise<change.Wish & { readonly keyId: string }> =>
     change.rotateKey(this.ctx, tx, placementId);
   /** For an operator who has removed the cause of a failure. */
@@ -89,12 +107,19 @@ export class ProvisioningEngine {
   resizeCluster = (tx: Tx, clusterId: string, wish: Resize): Promise<change.Wish> => resizeCluster(this.ctx, tx, clusterId, wish);
   /** Another version of its software, while it serves: one cluster of a driver and region at a time. */
   upgradeCluster = (tx: Tx, clusterId: string, wish: Upgrade): Promise<change.Wish> => upgradeCluster(this.ctx, tx, clusterId, wish);
+  /** Another version in a maintenance window to come. */
+  bookUpgrade = (tx: Tx, clusterId: string, wish: Upgrade, window: booking.Window): Promise<change.Wish> =>
+    booking.bookUpgrade(this.ctx, tx, clusterId, wish, window);
   /** A person's word on a plan that destroys data. */
   decidePlan = (tx: Tx, clusterId: string, hash: string, decision: plans.PlanDecision): Promise<plans.PlanView> =>
     plans.decidePlan(this.ctx, tx, clusterId, hash, decision);
   /** Takes an empty cluster down for good; `confirm` is its name once more. */
   retireCluster = (tx: Tx, clusterId: string, wish: retire.Retirement): Promise<change.Wish> =>
     retire.retireCluster(this.ctx, tx, clusterId, wish);
+
+  /** An operator's word on how much may be built for one purchase; null takes it back. */
+  overrideLimits = (tx: Tx, wish: Parameters<typeof limits.overrideLimits>[2]): Promise<void> => limits.overrideLimits(this.ctx, tx, wish);
+  readLimits = limits.readLimits;
 
   /** Has the endpoint of a placement judged by the Blob suite, in the background. */
   requestConformanceRun = (tx: Tx, placementId: string, requestedBy: string): Promise<{ readonly runId: string }> =>
@@ -109,6 +134,19 @@ export class ProvisioningEngine {
   stopCreating = (tx: Tx, wish: { on: boolean; reason: string; by: string }): Promise<SwitchRow> => ready.stopCreating(this.ctx, tx, wish);
 
   // Work.
+  beginBooked(clusterId: string, operationId: string): Promise<void> {
+    return booking.beginBooked(this.ctx, clusterId, operationId);
+  }
+
+  closeExportDue(placementId: string): Promise<void> {
+    return exports.closeExportDue(this.ctx, placementId);
+  }
+
+  /** What is stored for a placement now, by its driver's word. */
+  lookForData(placementId: string): Promise<DataLook> {
+    return exports.lookForData(this.ctx, this.ledger, placementId);
+  }
+
   runConformance(runId: string): Promise<void> {
     return runConformance(this.ctx, runId);
   }
@@ -154,6 +192,9 @@ export class ProvisioningEngine {
     return this.ctx.drivers.get(driver)?.capabilities().leadHours ?? null;
   }
 
+  /** How much could be set aside for a placement where it is. */
+  roomOfPlacement = (tx: Tx, placementId: string): Promise<PlacementRoom> => roomOfPlacement(this.ctx, tx, placementId);
+
   // Read models.
   listClusters = read.listClusters;
   getCluster = read.getCluster;
@@ -174,6 +215,8 @@ export class ProvisioningEngine {
 }
 
 export function registerProvisioningHandlers(runner: TaskRunner, engine: ProvisioningEngine): void {
+  runner.register(booking.BEGIN_BOOKED, (payload) => engine.beginBooked(String(payload['clusterId']), String(payload['operationId'])));
+  runner.register(exports.CLOSE_EXPORT, (payload) => engine.closeExportDue(String(payload['placementId'])));
   runner.register(CONFORMANCE, (payload) => engine.runConformance(String(payload['runId'])));
   runner.register(RECONCILE, (payload) => engine.reconcile(String(payload['clusterId'])));
 }

@@ -8,6 +8,8 @@ import type { ClusterRow, LogLine, OperationRow, PlacementRow, StepRow, StoredEr
 import { placementUnknown, type EngineContext } from './context.js';
 import { openKeys } from './credentials.js';
 import { openPlanOf } from './plan-approval.js';
+import { NEWEST_EXPORT, type ExportRow } from '../infra/export-rows.js';
+import { exportView, type ExportView } from './export-view.js';
 
 export interface Paging {
   readonly limit: number;
@@ -40,6 +42,8 @@ export interface ClusterView {
   readonly version: string | null;
   /** While it gets another version. */
   readonly upgrade: { readonly to: string; readonly by: string; readonly reason: string } | null;
+  /** One that waits for its window; its operation is `booked`. */
+  readonly booked: NonNullable<ClusterRow['recorded']['booked']> | null;
   /** A plan that destroys data and waits for a decision, or is being executed after one. */
   readonly plan: ReturnType<typeof openPlanOf>;
   /** The last checks before something was built: pass, warn, fail, unknown. */
@@ -72,6 +76,8 @@ export interface PlacementView {
   readonly accessEndedAt: Date | null;
   readonly lastSample: StoredSample | null;
   readonly purgedAt: Date | null;
+  /** Whether its data was taken along; null until its access has ended. */
+  readonly export: ExportView | null;
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
@@ -164,6 +170,9 @@ export async function getCluster(tx: Tx, clusterId: string): Promise<ClusterView
   return clusterView(row);
 }
 
+type ExportedPlacement = PlacementRow & { export: ExportRow | null };
+const WITH_EXPORT = `placements.*, ${NEWEST_EXPORT} as export`;
+
 export function listPlacements(
   tx: Tx,
   paging: Paging,
@@ -175,9 +184,9 @@ export function listPlacements(
     ['cluster_id = ', filter.clusterId],
     ['phase = ', filter.phase],
   ];
-  return page<PlacementRow, PlacementView>(
+  return page<ExportedPlacement, PlacementView>(
     tx,
-    { from: 'placements', id: 'placement_id', where },
+    { from: 'placements', id: 'placement_id', select: WITH_EXPORT, where },
     paging,
     placementView,
     (r) => r.placement_id,
@@ -185,16 +194,17 @@ export function listPlacements(
 }
 
 export async function getPlacement(tx: Tx, placementId: string): Promise<PlacementView> {
-  const [row] = await tx.query<PlacementRow>('select * from placements where placement_id = $1', [placementId]);
+  const [row] = await tx.query<ExportedPlacement>(`select ${WITH_EXPORT} from placements where placement_id = $1`, [placementId]);
   if (!row) throw placementUnknown(placementId);
   return placementView(row);
 }
 
 /** The live one, else the last one there was. */
 export async function placementOfSubscription(tx: Tx, subscriptionId: string): Promise<PlacementView | null> {
-  const [row] = await tx.query<PlacementRow>('select * from placements where subscription_id = $1 order by placement_id desc limit 1', [
-    subscriptionId,
-  ]);
+  const [row] = await tx.query<ExportedPlacement>(
+    `select ${WITH_EXPORT} from placements where subscription_id = $1 order by placement_id desc limit 1`,
+    [subscriptionId],
+  );
   return row ? placementView(row) : null;
 }
 
@@ -274,6 +284,7 @@ const clusterView = (r: CountedCluster): ClusterView => ({
   resize: r.recorded.resize ?? null,
   version: r.desired.version,
   upgrade: r.recorded.upgrade ?? null,
+  booked: r.recorded.booked ?? null,
   plan: openPlanOf(r),
   preflight: r.recorded.preflight ?? null,
   cost: r.recorded.cost ?? null,
@@ -284,7 +295,7 @@ const clusterView = (r: CountedCluster): ClusterView => ({
   updatedAt: r.updated_at,
 });
 
-const placementView = (r: PlacementRow): PlacementView => ({
+const placementView = (r: ExportedPlacement): PlacementView => ({
   placementId: r.placement_id,
   tenantId: r.tenant_id,
   subscriptionId: r.subscription_id,
@@ -301,6 +312,7 @@ const placementView = (r: PlacementRow): PlacementView => ({
   accessEndedAt: r.access_ended_at,
   lastSample: r.last_sample,
   purgedAt: r.purged_at,
+  export: r.export ? exportView(r.export) : null,
   version: r.version,
   createdAt: r.created_at,
   updatedAt: r.updated_at,

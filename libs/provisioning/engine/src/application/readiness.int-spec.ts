@@ -158,4 +158,15 @@ describe('what may be sold and built', () => {
     const wish = { shape: 'large', nodes: 2, by: 'ann', reason: 'More is needed.' };
     await expect(h.ops((tx) => h.engine.resizeCluster(tx, at.clusterId, wish))).rejects.toMatchObject({ code: 'limit.max_nodes' });
   });
+
+  it('keeps an operator’s word on them for the renewal that takes the placement over', async () => {
+    const made = await h.request();
+    await h.settle();
+    const word = { maxNodes: 3 };
+    await h.ops((tx) => h.engine.overrideLimits(tx, { subscriptionId: made.subscriptionId, limits: word, by: 'ann', reason: 'Agreed.' }));
+    const renewal = uuidv7();
+    await h.ops((tx) => h.engine.transferPlacement(tx, made.placementId, renewal));
+    const read = await h.ops((tx) => h.engine.readLimits(tx, renewal, { maxNodes: 1 }));
+    expect(read).toMatchObject({ plan: { maxNodes: 1 }, effective: word, override: { limits: word, decided_by: 'ann' } });
+  });
 });

@@ -1,6 +1,6 @@
 import { RunAgainAt, type Tx } from '#platform';
 import { DriverError, type DriverErrorShape, type PreflightReport } from '#provisioning/core';
-import type { ClusterOperationKind } from '../domain/operation-kinds.js';
+import { BOOKED, type ClusterOperationKind } from '../domain/operation-kinds.js';
 import { backoff } from '../domain/retry.js';
 import { noteProgress, startOperation } from '../infra/operations.js';
 import { loadCluster, updateCluster, type ClusterRow } from '../infra/rows.js';
@@ -64,8 +64,8 @@ export class Reconciler {
       if (!cluster || cluster.phase === 'failed' || cluster.phase === 'retired') return false;
       if (cluster.phase !== 'active' || cluster.generation !== cluster.observed_generation) return true;
       const open = await tx.query(
-        `select 1 from operations where cluster_id = $1 and subject_kind = 'cluster' and state = 'running' limit 1`,
-        [clusterId],
+        `select 1 from operations where cluster_id = $1 and subject_kind = 'cluster' and state = 'running' and phase <> $2 limit 1`,
+        [clusterId, BOOKED],
       );
       return open.length > 0 || (await unacknowledged(tx, clusterId)).length > 0;
     });

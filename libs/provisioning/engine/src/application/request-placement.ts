@@ -4,6 +4,7 @@ import { choosePlacement, newAccountName, newClusterName } from '../domain/place
 import type { DesiredState } from '../domain/placement-states.js';
 import type { IdentityKind } from '#provisioning/core';
 import { startOperation } from '../infra/operations.js';
+import { limitsOf } from '../infra/limit-rows.js';
 import { roomsOf } from '../infra/rooms.sql.js';
 import { loadCluster, type ClusterRow } from '../infra/rows.js';
 import { assertCreatable } from './readiness.js';
@@ -35,7 +36,7 @@ export async function requestPlacement(
   await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`placement-of:${request.subscriptionId}`]);
   const [known] = await tx.query<{ placement_id: string; operation_id: string }>(
     `select p.placement_id, (select o.operation_id from operations o where o.subject_id = p.placement_id and o.kind = 'provision' order by o.operation_id desc limit 1) as operation_id
-       from placements p where p.subscription_id = $1 and p.phase not in ('ended', 'purging', 'purged')`,
+       from placements p where p.subscription_id = $1 and p.phase not in ('ended', 'exporting', 'purging', 'purged')`,
     [request.subscriptionId],
   );
   if (known) return { placementId: known.placement_id, operationId: known.operation_id };
@@ -88,7 +89,8 @@ async function roomFor(ctx: EngineContext, tx: Tx, request: PlacementRequest, no
     ctx.policy,
   );
   if ('create' in choice) {
-    const over = overLimit(request.buildLimits ?? null, { nodes: choice.create.spec.nodes });
+    const allowed = await limitsOf(tx, request.subscriptionId, request.buildLimits ?? null);
+    const over = overLimit(allowed, { nodes: choice.create.spec.nodes });
     if (over) throw new ProblemError('unprocessable', over.code, over.detail);
     await assertCreatable(tx, driverOf(ctx, choice.create.driver).capabilities(), choice.create.spec);
   }

@@ -55,7 +55,9 @@ export async function retireCluster(ctx: EngineContext, tx: Tx, clusterId: strin
   const now = ctx.clock.now();
   const generation = (BigInt(cluster.generation) + 1n).toString();
   await closePlan(tx, cluster, 'void');
-  for (const op of await runningOn(tx, clusterId)) await finishOperation(tx, now, op, 'cancelled', 'The cluster is taken down instead.');
+  const { booked } = cluster.recorded;
+  const given = [...(await runningOn(tx, clusterId)), ...(booked ? [{ operation_id: booked.operationId }] : [])];
+  for (const op of given) await finishOperation(tx, now, op, 'cancelled', 'The cluster is taken down instead.');
   const operationId = await startOperation(tx, now, 'retire_cluster', { clusterId, generation }, `It is to be taken down: ${wish.reason}`);
   await updateCluster(
     tx,
@@ -70,6 +72,7 @@ export async function retireCluster(ctx: EngineContext, tx: Tx, clusterId: strin
         operationId,
         plan: null,
         cancel: undefined,
+        booked: undefined,
         sweeps: 0,
         survivors: [],
         error: null,

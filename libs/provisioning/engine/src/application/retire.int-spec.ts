@@ -24,7 +24,7 @@ async function emptied() {
   const c = await serving();
   await h.ops((tx) => h.engine.endAccess(tx, c.placementId, { at: h.clock.now() }));
   await h.settle();
-  await h.ops((tx) => h.engine.purge(tx, c.placementId));
+  await h.purge(c.placementId);
   await h.settle();
   return c;
 }
@@ -36,7 +36,7 @@ describe('a cluster that is not wanted any more', () => {
     const c = await serving();
     await h.ops((tx) => h.engine.endAccess(tx, c.placementId, { at: h.clock.now() }));
     await h.settle();
-    await h.ops((tx) => h.engine.purge(tx, c.placementId));
+    await h.purge(c.placementId);
     await h.settle();
     await h.ops((tx) => h.engine.cordonCluster(tx, c.clusterId));
     const elsewhere = await serving();
@@ -145,5 +145,16 @@ describe('a cluster that is not wanted any more', () => {
 
   it('that does not exist is said so', async () => {
     await expect(h.ops((tx) => h.engine.cordonCluster(tx, uuidv7()))).rejects.toMatchObject({ code: 'cluster.unknown' });
+  });
+
+  it('ends the upgrade that waits for its window, too', async () => {
+    const c = await emptied();
+    const window = { notBefore: new Date(h.clock.now().getTime() + 3_600_000), notAfter: null };
+    const booked = await h.ops((tx) => h.engine.bookUpgrade(tx, c.clusterId, { ...WHY, version: '2' }, window));
+    await retire(c);
+    expect(await h.ops((tx) => h.engine.getOperation(tx, booked.operationId!))).toMatchObject({ state: 'cancelled' });
+    await h.settle(7_200_000);
+    expect(await h.ops((tx) => h.engine.getCluster(tx, c.clusterId))).toMatchObject({ phase: 'retired', booked: null });
+    expect(await h.one(`select count(*)::int as n from tasks where state = 'parked'`)).toEqual({ n: 0 });
   });
 });

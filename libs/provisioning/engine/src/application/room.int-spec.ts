@@ -31,7 +31,7 @@ describe('the room of a cluster', () => {
     await h.ops((tx) => h.engine.endAccess(tx, first.placementId, { at: h.clock.now() }));
     await h.settle();
     expect((await place({ bytes: 3n * M })).clusterId).not.toBe(first.clusterId);
-    await h.ops((tx) => h.engine.purge(tx, first.placementId));
+    await h.purge(first.placementId);
     await h.settle();
     expect((await place({ identity: ['oidc'], bytes: 2n * M })).clusterId).toBe(first.clusterId);
   });

@@ -165,7 +165,8 @@ async function desiredConfiguration(ctx: EngineContext, tx: Tx, clusterId: strin
         accountName: p.account_name,
         keys: own,
         state: p.desired.state as 'active' | 'suspended',
-        limits: { hardQuotaBytes: p.desired.limits.hardQuotaBytes },
+        // What is opened for taking the data along takes no more of it.
+        limits: { hardQuotaBytes: p.desired.readUntil ? '0' : p.desired.limits.hardQuotaBytes },
       };
     }),
     purge: rows.filter((p) => p.phase === 'purging').map((p) => p.placement_id),

@@ -2,7 +2,9 @@
 import { ProblemError, type Tx } from '#platform';
 import { nextCluster } from '../domain/cluster-states.js';
 import { updateCluster, type ClusterRow } from '../infra/rows.js';
-import { beginOperation } from './cluster-operations.js';
+import { BOOKED } from '../domain/operation-kinds.js';
+import { notePhase } from '../infra/operations.js';
+import { beginOperation, concludeOperations } from './cluster-operations.js';
 import type { Wish } from './change-placement.js';
 import { driverOf, enqueueReconcile, type EngineContext } from './context.js';
 import { clusterInState, lockCluster } from './lock-cluster.js';
@@ -27,9 +29,18 @@ export async function upgradeCluster(ctx: EngineContext, tx: Tx, clusterId: stri
   assertOffered(ctx, cluster, wish.version, runs);
   if (cluster.recorded.upgrade?.to === wish.version) return { operationId: cluster.recorded.operationId ?? null };
   if (wish.version === runs) return { operationId: null };
+  return beginUpgrade(ctx, tx, cluster, wish);
+}
+
+/** Of a locked cluster that may have that version. `booked`: the operation that has waited for its window goes on as this one. */
+export async function beginUpgrade(ctx: EngineContext, tx: Tx, cluster: ClusterRow, wish: Upgrade, booked?: string): Promise<Wish> {
+  const clusterId = cluster.cluster_id;
   if (cluster.phase !== 'active') throw clusterInState(cluster, 'other version');
   await assertAlone(tx, cluster);
-  const operationId = await beginOperation(ctx, tx, cluster, 'upgrade_cluster', `It is to run version ${wish.version}: ${wish.reason}`);
+  if (booked) await concludeOperations(ctx, tx, clusterId);
+  const operationId =
+    booked ?? (await beginOperation(ctx, tx, cluster, 'upgrade_cluster', `It is to run version ${wish.version}: ${wish.reason}`));
+  if (booked) await notePhase(tx, ctx.clock.now(), booked, { phase: 'requested', awaited: 'its turn' });
   await updateCluster(
     tx,
     clusterId,
@@ -50,12 +61,12 @@ export async function upgradeCluster(ctx: EngineContext, tx: Tx, clusterId: stri
 }
 
 /** What it runs: seen last, else what was wanted. */
-function versionOf(cluster: ClusterRow): string | null {
+export function versionOf(cluster: ClusterRow): string | null {
   const seen = cluster.observed?.['version'];
   return typeof seen === 'string' ? seen : cluster.desired.version;
 }
 
-function assertOffered(ctx: EngineContext, cluster: ClusterRow, version: string, runs: string | null): void {
+export function assertOffered(ctx: EngineContext, cluster: ClusterRow, version: string, runs: string | null): void {
   const can = driverOf(ctx, cluster.driver).capabilities();
   if (!can.upgrade)
     throw new ProblemError('unprocessable', 'cluster.upgrade_unsupported', `The driver "${cluster.driver}" upgrades nothing.`);
@@ -76,8 +87,8 @@ async function assertAlone(tx: Tx, cluster: ClusterRow): Promise<void> {
   await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [place]);
   const [other] = await tx.query<{ name: string }>(
     `select c.name from operations o join clusters c using (cluster_id)
-      where o.kind = 'upgrade_cluster' and o.state = 'running' and c.driver = $1 and c.region = $2 and c.cluster_id <> $3 limit 1`,
-    [cluster.driver, cluster.region, cluster.cluster_id],
+      where o.kind = 'upgrade_cluster' and o.state = 'running' and o.phase <> $4 and c.driver = $1 and c.region = $2 and c.cluster_id <> $3 limit 1`,
+    [cluster.driver, cluster.region, cluster.cluster_id, BOOKED],
   );
   if (other)
     throw new ProblemError('conflict', 'cluster.upgrade_busy', `${other.name} is being upgraded there; one at a time.`, {

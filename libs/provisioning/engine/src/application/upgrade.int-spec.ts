@@ -124,3 +124,91 @@ describe('another version of a cluster', () => {
     expect(await cluster(c.clusterId)).toMatchObject({ phase: 'active', version: null });
   });
 });
+
+describe('another version in a window', () => {
+  const MINUTE = 60_000;
+  const at = (minutes: number) => new Date(h.clock.now().getTime() + minutes * MINUTE);
+  const book = (id: string, from: number, to: number | null = null, version = '2') =>
+    h.ops((tx) => h.engine.bookUpgrade(tx, id, { ...WHY, version }, { notBefore: at(from), notAfter: to === null ? null : at(to) }));
+
+  it('is waited for in sight while the cluster serves and other work goes on, and begins when the window opens', async () => {
+    const [other, c] = [await serving(), await serving()];
+    const before = h.driver.count('upgrade');
+    const { operationId } = await book(c.clusterId, 60);
+    const notBefore = at(60).toISOString();
+    expect(await cluster(c.clusterId)).toMatchObject({
+      phase: 'active',
+      upgrade: null,
+      booked: { operationId, to: '2', notBefore, notAfter: null },
+    });
+    expect(await operation(operationId)).toMatchObject({ state: 'running', phase: 'booked', awaited: `its window, from ${notBefore}` });
+    // Other work of the cluster is neither its progress nor its end, and a booking keeps nobody else from an upgrade.
+    await h.ops((tx) => h.engine.setLimits(tx, c.placementId, { hardQuotaBytes: 5n }));
+    await h.settle(MINUTE);
+    await h.ops((tx) => h.engine.resizeCluster(tx, c.clusterId, { ...WHY, shape: 'large' }));
+    await h.settle(MINUTE);
+    expect(await operation(operationId)).toMatchObject({ state: 'running', phase: 'booked', awaited: `its window, from ${notBefore}` });
+    await upgrade(other.clusterId);
+    await h.settle(MINUTE);
+    expect(fakeOf(other.name).spec.version).toBe('2');
+    h.clock.set(new Date(Date.parse(notBefore) - 1));
+    await h.drain();
+    expect(h.driver.count('upgrade')).toBe(before + 1);
+    await h.settle(5 * MINUTE);
+    expect(await cluster(c.clusterId)).toMatchObject({ phase: 'active', version: '2', booked: null, upgrade: null, error: null });
+    expect(await operation(operationId)).toMatchObject({ state: 'succeeded', step: 3, steps: 3 });
+    expect(await stepsOf(operationId)).toEqual(['upgrade ok', 'configure ok', 'validate ok']);
+  });
+
+  it('is taken back by a cancellation, and replaced by another booking', async () => {
+    const c = await serving();
+    const before = h.driver.count('upgrade');
+    const first = await book(c.clusterId, 30);
+    const second = await book(c.clusterId, 60);
+    expect(await operation(first.operationId)).toMatchObject({ state: 'cancelled' });
+    await h.ops((tx) => h.engine.cancelOperation(tx, second.operationId!, { by: 'operator:bob', reason: 'Not now.' }));
+    expect(await operation(second.operationId)).toMatchObject({
+      state: 'cancelled',
+      error: { code: 'operation.cancelled', detail: expect.stringContaining('operator:bob') },
+    });
+    expect(await cluster(c.clusterId)).toMatchObject({ phase: 'active', booked: null, error: null });
+    await h.settle(120 * MINUTE);
+    expect(h.driver.count('upgrade')).toBe(before);
+    await expect(h.ops((tx) => h.engine.retryOperation(tx, second.operationId!))).rejects.toMatchObject({
+      code: 'operation.not_repeatable',
+    });
+  });
+
+  it('waits inside the window for what hinders it, and is given up when the window is over', async () => {
+    const [busy, c] = [await serving(), await serving()];
+    h.driver.on('upgrade', async () => ({ operationId: 'x', handle: 'x', phase: 'running', steps: [], retryAfterMs: 1_000 }));
+    await upgrade(busy.clusterId);
+    const missed = await book(c.clusterId, 1, 5);
+    await h.settle(3 * MINUTE);
+    expect(await operation(missed.operationId)).toMatchObject({ state: 'running', awaited: expect.stringContaining(busy.name) });
+    await h.settle(4 * MINUTE);
+    expect(await operation(missed.operationId)).toMatchObject({ state: 'failed', error: { code: 'upgrade.window_missed' } });
+    expect(await cluster(c.clusterId)).toMatchObject({ phase: 'active', booked: null, error: null });
+    const held = await book(c.clusterId, 1, 600);
+    await h.settle(3 * MINUTE);
+    h.driver.off('upgrade');
+    await h.settle(10 * MINUTE);
+    expect(await operation(held.operationId)).toMatchObject({ state: 'succeeded' });
+    expect(fakeOf(c.name).spec.version).toBe('2');
+  });
+
+  it('is refused where the version is not offered or the window has passed, and is nothing where it runs already', async () => {
+    const c = await serving();
+    await expect(book(c.clusterId, 5, null, '9')).rejects.toMatchObject({ code: 'cluster.version_unsupported' });
+    await expect(book(c.clusterId, -10, -5)).rejects.toMatchObject({ code: 'cluster.window_over' });
+    await expect(book(c.clusterId, 10, 5)).rejects.toMatchObject({ code: 'cluster.window_over' });
+    const booked = await book(c.clusterId, 10);
+    await upgrade(c.clusterId);
+    await h.settle(MINUTE);
+    expect(await operation(booked.operationId)).toMatchObject({ state: 'running', phase: 'booked' });
+    await h.engine.supervise({ force: true });
+    expect(await book(c.clusterId, 10)).toEqual({ operationId: null });
+    await h.settle(15 * MINUTE);
+    expect(await operation(booked.operationId)).toMatchObject({ state: 'succeeded' });
+  });
+});

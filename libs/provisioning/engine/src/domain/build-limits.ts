@@ -6,6 +6,10 @@ export interface BuildLimits {
   readonly maxCostPerHour?: CostRate | null;
 }
 
+/** An operator's word over a plan's: what he left out is the plan's, null is no limit. */
+export const effectiveLimits = (ofPlan: BuildLimits | null, own: BuildLimits | null): BuildLimits | null =>
+  own ? { ...ofPlan, ...own } : ofPlan;
+
 export interface OverLimit {
   readonly code: 'limit.max_nodes' | 'limit.max_cost_per_hour' | 'limit.cost_unknown';
   readonly detail: string;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { compareDecimals, overLimit } from './build-limits.js';
+import { compareDecimals, effectiveLimits, overLimit } from './build-limits.js';
 import { compareVersions, violations } from './constraint-rules.js';
 import { gatesOf, type GateDecision, type Proofs } from './readiness.js';
 
@@ -101,6 +101,14 @@ describe('limits of a build', () => {
     ['a cost that nobody knows', { nodes: 1, cost: null }, 'limit.cost_unknown'],
     ['a cost in other money', cost('1', 'EUR'), 'limit.cost_unknown'],
   ])('judge %s', (_, build, code) => expect(overLimit(most, build)?.code ?? null).toBe(code));
+
+  it('are the plan’s where an operator’s word leaves them out, and none where it says null', () => {
+    const ofPlan = { maxNodes: 2, maxCostPerHour: { amountPerHour: '1', currency: 'USD' } };
+    expect(effectiveLimits(ofPlan, { maxNodes: 5 })).toEqual({ ...ofPlan, maxNodes: 5 });
+    expect(overLimit(effectiveLimits(ofPlan, { maxNodes: null }), { nodes: 99 })).toBeNull();
+    expect(effectiveLimits(ofPlan, null)).toBe(ofPlan);
+    expect(effectiveLimits(null, { maxNodes: 1 })).toEqual({ maxNodes: 1 });
+  });
 
   it('hold nobody who has none', () => {
     expect(overLimit(null, { nodes: 99, cost: null })).toBeNull();

@@ -74,6 +74,16 @@ export function lackingAt(c: Taken, shape: ShapeCapability, capacityBytes: strin
   return kinds.length > 0 ? `its placements bind more identity providers than it would have slots for: ${kinds.join(', ')}` : null;
 }
 
+/** The most that one placement with these bytes may have set aside where it is; null: there is no bound. */
+export function mostFor(c: Taken, own: bigint | null, shape: ShapeCapability, overcommitPercent: number): bigint | null {
+  const room = roomOf(c.capacityBytes ?? shape.capacityBytes ?? null, overcommitPercent);
+  if (room === null) return null;
+  // Where one is unlimited the cluster is taken whole: by itself, if it is alone.
+  if (c.reservedBytes === null || own === null) return c.occupied <= 1 ? room : 0n;
+  const others = c.reservedBytes - own;
+  return room > others ? room - others : 0n;
+}
+
 const roomOf = (capacityBytes: string | null, overcommitPercent: number): bigint | null =>
   capacityBytes === null ? null : (BigInt(capacityBytes) * BigInt(overcommitPercent)) / 100n;
 

@@ -1,7 +1,8 @@
 import type { ClusterPhase } from './cluster-states.js';
 
 /** What a person can wait for. Those of a cluster carry the step ledger; those of a placement mirror its progress. */
-export type PlacementOperationKind = 'provision' | 'set_limits' | 'rotate_key' | 'suspend' | 'resume' | 'end_access' | 'purge';
+export type PlacementOperationKind =
+  'provision' | 'set_limits' | 'rotate_key' | 'suspend' | 'resume' | 'end_access' | 'open_export' | 'close_export' | 'purge';
 export type ClusterOperationKind =
   'create_cluster' | 'configure_cluster' | 'repair_cluster' | 'resize_cluster' | 'upgrade_cluster' | 'retire_cluster';
 export type OperationKind = PlacementOperationKind | ClusterOperationKind;
@@ -21,6 +22,8 @@ const STEPS: Record<OperationKind, readonly ClusterPhase[]> = {
   set_limits: SEND,
   rotate_key: SEND,
   suspend: SEND,
+  open_export: SEND,
+  close_export: SEND,
   purge: SEND,
   upgrade_cluster: ['upgrading', 'configuring', 'validating'],
   retire_cluster: ['retiring'],
@@ -39,6 +42,9 @@ export const CANCELLABLE: Readonly<Partial<Record<OperationKind, readonly Cluste
   upgrade_cluster: ['upgrading'],
   retire_cluster: ['retiring'],
 };
+
+/** Phase of an operation that waits for its window: no work of its cluster is its progress or its end. */
+export const BOOKED = 'booked';
 
 export const stepsOf = (kind: OperationKind): number => STEPS[kind].length;
 

@@ -2,13 +2,26 @@ import { ProblemError } from '#platform';
 
 /** A placement's life as data. What is asked of it in a phase that has no such row is refused with `placement.in_state`. */
 export type PlacementPhase =
-  'requested' | 'validating' | 'active' | 'suspending' | 'suspended' | 'resuming' | 'ending' | 'ended' | 'purging' | 'purged' | 'failed';
+  | 'requested'
+  | 'validating'
+  | 'active'
+  | 'suspending'
+  | 'suspended'
+  | 'resuming'
+  | 'ending'
+  | 'ended'
+  // Its data can be read for a while, so that it is taken along.
+  | 'exporting'
+  | 'purging'
+  | 'purged'
+  | 'failed';
 
 export type PlacementEvent =
   // wishes
   | 'suspend'
   | 'resume'
   | 'end'
+  | 'export'
   | 'purge'
   | 'retry'
   // facts
@@ -27,7 +40,8 @@ export const placementTransitions = {
   suspended: { resume: 'resuming', end: 'ending' },
   resuming: { validated: 'active', suspend: 'suspending', end: 'ending' },
   ending: { ended: 'ended' },
-  ended: { purge: 'purging' },
+  ended: { export: 'exporting', purge: 'purging' },
+  exporting: { end: 'ending' },
   purging: { purged: 'purged' },
   purged: {},
   failed: { retry: 'requested', end: 'ending' },
@@ -54,4 +68,6 @@ export interface DesiredState {
   readonly reason?: string;
   /** Business time at which the change was due. */
   readonly at?: string;
+  /** Access was opened once more, for reading, until then. */
+  readonly readUntil?: string;
 }

@@ -60,10 +60,11 @@ describe('the states of clusters and placements', () => {
     expect(ways.sort()).toEqual(['resuming:validated', 'validating:validated']);
   });
 
-  it('lets access be ended from every phase in which it has not ended, and never given back', () => {
+  it('lets access be ended from every phase in which it has not ended, and given back for reading alone', () => {
     const before: PlacementPhase[] = [...CHANGEABLE, 'failed'];
     for (const phase of before) expect(nextPlacement(phase, 'end')).toBe('ending');
-    expect(reachable(placementTransitions, 'ending')).toEqual(new Set(['ending', 'ended', 'purging', 'purged']));
+    expect(reachable(placementTransitions, 'ending')).toEqual(new Set(['ending', 'ended', 'exporting', 'purging', 'purged']));
+    expect(placementTransitions.exporting).toEqual({ end: 'ending' });
   });
 
   it('deletes data of an ended placement only', () => {

@@ -47,6 +47,28 @@ export async function listRunsOf(
   return { items, nextCursor: rows.length > limit ? items.at(-1)!.run_id : null };
 }
 
+/** `n` is of the same placement and suite as `r`, and ended after it. */
+const NEWER = `n.placement_id = r.placement_id and n.suite = r.suite and n.suite_version = r.suite_version
+  and (n.finished_at, n.run_id) > (r.finished_at, r.run_id)`;
+
+/**
+ * Deletes runs that ended before `before`, at most `most`, oldest first; answers how many. Of each placement and version of the suite the
+ * newest that passed, the newest with a result and the newest of all stay: they are what a gate and a person ask for.
+ */
+export async function pruneConformanceRuns(tx: Tx, before: Date, most: number): Promise<number> {
+  const rows = await tx.query(
+    `delete from conformance_runs where run_id in (
+       select r.run_id from conformance_runs r
+        where r.finished_at < $1
+          and exists (select 1 from conformance_runs n where ${NEWER})
+          and (r.state <> 'done' or exists (select 1 from conformance_runs n where ${NEWER} and n.state = 'done'))
+          and (r.result is distinct from 'pass' or exists (select 1 from conformance_runs n where ${NEWER} and n.result = 'pass'))
+        order by r.finished_at limit $2) returning 1`,
+    [before, most],
+  );
+  return rows.length;
+}
+
 export async function noteRule(tx: Tx, runId: string, at: { step: number; of: number; rule: string | null }): Promise<void> {
   await tx.query(`update conformance_runs set step = $2, steps = $3, awaited = $4 where run_id = $1 and state = 'running'`, [
     runId,

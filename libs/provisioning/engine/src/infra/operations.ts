@@ -1,6 +1,6 @@
 import { uuidv7, type Tx } from '#platform';
 import type { ClusterPhase } from '../domain/cluster-states.js';
-import { stepOf, stepsOf, type OperationKind } from '../domain/operation-kinds.js';
+import { BOOKED, stepOf, stepsOf, type OperationKind } from '../domain/operation-kinds.js';
 import type { StepName } from '../domain/retry.js';
 import type { LogLine, OperationRow, PlacementRow, StoredError } from './rows.js';
 
@@ -39,9 +39,21 @@ export async function startOperation(
   return id;
 }
 
+/** What is at work on the cluster; one that waits for its window is not. */
 export function runningOn(tx: Tx, clusterId: string): Promise<OperationRow[]> {
-  return tx.query<OperationRow>(`select * from operations where cluster_id = $1 and state = 'running' order by operation_id for update`, [
-    clusterId,
+  return tx.query<OperationRow>(
+    `select * from operations where cluster_id = $1 and state = 'running' and phase <> $2 order by operation_id for update`,
+    [clusterId, BOOKED],
+  );
+}
+
+/** Where one operation stands, in the engine's own words. */
+export async function notePhase(tx: Tx, now: Date, operationId: string, at: { phase: string; awaited: string }): Promise<void> {
+  await tx.query(`update operations set phase = $2, awaited = $3, updated_at = $4 where operation_id = $1 and state = 'running'`, [
+    operationId,
+    at.phase,
+    at.awaited,
+    now,
   ]);
 }
 

@@ -34,6 +34,15 @@ export interface Recorded {
   readonly resize?: { readonly from: ClusterSpec; readonly by: string; readonly reason: string };
   /** While it is to run another version: which, and who wanted it. Gone with the outcome. */
   readonly upgrade?: { readonly to: string; readonly by: string; readonly reason: string };
+  /** An upgrade that waits for its window. */
+  readonly booked?: {
+    readonly operationId: string;
+    readonly to: string;
+    readonly by: string;
+    readonly reason: string;
+    readonly notBefore: string;
+    readonly notAfter: string | null;
+  };
   /** Who wanted it gone, and why; from then on nothing else is done with it. */
   readonly retirement?: { readonly by: string; readonly reason: string; readonly at: string };
   /** What the last look still found, and how many looks in a row found something. */

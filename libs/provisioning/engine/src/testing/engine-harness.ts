@@ -81,6 +81,8 @@ export interface Harness {
   drain(): Promise<void>;
   one<T>(sql: string, parameters?: unknown[]): Promise<T>;
   ops<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
+  /** The data of a placement whose access has ended is not wanted any more, and goes. */
+  purge(placementId: string): Promise<void>;
   clusterOf(placementId: string): Promise<{ clusterId: string; name: string }>;
   close(): Promise<void>;
 }
@@ -108,7 +110,7 @@ export async function engineHarness(options: Partial<ProvisioningEngineOptions> 
     });
   const engine = another();
   const events: Harness['events'] = [];
-  for (const type of ['active', 'suspended', 'resumed', 'access_ended', 'limits_changed', 'failed', 'purged'])
+  for (const type of ['active', 'suspended', 'resumed', 'access_ended', 'export_closed', 'limits_changed', 'failed', 'purged'])
     tasks.subscribe(`placement.${type}`, 'test.events');
   const runner = new TaskRunner(db, clock, new SilentNudger(), logger);
   registerProvisioningHandlers(runner, engine);
@@ -152,6 +154,12 @@ export async function engineHarness(options: Partial<ProvisioningEngineOptions> 
         if (!next.at || next.at.getTime() > end) return;
         if (next.at > clock.now()) clock.set(next.at);
       }
+    },
+    async purge(placementId) {
+      await db.ops(async (tx) => {
+        await engine.decideExport(tx, placementId, { state: 'confirmed', by: 'operator:test', reason: 'The test wants it gone.' });
+        await engine.purge(tx, placementId);
+      });
     },
     async clusterOf(placementId) {
       const row = await one<{ cluster_id: string; name: string }>(

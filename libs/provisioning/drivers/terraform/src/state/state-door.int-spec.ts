@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { realNow } from '#platform';
 import { ToyHouse } from '../testing/toy-house.js';
 import { StateDoor } from './state-door.js';
+import { pruneStates } from '../infra/prune-states.js';
 import { PgStateWire } from '../infra/pg-state-wire.js';
 import type { RunCredential } from './ports.js';
 
@@ -70,6 +71,33 @@ describe('the state backend', () => {
     expect(kept.every((v) => v.sealed!.startsWith('v1.') && !v.sealed!.includes('plain-secret'))).toBe(true);
     for (const sql of ['update terraform_state_versions set serial = 9', 'delete from terraform_state_versions'])
       await expect(h.rows(`${sql} where cluster_ref = $1`, [ref])).rejects.toThrow(/permission denied/);
+  });
+
+  it('forgets old versions, and never the current one nor the newest that are to be kept', async () => {
+    const [one, other] = [newRef(), newRef()];
+    for (const ref of [one, other]) {
+      const writer = await locked(ref);
+      for (const serial of [1, 2, 3, 4, 5]) expect((await ask(ref, writer, 'POST', state(serial), 'l1')).status).toBe(200);
+    }
+    const left = async (): Promise<number[][]> =>
+      Promise.all([one, other].map(async (ref) => (await versions(ref)).map((v) => Number(v.serial))));
+    const prune = (inMs: number, keep: number, most = 100) => h.db.ops((tx) => pruneStates(tx, { before: later(inMs), keep, most }));
+    expect(await prune(-60_000, 1)).toBe(0);
+    expect(await left()).toEqual([
+      [1, 2, 3, 4, 5],
+      [1, 2, 3, 4, 5],
+    ]);
+    expect(await prune(60_000, 3, 1)).toBe(1);
+    await prune(60_000, 3);
+    expect(await left()).toEqual([
+      [3, 4, 5],
+      [3, 4, 5],
+    ]);
+    await prune(60_000, 0);
+    expect(await left()).toEqual([[5], [5]]);
+    // What comes next goes on from there.
+    expect((await ask(one, await locked(one, 2), 'POST', state(6), 'l1')).status).toBe(200);
+    expect((await left())[0]).toEqual([5, 6]);
   });
 
   it('takes the same state twice as one, since the answer to the first may have been lost', async () => {
