@@ -1,6 +1,6 @@
 // The table, and the page.
 import { cpus, totalmem } from 'node:os';
-import { CHANGES, MOMENTS, strikesAt } from './life.mjs';
+import { CHANGES, MOMENTS, strikesAt } from './strikes.mjs';
 
 export const HEAD = ['driver', 'change', 'step', ...MOMENTS];
 

@@ -1,6 +1,7 @@
 // Short forms for `npm test`, on the database that is given: one life of a cluster under kills, or tenants on a few shared cells. Prints JSON.
 import { House } from './house.mjs';
-import { playLife, struckOnce } from './life.mjs';
+import { playLife } from './life.mjs';
+import { struckOnce } from './strikes.mjs';
 import { playTenants } from './tenants.mjs';
 
 const { tenants, perCell, driver, seed, life, ...given } = JSON.parse(process.env.CRASH_SHORT);

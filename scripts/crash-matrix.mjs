@@ -85,7 +85,7 @@ async function play(o, mark) {
     const { playTenants } = await import('../crash/tenants.mjs');
     return playTenants({ tenants: Number(o.tenants), tell: console.log });
   }
-  const { ALL, MOMENTS } = await import('../crash/life.mjs');
+  const { ALL, MOMENTS } = await import('../crash/strikes.mjs');
   const { HEAD, linesOf, markdown, missing } = await import('../crash/report.mjs');
   const moments = o.moment.length > 0 ? o.moment : MOMENTS;
   const unknown = moments.find((moment) => !MOMENTS.includes(moment));

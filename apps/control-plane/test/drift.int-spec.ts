@@ -1,11 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { subscriptionIdOf } from '#entitlements';
 import { requestDriftRun } from '../src/processes/check-drift.js';
 import { DriftClock } from '../src/workers/drift-clock.js';
-import { ActivationClock } from '../src/workers/activation-clock.js';
-import { ServingClock } from '../src/workers/serving-clock.js';
-import { SuspensionClock } from '../src/workers/suspension-clock.js';
+import { findingKinds, runDrift, type DriftRun } from './support/drift-run.js';
 import { Flows } from './support/flows.js';
 
 const HOUR = 3_600_000;
@@ -19,21 +16,8 @@ describe('comparing purchases with the marketplace', () => {
   });
   afterEach(() => flows.close());
 
-  /** One run from wish to end: its verdicts by purchase. */
-  async function drift(): Promise<{ state: string; error: string | null; verdicts: Record<string, string> }> {
-    const id = await flows.db.ops((tx) => requestDriftRun(flows.p, tx, 'azure', 'a test'));
-    await flows.settle();
-    const [run] = await flows.rows<{ state: string; error: string | null }>('select state, error from drift_runs where drift_run_id = $1', [
-      id,
-    ]);
-    const lines = await flows.rows<{ id: string; verdict: string }>(
-      'select external_subscription_id as id, verdict from drift_lines where drift_run_id = $1 order by 1',
-      [id],
-    );
-    return { ...run!, verdicts: Object.fromEntries(lines.map((l) => [l.id, l.verdict])) };
-  }
-  const findings = async (): Promise<string[]> =>
-    (await flows.rows<{ kind: string }>('select kind from findings order by raised_at, kind')).map((f) => f.kind);
+  const drift = (): Promise<DriftRun> => runDrift(flows);
+  const findings = (): Promise<string[]> => findingKinds(flows);
   const later = (ms = TOLD_LATE): void => flows.clock.advance(ms);
   /** All that a sweep must leave alone. */
   const world = async (): Promise<unknown> => ({
@@ -172,31 +156,6 @@ describe('comparing purchases with the marketplace', () => {
     expect(await flows.rows('select phase from placements where subscription_id = $1', [id])).toEqual([{ phase: 'active' }]);
   });
 
-  it('takes in a purchase that waits for its buyer without a finding or a tenant, and a clock of its own warns before its time is up [AZ-33]', async () => {
-    const { externalSubscriptionId } = flows.market.purchase({ name: 'Nobody landed' });
-    later();
-    await drift();
-    const id = subscriptionIdOf('azure', externalSubscriptionId);
-    expect(await flows.state(id)).toBe('pending_fulfillment');
-    expect(await flows.rows('select 1 from tenants')).toEqual([]);
-    expect(await findings()).toEqual([]);
-    const clock = new ActivationClock(flows.p);
-    later(22 * DAY);
-    expect(await clock.tick()).toBe(0);
-    later(2 * DAY);
-    expect(await clock.tick()).toBe(1);
-    later();
-    expect(await clock.tick()).toBe(0);
-    // Another process looks too.
-    expect(await new ActivationClock(flows.p).tick()).toBe(0);
-    expect(await findings()).toEqual(['activate_by_near']);
-    const [{ deadline, subscription_id: about } = {}] = await flows.rows<{ deadline: Date; subscription_id: string }>(
-      'select deadline, subscription_id from findings',
-    );
-    expect(about).toBe(id);
-    expect(deadline!.getTime() - flows.clock.now().getTime()).toBeGreaterThan(5 * DAY);
-  });
-
   it('leaves a young difference to the message that may be on its way', async () => {
     const { externalId, id } = await flows.serve();
     later();
@@ -257,122 +216,6 @@ describe('comparing purchases with the marketplace', () => {
     expect(await flows.rows('select verdict from drift_lines where drift_run_id = $1', [first])).toEqual([{ verdict: 'unread' }]);
   });
 
-  it('answers a change whose message was lost, once, and reads one again of which nothing came [AZ-97]', async () => {
-    const { externalId, id } = await flows.serve();
-    later();
-    const { changeId } = flows.market.requestChange(externalId, { externalPlanId: 'premium' });
-    await drift();
-    await flows.settle();
-    expect(flows.market.changes.get(changeId)!.status).toBe('succeeded');
-    const planOf = async (): Promise<unknown> =>
-      (await flows.rows<{ plan: string }>('select external_plan_id as plan from subscriptions where subscription_id = $1', [id]))[0]!.plan;
-    expect(await planOf()).toBe('premium');
-
-    const early = flows.market.requestChange(externalId, { externalPlanId: 'standard' });
-    const told = flows.market.changes.get(early.changeId)!;
-    flows.market.changes.delete(early.changeId);
-    // Told before it could be read: noted, and nothing came of it.
-    await flows.deliver(early.message);
-    await flows.settle();
-    flows.market.changes.set(early.changeId, told);
-    later();
-    await drift();
-    await flows.settle();
-    expect([told.status, await planOf()]).toEqual(['succeeded', 'standard']);
-    later();
-    const answers = flows.market.calls.filter((c) => c.operation === 'answerChange').length;
-    await drift();
-    await flows.settle();
-    expect(flows.market.calls.filter((c) => c.operation === 'answerChange')).toHaveLength(answers);
-  });
-
-  it('decides and answers again what was given up here and waits there after all [AZ-94] [AZ-97]', async () => {
-    const { externalId } = await flows.serve();
-    later();
-    const { changeId, message } = flows.market.requestChange(externalId, { externalPlanId: 'premium' });
-    // Our word came before the marketplace knew the operation.
-    flows.market.failNext('answerChange', 'refused');
-    await flows.deliver(message);
-    await flows.settle();
-    expect(await flows.rows('select state from change_requests')).toEqual([{ state: 'dropped' }]);
-    expect(flows.market.changes.get(changeId)!.status).toBe('pending');
-    later();
-    await drift();
-    await flows.settle();
-    expect(flows.market.changes.get(changeId)!.status).toBe('succeeded');
-    expect(await flows.rows('select state from change_requests')).toEqual([{ state: 'applied' }]);
-  });
-
-  it('sweeps all purchases, a few at a time, and waits for a marketplace that throttles [AZ-97]', async () => {
-    const bought = Array.from({ length: 30 }, (_, i) => flows.market.purchase({ name: `Buyer ${i}`, state: 'active' }));
-    for (const { message } of bought) await flows.deliver(message);
-    await flows.settle();
-    const changes = bought.map((b) => flows.market.requestChange(b.externalSubscriptionId, { externalPlanId: 'premium' }).changeId);
-    later();
-    flows.market.failNext('pendingMessages', 'busy', { retryAfterMs: 5_000 });
-    await drift();
-    await flows.settle();
-    expect(changes.map((id) => flows.market.changes.get(id)!.status)).toEqual(changes.map(() => 'succeeded'));
-  });
-
-  it('tells of a purchase that is paid and not served, and of one that is served and not paid', async () => {
-    const paid = await flows.serve('Paid');
-    const served = await flows.serve('Served');
-    const clock = new ServingClock(flows.p);
-    const tick = async (): Promise<number> => {
-      later(2 * HOUR);
-      return clock.tick();
-    };
-    expect(await tick()).toBe(0);
-    await flows.rows(`update placements set phase = 'failed', updated_at = $2 where subscription_id = $1`, [paid.id, flows.clock.now()]);
-    flows.broken.add('access.end');
-    await flows.deliver(flows.market.setState(served.externalId, 'ended'));
-    await flows.runner.drain();
-    expect(await clock.tick(), 'no longer than it takes').toBe(0);
-    expect(await tick()).toBe(2);
-    expect(await tick(), 'once').toBe(0);
-    const found = await flows.rows<{ kind: string; subscription_id: string }>(
-      `select kind, subscription_id from findings where kind like '%paid%' order by kind`,
-    );
-    expect(found).toEqual([
-      { kind: 'paid_not_serving', subscription_id: paid.id },
-      { kind: 'serving_not_paid', subscription_id: served.id },
-    ]);
-  });
-
-  it('tells of a suspension a week before it becomes an end, once each [AZ-98]', async () => {
-    const { externalId, id } = await flows.serve();
-    const clock = new SuspensionClock(flows.p);
-    await flows.deliver(flows.market.setState(externalId, 'suspended'));
-    await flows.settle();
-    const since = flows.clock.now();
-    later(22 * DAY);
-    expect(await clock.tick()).toBe(0);
-    later(DAY + HOUR);
-    expect(await clock.tick()).toBe(1);
-    later(HOUR);
-    expect(await new SuspensionClock(flows.p).tick()).toBe(0);
-    const [{ deadline } = {}] = await flows.rows<{ deadline: Date }>(`select deadline from findings where kind = 'suspended_long'`);
-    expect(Math.abs(deadline!.getTime() - since.getTime() - 30 * DAY)).toBeLessThan(HOUR);
-    await flows.deliver(flows.market.setState(externalId, 'active'));
-    await flows.settle();
-    expect(await flows.rows('select suspended_at from subscriptions where subscription_id = $1', [id])).toEqual([{ suspended_at: null }]);
-    await flows.deliver(flows.market.setState(externalId, 'suspended'));
-    await flows.settle();
-    later(24 * DAY);
-    expect(await new SuspensionClock(flows.p).tick(), 'another suspension').toBe(1);
-  });
-
-  it('counts the days to activate from the purchase, not from when we first saw it', async () => {
-    const { externalSubscriptionId } = flows.market.purchase({ name: 'Found late' });
-    const createdAt = flows.clock.now();
-    flows.market.patch(externalSubscriptionId, { createdAt });
-    later(10 * DAY);
-    await drift();
-    const [row] = await flows.rows<{ activate_by: Date }>('select activate_by from subscriptions');
-    expect(row!.activate_by).toEqual(new Date(createdAt.getTime() + 30 * DAY));
-  });
-
   it('is booked by the clock as often as configured, but not more often than the list may be asked for', async () => {
     const runs = async (): Promise<number> => (await flows.rows('select 1 from drift_runs')).length;
     const eager = new DriftClock(flows.p, 1_000);
@@ -386,44 +229,5 @@ describe('comparing purchases with the marketplace', () => {
     expect(await runs()).toBe(2);
     expect(await new DriftClock(flows.p, HOUR).tick()).toBe(0);
     expect(await new DriftClock(flows.p, 0).tick()).toBe(0);
-  });
-
-  it('takes up an acknowledgement that was lost after sign-up and serving', async () => {
-    flows.broken.add('fulfillment.complete');
-    const bought = flows.market.purchase({ name: 'Serves, never told' });
-    const id = subscriptionIdOf('azure', bought.externalSubscriptionId);
-    await flows.deliver(bought.message);
-    await flows.settle();
-    await flows.land(id, bought.token, 'Tide archive');
-    await flows.settle();
-    await flows.rows(`update tasks set state = 'done' where handler = 'fulfillment.complete'`);
-    flows.broken.clear();
-    expect(await flows.state(id)).toBe('pending_fulfillment');
-    later();
-    await drift();
-    await flows.settle();
-    expect(await flows.state(id)).toBe('active');
-  });
-
-  it('approves a waiting buyer who has signed up, and nobody who has not', async () => {
-    const account = (): { email: null; personId: null; directoryId: null; accountId: string } => ({
-      email: null,
-      personId: null,
-      directoryId: null,
-      accountId: randomUUID(),
-    });
-    const [signedUp, never] = [account(), account()];
-    await flows.serve('Signed up', { beneficiary: signedUp });
-    const auto = flows.market.purchase({ state: 'active', beneficiary: never });
-    await flows.deliver(auto.message);
-    await flows.settle();
-    flows.market.awaitApproval(signedUp.accountId);
-    flows.market.awaitApproval(never.accountId);
-    later();
-    await drift();
-    await flows.settle();
-    const waiting: string[] = [];
-    for await (const { buyerAccountId } of flows.market.listWaitingBuyers()) waiting.push(buyerAccountId);
-    expect(waiting).toEqual([never.accountId]);
   });
 });

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { openDatabase, Sealer, SilentNudger, Tasks, type Database } from '#platform';
 import { ManualClock } from '#platform/testing';
 import { Tenants } from '#tenancy';
-import type { FulfillmentEvent } from '#marketplaces/core';
+import type { FulfillmentEvent, SubscriptionTruth } from '#marketplaces/core';
 import { expect } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
 import {
@@ -17,6 +17,7 @@ import {
   type Segment,
 } from '../src/index.js';
 import { readSegments } from '../src/infra/segments.sql.js';
+import { eventOf, truthOf } from '../src/testing/index.js';
 
 export const TEST_CATALOG = fileURLToPath(new URL('./catalog/', import.meta.url));
 const EVENTS = [
@@ -79,6 +80,24 @@ export class Rig {
 
   apply(event: FulfillmentEvent): Promise<ApplyOutcome> {
     return this.db.ops((tx) => this.subscriptions.apply(tx, event, null));
+  }
+
+  /** The purchase as its marketplace shows it at a time of the day. */
+  see(
+    externalSubscriptionId: string,
+    time: string,
+    over: Partial<SubscriptionTruth>,
+    event: Partial<FulfillmentEvent> = {},
+  ): Promise<ApplyOutcome> {
+    return this.apply(eventOf(truthOf({ externalSubscriptionId, observedAt: this.at(time), ...over }), event));
+  }
+
+  /** Bought, landed and activated at 10:00. */
+  async active(externalSubscriptionId: string, over: Partial<SubscriptionTruth> = {}): Promise<string> {
+    await this.see(externalSubscriptionId, '10:00', { ...over, state: 'pending_fulfillment' });
+    const tenantId = await this.bind(externalSubscriptionId);
+    await this.see(externalSubscriptionId, '10:00', { ...over, state: 'active' });
+    return tenantId;
   }
 
   get(externalSubscriptionId: string): Promise<SubscriptionRecord> {

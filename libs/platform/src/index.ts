@@ -1,4 +1,5 @@
 export * from './clock.js';
+export * from './decimal.js';
 export * from './ids.js';
 export * from './problem.js';
 export * from './project-root.js';
@@ -18,6 +19,7 @@ export * from './db/database.js';
 export * from './http/guarded-http.js';
 export * from './tasks/tasks.js';
 export * from './tasks/pressure.js';
+export * from './tasks/task-handler.js';
 export * from './tasks/task-runner.js';
 export * from './tasks/nudger.js';
 export * from './tasks/pg-nudger.js';

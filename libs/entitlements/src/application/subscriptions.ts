@@ -1,11 +1,11 @@
 import { ProblemError, uuidv5, type Clock, type Tasks, type Tx } from '#platform';
 import type { FulfillmentEvent, Marketplace, SubscriptionTruth } from '#marketplaces/core';
-import { actionTowards, isOver, nextState, SERVICE_CHECK, type SubscriptionAction } from '../domain/subscription-states.js';
+import { actionTowards, EVENT_OF, isOver, nextState, SERVICE_CHECK } from '../domain/subscription-states.js';
 import type { PlanVersion } from '../domain/plan-version.js';
 import { SubscriptionRecord } from '../infra/subscription.record.js';
 import { createRecord, lockRecord, refreshRecord } from '../infra/subscription-rows.js';
 import { recordEvent } from '../infra/fulfillment-events.sql.js';
-import { factChanges, notedOf, sameInstant, termDiffers } from '../domain/facts.js';
+import { factChanges, isOlderView, notedOf, sameInstant, termDiffers } from '../domain/facts.js';
 import { currentSegment } from '../infra/segments.sql.js';
 import type { Catalog } from './catalog.js';
 import { closeRequests, dropRequests } from './change-requests.js';
@@ -162,13 +162,13 @@ export class Subscriptions {
       record.suspendedAt = to === 'suspended' ? at : null;
       if (action === 'activate') record.acknowledgedAt ??= this.clock.now();
       // What waited for the day begins, also where the news of the start is that it serves already.
-      if (action === 'activate' && from === 'scheduled' && record.tenantId) events.push(PAST.start);
+      if (action === 'activate' && from === 'scheduled' && record.tenantId) events.push(EVENT_OF.start);
       if (action === 'end') {
         record.endedAt = at;
         // Nothing was ever served or counted: there is nothing to settle.
         if (to === 'closing' && !(await currentSegment(tx, record.subscriptionId))) record.state = 'cancelled';
       }
-      events.push(record.state === 'voided' ? PAST.void : PAST[action]);
+      events.push(record.state === 'voided' ? EVENT_OF.void : EVENT_OF[action]);
     }
     // A suspended purchase gets its tenant when it is reinstated.
     if (record.state === 'active' && events.length > 0 && !record.tenantId) events.unshift('subscription.needs_tenant');
@@ -287,20 +287,3 @@ export class Subscriptions {
     };
   }
 }
-
-/** Where the marketplace gives no version (Azure's `lastModified` of year 1), the view that was asked for later is the newer one. */
-function isOlderView(record: SubscriptionRecord, truth: SubscriptionTruth): boolean {
-  if (record.truthVersion && truth.version) return truth.version < record.truthVersion;
-  return !record.truthVersion && !truth.version && truth.observedAt.getTime() < new Date(record.truth.observedAt).getTime();
-}
-
-const PAST: Record<SubscriptionAction, string> = {
-  activate: 'subscription.activated',
-  schedule: 'subscription.scheduled',
-  start: 'subscription.started',
-  suspend: 'subscription.suspended',
-  reinstate: 'subscription.reinstated',
-  end: 'subscription.ended',
-  settle: 'subscription.cancelled',
-  void: 'subscription.voided',
-};

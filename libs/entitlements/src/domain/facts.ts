@@ -32,3 +32,9 @@ export const termDiffers = (facts: Pick<PurchaseFacts, 'termStartsAt' | 'termEnd
 
 /** Why nothing comes of an event that is only noted: its own words say more than ours. */
 export const notedOf = (event: FulfillmentEvent): string | null => (event.kind === 'noted' ? event.note : null);
+
+/** Where the marketplace gives no version (Azure's `lastModified` of year 1), the view that was asked for later is the newer one. */
+export function isOlderView(held: { truthVersion: string | null; truth: SubscriptionTruth }, truth: SubscriptionTruth): boolean {
+  if (held.truthVersion && truth.version) return truth.version < held.truthVersion;
+  return !held.truthVersion && !truth.version && truth.observedAt.getTime() < new Date(held.truth.observedAt).getTime();
+}

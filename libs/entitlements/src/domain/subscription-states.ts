@@ -48,3 +48,15 @@ export function actionTowards(state: SubscriptionState, truth: MarketplaceState)
       return state === 'pending_fulfillment' || state === 'scheduled' ? 'void' : state === 'active' || state === 'suspended' ? 'end' : null;
   }
 }
+
+/** The event that tells of an action. */
+export const EVENT_OF: Record<SubscriptionAction, string> = {
+  activate: 'subscription.activated',
+  schedule: 'subscription.scheduled',
+  start: 'subscription.started',
+  suspend: 'subscription.suspended',
+  reinstate: 'subscription.reinstated',
+  end: 'subscription.ended',
+  settle: 'subscription.cancelled',
+  void: 'subscription.voided',
+};

@@ -1,5 +1,5 @@
-import { type Check, compareDecimals, type DoctorOptions, type ExpectedListing, readDataUnit, timeLimited } from '#marketplaces/core';
-import { errorText } from '#platform';
+import { type Check, type DoctorOptions, type ExpectedListing, readDataUnit, timeLimited } from '#marketplaces/core';
+import { compareDecimals, errorText } from '#platform';
 import { type ApiClient, failureOf } from './api-client.js';
 import { parseExactJson } from './exact-json.js';
 import { decimalOf, type Fields, fieldsOf, textOf } from './liberal.js';

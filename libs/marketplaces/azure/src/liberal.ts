@@ -1,4 +1,4 @@
-import { isDecimal } from '#marketplaces/core';
+import { isDecimal } from '#platform';
 import { NumberText } from './exact-json.js';
 
 /** Liberal reading of foreign JSON: every function answers null for what is missing or of another kind (contract azure §3, parsing traps). */

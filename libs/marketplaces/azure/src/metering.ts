@@ -1,10 +1,10 @@
+import { sumDecimals } from '#platform';
 import {
   MarketplaceBusy,
   MarketplaceRefusal,
   MarketplaceUnknown,
   type ReadBackLine,
   type ReadBackQuery,
-  sumDecimals,
   type UsageItemOutcome,
   type UsageWireItem,
 } from '#marketplaces/core';

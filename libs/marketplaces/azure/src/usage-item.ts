@@ -1,11 +1,5 @@
-import {
-  compareDecimals,
-  type Deadlines,
-  MarketplaceRefusal,
-  type UsageItemInput,
-  type UsageTraits,
-  type UsageWireItem,
-} from '#marketplaces/core';
+import { compareDecimals } from '#platform';
+import { type Deadlines, MarketplaceRefusal, type UsageItemInput, type UsageTraits, type UsageWireItem } from '#marketplaces/core';
 import { guidOf } from './liberal.js';
 
 const HOUR = 3_600_000;

@@ -1,4 +1,5 @@
-import { equalDecimals, type UsageItemOutcome, type UsageWireItem } from '#marketplaces/core';
+import { equalDecimals } from '#platform';
+import type { UsageItemOutcome, UsageWireItem } from '#marketplaces/core';
 import type { components } from '../../../../openapi/generated/azure-metering.js';
 import { parseExactJson } from './exact-json.js';
 import { decimalOf, type Fields, fieldsOf, guidOf, instantOf, textOf } from './liberal.js';

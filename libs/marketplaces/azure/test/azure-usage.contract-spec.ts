@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MarketplaceRefusal, sumDecimals, type UsageItemOutcome } from '#marketplaces/core';
+import { sumDecimals } from '#platform';
+import { MarketplaceRefusal, type UsageItemOutcome } from '#marketplaces/core';
 import { AzureSandbox } from './support/sandbox-process.js';
 
 const HOUR = 3_600_000;

@@ -1,5 +1,6 @@
 import type { CostPart } from './cost-split.js';
 import type { Check, DoctorOptions } from './doctor.js';
+import type { MarketplaceRefusal } from './errors.js';
 import type { KeyChange } from './key-change.js';
 import type { FulfillmentEvent, Marketplace, MarketplaceRefs, RequestedChange, SubscriptionTruth } from './words.js';
 import type { Deadlines, ReadBackLine, ReadBackQuery, UsageItemOutcome, UsageTraits, UsageWireItem } from './usage.js';
@@ -102,48 +103,6 @@ export interface PublisherChangeProgress {
 export interface Listing {
   externalOfferId: string;
   externalPlanId: string;
-}
-
-/** A definite no of the marketplace (not a lost answer). `Calls.around` stores it as `refused`. */
-export class MarketplaceRefusal extends Error {
-  readonly outcome = 'refused';
-  constructor(
-    readonly code: string,
-    message: string,
-    readonly httpStatus?: number,
-  ) {
-    super(`${code}: ${message}`);
-  }
-}
-
-/**
- * The marketplace shows a purchase in a way that we cannot read (an unknown state, no plan). Asking again does not help: the message
- * is kept, and a person decides with `view`, what was shown as text.
- */
-export class MarketplaceUnreadable extends MarketplaceRefusal {
-  constructor(
-    code: string,
-    message: string,
-    readonly view: string,
-  ) {
-    super(code, message);
-  }
-}
-
-/** The answer did not arrive or made no sense: the effect is unknown; re-read the truth before anything else. */
-export class MarketplaceUnknown extends Error {
-  readonly outcome = 'unknown';
-}
-
-/** Nothing happened there and trying later may help (throttled, unreachable before sending). */
-export class MarketplaceBusy extends Error {
-  readonly outcome = 'refused';
-  constructor(
-    message: string,
-    readonly retryAfterMs: number | null = null,
-  ) {
-    super(message);
-  }
 }
 
 /** Facts of how a marketplace lists purchases, used by the drift job. */
@@ -278,29 +237,4 @@ export interface UsageItemInput {
   /** How it is split by labels; the parts add up to `quantity`. Absent where it is not split. */
   parts?: CostPart[];
   refs: MarketplaceRefs;
-}
-
-/** Injection token of `MarketplaceRegistry`. */
-export const MARKETPLACE_REGISTRY = Symbol('berth.marketplaces');
-
-/** The configured adapters; bound only in the app. */
-export class MarketplaceRegistry {
-  private readonly adapters = new Map<Marketplace, MarketplaceAdapter>();
-  constructor(adapters: MarketplaceAdapter[]) {
-    for (const a of adapters) {
-      if (this.adapters.has(a.marketplace)) throw new Error(`two adapters for ${a.marketplace}`);
-      this.adapters.set(a.marketplace, a);
-    }
-  }
-  get(marketplace: Marketplace): MarketplaceAdapter {
-    const a = this.adapters.get(marketplace);
-    if (!a) throw new Error(`no adapter is configured for ${marketplace}`);
-    return a;
-  }
-  has(marketplace: Marketplace): boolean {
-    return this.adapters.has(marketplace);
-  }
-  all(): MarketplaceAdapter[] {
-    return [...this.adapters.values()];
-  }
 }

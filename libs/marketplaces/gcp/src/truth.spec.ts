@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { StoredInbound } from '#marketplaces/core';
 import { purchaseOf } from './landing.js';
-import { cutToBytes, instantOf, lastSegment, microsecondsOf } from './liberal.js';
+import { instantOf, lastSegment, microsecondsOf } from './liberal.js';
 import { notificationOf } from './message.js';
 import { normalise } from './normalise.js';
 import type { Procurement } from './procurement.js';
@@ -293,12 +293,5 @@ describe('a message', () => {
     expect(pulled('{"a":"\0"}').body).not.toContain('\0');
     expect(pulled('no json').body).toBe('no json');
     expect(notificationOf('[]')).toBeNull();
-  });
-});
-
-describe('a reason', () => {
-  it('is cut to bytes without halving a character [GC-22]', () => {
-    expect(cutToBytes('ä'.repeat(200), 255)).toBe('ä'.repeat(127));
-    expect(cutToBytes('fine', 256)).toBe('fine');
   });
 });

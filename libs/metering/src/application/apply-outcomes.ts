@@ -1,5 +1,5 @@
-import type { Tx } from '#platform';
-import { fromUs, parseDecimal, sameDecimal, unitsText } from '../domain/units.js';
+import { equalDecimals, parseDecimal, type Tx } from '#platform';
+import { fromUs, unitsText } from '../domain/units.js';
 import { isTaken, settleTaken, type Answered, type AttemptOutcome } from '../infra/answers.sql.js';
 import { OPEN_ITEM, type OpenItem } from '../infra/items.sql.js';
 import { writeCarryIns, writeEntries, type EntryRow } from '../infra/write-ledger.js';
@@ -135,7 +135,7 @@ class Outcome {
     }
     const perUnit = BigInt(this.item.base_per_unit);
     const { digits, scale } = parseDecimal(theirs);
-    const got = sameDecimal(theirs, this.item.quantity) ? this.base : (digits * perUnit) / 10n ** BigInt(scale);
+    const got = equalDecimals(theirs, this.item.quantity) ? this.base : (digits * perUnit) / 10n ** BigInt(scale);
     const more = got - this.base;
     this.move('pending', 'duplicate_conflict', -this.base);
     this.move('accepted', 'duplicate_conflict', got);

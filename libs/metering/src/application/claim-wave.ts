@@ -1,8 +1,8 @@
-import { realNow, type Tx } from '#platform';
+import { parseDecimal, realNow, type Tx } from '#platform';
 import type { MarketplaceAdapter } from '#marketplaces/core';
 import { readMeteredSubscriptions } from '#entitlements';
 import type { Admission } from '../domain/breaker.js';
-import { parseDecimal, quantaText } from '../domain/units.js';
+import { quantaText } from '../domain/units.js';
 import type { Gates } from '../infra/gates.sql.js';
 import {
   beginAttempts,

@@ -1,10 +1,9 @@
-import { ProblemError, type Tx } from '#platform';
+import { ProblemError, sumDecimals, type Tx } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
 import { foreignNamesOf, readPlanVersions, readSegments, readSubscriptions } from '#entitlements';
 import { unitsForPeople } from '../domain/explain-words.js';
 import { nameVariance, type VarianceName } from '../domain/money-variance.js';
 import { timesDecimal } from '../domain/price.js';
-import { total } from '../domain/remittance.js';
 import { LEDGER_TERMS, sumDifference, type TermSums } from '../domain/sum-terms.js';
 import {
   monthCredits,
@@ -176,12 +175,12 @@ async function unitsOf(tx: Tx, span: MonthSpan): Promise<MonthUnits[]> {
     if (!row) continue;
     row.records += r.records;
     row.receipts += r.receipts;
-    row.recorded = total([row.recorded, r.recorded]);
-    row.accepted = total([row.accepted, r.accepted]);
-    row.shadow = total([row.shadow, r.shadow]);
-    row.invoicedOutside = total([row.invoicedOutside, r.invoiced]);
+    row.recorded = sumDecimals([row.recorded, r.recorded]);
+    row.accepted = sumDecimals([row.accepted, r.accepted]);
+    row.shadow = sumDecimals([row.shadow, r.shadow]);
+    row.invoicedOutside = sumDecimals([row.invoicedOutside, r.invoiced]);
     const price = book.at(r.subscription_id, r.dimension, r.first_hour, r.external_plan_id);
-    if (!price) row.unpriced = total([row.unpriced, r.accepted]);
+    if (!price) row.unpriced = sumDecimals([row.unpriced, r.accepted]);
     else {
       const { currency, unitPrice, source, provisional } = price;
       row.prices.push({ currency, unitPrice, source, provisional, units: r.accepted, amount: timesDecimal(r.accepted, unitPrice) });
@@ -234,7 +233,7 @@ async function moneyOf(tx: Tx, span: MonthSpan, month: string, units: MonthUnits
     const name = names.get(u.subscriptionId) ?? null;
     for (const p of u.prices) {
       const row = at(u.marketplace, name, p.currency);
-      row.expected = total([row.expected!, p.amount]);
+      row.expected = sumDecimals([row.expected!, p.amount]);
       join(row, u.subscriptionId);
     }
     if (u.unpriced !== '0') {
@@ -248,7 +247,7 @@ async function moneyOf(tx: Tx, span: MonthSpan, month: string, units: MonthUnits
     const marketplace = marketplaceOf.get(c.subscription_id);
     if (!marketplace) continue;
     const row = at(marketplace, names.get(c.subscription_id) ?? null, c.currency);
-    row.credited = total([row.credited, c.amount]);
+    row.credited = sumDecimals([row.credited, c.amount]);
     join(row, c.subscription_id);
   }
   for (const i of await monthInvoiced(tx, month, span.marketplace))

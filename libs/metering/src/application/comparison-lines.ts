@@ -1,5 +1,5 @@
-import { compareDecimals, sumDecimals, type Marketplace } from '#marketplaces/core';
-import type { Tx } from '#platform';
+import { compareDecimals, sumDecimals, type Tx } from '#platform';
+import type { Marketplace } from '#marketplaces/core';
 import type { NewFinding } from './findings.js';
 
 export type Verdict = 'equal' | 'not_yet_visible' | 'missing_there' | 'missing_here' | 'quantity' | 'not_comparable' | 'foreign';

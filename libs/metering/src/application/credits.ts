@@ -1,6 +1,5 @@
-import { ProblemError, uuidv7, type Tx } from '#platform';
+import { compareDecimals, ProblemError, uuidv7, type Tx } from '#platform';
 import { getSubscription } from '#entitlements';
-import { compareDecimals } from '#marketplaces/core';
 import { claimBy } from '../domain/finding-kinds.js';
 import { PriceBook } from '../infra/prices.sql.js';
 import type { MeteringDeps } from './deps.js';

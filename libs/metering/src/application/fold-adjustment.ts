@@ -1,5 +1,5 @@
-import type { Tx } from '#platform';
-import { equalDecimals, type BillingAdjustment } from '#marketplaces/core';
+import { equalDecimals, type Tx } from '#platform';
+import type { BillingAdjustment } from '#marketplaces/core';
 import { endCredit, listOpenForAdjustment, type CreditRow } from './credits.js';
 import type { MeteringDeps } from './deps.js';
 

@@ -1,11 +1,10 @@
-import { ProblemError } from '#platform';
+import { ProblemError, sumDecimals } from '#platform';
 import { readCsv } from '../infra/read-csv.js';
 import {
   byReference,
   decimalMarkOf,
   deductionsAsPositive,
   moneyText,
-  total,
   minus,
   type DecimalMark,
   type RemittanceDraft,
@@ -78,7 +77,7 @@ export function readRemittances(file: RemittanceFile): {
     };
     const gross = money('gross', () => fault('gross', 'is empty'));
     const [fee, tax] = [money('fee', () => '0'), money('tax', () => '0')];
-    const net = money('net', () => total([gross, minus(fee), minus(tax)]));
+    const net = money('net', () => sumDecimals([gross, minus(fee), minus(tax)]));
     const currency = cell(row.cells, 'currency').toUpperCase();
     if (!/^[A-Z]{3}$/.test(currency)) fault('currency', 'is no currency of three letters');
     const payoutCurrency = cell(row.cells, 'payoutCurrency').toUpperCase() || currency;

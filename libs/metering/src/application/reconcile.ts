@@ -1,14 +1,5 @@
-import { errorText, ProblemError, uuidv7, type Tx } from '#platform';
-import {
-  compareDecimals,
-  isDecimal,
-  MarketplaceBusy,
-  MARKETPLACES,
-  MarketplaceUnknown,
-  sumDecimals,
-  type Marketplace,
-  type ReadBackLine,
-} from '#marketplaces/core';
+import { compareDecimals, errorText, isDecimal, ProblemError, sumDecimals, uuidv7, type Tx } from '#platform';
+import { MarketplaceBusy, MARKETPLACES, MarketplaceUnknown, type Marketplace, type ReadBackLine } from '#marketplaces/core';
 import { getSubscription } from '#entitlements';
 import type { MeteringDeps } from './deps.js';
 import { findingsOf, isQuiet, receiptsOf, storeLines, type ComparedLine, type Verdict } from './comparison-lines.js';

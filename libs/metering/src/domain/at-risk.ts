@@ -1,6 +1,6 @@
+import { addDecimals, parseDecimal, shortText, type Decimal } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
 import { timesDecimal } from './price.js';
-import { parseDecimal, quantaText } from './units.js';
 
 /** Upper edges of the time that is left until the hard deadline, in hours; what is later stands under `later`. */
 export const AT_RISK_EDGES = [1, 4, 12] as const;
@@ -98,28 +98,17 @@ function bucketOf(within: LeftWithin, rows: readonly WaitingUsage[]): AtRiskBuck
     dimensions: unitLines(dimensions),
     amounts: [...amounts]
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([currency, { sum, provisional }]) => ({ currency, amount: decimalText(sum), provisional })),
+      .map(([currency, { sum, provisional }]) => ({ currency, amount: shortText(sum), provisional })),
     unpriced: unitLines(unpriced),
   };
 }
 
-type Decimal = ReturnType<typeof parseDecimal>;
-
-function plus(a: Decimal | undefined, b: Decimal): Decimal {
-  if (!a) return b;
-  const scale = Math.max(a.scale, b.scale);
-  return { digits: a.digits * 10n ** BigInt(scale - a.scale) + b.digits * 10n ** BigInt(scale - b.scale), scale };
-}
-
-function decimalText({ digits, scale }: Decimal): string {
-  const text = quantaText(digits, scale);
-  return text.includes('.') ? text.replace(/\.?0+$/, '') : text;
-}
+const plus = (a: Decimal | undefined, b: Decimal): Decimal => (a ? addDecimals(a, b) : b);
 
 const unitLines = (sums: Map<string, Decimal>): { dimension: string; listedUnit: string; units: string }[] =>
   [...sums]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, sum]) => {
       const [dimension, listedUnit] = JSON.parse(key) as [string, string];
-      return { dimension, listedUnit, units: decimalText(sum) };
+      return { dimension, listedUnit, units: shortText(sum) };
     });

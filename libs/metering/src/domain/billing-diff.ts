@@ -1,5 +1,5 @@
+import { addDecimals, decimalText, parseDecimal } from '#platform';
 import type { RecordFacts } from './journal.js';
-import { parseDecimal, quantaText } from './units.js';
 
 /** One record that another catalog or build makes otherwise. Quantities are decimal text in `unit`; null: there is no such record. */
 export interface RecordChange {
@@ -93,8 +93,7 @@ export function sumChanges(changes: readonly RecordChange[]): DimensionChange[] 
 }
 
 function plus(a: string, b: string, sign = 1n): string {
-  const [x, y] = [parseDecimal(a), parseDecimal(b)];
-  const scale = Math.max(x.scale, y.scale);
-  return quantaText(x.digits * 10n ** BigInt(scale - x.scale) + sign * y.digits * 10n ** BigInt(scale - y.scale), scale);
+  const { digits, scale } = parseDecimal(b);
+  return decimalText(addDecimals(parseDecimal(a), { digits: sign * digits, scale }));
 }
 const minus = (a: string, b: string): string => plus(a, b, -1n);

@@ -1,5 +1,4 @@
-import { compareDecimals, sumDecimals } from '#marketplaces/core';
-import { parseDecimal } from './units.js';
+import { compareDecimals, digitsAt, parseDecimal, sumDecimals } from '#platform';
 
 /** A receipt of ours (or a shadow record), an hour of one purchase. */
 export interface OurUsage {
@@ -115,8 +114,7 @@ export function sameWithin(a: string, b: string, rounded: { decimals: number; ro
   if (!rounded) return compareDecimals(a, b) === 0;
   const [x, y] = [parseDecimal(a), parseDecimal(b)];
   const scale = Math.max(x.scale, y.scale, rounded.decimals + 1);
-  const whole = (d: { digits: bigint; scale: number }): bigint => d.digits * 10n ** BigInt(scale - d.scale);
-  const apart = whole(x) - whole(y);
+  const apart = digitsAt(x, scale) - digitsAt(y, scale);
   const allowed = 5n * 10n ** BigInt(scale - rounded.decimals - 1) * BigInt(rounded.rows);
   return (apart < 0n ? -apart : apart) <= allowed;
 }

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { parseDecimal } from '#platform';
 import { COST_SPLIT_LIMITS, type CostPart, type CostSplitLimits } from '#marketplaces/core';
 import type { MeterTerms } from '#entitlements';
 import { closeHour } from './close-hour.js';
 import { shareOut, splitRecords, type PartsAt, type SamplePart } from './cost-split.js';
 import { readSplit } from './sample-split.js';
 import { emptyOpening, type Opening, type StreamSamples } from './types.js';
-import { parseDecimal } from './units.js';
 import { counter, every5, gauge, GIB, hour, meterHour, min, sample, segment, stream } from '../testing/hours.js';
 
 const split = { labels: [{ name: 'department', as: 'Department' }], rest: 'other' };

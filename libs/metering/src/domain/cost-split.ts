@@ -1,8 +1,9 @@
+import { parseDecimal } from '#platform';
 import { labelsKey, type CostPart, type CostSplitLimits } from '#marketplaces/core';
 import type { MeterTerms } from '#entitlements';
 import { measureHour, type Measured } from './measure-hour.js';
 import type { HourSegment, MeterHour, Opening, RecordDraft, StreamSamples, StreamState } from './types.js';
-import { parseDecimal, quantaText } from './units.js';
+import { quantaText } from './units.js';
 
 type CostSplitTerms = NonNullable<MeterTerms['costSplit']>;
 type Labels = Record<string, string>;

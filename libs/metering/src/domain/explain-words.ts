@@ -1,8 +1,9 @@
+import { addDecimals, decimalText, parseDecimal } from '#platform';
 import type { CostPart } from '#marketplaces/core';
 import type { MeterTerms } from '#entitlements';
 import type { Step } from './explain-hour.js';
 import type { Unsent } from './types.js';
-import { instantText, parseDecimal, quantaText, Unit } from './units.js';
+import { instantText, quantaText, Unit } from './units.js';
 
 /** Listed units for people; `≈` where nine decimals do not say it exactly (a GiB-hour is no round number of base units). */
 export function unitsForPeople(base: bigint, basePerUnit: bigint): string {
@@ -98,18 +99,5 @@ export const labelsText = (labels: Readonly<Record<string, string>>): string =>
     .join(' and ');
 
 /** What the parts add up to: added here, so that the page shows it and nobody has to believe it. */
-export function sumText(parts: readonly CostPart[]): string {
-  const read = parts.map((p) => parseDecimal(p.quantity));
-  const scale = Math.max(0, ...read.map((d) => d.scale));
-  return quantaText(
-    read.reduce((sum, d) => sum + d.digits * 10n ** BigInt(scale - d.scale), 0n),
-    scale,
-  );
-}
-
-/** Decimal text without trailing zeros. */
-export function plainDecimal(text: string): string {
-  const { digits, scale } = parseDecimal(text);
-  const whole = quantaText(digits, scale);
-  return whole.includes('.') ? whole.replace(/\.?0+$/, '') : whole;
-}
+export const sumText = (parts: readonly CostPart[]): string =>
+  decimalText(parts.map((p) => parseDecimal(p.quantity)).reduce(addDecimals, { digits: 0n, scale: 0 }));

@@ -1,4 +1,5 @@
-import { isZero, minus, total } from './remittance.js';
+import { sumDecimals } from '#platform';
+import { isZero, minus } from './remittance.js';
 
 export type VarianceName = 'price_unknown' | 'not_yet_visible' | 'missing_there' | 'credited' | 'less_than_usage' | 'more_than_usage';
 
@@ -12,14 +13,14 @@ export function nameVariance(m: {
   /** Younger than the time after which the marketplace's figures are expected. */
   young: boolean;
 }): { name: VarianceName; amount: string }[] {
-  const variance = total([m.invoiced, minus(m.expected)]);
+  const variance = sumDecimals([m.invoiced, minus(m.expected)]);
   const out: { name: VarianceName; amount: string }[] = [];
   let rest = variance;
   if (!isZero(m.credited) && variance.startsWith('-')) {
     // At most what is missing: a credit may be paid back in another month.
-    const lower = total([variance, m.credited]).startsWith('-') ? minus(m.credited) : variance;
+    const lower = sumDecimals([variance, m.credited]).startsWith('-') ? minus(m.credited) : variance;
     out.push({ name: 'credited', amount: lower });
-    rest = total([variance, minus(lower)]);
+    rest = sumDecimals([variance, minus(lower)]);
   }
   if (isZero(rest)) return out;
   const less = rest.startsWith('-');

@@ -1,4 +1,4 @@
-import { parseDecimal, quantaText } from './units.js';
+import { parseDecimal, shortText } from '#platform';
 
 /** One reading of a price; a newer row of the same key replaces it from its own instant on. */
 export interface PriceRow {
@@ -72,6 +72,5 @@ const later = (a: number[], b: number[]): boolean => {
 export function timesDecimal(a: string, b: string): string {
   const x = parseDecimal(a);
   const y = parseDecimal(b);
-  const text = quantaText(x.digits * y.digits, x.scale + y.scale);
-  return text.includes('.') ? text.replace(/\.?0+$/, '') : text;
+  return shortText({ digits: x.digits * y.digits, scale: x.scale + y.scale });
 }

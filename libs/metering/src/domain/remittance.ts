@@ -1,4 +1,4 @@
-import { parseDecimal, quantaText } from './units.js';
+import { parseDecimal, shortText, sumDecimals } from '#platform';
 
 /** Which comma is which in a file: a decimal point (1,234.50) or a decimal comma (1.234,50). */
 export type DecimalMark = 'point' | 'comma';
@@ -44,23 +44,8 @@ const bare = (cell: string): string =>
     .replace(/^(\(?[-\u2212]?)[\p{Sc}A-Z]{1,3}/u, '$1')
     .replace(/[\p{Sc}A-Z]{1,3}([-\u2212)]?)$/u, '$1');
 
-const plain = (text: string): string => {
-  const { digits, scale } = parseDecimal(text);
-  const out = quantaText(digits, scale);
-  return out.includes('.') ? out.replace(/\.?0+$/, '') : out;
-};
+const plain = (text: string): string => shortText(parseDecimal(text));
 
-/** Exact sum of decimal texts. */
-export function total(texts: readonly string[]): string {
-  const parts = texts.map(parseDecimal);
-  const scale = parts.reduce((most, p) => Math.max(most, p.scale), 0);
-  return plain(
-    quantaText(
-      parts.reduce((sum, p) => sum + p.digits * 10n ** BigInt(scale - p.scale), 0n),
-      scale,
-    ),
-  );
-}
 export const minus = (text: string): string => (text.startsWith('-') ? text.slice(1) : plain(`-${text}`));
 export const isZero = (text: string): boolean => parseDecimal(text).digits === 0n;
 const signOf = (text: string): number => Number(parseDecimal(text).digits > 0n) - Number(parseDecimal(text).digits < 0n);
@@ -83,10 +68,10 @@ export function allocate(gross: string, wanted: readonly WantedAllocation[]): Al
   for (const w of wanted) {
     const key = JSON.stringify([w.month, w.externalId, w.dimension, w.invoice]);
     const there = byTarget.get(key);
-    byTarget.set(key, there ? { ...there, amount: total([there.amount, w.amount]) } : { ...w });
+    byTarget.set(key, there ? { ...there, amount: sumDecimals([there.amount, w.amount]) } : { ...w });
   }
   const rows = [...byTarget.values()].filter((w) => !isZero(w.amount));
-  const rest = total([gross, ...rows.map((r) => minus(r.amount))]);
+  const rest = sumDecimals([gross, ...rows.map((r) => minus(r.amount))]);
   if (signOf(rest) !== 0 && signOf(gross) !== 0 && signOf(rest) !== signOf(gross)) return null;
   return [
     ...rows.map((r) => ({ kind: 'purchase' as const, ...r })),
@@ -130,7 +115,7 @@ export interface RemittanceDraft {
 /** Fees and taxes are deductions; some files write them as negative numbers. Decided for a whole file, by what adds up. */
 export function deductionsAsPositive(lines: RemittanceLine[]): { lines: RemittanceLine[]; flipped: boolean } {
   const off = (l: RemittanceLine, sign: (t: string) => string): boolean =>
-    !isZero(total([l.gross, sign(l.fee), sign(l.tax), minus(l.net)]));
+    !isZero(sumDecimals([l.gross, sign(l.fee), sign(l.tax), minus(l.net)]));
   const wrong = (sign: (t: string) => string): number => lines.filter((l) => off(l, sign)).length;
   const flipped = lines.some((l) => signOf(l.fee) < 0 || signOf(l.tax) < 0) && wrong((t) => t) < wrong(minus);
   return { flipped, lines: flipped ? lines.map((l) => ({ ...l, fee: minus(l.fee), tax: minus(l.tax) })) : lines };
@@ -146,7 +131,7 @@ export function byReference(lines: RemittanceLine[]): { drafts: RemittanceDraft[
     for (const l of of)
       if (l.currency !== first!.currency || l.payoutCurrency !== first!.payoutCurrency || l.fx !== first!.fx)
         faults.push({ line: l.line, message: `payout ${reference} has another currency or rate in line ${first!.line}` });
-    const sum = (f: (l: RemittanceLine) => string): string => total(of.map(f));
+    const sum = (f: (l: RemittanceLine) => string): string => sumDecimals(of.map(f));
     const [gross, fee, tax, net] = [sum((l) => l.gross), sum((l) => l.fee), sum((l) => l.tax), sum((l) => l.net)];
     return {
       reference,
@@ -158,7 +143,7 @@ export function byReference(lines: RemittanceLine[]): { drafts: RemittanceDraft[
       net,
       fx: first!.fx,
       payout: sum((l) => l.payout),
-      unexplained: total([gross, minus(fee), minus(tax), minus(net)]),
+      unexplained: sumDecimals([gross, minus(fee), minus(tax), minus(net)]),
       lines: of,
     };
   });

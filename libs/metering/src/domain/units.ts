@@ -1,4 +1,6 @@
 /** Exact arithmetic of metering: instants are UTC microseconds, quantities are integers in the meter's base unit (law 6). */
+import { decimalText, parseDecimal } from '#platform';
+
 export const US_PER_SECOND = 1_000_000n;
 export const US_PER_MINUTE = 60n * US_PER_SECOND;
 export const US_PER_HOUR = 60n * US_PER_MINUTE;
@@ -107,29 +109,8 @@ export function instantText(us: bigint): string {
   return `${lastHourText}${TWO[minute]}:${TWO[second]}.${fraction === 0 ? '000000' : padded(fraction, 6)}Z`;
 }
 
-const DECIMAL = /^(-?)(\d+)(?:\.(\d+))?$/;
-
-/** Decimal text as an exact fraction `digits / 10^scale`. */
-export function parseDecimal(text: string): { digits: bigint; scale: number } {
-  const m = DECIMAL.exec(text.trim());
-  if (!m) throw new Error(`"${text.slice(0, 60)}" is not a decimal`);
-  const digits = BigInt(`${m[2]}${m[3] ?? ''}`);
-  return { digits: m[1] ? -digits : digits, scale: (m[3] ?? '').length };
-}
-
-export function sameDecimal(a: string, b: string): boolean {
-  const x = parseDecimal(a);
-  const y = parseDecimal(b);
-  return x.digits * 10n ** BigInt(y.scale) === y.digits * 10n ** BigInt(x.scale);
-}
-
 /** `quanta` of 10^-decimals as decimal text with exactly that many decimals. */
-export function quantaText(quanta: bigint, decimals: number): string {
-  if (decimals === 0) return quanta.toString();
-  const sign = quanta < 0n ? '-' : '';
-  const digits = (quanta < 0n ? -quanta : quanta).toString().padStart(decimals + 1, '0');
-  return `${sign}${digits.slice(0, -decimals)}.${digits.slice(-decimals)}`;
-}
+export const quantaText = (quanta: bigint, decimals: number): string => decimalText({ digits: quanta, scale: decimals });
 
 /**
  * The listed unit of one meter. Its quantum (10^-decimals of the unit) need not be whole in base units (MiB in millionths is

@@ -1,45 +1,13 @@
-import { realNow, type Clock } from '../clock.js';
+import type { Clock } from '../clock.js';
 import type { Database, Tx } from '../db/database.js';
 import type { Logger } from '../logging.js';
 import { errorText } from '../problem.js';
-import { CLAIM, CLAIM_ALONE } from './claim.js';
+import { Claims, type ClaimedTask } from './claims.js';
 import { ClockLoop } from './clock-loop.js';
 import type { Nudger } from './nudger.js';
 import type { Pressure } from './pressure.js';
-import type { ParkedTask, PayloadRef } from './tasks.js';
-
-export interface TaskContext {
-  readonly taskId: string;
-  readonly lane: string;
-  /** 1 on the first run. */
-  readonly attempt: number;
-  /** Marks the task done inside the handler's own transaction, so that effect and completion commit together. */
-  completeIn(tx: Tx): Promise<void>;
-}
-
-/** Run again at a business instant without counting as a failure (an awaited fact is not there yet). */
-export class RunAgainAt extends Error {
-  constructor(
-    readonly at: Date,
-    readonly reason: string,
-  ) {
-    super(`run again at ${at.toISOString()}: ${reason}`);
-  }
-}
-
-/** Retrying cannot help: the lane parks at once and a person is told. */
-export class PermanentTaskError extends Error {}
-
-export type TaskHandler = (payload: PayloadRef, context: TaskContext) => Promise<void>;
-
-interface TaskRow {
-  task_id: string;
-  lane: string;
-  handler: string;
-  payload_ref: PayloadRef;
-  attempts: number;
-  fence: string;
-}
+import { PermanentTaskError, RunAgainAt, type TaskContext, type TaskHandler } from './task-handler.js';
+import type { ParkedTask } from './tasks.js';
 
 export interface TaskRunnerOptions {
   concurrency?: number;
@@ -61,6 +29,7 @@ const MAIN_LOOP = 'main';
  * lock, so two workers never run one lane at once; every write after a claim carries its fence.
  */
 export class TaskRunner {
+  private readonly claims: Claims;
   private readonly handlers = new Map<string, TaskHandler>();
   private readonly running = new Set<Promise<void>>();
   private pumping: Promise<void> | undefined;
@@ -80,6 +49,7 @@ export class TaskRunner {
     private readonly logger: Logger,
     options: TaskRunnerOptions = {},
   ) {
+    this.claims = new Claims(db, clock);
     this.options = { concurrency: 6, pollMs: 1_000, leaseMs: 120_000, maxAttempts: 12, ...options };
   }
 
@@ -140,7 +110,7 @@ export class TaskRunner {
    * several workers this would break the rule of one runner per lane; there leases run out by themselves.
    */
   async takeOver(): Promise<void> {
-    await this.db.ops((tx) => tx.query(`update tasks set lease_until = $1 where state = 'running'`, [new Date(realNow().getTime() - 1)]));
+    await this.claims.endLeases();
   }
 
   /** Runs everything that is due now and what follows from it; answers whether there was anything. For settle and tests. */
@@ -162,23 +132,12 @@ export class TaskRunner {
       await Promise.allSettled([...this.running]);
       if (this.finished === before && this.running.size === 0) {
         // Another worker process may hold a due task: it is not settled while that runs.
-        if (!(await this.dueElsewhere())) return worked;
+        if (!(await this.claims.anyHeld([...this.handlers.keys()]))) return worked;
         await new Promise((r) => setTimeout(r, 50));
       } else {
         worked = true;
       }
     }
-  }
-
-  /** Somebody works on a task, or its lease has just run out and we may take it. */
-  private async dueElsewhere(): Promise<boolean> {
-    const rows = await this.db.ops((tx) =>
-      tx.query(`select 1 from tasks where state = 'running' and (lease_until > $1 or handler = any($2::text[])) limit 1`, [
-        realNow(),
-        [...this.handlers.keys()],
-      ]),
-    );
-    return rows.length > 0;
   }
 
   /** Claims until nothing is due or no hand is free. A call during another one makes that one look again, and ends with it. */
@@ -195,10 +154,10 @@ export class TaskRunner {
         while (!this.stopping && this.running.size < this.options.concurrency) {
           const hands = this.handsFree();
           if (hands === 0) break;
-          const claimed = await this.claim(hands);
+          const claimed = await this.claims.claim(hands, this.options.leaseMs, [...this.handlers.keys()]);
           if (claimed.length === 0) break;
           // Told to stop while the claim was on its way: nothing is begun any more, another worker may have them at once.
-          if (this.stopping) return await this.giveBack(claimed);
+          if (this.stopping) return await this.claims.giveBack(claimed);
           for (const task of claimed) this.launch(task);
         }
       } while (this.again);
@@ -223,7 +182,7 @@ export class TaskRunner {
     return hands;
   }
 
-  private launch(task: TaskRow): void {
+  private launch(task: ClaimedTask): void {
     const run: Promise<void> = this.execute(task).finally(() => {
       this.running.delete(run);
       this.finished += 1;
@@ -232,37 +191,14 @@ export class TaskRunner {
     this.running.add(run);
   }
 
-  private claim(limit: number): Promise<TaskRow[]> {
-    return this.db.ops(async (tx) => {
-      await tx.query(CLAIM_ALONE);
-      return tx.query<TaskRow>(CLAIM, [
-        this.clock.now(),
-        new Date(realNow().getTime() + this.options.leaseMs),
-        realNow(),
-        limit,
-        [...this.handlers.keys()],
-      ]);
-    });
-  }
-
-  private async giveBack(tasks: TaskRow[]): Promise<void> {
-    await this.db.ops(async (tx) => {
-      for (const { task_id, fence } of tasks)
-        await tx.query(
-          `update tasks set state = 'queued', lease_until = null, attempts = attempts - 1 where task_id = $1 and fence = $2 and state = 'running'`,
-          [task_id, fence],
-        );
-    });
-  }
-
-  private async execute(task: TaskRow): Promise<void> {
+  private async execute(task: ClaimedTask): Promise<void> {
     let completed = false;
     const context: TaskContext = {
       taskId: task.task_id,
       lane: task.lane,
       attempt: task.attempts,
       completeIn: async (tx) => {
-        await this.finish(tx, task);
+        await this.claims.finish(tx, task);
         tx.afterCommit(() => (completed = true));
       },
     };
@@ -273,7 +209,7 @@ export class TaskRunner {
       if (task.attempts > this.options.maxAttempts)
         throw new PermanentTaskError(`given up after ${task.attempts - 1} runs that never ended`);
       await handler(task.payload_ref, context);
-      if (!completed) await this.db.ops((tx) => this.finish(tx, task));
+      if (!completed) await this.db.ops((tx) => this.claims.finish(tx, task));
     } catch (error) {
       if (completed) return;
       await this.failed(task, error).catch((e: unknown) =>
@@ -282,28 +218,16 @@ export class TaskRunner {
     }
   }
 
-  private async finish(tx: Tx, task: TaskRow): Promise<void> {
-    const rows = await tx.query(
-      `update tasks set state = 'done', finished_at = $3, lease_until = null, last_error = null where task_id = $1 and fence = $2 returning 1`,
-      [task.task_id, task.fence, this.clock.now()],
-    );
-    if (rows.length === 0) throw new Error(`task ${task.task_id} was taken over by another worker`);
-  }
-
-  private async failed(task: TaskRow, error: unknown): Promise<void> {
+  private async failed(task: ClaimedTask, error: unknown): Promise<void> {
     const now = this.clock.now();
     if (error instanceof RunAgainAt) {
-      await this.reschedule(task, error.at, error.reason, true);
+      await this.claims.reschedule(task, error.at, error.reason, true);
       return;
     }
     const text = errorText(error).slice(0, 2_000);
     if (error instanceof PermanentTaskError || task.attempts >= this.options.maxAttempts) {
       await this.db.ops(async (tx) => {
-        const mine = await tx.query(
-          `update tasks set state = 'parked', lease_until = null, last_error = $3 where task_id = $1 and fence = $2 returning 1`,
-          [task.task_id, task.fence, text],
-        );
-        if (mine.length === 0) return; // another worker has it now: its outcome counts
+        if (!(await this.claims.park(tx, task, text))) return; // another worker has it now: its outcome counts
         this.logger.error({ task: task.task_id, lane: task.lane, handler: task.handler, err: text }, 'lane parked');
         await this.options.onParked?.(tx, {
           taskId: task.task_id,
@@ -322,15 +246,6 @@ export class TaskRunner {
       { task: task.task_id, handler: task.handler, attempt: task.attempts, retryInMs: delay, err: text },
       'task failed; it will be retried',
     );
-    await this.reschedule(task, new Date(now.getTime() + delay), text, false);
-  }
-
-  private async reschedule(task: TaskRow, at: Date, reason: string, uncounted: boolean): Promise<void> {
-    await this.db.ops((tx) =>
-      tx.query(
-        `update tasks set state = 'queued', next_run_at = $3, lease_until = null, last_error = $4, attempts = attempts - $5 where task_id = $1 and fence = $2`,
-        [task.task_id, task.fence, at, reason, uncounted ? 1 : 0],
-      ),
-    );
+    await this.claims.reschedule(task, new Date(now.getTime() + delay), text, false);
   }
 }

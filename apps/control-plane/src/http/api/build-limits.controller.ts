@@ -7,6 +7,7 @@ import type { BuildLimits, LimitOverrideRow } from '#provisioning/engine';
 import type { Principal } from '#tenancy';
 import { ProcessContext } from '../../processes/context.js';
 import { Answers, apiSchema, Refuses, schemaRef } from '../support/api-schemas.js';
+import { actorOf, auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { parse } from '../support/validate.js';
@@ -92,11 +93,9 @@ export class BuildLimitsController {
       const [held] = (await this.p.engine.readLimits(tx, subscriptionId, null)).history;
       if (own === null && !held?.limits)
         throw new ProblemError('conflict', 'limits.none', "Nothing holds over the plan's limits that could be taken back.");
-      const by = `${caller.kind}:${caller.keyId}`;
-      await this.p.engine.overrideLimits(tx, { subscriptionId, limits: own, by, reason: why });
-      await this.p.audit.record(tx, {
+      await this.p.engine.overrideLimits(tx, { subscriptionId, limits: own, by: actorOf(caller), reason: why });
+      await auditNote(this.p.audit, tx, caller, {
         tenantId,
-        actor: by,
         action: own ? 'build_limits.overridden' : 'build_limits.restored',
         subject: `subscription:${subscriptionId}`,
         detail: { reason: why, limits: own, before: held?.limits ?? null },

@@ -6,6 +6,7 @@ import { CLAIM_STATES, type ClaimView } from '#entitlements';
 import type { Principal } from '#tenancy';
 import { ProcessContext } from '../../processes/context.js';
 import { apiSchema, schemaRef } from '../support/api-schemas.js';
+import { auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
@@ -77,9 +78,8 @@ export class ClaimsController {
     const claimId = fromPublicId('clm', id);
     return this.p.db.ops(async (tx) => {
       const { claim, tenantId } = await this.p.claims.decide(tx, claimId, { approve, decidedBy: caller.keyId, reason });
-      await this.p.audit.record(tx, {
+      await auditNote(this.p.audit, tx, caller, {
         tenantId,
-        actor: `${caller.kind}:${caller.keyId}`,
         action: approve ? 'claim.approved' : 'claim.rejected',
         subject: `subscription:${claim.subscriptionId}`,
         detail: { claimId, reason },

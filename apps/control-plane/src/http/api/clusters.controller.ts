@@ -5,6 +5,7 @@ import { DATABASE, fromPublicId, toPublicId, type Database, type Tx } from '#pla
 import { ProvisioningEngine, type ClusterView } from '#provisioning/engine';
 import { Audit, type Principal } from '#tenancy';
 import { apiSchema, schemaRef } from '../support/api-schemas.js';
+import { actorOf, auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
@@ -59,7 +60,6 @@ const approving = apiSchema(
 );
 const rejecting = apiSchema('PlanRejection', z.strictObject({ reason }));
 
-const actorOf = (caller: Principal): string => `${caller.kind}:${caller.keyId}`;
 const planView = <T extends { operationId: string }>(p: T | null): unknown => p && { ...p, operationId: toPublicId('op', p.operationId) };
 const clusterView = ({ clusterId, plan, booked, ...c }: ClusterView): Record<string, unknown> => ({
   id: toPublicId('clu', clusterId),
@@ -256,13 +256,7 @@ export class ClustersController {
     const clusterId = fromPublicId('clu', id);
     return this.db.ops(async (tx) => {
       const more = await wish(tx, clusterId);
-      await this.audit.record(tx, {
-        tenantId: null,
-        actor: actorOf(caller),
-        action,
-        subject: `cluster:${clusterId}`,
-        detail: { reason: why, ...detail },
-      });
+      await auditNote(this.audit, tx, caller, { action, subject: `cluster:${clusterId}`, detail: { reason: why, ...detail } });
       return { ...clusterView(await this.engine.getCluster(tx, clusterId)), ...more };
     });
   }

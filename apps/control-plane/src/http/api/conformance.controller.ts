@@ -5,6 +5,7 @@ import { DATABASE, fromPublicId, isUuid, ProblemError, type Database } from '#pl
 import { ProvisioningEngine } from '#provisioning/engine';
 import { Audit, type Principal } from '#tenancy';
 import { Answers, apiSchema, Refuses, schemaRef } from '../support/api-schemas.js';
+import { auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
@@ -43,9 +44,7 @@ export class ConformanceController {
     const placementId = fromPublicId('pla', id);
     return this.db.ops(async (tx) => {
       const { runId } = await this.engine.requestConformanceRun(tx, placementId, caller.name);
-      await this.audit.record(tx, {
-        tenantId: null,
-        actor: `${caller.kind}:${caller.keyId}`,
+      await auditNote(this.audit, tx, caller, {
         action: 'conformance.requested',
         subject: `placement:${placementId}`,
         detail: { runId, suite },

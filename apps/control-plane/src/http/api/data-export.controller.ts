@@ -7,6 +7,7 @@ import type { Principal } from '#tenancy';
 import { ProcessContext } from '../../processes/context.js';
 import { decideExport } from '../../processes/purge-data.js';
 import { apiSchema, Refuses, schemaRef } from '../support/api-schemas.js';
+import { actorOf, auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller, scoped } from '../support/scope.js';
 import { parse } from '../support/validate.js';
@@ -74,13 +75,11 @@ export class DataExportController {
   )
   open(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
     const { hours, reason: why } = parse(opening, body);
-    const by = `${caller.kind}:${caller.keyId}`;
     const until = new Date(this.clock.now().getTime() + hours * 3_600_000);
     return this.on(caller, id, async (tx, { placementId, tenantId }) => {
-      const { operationId } = await this.p.engine.openExport(tx, placementId, { until, by, reason: why });
-      await this.p.audit.record(tx, {
+      const { operationId } = await this.p.engine.openExport(tx, placementId, { until, by: actorOf(caller), reason: why });
+      await auditNote(this.p.audit, tx, caller, {
         tenantId,
-        actor: by,
         action: 'export.opened',
         subject: `placement:${placementId}`,
         detail: { reason: why, until: until.toISOString(), operationId },
@@ -89,9 +88,7 @@ export class DataExportController {
   }
 
   private decide(caller: Principal, id: string, state: 'confirmed' | 'waived', why: string): Promise<unknown> {
-    return this.on(caller, id, (tx, placement) =>
-      decideExport(this.p, tx, placement, { state, by: `${caller.kind}:${caller.keyId}`, reason: why }),
-    );
+    return this.on(caller, id, (tx, placement) => decideExport(this.p, tx, placement, { state, by: actorOf(caller), reason: why }));
   }
 
   /** What the caller may not see is unknown to him. */

@@ -6,6 +6,7 @@ import { getDriftRun, listDriftRuns, type DriftLineRow, type DriftRunRow } from 
 import type { Principal } from '#tenancy';
 import { ProcessContext } from '../../processes/context.js';
 import { requestDriftAsRun } from '../../processes/reconcile.js';
+import { auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { pageOf, readPage } from '../support/validate.js';
@@ -35,13 +36,7 @@ export class DriftController {
       throw new ProblemError('conflict', 'drift.not_listable', `${marketplace} cannot list its purchases; there is nothing to compare.`);
     return this.db.ops(async (tx) => {
       const id = await requestDriftAsRun(this.p, tx, adapter.marketplace, caller.keyId);
-      await this.p.audit.record(tx, {
-        tenantId: null,
-        actor: `${caller.kind}:${caller.keyId}`,
-        action: 'drift_run.requested',
-        subject: `drift_run:${id}`,
-        detail: { marketplace },
-      });
+      await auditNote(this.p.audit, tx, caller, { action: 'drift_run.requested', subject: `drift_run:${id}`, detail: { marketplace } });
       return this.view(tx, id);
     });
   }

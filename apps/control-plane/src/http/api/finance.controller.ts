@@ -7,6 +7,7 @@ import { getSubscription } from '#entitlements';
 import { listCredits, listPrices, listUsageRecords, Metering } from '#metering';
 import { Audit, type Principal } from '#tenancy';
 import { apiSchema, schemaRef } from '../support/api-schemas.js';
+import { auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
@@ -99,13 +100,7 @@ export class FinanceController {
         source: p.source,
         recordedBy: caller.keyId,
       });
-      await this.audit.record(tx, {
-        tenantId: null,
-        actor: `${caller.kind}:${caller.keyId}`,
-        action: 'price.recorded',
-        subject: `price:${price.priceId}`,
-        detail: p,
-      });
+      await auditNote(this.audit, tx, caller, { action: 'price.recorded', subject: `price:${price.priceId}`, detail: p });
       return priceView(price);
     });
   }
@@ -158,9 +153,8 @@ export class FinanceController {
         reason: wanted.reason,
         by: caller.keyId,
       });
-      await this.audit.record(tx, {
+      await auditNote(this.audit, tx, caller, {
         tenantId: record.tenant_id,
-        actor: `${caller.kind}:${caller.keyId}`,
         action: 'credit.opened',
         subject: `credit:${creditId}`,
         detail: wanted,
@@ -182,9 +176,8 @@ export class FinanceController {
     const { state, ...said } = parse(creditOutcome, body);
     return this.db.ops(async (tx) => {
       const row = await this.metering.endCredit(tx, { creditId, completed: state === 'completed', ...said, by: caller.keyId });
-      await this.audit.record(tx, {
+      await auditNote(this.audit, tx, caller, {
         tenantId: row.tenant_id,
-        actor: `${caller.kind}:${caller.keyId}`,
         action: `credit.${state}`,
         subject: `credit:${creditId}`,
         detail: said,

@@ -5,6 +5,7 @@ import { DATABASE, fromPublicId, ProblemError, type Database, type Tx } from '#p
 import { FINDING_KINDS, listFindings, Metering, PriceBook, SETTLEMENTS, type FindingRow } from '#metering';
 import { Audit, Keys, type Principal } from '#tenancy';
 import { apiSchema, schemaRef } from '../support/api-schemas.js';
+import { auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { parse, readForeignPage } from '../support/validate.js';
@@ -126,13 +127,7 @@ export class FindingsController {
   }
 
   private record(tx: Tx, caller: Principal, findingId: string, action: string, detail: Record<string, unknown>): Promise<void> {
-    return this.audit.record(tx, {
-      tenantId: null,
-      actor: `${caller.kind}:${caller.keyId}`,
-      action,
-      subject: `finding:${findingId}`,
-      detail,
-    });
+    return auditNote(this.audit, tx, caller, { action, subject: `finding:${findingId}`, detail });
   }
 }
 

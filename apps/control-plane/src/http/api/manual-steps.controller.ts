@@ -7,6 +7,7 @@ import { Audit, type Principal } from '#tenancy';
 import { ProcessContext } from '../../processes/context.js';
 import { judgeEtas } from '../../processes/late-eta.js';
 import { Answers, apiSchema, Refuses, schemaRef } from '../support/api-schemas.js';
+import { auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { parse } from '../support/validate.js';
@@ -173,9 +174,7 @@ export class ManualStepsController {
     const stepId = fromPublicId('mst', id);
     return this.db.ops(async (tx) => {
       const step = await work(tx, stepId);
-      await this.audit.record(tx, {
-        tenantId: null,
-        actor: `${caller.kind}:${caller.keyId}`,
+      await auditNote(this.audit, tx, caller, {
         action,
         subject: `cluster:${step.cluster_ref}`,
         detail: { ...detail, stepId, name: step.name },

@@ -6,6 +6,7 @@ import { NOTICE_KINDS } from '#marketplaces/core';
 import { closeNotice, listNotices, listRenewals, takeNotice, type NoticeRow, type RenewalRow } from '#entitlements';
 import { Audit, type Principal } from '#tenancy';
 import { apiSchema, schemaRef } from '../support/api-schemas.js';
+import { auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
@@ -100,9 +101,7 @@ export class NoticesController {
   }
 
   private record(tx: Tx, caller: Principal, action: string, notice: NoticeRow, detail: Record<string, unknown>): Promise<unknown> {
-    return this.audit.record(tx, {
-      tenantId: null,
-      actor: `${caller.kind}:${caller.keyId}`,
+    return auditNote(this.audit, tx, caller, {
       action,
       subject: `notice:${notice.notice_id}`,
       detail: { kind: notice.kind, externalId: notice.external_id, ...detail },

@@ -1,9 +1,10 @@
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
-import { DATABASE, ProblemError, type Database } from '#platform';
+import { DATABASE, ProblemError, type Database, type Tx } from '#platform';
 import { Audit, Keys, type Principal } from '#tenancy';
 import { apiSchema, schemaRef } from '../support/api-schemas.js';
+import { auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { parse } from '../support/validate.js';
@@ -78,13 +79,7 @@ export class OperatorsController {
     });
   }
 
-  private note(
-    tx: Parameters<Audit['record']>[0],
-    caller: Principal,
-    action: string,
-    keyId: string,
-    detail: Record<string, unknown>,
-  ): Promise<void> {
-    return this.audit.record(tx, { tenantId: null, actor: `${caller.kind}:${caller.keyId}`, action, subject: `key:${keyId}`, detail });
+  private note(tx: Tx, caller: Principal, action: string, keyId: string, detail: Record<string, unknown>): Promise<void> {
+    return auditNote(this.audit, tx, caller, { action, subject: `key:${keyId}`, detail });
   }
 }

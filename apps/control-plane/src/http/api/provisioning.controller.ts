@@ -5,6 +5,7 @@ import { DATABASE, fromPublicId, toPublicId, type Database, type Tx } from '#pla
 import { ProvisioningEngine, type OperationView } from '#provisioning/engine';
 import { Audit, type Principal } from '#tenancy';
 import { apiSchema, schemaRef } from '../support/api-schemas.js';
+import { actorOf, auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller, scoped } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
@@ -57,9 +58,8 @@ export class ProvisioningController {
     const placementId = fromPublicId('pla', id);
     const shown = await scoped(this.db, caller, (tx) => this.engine.credentials(tx, placementId));
     await this.db.ops((tx) =>
-      this.audit.record(tx, {
+      auditNote(this.audit, tx, caller, {
         tenantId: caller.kind === 'tenant' ? caller.tenantId : null,
-        actor: `${caller.kind}:${caller.keyId}`,
         action: 'credentials.shown',
         subject: `placement:${placementId}`,
       }),
@@ -111,7 +111,7 @@ export class ProvisioningController {
   cancelOperation(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
     const { reason } = parse(cancelling, body);
     return this.decide(caller, id, 'operation.cancelled', reason, (tx, operationId) =>
-      this.engine.cancelOperation(tx, operationId, { by: `${caller.kind}:${caller.keyId}`, reason }),
+      this.engine.cancelOperation(tx, operationId, { by: actorOf(caller), reason }),
     );
   }
 
@@ -126,13 +126,7 @@ export class ProvisioningController {
     const operationId = fromPublicId('op', id);
     return this.db.ops(async (tx) => {
       await wish(tx, operationId);
-      await this.audit.record(tx, {
-        tenantId: null,
-        actor: `${caller.kind}:${caller.keyId}`,
-        action,
-        subject: `operation:${operationId}`,
-        detail: { reason },
-      });
+      await auditNote(this.audit, tx, caller, { action, subject: `operation:${operationId}`, detail: { reason } });
       return operationView(await this.engine.getOperation(tx, operationId));
     });
   }

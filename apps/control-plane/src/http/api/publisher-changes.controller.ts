@@ -9,6 +9,7 @@ import { ProcessContext } from '../../processes/context.js';
 import { requestPublisherChange } from '../../processes/publisher-change.js';
 import { requestRejection } from '../../processes/reject-purchase.js';
 import { apiSchema, schemaRef } from '../support/api-schemas.js';
+import { actorOf } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
@@ -64,7 +65,7 @@ export class PublisherChangesController {
   async start(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
     const subscriptionId = fromPublicId('sub', id);
     const given = parse(wish, body);
-    const by = { requestedBy: caller.keyId, actor: `${caller.kind}:${caller.keyId}` };
+    const by = { requestedBy: caller.keyId, actor: actorOf(caller) };
     if (given.kind === 'reject')
       return this.db.ops(async (tx) => {
         await this.confirmed(tx, subscriptionId, given.confirm);

@@ -7,6 +7,7 @@ import type { Principal } from '#tenancy';
 import { ProcessContext } from '../../processes/context.js';
 import { joinPurchases, rejectJoin } from '../../processes/join-purchases.js';
 import { apiSchema, schemaRef } from '../support/api-schemas.js';
+import { actorOf } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
@@ -120,8 +121,6 @@ export class PurchaseJoinsController {
     });
   }
 }
-
-const actorOf = (caller: Principal): string => `${caller.kind}:${caller.keyId}`;
 
 const view = (j: PurchaseJoinRow): Record<string, unknown> => ({
   id: toPublicId('pjn', j.join_id),

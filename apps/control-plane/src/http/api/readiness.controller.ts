@@ -7,6 +7,7 @@ import { Audit, type Principal } from '#tenancy';
 import { ProcessContext } from '../../processes/context.js';
 import { planWish } from '../../processes/plan-gate.js';
 import { Answers, Refuses, schemaRef } from '../support/api-schemas.js';
+import { auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { parse } from '../support/validate.js';
@@ -146,7 +147,7 @@ export class ReadinessController {
   ): Promise<T> {
     return this.db.ops(async (tx) => {
       const done = await work(tx, caller.name);
-      await this.audit.record(tx, { tenantId: null, actor: `${caller.kind}:${caller.keyId}`, action, subject, detail });
+      await auditNote(this.audit, tx, caller, { action, subject, detail });
       return done;
     });
   }

@@ -8,6 +8,7 @@ import type { Principal } from '#tenancy';
 import { ProcessContext } from '../../processes/context.js';
 import { requestRun } from '../../processes/reconcile.js';
 import { Answers, apiSchema, Refuses, schemaRef } from '../support/api-schemas.js';
+import { auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
@@ -62,9 +63,7 @@ export class ReconciliationsController {
     const kinds = wanted.kinds ?? RECONCILIATION_KINDS;
     return this.db.ops(async (tx) => {
       const runId = await requestRun(this.p, tx, { kinds, marketplace, from, to, requestedBy: caller.name, via: wanted.via });
-      await this.p.audit.record(tx, {
-        tenantId: null,
-        actor: `${caller.kind}:${caller.keyId}`,
+      await auditNote(this.p.audit, tx, caller, {
         action: 'reconciliation.requested',
         subject: `reconciliation:${runId}`,
         detail: { kinds, marketplace, from: from.toISOString(), to: to.toISOString() },

@@ -6,6 +6,7 @@ import { MARKETPLACES } from '#marketplaces/core';
 import { listAllocations, listRemittances, Metering, REMITTANCE_FIELDS, type ImportResult, type RemittanceRow } from '#metering';
 import { Audit, type Principal } from '#tenancy';
 import { apiSchema, schemaRef } from '../support/api-schemas.js';
+import { auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
@@ -152,13 +153,7 @@ export class RemittancesController {
   }
 
   private note(tx: Tx, caller: Principal, action: string, subject: string, detail: Record<string, unknown>): Promise<void> {
-    return this.audit.record(tx, {
-      tenantId: null,
-      actor: `${caller.kind}:${caller.keyId}`,
-      action,
-      subject: `remittance:${subject}`,
-      detail,
-    });
+    return auditNote(this.audit, tx, caller, { action, subject: `remittance:${subject}`, detail });
   }
 }
 

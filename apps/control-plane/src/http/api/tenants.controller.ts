@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { DATABASE, fromPublicId, ProblemError, toPublicId, type Database } from '#platform';
 import { Audit, Keys, Tenants, type Principal } from '#tenancy';
 import { getSubscription, listEntitlements, listQuotas, listSubscriptions, withAdvisory, type SubscriptionRow } from '#entitlements';
+import { auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller, scoped } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
@@ -51,12 +52,7 @@ export class TenantsController {
     return this.db.ops(async (tx) => {
       await this.tenants.get(tx, tenantId);
       const issued = await this.keys.issue(tx, { kind: 'tenant', name, tenantId });
-      await this.audit.record(tx, {
-        tenantId,
-        actor: `${caller.kind}:${caller.keyId}`,
-        action: 'key.issued',
-        subject: `key:${issued.keyId}`,
-      });
+      await auditNote(this.audit, tx, caller, { tenantId, action: 'key.issued', subject: `key:${issued.keyId}` });
       return { id: issued.keyId, tenantId: toPublicId('ten', tenantId), name, key: issued.key };
     });
   }

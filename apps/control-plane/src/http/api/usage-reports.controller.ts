@@ -8,6 +8,7 @@ import { Audit, type Principal } from '#tenancy';
 import { ProcessContext } from '../../processes/context.js';
 import { requestRun } from '../../processes/reconcile.js';
 import { Answers, apiSchema, Refuses, schemaRef } from '../support/api-schemas.js';
+import { auditNote } from '../support/audit-note.js';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { pageOf, parse, readPage } from '../support/validate.js';
@@ -173,13 +174,7 @@ export class UsageReportsController {
   }
 
   private note(tx: Tx, caller: Principal, action: string, subject: string, detail: Record<string, unknown>): Promise<void> {
-    return this.audit.record(tx, {
-      tenantId: null,
-      actor: `${caller.kind}:${caller.keyId}`,
-      action,
-      subject: `usage_report:${subject}`,
-      detail,
-    });
+    return auditNote(this.audit, tx, caller, { action, subject: `usage_report:${subject}`, detail });
   }
 }
 

@@ -18,6 +18,7 @@ import { listDecisions, listShapes, readSwitch, type DecisionRow, type ShapeRow,
 import { roomOfPlacement, type PlacementRoom } from './placement-room.js';
 import { progress } from './progress.js';
 import * as read from './read-models.js';
+import * as operations from './read-operations.js';
 import { Reconciler } from './reconcile-cluster.js';
 import { resizeCluster, type Resize } from './resize-cluster.js';
 import * as retire from './retire-cluster.js';
@@ -202,9 +203,9 @@ export class ProvisioningEngine {
   listPlacements = read.listPlacements;
   getPlacement = read.getPlacement;
   placementOfSubscription = read.placementOfSubscription;
-  listOperations = read.listOperations;
-  getOperation = read.getOperation;
-  listSteps = read.listSteps;
+  listOperations = operations.listOperations;
+  getOperation = operations.getOperation;
+  listSteps = operations.listSteps;
   listGateDecisions = listDecisions;
   listShapes = listShapes;
   readStop = (tx: Tx): Promise<SwitchRow | null> => readSwitch(tx, 'stop_creating');

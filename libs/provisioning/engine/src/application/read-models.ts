@@ -2,23 +2,14 @@
 import { ProblemError, type Tx } from '#platform';
 import type { ClusterSpec, CostRate, EndpointDescription, PreflightReport } from '#provisioning/core';
 import type { ClusterPhase } from '../domain/cluster-states.js';
-import type { OperationKind, OperationState } from '../domain/operation-kinds.js';
 import type { DesiredState, PlacementPhase } from '../domain/placement-states.js';
-import type { ClusterRow, LogLine, OperationRow, PlacementRow, StepRow, StoredError, StoredSample } from '../infra/rows.js';
+import type { ClusterRow, PlacementRow, StoredError, StoredSample } from '../infra/rows.js';
 import { placementUnknown, type EngineContext } from './context.js';
 import { openKeys } from './credentials.js';
+import { page, type Page, type Paging } from './paging.js';
 import { openPlanOf } from './plan-approval.js';
 import { NEWEST_EXPORT, type ExportRow } from '../infra/export-rows.js';
 import { exportView, type ExportView } from './export-view.js';
-
-export interface Paging {
-  readonly limit: number;
-  readonly after?: string;
-}
-export interface Page<T> {
-  readonly items: readonly T[];
-  readonly nextCursor: string | null;
-}
 
 export interface ClusterView {
   readonly clusterId: string;
@@ -83,63 +74,11 @@ export interface PlacementView {
   readonly updatedAt: Date;
 }
 
-export interface OperationView {
-  readonly operationId: string;
-  readonly tenantId: string | null;
-  readonly kind: OperationKind;
-  readonly subjectKind: 'cluster' | 'placement';
-  readonly subjectId: string;
-  readonly clusterId: string;
-  readonly subscriptionId: string | null;
-  readonly phase: string;
-  readonly step: number;
-  readonly steps: number;
-  readonly awaited: string | null;
-  readonly state: OperationState;
-  readonly log: readonly LogLine[];
-  readonly error: StoredError | null;
-  readonly createdAt: Date;
-  readonly updatedAt: Date;
-  readonly finishedAt: Date | null;
-}
-
-export interface StepView {
-  readonly stepNo: number;
-  readonly stepId: string;
-  readonly name: string;
-  readonly state: StepRow['state'];
-  readonly attempts: number;
-  readonly intentAt: Date;
-  readonly outcomeAt: Date | null;
-  readonly outcome: unknown;
-}
-
 export interface Credentials {
   readonly placementId: string;
   readonly endpoint: string;
   readonly accountName: string;
   readonly keys: readonly { readonly id: string; readonly secretBase64: string }[];
-}
-
-/** Newest first; ids are made in the order of time. */
-async function page<R, V>(
-  tx: Tx,
-  sql: { from: string; id: string; where: readonly [string, unknown][]; select?: string },
-  paging: Paging,
-  view: (row: R) => V,
-  idOf: (row: R) => string,
-): Promise<Page<V>> {
-  const wheres = [
-    ...sql.where.filter(([, value]) => value !== undefined),
-    ...(paging.after ? [[`${sql.id} < `, paging.after] as [string, unknown]] : []),
-  ];
-  const limit = Math.min(Math.max(1, Math.trunc(paging.limit)), 500);
-  const rows = await tx.query<R>(
-    `select ${sql.select ?? '*'} from ${sql.from}${wheres.length > 0 ? ` where ${wheres.map(([w], i) => `${w}$${i + 1}`).join(' and ')}` : ''} order by ${sql.id} desc limit ${limit + 1}`,
-    wheres.map(([, value]) => value),
-  );
-  const items = rows.slice(0, limit);
-  return { items: items.map(view), nextCursor: rows.length > limit ? idOf(items.at(-1)!) : null };
 }
 
 type CountedCluster = ClusterRow & { placements: string };
@@ -208,48 +147,6 @@ export async function placementOfSubscription(tx: Tx, subscriptionId: string): P
   return row ? placementView(row) : null;
 }
 
-export function listOperations(
-  tx: Tx,
-  paging: Paging,
-  filter: { tenantId?: string; subscriptionId?: string; subjectId?: string; clusterId?: string; state?: OperationState } = {},
-): Promise<Page<OperationView>> {
-  const where: [string, unknown][] = [
-    ['tenant_id = ', filter.tenantId],
-    ['subscription_id = ', filter.subscriptionId],
-    ['subject_id = ', filter.subjectId],
-    ['cluster_id = ', filter.clusterId],
-    ['state = ', filter.state],
-  ];
-  return page<OperationRow, OperationView>(
-    tx,
-    { from: 'operations', id: 'operation_id', where },
-    paging,
-    operationView,
-    (r) => r.operation_id,
-  );
-}
-
-export async function getOperation(tx: Tx, operationId: string): Promise<OperationView> {
-  const [row] = await tx.query<OperationRow>('select * from operations where operation_id = $1', [operationId]);
-  if (!row) throw new ProblemError('not_found', 'operation.unknown', `There is no operation ${operationId}.`);
-  return operationView(row);
-}
-
-/** Operators only. */
-export async function listSteps(tx: Tx, operationId: string): Promise<StepView[]> {
-  const rows = await tx.query<StepRow>('select * from operation_steps where operation_id = $1 order by step_no', [operationId]);
-  return rows.map((r) => ({
-    stepNo: r.step_no,
-    stepId: r.step_id,
-    name: r.name,
-    state: r.state,
-    attempts: r.attempts,
-    intentAt: r.intent_at,
-    outcomeAt: r.outcome_at,
-    outcome: r.outcome,
-  }));
-}
-
 /** Secrets: for the owner's eyes, asked for on purpose. */
 export async function credentials(ctx: Pick<EngineContext, 'sealer'>, tx: Tx, placementId: string): Promise<Credentials> {
   const p = await getPlacement(tx, placementId);
@@ -316,24 +213,4 @@ const placementView = (r: ExportedPlacement): PlacementView => ({
   version: r.version,
   createdAt: r.created_at,
   updatedAt: r.updated_at,
-});
-
-const operationView = (r: OperationRow): OperationView => ({
-  operationId: r.operation_id,
-  tenantId: r.tenant_id,
-  kind: r.kind,
-  subjectKind: r.subject_kind,
-  subjectId: r.subject_id,
-  clusterId: r.cluster_id,
-  subscriptionId: r.subscription_id,
-  phase: r.phase,
-  step: r.step,
-  steps: r.steps,
-  awaited: r.awaited,
-  state: r.state,
-  log: r.log,
-  error: r.error,
-  createdAt: r.created_at,
-  updatedAt: r.updated_at,
-  finishedAt: r.finished_at,
 });

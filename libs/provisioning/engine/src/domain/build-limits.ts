@@ -1,4 +1,5 @@
 /** How much may be built for one entitlement. Pure. */
+import { compareDecimals } from '#platform';
 import type { CostRate } from '#provisioning/core';
 
 export interface BuildLimits {
@@ -35,15 +36,4 @@ export function overLimit(
       detail: `It would cost ${build.cost.amountPerHour} ${most.currency} an hour; the entitlement allows ${most.amountPerHour}.`,
     };
   return null;
-}
-
-/** Exactly; amounts are plain decimal text. */
-export function compareDecimals(a: string, b: string): number {
-  const scaled = (text: string, places: number): bigint => {
-    const [whole = '0', fraction = ''] = text.split('.');
-    return BigInt(whole + fraction.padEnd(places, '0'));
-  };
-  const places = Math.max(...[a, b].map((text) => (text.split('.')[1] ?? '').length));
-  const difference = scaled(a, places) - scaled(b, places);
-  return difference > 0n ? 1 : difference < 0n ? -1 : 0;
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { compareDecimals, effectiveLimits, overLimit } from './build-limits.js';
+import { compareDecimals } from '#platform';
+import { effectiveLimits, overLimit } from './build-limits.js';
 import { compareVersions, violations } from './constraint-rules.js';
 import { gatesOf, type GateDecision, type Proofs } from './readiness.js';
 
