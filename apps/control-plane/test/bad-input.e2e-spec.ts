@@ -11,7 +11,11 @@ beforeAll(async () => {
   const bought = await house.buy('Winter data');
   externalId = bought.externalId;
   await house.land(bought.sessionId, 'Winter Observatory');
-  sub = await house.subscriptionOf(externalId);
+  // What is read of it in the background after landing is there: from here on nothing changes by itself.
+  sub = await until(
+    () => house.subscriptionOf(externalId),
+    (s) => s['privateOffers'] !== null,
+  );
 }, 60_000);
 afterAll(() => house.stop(), 30_000);
 

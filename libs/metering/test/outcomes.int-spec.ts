@@ -130,6 +130,26 @@ describe('outcomes of submission', () => {
     await lawHolds();
   });
 
+  it('books a conflict whose number is written with an exponent', async () => {
+    await closedHours(
+      1,
+      door(
+        () => (items) =>
+          Promise.resolve(
+            items.map(({ itemId }) => ({ itemId, outcome: 'duplicate_conflict' as const, receipt: 'r', acceptedQuantity: '0.5e1' })),
+          ),
+      ),
+    );
+    await h.metering.submitDue();
+    expect(await states()).toEqual({ conflict: 1 });
+    expect(
+      await h.rows(`select (sum(quantity) / $1::numeric)::int as over from ledger_entries where term = 'over_reported'`, [
+        (GIB * 3_600_000_000n).toString(),
+      ]),
+    ).toEqual([{ over: 2 }]);
+    await lawHolds();
+  });
+
   it('waits while the purchase is not active and names the loss when the window closes', async () => {
     const [p] = await closedHours(1);
     h.market.patch(p!.externalSubscriptionId, { state: 'suspended' });

@@ -19,7 +19,8 @@ function read(text: string, form: RegExp): Decimal {
   const digits = BigInt(`${match[1]}${match[2]}${fraction}`);
   return scale >= 0 ? { digits, scale } : { digits: digits * 10n ** BigInt(-scale), scale: 0 };
 }
-const foreign = (text: string): Decimal => read(text, NUMBER);
+/** A number that somebody else wrote: an exponent is fine. */
+export const parseForeign = (text: string): Decimal => read(text, NUMBER);
 
 /** Text without an exponent; `scale` is the number of decimals as they are written. */
 export const parseDecimal = (text: string): Decimal => read(text, PLAIN);
@@ -51,7 +52,7 @@ export function shortText(d: Decimal): string {
 
 /** Less than 0, 0 or more than 0; by value, so that `5`, `5.0` and `0.5e1` are equal. */
 export function compareDecimals(a: string, b: string): number {
-  const [x, y] = [foreign(a), foreign(b)];
+  const [x, y] = [parseForeign(a), parseForeign(b)];
   const { digits } = addDecimals(x, { digits: -y.digits, scale: y.scale });
   return digits < 0n ? -1 : digits > 0n ? 1 : 0;
 }
@@ -60,4 +61,4 @@ export const equalDecimals = (a: string, b: string): boolean => compareDecimals(
 
 /** Without trailing zeros; `0` of nothing. */
 export const sumDecimals = (texts: readonly string[]): string =>
-  shortText(texts.map(foreign).reduce(addDecimals, { digits: 0n, scale: 0 }));
+  shortText(texts.map(parseForeign).reduce(addDecimals, { digits: 0n, scale: 0 }));

@@ -1,4 +1,4 @@
-import { equalDecimals, parseDecimal, type Tx } from '#platform';
+import { equalDecimals, parseForeign, type Tx } from '#platform';
 import { fromUs, unitsText } from '../domain/units.js';
 import { isTaken, settleTaken, type Answered, type AttemptOutcome } from '../infra/answers.sql.js';
 import { OPEN_ITEM, type OpenItem } from '../infra/items.sql.js';
@@ -134,7 +134,7 @@ class Outcome {
       return void (await raiseFindings(this.tx, this.deps.clock, [finding]));
     }
     const perUnit = BigInt(this.item.base_per_unit);
-    const { digits, scale } = parseDecimal(theirs);
+    const { digits, scale } = parseForeign(theirs);
     const got = equalDecimals(theirs, this.item.quantity) ? this.base : (digits * perUnit) / 10n ** BigInt(scale);
     const more = got - this.base;
     this.move('pending', 'duplicate_conflict', -this.base);
