@@ -6209,7 +6209,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description change.under_way, change.not_supported, change.read_only, change.nothing_to_change, change.refused, change.no_room, change.too_late, subscription.over */
+            /** @description change.under_way, change.not_supported, change.read_only, change.nothing_to_change, change.refused, change.stored_more, change.stored_unknown, change.no_room, change.too_late, subscription.over */
             409: {
                 headers: {
                     [name: string]: unknown;

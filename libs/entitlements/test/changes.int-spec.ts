@@ -8,7 +8,6 @@ import { Rig } from './rig.js';
 describe('the decision on a requested change', () => {
   let rig: Rig;
   let id: string;
-  let tenantId: string;
   let truth: SubscriptionTruth;
   beforeAll(async () => {
     rig = await Rig.open();
@@ -22,19 +21,16 @@ describe('the decision on a requested change', () => {
   const buy = async (plan: string, quantity: number | null = null): Promise<void> => {
     truth = truthOf({ externalSubscriptionId: id, externalPlanId: plan, quantity });
     await rig.apply(eventOf(truth));
-    tenantId = await rig.bind(id);
+    await rig.bind(id);
     truth = { ...truth, state: 'active' };
     await rig.apply(eventOf(truth));
   };
-  const stored = (bytes: number): Promise<unknown> =>
-    rig.db.ops((tx) =>
-      tx.query('insert into subscription_usage (subscription_id, tenant_id, last_usage, observed_at) values ($1, $2, $3, $4)', [
-        subscriptionIdOf('azure', id),
-        tenantId,
-        JSON.stringify({ stored_bytes: String(bytes) }),
-        rig.clock.now(),
-      ]),
-    );
+  /** As a placement tells it at this moment. */
+  const stored = (bytes: number): ServedAt => ({
+    region: 'local-1',
+    shape: null,
+    stored: { bytes: BigInt(bytes), at: rig.clock.now() },
+  });
   const decide = async (change: Partial<RequestedChange>, servedAt?: ServedAt): Promise<ChangeDecision> =>
     (await decideOrWait(change, servedAt))!;
   const decideOrWait = (change: Partial<RequestedChange>, servedAt: ServedAt | null = null): Promise<ChangeDecision | null> =>
@@ -57,8 +53,7 @@ describe('the decision on a requested change', () => {
 
   it('is yes to an offered plan that measures what is in use and holds what is stored', async () => {
     await buy('standard');
-    await stored(900);
-    expect(await decide({ toExternalPlanId: 'premium' })).toMatchObject({ accept: true, reason: undefined });
+    expect(await decide({ toExternalPlanId: 'premium' }, stored(900))).toMatchObject({ accept: true, reason: undefined });
   });
 
   it('is the stored one for a repeat, even when it would be another by now', async () => {
@@ -66,9 +61,8 @@ describe('the decision on a requested change', () => {
     const externalOperationId = randomUUID();
     const first = await decide({ externalOperationId, toExternalPlanId: 'standard' });
     expect(first.accept).toBe(true);
-    await stored(4_000);
-    expect(await decide({ externalOperationId, toExternalPlanId: 'standard' })).toEqual(first);
-    expect((await decide({ toExternalPlanId: 'standard' })).accept).toBe(false);
+    expect(await decide({ externalOperationId, toExternalPlanId: 'standard' }, stored(4_000))).toEqual(first);
+    expect((await decide({ toExternalPlanId: 'standard' }, stored(4_000))).accept).toBe(false);
   });
 
   it('is one and the same for two deliveries at once', async () => {
@@ -138,24 +132,38 @@ describe('the decision on a requested change', () => {
 
   it('is no where more is stored than the plan allows, to the byte', async () => {
     await buy('premium');
-    await stored(1_001);
-    expect(await decide({ toExternalPlanId: 'standard' })).toMatchObject({
+    expect(await decide({ toExternalPlanId: 'standard' }, stored(1_001))).toMatchObject({
       accept: false,
       reason: expect.stringContaining('More is stored'),
     });
-    await rig.db.ops((tx) =>
-      tx.query(`update subscription_usage set last_usage = '{"stored_bytes":"1000"}' where subscription_id = $1`, [
-        subscriptionIdOf('azure', id),
-      ]),
+    expect((await decide({ toExternalPlanId: 'standard' }, stored(1_000))).accept).toBe(true);
+  });
+
+  it('is no to less where nobody has told for an hour how much is stored, and yes where nothing was ever told', async () => {
+    await buy('premium');
+    const told = stored(1_000);
+    rig.at('11:00');
+    expect((await decide({ toExternalPlanId: 'standard' }, told)).accept).toBe(true);
+    rig.at('11:01');
+    const refusal = await rig.db.ops((tx) =>
+      rig.changes.refusal(tx, subscriptionIdOf('azure', id), truth, { kind: 'plan', toExternalPlanId: 'standard', toQuantity: null }, told),
     );
+    expect(refusal).toEqual({ code: 'change.stored_unknown', reason: expect.stringContaining('has not been told since 2030-05-01T10:00') });
+    expect((await decide({ toExternalPlanId: 'standard' }, { ...told, stored: null })).accept).toBe(true);
     expect((await decide({ toExternalPlanId: 'standard' })).accept).toBe(true);
+  });
+
+  it('is yes to more than now, however much is stored and however long nobody has told', async () => {
+    await buy('standard');
+    const told = stored(1_000_000);
+    rig.at('14:00');
+    expect((await decide({ toExternalPlanId: 'premium' }, told)).accept).toBe(true);
   });
 
   it('is no to fewer units than hold what is stored, and to none at all', async () => {
     await buy('seats', 5);
-    await stored(301);
-    expect((await decide({ toQuantity: 3 })).accept).toBe(false);
-    expect((await decide({ toQuantity: 4 })).accept).toBe(true);
+    expect((await decide({ toQuantity: 3 }, stored(301))).accept).toBe(false);
+    expect((await decide({ toQuantity: 4 }, stored(301))).accept).toBe(true);
     expect(await decide({ kind: 'quantity', toQuantity: 0 })).toMatchObject({
       accept: false,
       reason: expect.stringContaining('at least 1'),
@@ -194,10 +202,10 @@ describe('the decision on a requested change', () => {
 
   it('is yes to a revert, which names what the buyer already has', async () => {
     await buy('seats', 2);
-    await stored(5_000);
-    expect((await decide({ toExternalPlanId: 'seats' })).accept).toBe(true);
-    expect((await decide({ toQuantity: 2 })).accept).toBe(true);
-    expect((await decide({ toExternalPlanId: 'mystery', isRevert: true })).accept).toBe(true);
+    const full = stored(5_000);
+    expect((await decide({ toExternalPlanId: 'seats' }, full)).accept).toBe(true);
+    expect((await decide({ toQuantity: 2 }, full)).accept).toBe(true);
+    expect((await decide({ toExternalPlanId: 'mystery', isRevert: true }, full)).accept).toBe(true);
   });
 
   it('is no for a purchase that is not active or not known', async () => {
@@ -213,13 +221,12 @@ describe('the decision on a requested change', () => {
 
   it('measures more units by the version that was bought, not by a newer one', async () => {
     await buy('seats', 2);
-    await stored(250);
     const plan = (await rig.db.ops((tx) => rig.catalog.latest(tx, 'azure', 'tide-cells', 'seats')))!;
     await rig.db.ops((tx) =>
       rig.catalog.load(tx, [
         { ...plan, quotas: [{ ...plan.quotas[0]!, hardLimit: '10' }], contentHash: 'another', planVersionId: randomUUID() },
       ]),
     );
-    expect((await decide({ toQuantity: 3 })).accept).toBe(true);
+    expect((await decide({ toQuantity: 3 }, stored(250))).accept).toBe(true);
   });
 });

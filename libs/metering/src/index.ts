@@ -44,6 +44,7 @@ export { MONEY_GRAIN, type ImportResult } from './application/remittances.js';
 export { REMITTANCE_FIELDS } from './application/read-remittances.js';
 export { listAllocations, listRemittances, type AllocationRow, type RemittanceRow } from './infra/remittances.sql.js';
 export { termUnits, type ClosedMonth, type MonthMoney, type MonthUnits } from './application/close-month.js';
+export { newestSample, type NewestSample } from './application/newest-sample.js';
 export { readAtRisk } from './application/at-risk.js';
 export { LEFT_WITHIN, type AtRisk, type LeftWithin } from './domain/at-risk.js';
 export type { GateStatus, MarketplaceStatus } from './application/marketplace-status.js';

@@ -2,17 +2,17 @@ import { errorText, RunAgainAt, type TaskContext, type Tx } from '#platform';
 import { MarketplaceBusy, type Marketplace, type MarketplaceAdapter, type SubscriptionTruth } from '#marketplaces/core';
 import {
   changedThereAt,
+  claimDriftLine,
   closeDriftRun,
   closeIfThrough,
   compareWithList,
   DRIFT_PATIENCE_MS,
-  driftLine,
   judgeDriftLine,
-  lockDriftRun,
   openDriftRun,
   storeComparison,
   subscriptionIdOf,
   subscriptionLane,
+  unclosedDriftRun,
 } from '#entitlements';
 import type { ProcessContext } from './context.js';
 import { judgeReread } from './judge-drift.js';
@@ -41,7 +41,7 @@ export async function compareWithMarketplace(
 ): Promise<void> {
   const { driftRunId, marketplace } = payload;
   const adapter = p.marketplaces.get(marketplace);
-  const began = await p.db.ops((tx) => lockDriftRun(tx, driftRunId));
+  const began = await p.db.ops((tx) => unclosedDriftRun(tx, driftRunId));
   if (began?.state !== 'requested') return;
   let listed: Listed | null;
   try {
@@ -61,7 +61,7 @@ export async function compareWithMarketplace(
     return;
   }
   await p.db.ops(async (tx) => {
-    if ((await lockDriftRun(tx, driftRunId))?.state !== 'requested') return task.completeIn(tx);
+    if ((await unclosedDriftRun(tx, driftRunId, 'forUpdate'))?.state !== 'requested') return task.completeIn(tx);
     const now = p.clock.now();
     if (!listed) {
       await closeDriftRun(tx, driftRunId, 'not_comparable', null, now);
@@ -78,7 +78,13 @@ export async function compareWithMarketplace(
         });
       }
       await sweepLostSteps(p, tx, { marketplace, waitingBuyers: listed.waitingBuyers, before: new Date(now.getTime() - lagMs) });
-      await closeIfThrough(tx, driftRunId, now);
+      if (!(await closeIfThrough(tx, driftRunId, now)))
+        await p.tasks.enqueue(tx, {
+          lane: `drift:${driftRunId}`,
+          handler: 'drift.conclude',
+          payload: { driftRunId },
+          runAt: concludeAt(now, now),
+        });
       await bookOperationSweep(p, tx, marketplace);
     }
     await task.completeIn(tx);
@@ -117,12 +123,11 @@ export async function rereadDrifted(
   task: TaskContext,
 ): Promise<void> {
   const { driftRunId, marketplace, externalSubscriptionId } = payload;
-  const [line, record, run] = await p.db.ops(async (tx) => [
-    await driftLine(tx, driftRunId, externalSubscriptionId),
+  const [record, run] = await p.db.ops(async (tx) => [
     await p.subscriptions.find(tx, subscriptionIdOf(marketplace, externalSubscriptionId)),
-    await lockDriftRun(tx, driftRunId),
+    await unclosedDriftRun(tx, driftRunId),
   ]);
-  if (!run || line?.verdict !== 'rereading') return;
+  if (!run) return;
   let told;
   try {
     told = await rereadTruth(p, marketplace, externalSubscriptionId, 'found by comparing lists', record?.marketplaceRefs, 'askTruth');
@@ -132,13 +137,8 @@ export async function rereadDrifted(
       throw new RunAgainAt(retryAt, error.message);
     await alarmIfAboutUs(p, marketplace, error);
     await p.db.ops(async (tx) => {
-      if (await lockDriftRun(tx, driftRunId))
-        await judgeDriftLine(
-          tx,
-          driftRunId,
-          { externalSubscriptionId, verdict: 'unread', note: errorText(error).slice(0, 1_000) },
-          p.clock.now(),
-        );
+      const unread = { externalSubscriptionId, verdict: 'unread' as const, note: errorText(error).slice(0, 1_000) };
+      if (await claimDriftLine(tx, driftRunId, externalSubscriptionId)) await judgeDriftLine(tx, driftRunId, unread, p.clock.now());
       await task.completeIn(tx);
     });
     return;
@@ -146,8 +146,25 @@ export async function rereadDrifted(
   // The change happened when the marketplace says it did, not when we found it: that is where the cut belongs.
   const event = { ...told, occurredAt: (told.truth && changedThereAt(told.truth)) ?? told.occurredAt };
   await p.db.ops(async (tx) => {
-    const verdict = await judgeReread(p, tx, event, line);
-    if (await lockDriftRun(tx, driftRunId)) await judgeDriftLine(tx, driftRunId, { externalSubscriptionId, ...verdict }, p.clock.now());
+    const line = await claimDriftLine(tx, driftRunId, externalSubscriptionId);
+    if (line) {
+      const verdict = await judgeReread(p, tx, event, line);
+      await judgeDriftLine(tx, driftRunId, { externalSubscriptionId, ...verdict }, p.clock.now());
+    }
+    await task.completeIn(tx);
+  });
+}
+
+/** Soon at first, then ever more seldom: that thousands of lines have been read again need not be told at once. */
+const concludeAt = (comparedAt: Date, now: Date): Date =>
+  new Date(now.getTime() + Math.min(60_000, Math.max(500, (now.getTime() - comparedAt.getTime()) / 4)));
+
+/** Task `drift.conclude`, one a run: closes it once each of its lines has been judged. */
+export async function concludeDriftRun(p: ProcessContext, payload: { driftRunId: string }, task: TaskContext): Promise<void> {
+  await p.db.ops(async (tx) => {
+    const now = p.clock.now();
+    const open = (await closeIfThrough(tx, payload.driftRunId, now)) ? null : await unclosedDriftRun(tx, payload.driftRunId);
+    if (open) throw new RunAgainAt(concludeAt(open.compared_at!, now), 'lines are left');
     await task.completeIn(tx);
   });
 }

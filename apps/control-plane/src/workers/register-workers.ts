@@ -5,7 +5,7 @@ import { Metering, registerMeteringHandlers } from '#metering';
 import { MarketplaceRefusal, type Marketplace } from '#marketplaces/core';
 import { ProcessContext } from '../processes/context.js';
 import { normaliseInbound } from '../processes/normalise-inbound.js';
-import { compareWithMarketplace, rereadDrifted } from '../processes/check-drift.js';
+import { compareWithMarketplace, concludeDriftRun, rereadDrifted } from '../processes/check-drift.js';
 import { approveBuyer } from '../processes/sweep-lost-steps.js';
 import { rereadPurchase } from '../processes/reread-purchase.js';
 import { sweepOperations } from '../processes/sweep-operations.js';
@@ -63,6 +63,7 @@ const HANDLERS: Record<string, Flow> = {
   'export.check': checkExport,
   'drift.compare': compareWithMarketplace,
   'drift.reread': rereadDrifted,
+  'drift.conclude': concludeDriftRun,
   'drift.operations': sweepOperations,
   'purchase.reread': rereadPurchase,
   'buyer.approve': approveBuyer,

@@ -1,6 +1,7 @@
 import { uuidv7, type Clock, type Tx } from '#platform';
 import type { RequestedChange, SubscriptionTruth } from '#marketplaces/core';
 import type { PlanGate, PlanVersion } from '../domain/plan-version.js';
+import { judgeStored, type StoredTold } from '../domain/stored-limit.js';
 import type { Catalog } from './catalog.js';
 import { quotaLimit } from './rights.js';
 import { subscriptionIdOf, type Subscriptions } from './subscriptions.js';
@@ -22,11 +23,17 @@ export interface ServedAt {
   shape: string | null;
   /** The most bytes that can be set aside for it there; null or left out: there is no bound. */
   roomBytes?: bigint | null;
+  /** What is stored there, as it was told last; null or left out: nobody has told. */
+  stored?: StoredTold | null;
 }
 
-/** Why a change is refused, by a stable code. `change.no_room`: what it would allow does not fit where the purchase is served. */
+/**
+ * Why a change is refused, by a stable code. `change.no_room`: what it would allow does not fit where the purchase is served;
+ * `change.stored_more`: more is stored than it would allow; `change.stored_unknown`: it would allow less, data is there, and nobody
+ * has told for a while how much.
+ */
 export interface ChangeRefusal {
-  code: 'change.refused' | 'change.no_room';
+  code: 'change.refused' | 'change.no_room' | 'change.stored_more' | 'change.stored_unknown';
   reason: string;
 }
 
@@ -142,26 +149,33 @@ export class Changes {
       .filter((m) => m.emission === 'live' && !plan.meters.some((n) => n.meter === m.meter))
       .map((m) => m.meter);
     if (missing.length > 0) return no(`Plan ${toPlan} does not measure what is in use: ${missing.join(', ')}.`);
-    const [used] = await tx.query<{ value: string | null }>(
-      `select (last_usage->>'stored_bytes') as value from subscription_usage where subscription_id = $1`,
-      [subscriptionId],
-    );
     const quantity = change.kind === 'quantity' ? change.toQuantity : record.quantity;
     if (change.kind === 'quantity' && (quantity ?? 0) < 1) return no('The quantity must be at least 1.');
     const { min, max } = { ...plan.quantity };
     if (quantity !== null && ((min ?? 0) > quantity || (max ?? quantity) < quantity))
       return no(`Plan ${toPlan} is sold with ${min ?? 1} to ${max ?? 'any number of'} units.`);
-    const limit = plan.quotas.find((q) => q.name === 'storage_bytes');
-    if (limit && used?.value && BigInt(used.value) > quotaLimit(limit, quantity))
-      return no(`More is stored now than plan ${toPlan} allows.`);
-    const before = current.quotas.find((q) => q.name === 'storage_bytes');
+    const [limit, before] = [plan, current].map((p) => p.quotas.find((q) => q.name === 'storage_bytes'));
+    const wanted = limit ? quotaLimit(limit, quantity) : null;
+    const allowed = before ? quotaLimit(before, record.quantity) : null;
+    if (wanted !== null && (allowed === null || wanted < allowed)) {
+      const verdict = judgeStored(servedAt?.stored ?? null, wanted, this.clock.now());
+      if (verdict !== 'fits') return storedRefusal(verdict, toPlan, servedAt!.stored!);
+    }
     const room = servedAt?.roomBytes ?? null;
-    const wanted = limit ? quotaLimit(limit, quantity) : 0n;
+    const most = wanted ?? 0n;
     // What is allowed already stays allowed, also where there is too little room for it.
-    if (room !== null && wanted > room && (!before || wanted > quotaLimit(before, record.quantity)))
+    if (room !== null && most > room && (allowed === null || most > allowed))
       return { code: 'change.no_room', reason: `There is no room where this purchase is served for what plan ${toPlan} would allow.` };
     return null;
   }
 }
+
+const storedRefusal = (verdict: 'more' | 'unknown', plan: string, told: StoredTold): ChangeRefusal =>
+  verdict === 'more'
+    ? { code: 'change.stored_more', reason: `More is stored than plan ${plan} allows, as told at ${told.at.toISOString()}.` }
+    : {
+        code: 'change.stored_unknown',
+        reason: `Plan ${plan} allows less, and how much is stored has not been told since ${told.at.toISOString()}: ask again once it is.`,
+      };
 
 const kindsOf = (plan: Pick<PlanVersion, 'identity'>): string => [...(plan.identity ?? [])].sort().join(', ');

@@ -61,8 +61,11 @@ export async function openDriftRun(
   const [open] = await tx.query<DriftRunRow>(`select * from drift_runs where marketplace = $1 and state in ('requested', 'rereading')`, [
     input.marketplace,
   ]);
-  if (open && input.now.getTime() - open.created_at.getTime() < DRIFT_PATIENCE_MS) return { driftRunId: open.drift_run_id, fresh: false };
-  if (open) await abandon(tx, open, input.now);
+  const through = open?.state === 'rereading' && (await closeIfThrough(tx, open.drift_run_id, input.now));
+  if (open && !through) {
+    if (input.now.getTime() - open.created_at.getTime() < DRIFT_PATIENCE_MS) return { driftRunId: open.drift_run_id, fresh: false };
+    if (await unclosedDriftRun(tx, open.drift_run_id, 'forUpdate')) await abandon(tx, open, input.now);
+  }
   const driftRunId = uuidv7();
   await tx.query(
     `insert into drift_runs (drift_run_id, marketplace, requested_by, state, created_at) values ($1, $2, $3, 'requested', $4)`,
@@ -82,10 +85,10 @@ async function abandon(tx: Tx, run: DriftRunRow, now: Date): Promise<void> {
   );
 }
 
-/** Locked: whoever judges a line decides too whether the run is through. Null once it is closed. */
-export async function lockDriftRun(tx: Tx, driftRunId: string): Promise<DriftRunRow | null> {
+/** A run that is not closed. Locked for whoever moves it; whoever judges a line leaves it alone. */
+export async function unclosedDriftRun(tx: Tx, driftRunId: string, forUpdate?: 'forUpdate'): Promise<DriftRunRow | null> {
   const [row] = await tx.query<DriftRunRow>(
-    `select * from drift_runs where drift_run_id = $1 and state in ('requested', 'rereading') for update`,
+    `select * from drift_runs where drift_run_id = $1 and state in ('requested', 'rereading')${forUpdate ? ' for update' : ''}`,
     [driftRunId],
   );
   return row ?? null;
@@ -211,7 +214,16 @@ export async function closeDriftRun(
   ]);
 }
 
-/** Judges one line; the last one closes the run. */
+/** A line that is still to be judged, locked until it is. Null: somebody has judged it, or its run was given up. */
+export async function claimDriftLine(tx: Tx, driftRunId: string, externalSubscriptionId: string): Promise<DriftLineRow | null> {
+  const [row] = await tx.query<DriftLineRow>(
+    `select * from drift_lines where drift_run_id = $1 and external_subscription_id = $2 and verdict = 'rereading' for update`,
+    [driftRunId, externalSubscriptionId],
+  );
+  return row ?? null;
+}
+
+/** Judges a claimed line. The run's row is not touched: its lines are judged side by side. */
 export async function judgeDriftLine(
   tx: Tx,
   driftRunId: string,
@@ -226,20 +238,17 @@ export async function judgeDriftLine(
       where drift_run_id = $1 and external_subscription_id = $2`,
     [driftRunId, line.externalSubscriptionId, line.verdict, line.note, line.differences ?? null, line.subscriptionId ?? null, now],
   );
-  await closeIfThrough(tx, driftRunId, now);
 }
 
-export async function closeIfThrough(tx: Tx, driftRunId: string, now: Date): Promise<void> {
-  const [left] = await tx.query(`select 1 from drift_lines where drift_run_id = $1 and verdict = 'rereading' limit 1`, [driftRunId]);
-  if (!left) await closeDriftRun(tx, driftRunId, 'completed', null, now);
-}
-
-export async function driftLine(tx: Tx, driftRunId: string, externalSubscriptionId: string): Promise<DriftLineRow | null> {
-  const [row] = await tx.query<DriftLineRow>('select * from drift_lines where drift_run_id = $1 and external_subscription_id = $2', [
-    driftRunId,
-    externalSubscriptionId,
-  ]);
-  return row ?? null;
+/** Closes a run that has no line left; true for the one that did. Not for whoever judges: two last ones do not see each other's. */
+export async function closeIfThrough(tx: Tx, driftRunId: string, now: Date): Promise<boolean> {
+  const closed = await tx.query(
+    `update drift_runs r set state = 'completed', completed_at = $2
+      where drift_run_id = $1 and state = 'rereading'
+        and not exists (select 1 from drift_lines l where l.drift_run_id = $1 and l.verdict = 'rereading') returning 1`,
+    [driftRunId, now],
+  );
+  return closed.length > 0;
 }
 
 export async function getDriftRun(

@@ -67,11 +67,15 @@ describe('the database', () => {
 
   it('does not take a tenant for text that is none', async () => {
     // The context is read with the first row that there might be.
-    await db.ops((tx) => tx.query(`insert into subscription_usage values (gen_random_uuid(), gen_random_uuid(), '{}', now())`));
-    await expect(db.tenant(`${randomUUID()}' or true --`, (tx) => tx.query('select * from subscription_usage'))).rejects.toThrow(
+    await db.ops((tx) =>
+      tx.query(
+        `insert into usage_bindings (placement_id, tenant_id, subscription_id, source, valid_from) values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), '/a', now())`,
+      ),
+    );
+    await expect(db.tenant(`${randomUUID()}' or true --`, (tx) => tx.query('select * from usage_bindings'))).rejects.toThrow(
       /invalid input syntax for type uuid/,
     );
-    await expect(db.intake([`${randomUUID()},x`], (tx) => tx.query('select * from subscription_usage'))).rejects.toThrow(
+    await expect(db.intake([`${randomUUID()},x`], (tx) => tx.query('select * from usage_bindings'))).rejects.toThrow(
       /invalid input syntax/,
     );
   });

@@ -60,7 +60,7 @@ export class PublisherChangesController {
   @ApiResponse({
     status: 409,
     description:
-      'change.under_way, change.not_supported, change.read_only, change.nothing_to_change, change.refused, change.no_room, change.too_late, subscription.over',
+      'change.under_way, change.not_supported, change.read_only, change.nothing_to_change, change.refused, change.stored_more, change.stored_unknown, change.no_room, change.too_late, subscription.over',
   })
   async start(@Caller() caller: Principal, @Param('id') id: string, @Body() body: unknown): Promise<unknown> {
     const subscriptionId = fromPublicId('sub', id);
