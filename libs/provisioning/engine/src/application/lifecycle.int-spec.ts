@@ -203,6 +203,32 @@ describe("a placement's life", () => {
     expect(eventsOf(made.placementId).at(-1)).toBe('placement.purged');
   });
 
+  it('takes no word for it that data is gone: what survives its deletion stays open, and is deleted when it is tried again', async () => {
+    const made = await serving();
+    const other = await serving();
+    await h.ops((tx) => h.engine.endAccess(tx, made.placementId, { at: h.clock.now() }));
+    await h.settle();
+    h.driver.on('observe', async (run) => {
+      const r = (await run()) as unknown as { output: { placements: object[] } };
+      const left = { placementId: made.placementId, accountName: 'left', state: 'closed', endpoint: '', storedBytes: '4', counters: {} };
+      return { ...r, output: { ...r.output, placements: [...r.output.placements, left] } };
+    });
+    await h.purge(made.placementId);
+    await h.settle();
+    expect(await placement(made.placementId)).toMatchObject({ phase: 'purging', purgedAt: null });
+    const [failed] = (await h.ops((tx) => h.engine.listOperations(tx, { limit: 50 }))).items.filter((o) => o.kind === 'purge');
+    expect(failed).toMatchObject({ state: 'failed', error: { code: 'purge.survived' } });
+    expect(eventsOf(made.placementId)).not.toContain('placement.purged');
+    // Others on the cluster do not wait for it.
+    await h.ops((tx) => h.engine.suspend(tx, other.placementId, { reason: 'unpaid', at: h.clock.now() }));
+    await h.settle();
+    expect(await placement(other.placementId)).toMatchObject({ phase: 'suspended' });
+    h.driver.off('observe');
+    await h.ops((tx) => h.engine.retryOperation(tx, failed!.operationId));
+    await h.settle();
+    expect(await placement(made.placementId)).toMatchObject({ phase: 'purged', purgedAt: expect.any(Date) });
+  });
+
   it('lets a cut overtake a suspension that is not in force yet', async () => {
     const made = await serving();
     await h.ops(async (tx) => {

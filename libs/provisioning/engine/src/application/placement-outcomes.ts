@@ -1,6 +1,6 @@
 /** What a configuration in force, a proof or a failure means for each placement. Called with the cluster locked. */
 import type { Tx } from '#platform';
-import type { ClusterObservation, ConfigureOutcome, EndpointDescription, LastSample } from '#provisioning/core';
+import type { ClusterObservation, EndpointDescription, LastSample } from '#provisioning/core';
 import type { OperationKind } from '../domain/operation-kinds.js';
 import { nextPlacement } from '../domain/placement-states.js';
 import { finishOperation, finishWishes, runningOn } from '../infra/operations.js';
@@ -15,6 +15,7 @@ import {
 } from '../infra/rows.js';
 import { isCancellation } from './cancel-operation.js';
 import { driverOf, isBuilt, publish, type EngineContext } from './context.js';
+import type { SweptOutcome } from './sweep-purged.js';
 
 interface Sent {
   readonly sent: Record<string, 'active' | 'suspended'>;
@@ -27,7 +28,7 @@ export async function applyConfigured(
   cluster: ClusterRow,
   generation: bigint,
   sent: Sent,
-  outcome: ConfigureOutcome,
+  outcome: SweptOutcome,
 ): Promise<void> {
   const endpoints = new Map(outcome.endpoints.map((e) => [e.placementId, e.endpoint]));
   const samples = new Map(outcome.lastSamples.map((s) => [s.placementId, s]));
@@ -62,7 +63,7 @@ async function settle(
   generation: bigint,
   { sent, purge }: Sent,
   change: PlacementChange,
-  outcome: ConfigureOutcome,
+  outcome: SweptOutcome,
 ): Promise<void> {
   const now = ctx.clock.now();
   const id = p.placement_id;
@@ -87,6 +88,17 @@ async function settle(
     return;
   }
   if (p.phase === 'purging') {
+    if (purge.includes(id) && outcome.survived?.includes(id)) {
+      const error = {
+        class: 'unknown' as const,
+        code: 'purge.survived',
+        detail: 'Something of the data is there after it was deleted.',
+        step: 'configure',
+      };
+      await put({});
+      await finishWishes(tx, now, id, ['purge'], 'failed', 'The data was deleted, and something of it is still there.', generation, error);
+      return;
+    }
     if (!purge.includes(id) || !outcome.purged.includes(id)) return;
     await put({ phase: nextPlacement(p.phase, 'purged'), purged_at: now });
     await tx.query('delete from placement_credentials where placement_id = $1', [id]);

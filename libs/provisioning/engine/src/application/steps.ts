@@ -3,7 +3,6 @@ import { realNow, type Tx } from '#platform';
 import {
   DriverError,
   type ApplyOutcome,
-  type ConfigureOutcome,
   type DesiredConfiguration,
   type DriverPlan,
   type PlanApproval,
@@ -17,6 +16,7 @@ import { move } from './move.js';
 import { approvalOf, approvalOver, backToApproval, closePlan } from './plan-approval.js';
 import { applyConfigured, promoteProved, waitsForProof } from './placement-outcomes.js';
 import type { Step } from './step.js';
+import { sweep, type SweptOutcome } from './sweep-purged.js';
 
 export function preflightStep(ctx: EngineContext): Step<PreflightReport> {
   return {
@@ -80,7 +80,7 @@ export function applyStep(ctx: EngineContext): Step<ApplyOutcome> {
   };
 }
 
-export function configureStep(ctx: EngineContext): Step<ConfigureOutcome> {
+export function configureStep(ctx: EngineContext): Step<SweptOutcome> {
   const desiredOf = (intent: Record<string, unknown>, stepId: string): DesiredConfiguration =>
     JSON.parse(ctx.sealer.open(intent['sealed'] as string, stepPurpose(stepId))) as DesiredConfiguration;
   return {
@@ -98,7 +98,7 @@ export function configureStep(ctx: EngineContext): Step<ConfigureOutcome> {
         purge: list.purge,
       };
     },
-    ask: (driver, call, intent) => driver.configure(call, desiredOf(intent, intent['stepId'] as string)),
+    ask: async (driver, call, intent) => sweep(driver, call, await driver.configure(call, desiredOf(intent, intent['stepId'] as string))),
     record: (outcome) => outcome,
     async done(tx, cluster, outcome, intent) {
       const generation = BigInt(intent['generation'] as number);

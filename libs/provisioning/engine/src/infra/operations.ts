@@ -110,14 +110,15 @@ export async function finishWishes(
   now: Date,
   placementId: string,
   kinds: readonly OperationKind[],
-  state: 'succeeded' | 'cancelled',
+  state: 'succeeded' | 'failed' | 'cancelled',
   message: string,
   upToGeneration?: bigint,
+  error?: StoredError,
 ): Promise<number> {
   const open = await tx.query<{ operation_id: string }>(
     `select operation_id from operations where subject_id = $1 and state = 'running' and kind = any($2) and ($3::bigint is null or generation <= $3)`,
     [placementId, kinds, upToGeneration?.toString() ?? null],
   );
-  for (const op of open) await finishOperation(tx, now, op, state, message);
+  for (const op of open) await finishOperation(tx, now, op, state, message, error);
   return open.length;
 }
