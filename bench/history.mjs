@@ -40,11 +40,14 @@ postgres: ${await settingsOf(db)}`);
   let hours = 0;
   /** Hours of the shop that were not sent yet, counted back from the newest. */
   let fresh = 0;
+  /** Day by day, as it goes: what is accepted late lies far from its hour. */
   const live = async (until) => {
-    for (; hours < until; hours += 1) await makeSamples(db, hours, hours % DAY === DAY - 1);
-    await closeUntil(house, db, FIRST_HOUR + hours * HOUR);
-    await acceptAll(db);
-    await db.query('vacuum analyze');
+    while (hours < until) {
+      for (let n = 0; n < DAY; n += 1, hours += 1) await makeSamples(db, hours, n === DAY - 1);
+      await closeUntil(house, db, FIRST_HOUR + hours * HOUR);
+      await acceptAll(db);
+      await db.query('vacuum analyze');
+    }
     await db.query('checkpoint');
   };
   const submit = async () => {
