@@ -60,8 +60,15 @@ async function buyOne(house, marketplace, i) {
       signal: AbortSignal.timeout(60_000),
     });
   try {
-    const { externalId, arrived } = await ways[marketplace](house, i, go);
-    const session = /^\/landing\/s\/([^/?#]+)$/.exec(arrived.headers.get('location') ?? '')?.[1];
+    const { externalId, arrive } = await ways[marketplace](house, i, go);
+    const visit = (answer) => /^\/landing\/s\/([^/?#]+)$/.exec(answer.headers.get('location') ?? '')?.[1];
+    let arrived = await arrive();
+    // A marketplace that is asked by a hundred buyers at once throttles; the page says so, and a buyer tries again.
+    for (let n = 0; n < 20 && !visit(arrived); n += 1) {
+      await sleep(500);
+      arrived = await arrive();
+    }
+    const session = visit(arrived);
     if (!session) throw new Error(`${marketplace}: the landing page answered ${arrived.status} ${(await arrived.text()).slice(0, 300)}`);
     const sent = await go(`${house.api.url}/landing/api/sessions/${session}/details`, {
       organisation: `Buyer ${i}`,
@@ -83,14 +90,14 @@ const ways = {
       planId: 'standard',
       subscriptionName: `Buyer ${i}`,
     });
-    return { externalId: made.subscriptionId, arrived: await go(made.landingUrl) };
+    return { externalId: made.subscriptionId, arrive: () => go(made.landingUrl) };
   },
   async aws(house, i, go) {
     const made = await house.shop('POST', '/aws/purchases', { order: i % 2 ? 'licence_first' : 'landing_first' });
-    return { externalId: made.licenseId, arrived: await go(made.registration.url, made.registration.fields) };
+    return { externalId: made.licenseId, arrive: () => go(made.registration.url, made.registration.fields) };
   },
   async gcp(house, i, go) {
     const made = await house.shop('POST', '/gcp/purchases', { planId: 'standard' });
-    return { externalId: made.entitlementId, arrived: await go(made.signUp.url, made.signUp.fields) };
+    return { externalId: made.entitlementId, arrive: () => go(made.signUp.url, made.signUp.fields) };
   },
 };
