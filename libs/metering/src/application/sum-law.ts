@@ -185,7 +185,7 @@ const CHECKS: readonly Check[] = [
     says: 'a submission item has no record',
     strays: true,
     sql: (w) =>
-      `select i.subscription_id, '' as meter, i.item_id::text as detail from submission_items i where ${w('i.hour', 'i.subscription_id')} and not exists (select 1 from usage_records r where r.record_id = i.record_id)`,
+      `select i.subscription_id, '' as meter, i.item_id::text as detail from submission_items i where ${w('i.hour', 'i.subscription_id')} and not exists (select 1 from usage_records r where r.record_id = i.record_id and ${w('r.hour', 'r.subscription_id')})`,
   },
   {
     says: 'attempts are missing',
