@@ -223,6 +223,10 @@ describe("a placement's life", () => {
     await h.ops((tx) => h.engine.suspend(tx, other.placementId, { reason: 'unpaid', at: h.clock.now() }));
     await h.settle();
     expect(await placement(other.placementId)).toMatchObject({ phase: 'suspended' });
+    h.driver.on('observe', () => Promise.reject(new Error('it does not answer')));
+    await h.ops((tx) => h.engine.retryOperation(tx, failed!.operationId));
+    await h.settle();
+    expect(await placement(made.placementId), 'nobody could look').toMatchObject({ phase: 'purging', purgedAt: null });
     h.driver.off('observe');
     await h.ops((tx) => h.engine.retryOperation(tx, failed!.operationId));
     await h.settle();

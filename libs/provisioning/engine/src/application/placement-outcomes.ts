@@ -92,11 +92,20 @@ async function settle(
       const error = {
         class: 'unknown' as const,
         code: 'purge.survived',
-        detail: 'Something of the data is there after it was deleted.',
+        detail: 'Something of the data is there after it was deleted, or nobody could look.',
         step: 'configure',
       };
       await put({});
-      await finishWishes(tx, now, id, ['purge'], 'failed', 'The data was deleted, and something of it is still there.', generation, error);
+      await finishWishes(
+        tx,
+        now,
+        id,
+        ['purge'],
+        'failed',
+        'The data was deleted, and it was not seen that nothing is left.',
+        generation,
+        error,
+      );
       return;
     }
     if (!purge.includes(id) || !outcome.purged.includes(id)) return;

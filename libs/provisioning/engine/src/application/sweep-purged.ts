@@ -16,7 +16,11 @@ export async function sweep(
 ): Promise<DriverResult<SweptOutcome>> {
   const { output } = result;
   if (!output || output.purged.length === 0) return result;
-  const { output: seen } = await driver.observe(call);
+  // The configuration is in force: that nobody could look is no reason to ask for it again.
+  const seen = await driver.observe(call).then(
+    (look) => look.output,
+    () => undefined,
+  );
   const there = new Set(seen?.placements.map((p) => p.placementId));
   const gone = output.purged.filter((id) => seen && seen.health !== 'down' && !there.has(id));
   return { ...result, output: { ...output, purged: gone, survived: output.purged.filter((id) => !gone.includes(id)) } };
