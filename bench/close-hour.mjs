@@ -1,7 +1,7 @@
 // npm run bench -- close-hour [--series 100000] [--hours 10] [--million 1000000]
 // The clock that closes hours, on series of twelve samples each (a gauge and a counter of each purchase, every five minutes):
 // one hour of all series; the same after ten hours of history; and one run over ten times the series. `--million 0` leaves the
-// last out (it takes some eight minutes, most of it to make the samples).
+// last out (it takes some eight minutes, most of it to make the samples). Beside it what the same rows cost Postgres alone.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -10,6 +10,7 @@ import pg from 'pg';
 import { migrate } from '../dist/libs/platform/src/index.js';
 import { inRoot } from '../scripts/lib/house.mjs';
 import { bench, median, settingsOf } from './lib/bench.mjs';
+import { prepareBare, runBare } from './lib/close-hour-bare.mjs';
 import { countClosed, FIRST_HOUR, makePurchases, makeSamples, HOUR } from './lib/close-hour-rig.mjs';
 
 const { values } = parseArgs({
@@ -53,6 +54,13 @@ async function measure(serverUrl, admin) {
     const [early, late] = [seconds(runs.slice(0, 3)), seconds(runs.slice(-3))];
     figures.seconds_100k = late * (100_000 / SERIES);
     figures.history_ratio = late / early;
+    const last = new Date(FIRST_HOUR + (HOURS + 2) * HOUR);
+    await prepareBare(house.db, last);
+    const bare = await runBare(house.url, last);
+    console.log(
+      `  bare     ${bare.toFixed(1)} s: Postgres alone reads these samples and writes these rows once more, nothing is calculated`,
+    );
+    console.log(`  ours is ${(late / bare).toFixed(2)} times the bare rows`);
   });
 
   if (MILLION > 0) {
@@ -86,7 +94,7 @@ async function inDatabase(admin, serverUrl, name, work) {
   const db = new pg.Client({ connectionString: url });
   await db.connect();
   try {
-    await work({ db, close: (now) => worker(url, secret, new Date(now + 60_000).toISOString()) });
+    await work({ db, url, close: (now) => worker(url, secret, new Date(now + 60_000).toISOString()) });
   } finally {
     await db.end();
     await admin.query(`drop database ${name} with (force)`);
