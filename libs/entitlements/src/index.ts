@@ -18,6 +18,7 @@ export { SubscriptionRecord } from './infra/subscription.record.js';
 export {
   readSegments,
   readPlanVersions,
+  readMeters,
   readMeteredMarks,
   readMeteredSubscriptions,
   type MeteredSubscription,

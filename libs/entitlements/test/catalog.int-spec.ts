@@ -6,6 +6,22 @@ import { projectRoot } from '#platform';
 import { readListingEmissions } from '../src/index.js';
 import { Rig, TEST_CATALOG } from './rig.js';
 
+/** In the place of a plan's meters: one that is called as another is and counts something else. */
+const METERS_OTHERWISE = `meters:
+      - meter: mib_egress
+        metric: other_bytes
+        kind: sum
+        source: cell
+        dimension: told
+        listedUnit: MiB
+        basePerUnit: '1048576'
+        decimals: 0
+        included: null
+        includedBy: seller
+        gap: carry
+        billableWhileSuspended: false
+        emission: live`;
+
 describe('the catalog', () => {
   let rig: Rig;
   const folders: string[] = [];
@@ -84,6 +100,27 @@ describe('the catalog', () => {
       ),
       /plan standard, meter mib_egress: catalog.cost_split_unknown: azure knows no labels of usage/,
     ],
+    [
+      'a meter that counts in two ways',
+      text.replace('meters: *meters', METERS_OTHERWISE),
+      /catalog.meter_differs: meter mib_egress is counter of egress_bytes \(cell\) in one place and sum of other_bytes \(cell\) in another/,
+    ],
+    [
+      'a metric that is reported in two ways',
+      text.replace(
+        'meters: *meters',
+        METERS_OTHERWISE.replace('meter: mib_egress', 'meter: mib_told').replace('other_bytes', 'egress_bytes'),
+      ),
+      /catalog.metric_differs: metric egress_bytes is reported as counter in one place and reported as delta in another/,
+    ],
+    [
+      'the engine asked for what it does not tell',
+      text.replace(
+        'meters: *meters',
+        METERS_OTHERWISE.replace('meter: mib_egress', 'meter: mib_told').replace('source: cell', 'source: engine'),
+      ),
+      /meter mib_told: the engine tells provisioned_bytes as a gauge, and no other_bytes for a sum/,
+    ],
     ['a plan described twice', text.replace('externalId: premium', 'externalId: standard'), /plan standard is described twice/],
   ])('refuses %s', (_what, content, fault) => {
     expect(content).not.toBe(text);
@@ -112,6 +149,19 @@ describe('the catalog', () => {
     expect(on('aws', "{ name: team, as: 'Te$m' }")).toThrow(/aws takes no label named/);
     expect(on('aws', '{ name: team, as: T }, { name: stage, as: T }')).toThrow(/two labels are named "T"/);
     expect(on('aws', '{ name: team, as: T }, { name: team, as: U }')).toThrow(/label team is there twice/);
+  });
+
+  it('takes meters of a level and of amounts told once', () => {
+    const kinds = (kind: string) => read({ 'tide.yaml': text.replaceAll('kind: gauge_integral', `kind: ${kind}`) })[0]!.meters[0]!.kind;
+    expect(['max', 'latest'].map(kinds)).toEqual(['max', 'latest']);
+    expect(() => kinds('average')).toThrow(/\/plans\/0\/meters\/0\/kind .*gauge_integral, max, latest, counter, sum/);
+  });
+
+  it('refuses a meter that counts otherwise than in a version that purchases have pinned', async () => {
+    await expect(load(text.replaceAll('kind: counter', 'kind: sum'))).rejects.toThrow(/catalog.meter_differs: meter mib_egress/);
+    await expect(load(text.replaceAll('meter: mib_egress', 'meter: mib_told').replaceAll('kind: counter', 'kind: sum'))).rejects.toThrow(
+      /catalog.metric_differs: metric egress_bytes/,
+    );
   });
 
   it('refuses an empty folder with a remedy', () => {

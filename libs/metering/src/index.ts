@@ -38,7 +38,7 @@ export { listCredits, type CreditRow, type NewCredit } from './application/credi
 export type { SettlementWish } from './application/settle-by-person.js';
 export type { ExplainedSample, Explanation } from './application/explain.js';
 export type { EventTrace, Explained, ExplainQuery } from './application/explain-any.js';
-export { baseUnitOf, labelsText, sumText, unitsForPeople } from './domain/explain-words.js';
+export { baseUnitOf, valueUnitOf, labelsText, sumText, unitsForPeople } from './domain/explain-words.js';
 export { instantText } from './domain/units.js';
 export { MONEY_GRAIN, type ImportResult } from './application/remittances.js';
 export { REMITTANCE_FIELDS } from './application/read-remittances.js';

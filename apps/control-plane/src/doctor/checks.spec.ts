@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { CatalogPlan, MeterTerms, PlanVersion } from '#entitlements';
 import { addressCheck, faultOf } from './address-check.js';
 import { emissionCheck } from './emission-check.js';
+import { metricCheck } from './metric-check.js';
 import { azureSecretExpiry } from './secret-checks.js';
 import { unitCheck } from './unit-check.js';
 import { withoutSecrets } from './without-secrets.js';
@@ -42,9 +43,31 @@ describe('the units of a meter', () => {
     expect(units(changed).detail).toMatch(detail);
   });
 
+  it('of a level and of a sum are the metric’s own, without time', () => {
+    const bytes = { listedUnit: 'GiB', basePerUnit: '1073741824', meter: 'peak', dimension: 'peak' };
+    for (const kind of ['max', 'latest', 'sum'] as const) expect(units({ ...bytes, kind }).result).toBe('pass');
+    expect(units({ ...bytes, kind: 'max', listedUnit: 'GiB-hour' }).result).toBe('pass');
+    expect(units({ ...bytes, kind: 'sum', listedUnit: 'GiB-hour' }).detail).toMatch(/no time/);
+    expect(units({ ...bytes, kind: 'max', basePerUnit: '1000000000' }).detail).toMatch(/6.9 % less/);
+  });
+
+  it('of what is no data are left to a person', () =>
+    expect(units({ metric: 'nodes', kind: 'max', listedUnit: 'node', basePerUnit: '1' })).toMatchObject({ result: 'unknown' }));
+
   it.each(['request', 'GB-month'])('cannot be judged for "%s"', (listedUnit) =>
     expect(units({ listedUnit, meter: 'm', dimension: 'd' })).toMatchObject({ result: 'unknown', remedy: expect.any(String) as string }),
   );
+});
+
+describe('the metrics of the catalog', () => {
+  const plan = (metric: string): CatalogPlan => ({ externalPlanId: 'gold', meters: [meter({ metric })] }) as unknown as CatalogPlan;
+  it('are asked about where no cell reports them', () => {
+    expect(metricCheck('azure', [plan('stored_bytes')]).result).toBe('pass');
+    expect(metricCheck('azure', [plan('store_bytes')])).toMatchObject({
+      result: 'warn',
+      detail: expect.stringMatching(/store_bytes/) as string,
+    });
+  });
 });
 
 describe('the emission of the listings', () => {

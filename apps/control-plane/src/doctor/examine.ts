@@ -7,6 +7,7 @@ import { addressCheck, SNS_ADDRESS } from './address-check.js';
 import { type Probe, reachAndClock } from './clock-check.js';
 import { emissionCheck } from './emission-check.js';
 import { awsWebhookSecret, azureSecretExpiry } from './secret-checks.js';
+import { metricCheck } from './metric-check.js';
 import { unitCheck } from './unit-check.js';
 
 /** An adapter does several checks one after another. */
@@ -56,7 +57,9 @@ export async function examine(
         ...own.filter((one) => !isKnown(one)),
         ...expiry,
         catalog,
-        ...(plans.length > 0 ? [unitCheck(marketplace, plans, adapter.usage.maxDecimals), emissionCheck(marketplace, plans)] : []),
+        ...(plans.length > 0
+          ? [unitCheck(marketplace, plans, adapter.usage.maxDecimals), metricCheck(marketplace, plans), emissionCheck(marketplace, plans)]
+          : []),
         addressCheck(
           marketplace,
           config.publicUrl,

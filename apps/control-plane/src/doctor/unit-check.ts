@@ -7,7 +7,7 @@ type Found = { fault: string } | { unread: string } | null;
 
 /**
  * Meter name, dimension, listed unit and exact ratio must mean one thing (money.md, "Units"). Base units are byte-microseconds
- * for what is stored and bytes for what is counted. GB against GiB is 7.4 %: a red gate.
+ * for what is stored over time and bytes for what is counted. GB against GiB is 7.4 %: a red gate.
  */
 export function unitCheck(marketplace: Marketplace, plans: Omit<PlanVersion, 'version'>[], maxDecimals: number): Check {
   const found = plans.flatMap((plan) => plan.meters.map((meter) => ({ where: `${plan.externalPlanId} ${meter.meter}`, meter })));
@@ -36,13 +36,18 @@ export function unitCheck(marketplace: Marketplace, plans: Omit<PlanVersion, 've
 
 function judge(meter: MeterTerms, maxDecimals: number): Found {
   if (meter.decimals > maxDecimals) return { fault: `${meter.decimals} decimals, and the marketplace takes ${maxDecimals}` };
+  // What is no data (requests, nodes) is listed under words whose size only a person can tell.
+  if (!meter.metric.endsWith('_bytes'))
+    return { unread: `"${meter.listedUnit}" is compared by hand: ${meter.metric} is no amount of data` };
   const listed = readDataUnit(meter.listedUnit);
   if (!listed) return { unread: `"${meter.listedUnit}" is no unit of data that can be read` };
   if (listed.per === 'month') return { unread: `"${meter.listedUnit}": months differ in length, so no exact ratio exists` };
   if (meter.kind === 'gauge_integral' && listed.per !== 'hour')
     return { fault: `what is stored is sold over time, and "${meter.listedUnit}" names none` };
-  if (meter.kind === 'counter' && listed.per !== 'none') return { fault: `what is counted has no time in its unit "${meter.listedUnit}"` };
-  const expected = listed.bytes * (listed.per === 'hour' ? HOUR_MICROSECONDS : 1n);
+  if ((meter.kind === 'counter' || meter.kind === 'sum') && listed.per !== 'none')
+    return { fault: `what is counted has no time in its unit "${meter.listedUnit}"` };
+  // A level is one amount an hour, whether or not the listing's unit says so: only an integral is multiplied by time.
+  const expected = listed.bytes * (meter.kind === 'gauge_integral' ? HOUR_MICROSECONDS : 1n);
   const ratio = BigInt(meter.basePerUnit);
   if (ratio !== expected)
     return { fault: `one ${meter.listedUnit} is ${expected} base units, basePerUnit says ${ratio} (${deviation(ratio, expected)})` };

@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { parse } from 'yaml';
 import { canonicalJson, ConfigError, projectRoot, sha256Hex, uuidv5, type Clock, type Tx } from '#platform';
-import { COST_SPLIT_LIMITS, planIdsOf, type Marketplace } from '#marketplaces/core';
+import { planIdsOf, type Marketplace } from '#marketplaces/core';
 import type { Emission, MeterTerms, PlanVersion } from '../domain/plan-version.js';
+import { meterFaults, planFaults, repeated, saidTwice } from './catalog-faults.js';
+import { readMeters } from '../infra/segments.sql.js';
 import { noteListingEmission } from './emissions.js';
 
 interface CatalogFile {
@@ -76,15 +78,21 @@ export class Catalog {
         (name) => `${name} is described twice`,
       ),
       ...saidTwice(plans),
+      ...meterFaults(metersOf(plans)),
     );
     if (faults.length > 0) throw new ConfigError(`the catalog is wrong: ${faults.join('; ')}. Correct it (catalog/catalog.schema.json)`);
     return plans;
   }
 
-  /** Stores what differs from the newest version. Idempotent; two starters at once end with one row. */
+  /**
+   * Stores what differs from the newest version. Idempotent; two starters at once end with one row. What a meter or a metric was in
+   * any version it stays: purchases go on counting by it.
+   */
   async load(tx: Tx, plans: CatalogPlan[]): Promise<number> {
     let added = 0;
     await tx.query('select pg_advisory_xact_lock(7205313)');
+    const faults = meterFaults([...(await readMeters(tx)), ...metersOf(plans)]);
+    if (faults.length > 0) throw new ConfigError(`the catalog contradicts what was counted so far: ${faults.join('; ')}`);
     await this.noteEmissions(tx, plans);
     for (const { listingEmission: _, ...plan } of plans) {
       const [last] = await tx.query<{ version: number; content_hash: string }>(
@@ -203,51 +211,4 @@ const unknownName = (params: Record<string, unknown>): string =>
 /** Money hangs on it, so whoever reads the fault by machine can tell it. */
 const codeOf = (path: string): string => (path.endsWith('/emission') ? 'catalog.emission_invalid: ' : '');
 
-/** Two files of one listing must agree on what is a fact of the listing. */
-function saidTwice(plans: CatalogPlan[]): string[] {
-  const said = new Map<string, Set<string>>();
-  for (const p of plans) {
-    const name = `${p.marketplace} offer ${p.externalOfferId}`;
-    said.set(name, (said.get(name) ?? new Set()).add(p.listingEmission ?? 'live'));
-  }
-  return [...said]
-    .filter(([, emissions]) => emissions.size > 1)
-    .map(([name, emissions]) => `catalog.emission_conflict: ${name} is ${[...emissions].join(' in one file and ')} in another`);
-}
-
-const repeated = (names: string[]): string[] => [...new Set(names.filter((name, i) => names.indexOf(name) !== i))];
-
-/** What the schema cannot say. */
-function planFaults(plan: Omit<PlanVersion, 'version'>): string[] {
-  const where = `plan ${plan.externalPlanId}`;
-  return [
-    ...(plan.regions.some((r) => r.id === plan.defaultRegion)
-      ? []
-      : [`${where}: defaultRegion ${plan.defaultRegion} is not one of its regions`]),
-    ...((plan.quantity?.min ?? 1) > (plan.quantity?.max ?? Infinity) ? [`${where}: quantity.min is above quantity.max`] : []),
-    ...repeated(plan.meters.map((m) => m.meter)).map((name) => `${where}: meter ${name} is there twice`),
-    // Two meters of one dimension would be two records under one key of the marketplace.
-    ...repeated(plan.meters.filter((m) => m.emission === 'live').map((m) => m.dimension)).map(
-      (name) => `${where}: dimension ${name} is fed by two meters`,
-    ),
-    // A quantum that is not a whole number of base units could not be carried exactly (law 6).
-    ...plan.meters
-      .filter((m) => BigInt(m.basePerUnit) % 10n ** BigInt(m.decimals) !== 0n)
-      .map((m) => `${where}, meter ${m.meter}: basePerUnit must be divisible by 10^${m.decimals}; lower decimals`),
-    ...plan.meters.flatMap((m) => costSplitFaults(plan.marketplace, m).map((fault) => `${where}, meter ${m.meter}: ${fault}`)),
-  ];
-}
-
-function costSplitFaults(marketplace: Marketplace, { costSplit }: MeterTerms): string[] {
-  if (!costSplit) return [];
-  const limits = COST_SPLIT_LIMITS[marketplace];
-  if (!limits) return [`catalog.cost_split_unknown: ${marketplace} knows no labels of usage; remove costSplit`];
-  const { labels, rest } = costSplit;
-  return [
-    ...(labels.length > limits.labels ? [`costSplit: ${marketplace} takes ${limits.labels} labels at most`] : []),
-    ...labels.filter((l) => !limits.key.test(l.as)).map((l) => `costSplit: ${marketplace} takes no label named ${JSON.stringify(l.as)}`),
-    ...repeated(labels.map((l) => l.as)).map((as) => `costSplit: two labels are named ${JSON.stringify(as)} at the marketplace`),
-    ...repeated(labels.map((l) => l.name)).map((name) => `costSplit: label ${name} is there twice`),
-    ...(limits.value.test(rest) ? [] : [`costSplit: ${marketplace} takes no label value ${JSON.stringify(rest)}`]),
-  ];
-}
+const metersOf = (plans: readonly CatalogPlan[]): MeterTerms[] => plans.flatMap((p) => p.meters);

@@ -8,13 +8,31 @@ import type { Marketplace } from '#marketplaces/core';
 export const EMISSIONS = ['live', 'shadow', 'invoice', 'none'] as const;
 export type Emission = (typeof EMISSIONS)[number];
 
-/** How a meter counts. Base units: `gauge_integral` byte-microseconds, `counter` bytes. */
+/**
+ * How a meter makes an hour's amount of its samples. `gauge_integral`: each value times the time it held (base unit: the metric's
+ * unit times microseconds). The others count the metric's own unit: `max` the largest total of the hour, `latest` the total at its
+ * end, `counter` what a running count rose by, `sum` amounts that are each told once.
+ */
+export const METER_KINDS = ['gauge_integral', 'max', 'latest', 'counter', 'sum'] as const;
+export type MeterKind = (typeof METER_KINDS)[number];
+
+/** What a sample says: a value that holds until the next one, a count since its epoch began, or an amount of its own. */
+export type SampleKind = 'gauge' | 'counter' | 'delta';
+/** The samples that a meter is made of: any others would be misread. */
+export const SAMPLE_KIND_OF: Record<MeterKind, SampleKind> = {
+  gauge_integral: 'gauge',
+  max: 'gauge',
+  latest: 'gauge',
+  counter: 'counter',
+  sum: 'delta',
+};
+
 export interface MeterTerms {
   /** Our meter's name, for example `gib_hours_stored`. One series per (subscription, meter). */
   meter: string;
-  /** What sources report: `stored_bytes`, `egress_bytes`, `provisioned_bytes`. */
+  /** What sources report (`OUR_METRICS`, or whatever an importer calls it). */
   metric: string;
-  kind: 'gauge_integral' | 'counter';
+  kind: MeterKind;
   /** `cell`: samples with watermarks; `engine`: our own events, known at once and without gaps. */
   source: 'cell' | 'engine';
   /** The marketplace's billing key. */
@@ -41,6 +59,15 @@ export interface MeterTerms {
    */
   costSplit?: { labels: { name: string; as: string }[]; rest: string };
 }
+
+/** What cells report, and what the engine tells of a placement. Any other metric has to come from an importer. */
+export const OUR_METRICS: Record<MeterTerms['source'], readonly string[]> = {
+  cell: ['stored_bytes', 'egress_bytes', 'ingress_bytes', 'requests'],
+  engine: ['provisioned_bytes'],
+};
+
+/** What a meter is, whatever a plan asks for it. */
+export type MeterIdentity = Pick<MeterTerms, 'meter' | 'metric' | 'kind' | 'source'>;
 
 export interface QuotaTerms {
   name: 'storage_bytes';

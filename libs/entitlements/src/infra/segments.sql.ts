@@ -1,7 +1,7 @@
 import { uuidv7, type Tx } from '#platform';
 import type { Marketplace, MarketplaceRefs } from '#marketplaces/core';
 import type { Segment } from '../domain/segment.js';
-import type { PlanVersion } from '../domain/plan-version.js';
+import type { MeterIdentity, PlanVersion } from '../domain/plan-version.js';
 
 interface SegmentRow {
   segment_id: string;
@@ -162,3 +162,10 @@ export async function readPlanVersions(tx: Tx, ids: string[]): Promise<Map<strin
   );
   return new Map(rows.map((r) => [r.plan_version_id, r.document]));
 }
+
+/** Every meter of every plan version there ever was, each once. */
+export const readMeters = (tx: Pick<Tx, 'query'>): Promise<MeterIdentity[]> =>
+  tx.query<MeterIdentity>(
+    `select distinct m ->> 'meter' as meter, m ->> 'metric' as metric, m ->> 'kind' as kind, m ->> 'source' as source
+       from plan_versions cross join jsonb_array_elements(document -> 'meters') m order by 1, 2, 3, 4`,
+  );

@@ -1,4 +1,5 @@
 import { ProblemError, type Tx } from '#platform';
+import type { SampleKind } from '#entitlements';
 import { fromUs, hourOf, instantText } from '../domain/units.js';
 import { ENGINE_SOURCE } from '../domain/usage-event.js';
 import type { MeteringDeps } from './deps.js';
@@ -60,7 +61,7 @@ interface EventRow {
   subscription_id: string;
   placement_id: string;
   metric: string;
-  kind: 'gauge' | 'counter';
+  kind: SampleKind;
   value: string;
   epoch: string;
   sequence: string;
@@ -148,21 +149,25 @@ async function traceHour(
     const x = await explainHourOf(tx, deps, { subscriptionId: q.subscription_id, meter: q.meter, hour: q.hour, segmentId });
     if (!x) continue;
     const inIt = x.samples.some((s) => s.eventId === e.event_id && s.source === e.source);
-    const touches = x.lines.some(
-      (l) => l.segmentId === segmentId && (e.kind === 'gauge' ? l.from === q.at : l.to === q.at || l.from === q.at),
-    );
-    if (inIt && !touches && segments.length > 1) continue;
+    const mine = x.lines.filter((l) => l.segmentId === segmentId);
+    const touches = mine.some((l) => (e.kind === 'gauge' ? l.from === q.at : l.to === q.at || l.from === q.at));
+    // A level is set by one moment of the hour; all its samples were looked at for that.
+    const level = x.terms.kind === 'max' || x.terms.kind === 'latest';
+    if (inIt && !touches && segments.length > 1 && !(level && mine.length > 0)) continue;
     if (!inIt && q.hour !== hourOf(q.at)) continue;
     traces.push({
       ...base,
       state: inIt ? 'counted' : 'late',
-      words: inIt ? countedWords(x) : lateWords(x, closing.closed_at),
+      words: inIt ? `${level ? levelWords(touches) : ''}${countedWords(x)}` : lateWords(x, closing.closed_at),
       explanation: x,
       nextRecordId: x.record ? null : await nextRecord(tx, q.subscription_id, q.meter, segmentId, x.hour),
     });
   }
   return traces;
 }
+
+const levelWords = (sets: boolean): string =>
+  sets ? 'The amount of its hour was set by it. ' : 'It was looked at; the amount of its hour was set by another moment. ';
 
 const countedWords = (x: Explanation): string =>
   x.record

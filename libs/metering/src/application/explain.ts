@@ -2,7 +2,7 @@ import { ProblemError, type Tx } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
 import { readSegments, readPlanVersions, type MeterTerms } from '#entitlements';
 import { sentences } from '../domain/explain-words.js';
-import type { MeasureLine } from '../domain/measure-hour.js';
+import type { MeasureLine } from '../domain/measure-parts.js';
 import type { Step } from '../domain/explain-hour.js';
 import { fromUs, instantText, toUs, US_PER_HOUR } from '../domain/units.js';
 import { lookBack, type LookedBack } from '../infra/closed-hour.sql.js';
@@ -131,6 +131,7 @@ export async function explainHourOf(
     words: sentences({
       hour: q.hour,
       kind: terms.kind,
+      metric: terms.metric,
       meter: q.meter,
       plan: segment.externalPlanId,
       listedUnit: terms.listedUnit,

@@ -10,6 +10,7 @@ import { Uplinks } from '../infra/uplinks.js';
 import type { UsageDays } from '../infra/usage-days.js';
 import type { MeteringDeps } from './deps.js';
 import type { Binding, IngestResult, UsagePrincipal } from './intake-types.js';
+import { MetricKinds, refusedKind } from './metric-kinds.js';
 import { Bindings } from './place-samples.js';
 import { readUsage, rejected, type PostedSample, type Reading } from './read-usage.js';
 import { keepRejected, nameTooOld } from './refused-usage.js';
@@ -25,11 +26,13 @@ const BOUNDS = { groups: 2, perGroup: 2_000, waiting: 50_000, each: 20_000 };
 export class IngestUsage {
   private readonly storing: Grouped<Reading, IngestResult[]>;
   private readonly uplinks = new Uplinks();
+  private readonly kinds: MetricKinds;
 
   constructor(
     private readonly deps: MeteringDeps,
     private readonly days: UsageDays,
   ) {
+    this.kinds = new MetricKinds(deps.db);
     const bounds = { ...BOUNDS, ...deps.options?.intake };
     this.storing = new Grouped(
       (readings) => this.commit(readings),
@@ -84,6 +87,7 @@ export class IngestUsage {
     for (const { samples } of readings) for (const { event } of samples) placements.add(event.placementId);
     if (placements.size === 0) return [];
     const bindings = new Bindings(await readBindings(this.deps.db, [...placements]));
+    const kinds = await this.kinds.read(now);
     const rows: PostedSample[] = [];
     const tooOld: { event: SampleEvent; binding: Binding }[] = [];
     for (const [request, { principal, samples }] of readings.entries()) {
@@ -92,6 +96,11 @@ export class IngestUsage {
         if ('refused' in placed) {
           answers[request]![sample.index] = rejected(sample.index, sample.event.id, placed.refused);
           if (placed.tooOld) tooOld.push({ event: sample.event, binding: placed.tooOld });
+          continue;
+        }
+        const misread = refusedKind(sample.event, kinds);
+        if (misread) {
+          answers[request]![sample.index] = rejected(sample.index, sample.event.id, misread);
           continue;
         }
         sample.request = request;

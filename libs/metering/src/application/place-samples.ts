@@ -22,8 +22,8 @@ export class Bindings {
     for (const b of bindings) {
       if (b.source !== event.source || (principal.kind === 'tenant' && b.tenantId !== principal.tenantId)) continue;
       own ??= b;
-      // Where one binding ends and the next begins: a counter closes the old one, a gauge opens the new one.
-      if (b.from <= event.at && (b.until === null || event.at <= b.until) && (!fit || event.kind === 'gauge')) fit = b;
+      // Where one binding ends and the next begins: a counter closes the old one, a gauge or an amount opens the new one.
+      if (b.from <= event.at && (b.until === null || event.at <= b.until) && (!fit || event.kind !== 'counter')) fit = b;
     }
     if (!own)
       return {

@@ -9,7 +9,7 @@ const REJECTED_KEPT = 10_000;
 
 export async function nameTooOld(deps: MeteringDeps, tx: Tx, events: { event: SampleEvent; binding: Binding }[]): Promise<void> {
   for (const { event, binding } of events) {
-    // Cumulative counters and gauges carry no amount of their own: the row names the event, its quantity is 0.
+    // It was never measured, so nothing leaves the sum: the row names the event with quantity 0, the finding tells its value.
     await tx.query(
       `insert into ledger_entries (subscription_id, meter, hour, segment_id, term, cause, ref, tenant_id, quantity, recorded_at)
          select s.subscription_id, s.meter, $3::timestamptz, null, 'loss', 'event_too_old', $4, s.tenant_id, 0, $5 from series s where s.subscription_id = $1 and s.metric = $2

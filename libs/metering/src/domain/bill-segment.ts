@@ -1,5 +1,5 @@
 import type { Emission, MeterTerms } from '#entitlements';
-import { CARRY_LIMIT, type Measured } from './measure-hour.js';
+import { CARRY_LIMIT, type Measured } from './measure-parts.js';
 import { emissionAt, notBilledFor, unsentOf } from './emission.js';
 import { windowKey } from './term-window.js';
 import type { CarryIn, EntryDraft, HourClose, HourSegment, LossCause, MeterHour, SegmentState, WindowState } from './types.js';
@@ -261,8 +261,9 @@ function drawIncluded(
 /** Over-billing cannot be undone at the marketplaces: what is physically impossible waits for a person (money.md "Implausible"). */
 function bound(bill: Bill, segment: HourSegment): bigint {
   const us = maxOf(0n, minOf(bill.end, segment.endsAt ?? bill.end) - maxOf(bill.meter.hourStart, segment.startsAt));
-  if (bill.meter.kind === 'counter') return (bill.meter.lineRateBytesPerSecond * (us + CARRY_LIMIT)) / US_PER_SECOND;
+  const { kind, capacityBytes, lineRateBytesPerSecond } = bill.meter;
+  if (kind === 'counter' || kind === 'sum') return (lineRateBytesPerSecond * (us + CARRY_LIMIT)) / US_PER_SECOND;
   // Without an entitled capacity: what intake takes as one sample at most.
-  if (bill.meter.capacityBytes === null) return LARGEST_SAMPLE * us;
-  return ((bill.meter.capacityBytes * 5n) / 4n + OVERSHOOT_BYTES) * us;
+  const most = capacityBytes === null ? LARGEST_SAMPLE : (capacityBytes * 5n) / 4n + OVERSHOOT_BYTES;
+  return kind === 'gauge_integral' ? most * us : most;
 }

@@ -1,7 +1,8 @@
 import { parseDecimal } from '#platform';
 import { labelsKey, type CostPart, type CostSplitLimits } from '#marketplaces/core';
 import type { MeterTerms } from '#entitlements';
-import { measureHour, type Measured } from './measure-hour.js';
+import { measureHour } from './measure-hour.js';
+import type { Measured } from './measure-parts.js';
 import type { HourSegment, MeterHour, Opening, RecordDraft, StreamSamples, StreamState } from './types.js';
 import { quantaText } from './units.js';
 

@@ -1,5 +1,6 @@
 import { closeHour } from './close-hour.js';
-import { measureHour, type MeasureLine } from './measure-hour.js';
+import { measureHour } from './measure-hour.js';
+import type { MeasureLine } from './measure-parts.js';
 import type { CarryIn, EntryDraft, HourClose, HourSegment, MeterHour, Opening, RecordDraft, StreamSamples } from './types.js';
 import { quantaText, Unit } from './units.js';
 

@@ -18,13 +18,30 @@ export function unitsForPeople(base: bigint, basePerUnit: bigint): string {
   return `${exact ? '' : '≈'}${base < 0n ? '-' : ''}${text}`;
 }
 
-export const baseUnitOf = (kind: MeterTerms['kind']): string => (kind === 'counter' ? 'bytes' : 'byte-microseconds');
+type Counted = Pick<MeterTerms, 'kind' | 'metric'>;
+
+/** What a metric's values are, in the plural. */
+export const valueUnitOf = ({ metric }: Pick<MeterTerms, 'metric'>): string =>
+  metric.endsWith('_bytes') ? 'bytes' : metric.replaceAll('_', ' ');
+
+/** The base unit of a meter, in the plural: an integral's is its metric's unit times microseconds. */
+export const baseUnitOf = (m: Counted): string =>
+  m.kind !== 'gauge_integral' ? valueUnitOf(m) : m.metric.endsWith('_bytes') ? 'byte-microseconds' : `${valueUnitOf(m)} × microseconds`;
+
+const HOW: Record<MeterTerms['kind'], string> = {
+  gauge_integral: 'each value times the time it held',
+  max: 'the largest that all sources had together at one moment',
+  latest: 'what all sources had together at the end',
+  counter: 'differences of a counter',
+  sum: 'amounts that are each told once, added up',
+};
 
 export const minuteText = (us: bigint): string => `${instantText(us).slice(0, 16).replace('T', ' ')} UTC`;
 
 export interface Told {
   hour: bigint;
   kind: MeterTerms['kind'];
+  metric: string;
   meter: string;
   plan: string;
   listedUnit: string;
@@ -49,10 +66,9 @@ export interface Told {
 export function sentences(t: Told): string[] {
   const units = (base: bigint): string => `${unitsForPeople(base, t.basePerUnit)} ${t.listedUnit}`;
   const find = (step: string): bigint => t.steps.filter((s) => s.step === step).reduce((sum, s) => sum + s.base, 0n);
-  const how = t.kind === 'counter' ? 'differences of a counter' : 'each value times the time it held';
   const out = [
     `In the hour from ${minuteText(t.hour)}, ${t.samples} ${t.samples === 1 ? 'sample' : 'samples'} of ${t.streams} ${t.streams === 1 ? 'source' : 'sources'} count for ${t.meter} under plan ${t.plan}.`,
-    `They measure ${units(find('measured'))} (${how}; exactly ${find('measured')} ${baseUnitOf(t.kind)}).`,
+    `They measure ${units(find('measured'))} (${HOW[t.kind]}; exactly ${find('measured')} ${baseUnitOf(t)}).`,
   ];
   for (const s of t.steps)
     if (!['measured', 'sent', 'remainder_out'].includes(s.step))

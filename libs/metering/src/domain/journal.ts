@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { ProblemError, canonicalJson } from '#platform';
-import type { Emission, PlanVersion } from '#entitlements';
+import type { Emission, PlanVersion, SampleKind } from '#entitlements';
 
 /**
  * A journal: what came into an installation's metering from outside, in the order in which closing met it (ADR 0020). One line of
@@ -68,7 +68,7 @@ export interface SampleLine {
   subscriptionId: string;
   placementId: string;
   metric: string;
-  kind: 'gauge' | 'counter';
+  kind: SampleKind;
   value: string;
   epoch: string;
   sequence: string;

@@ -1,4 +1,5 @@
 import { isUuid } from '#platform';
+import type { SampleKind } from '#entitlements';
 import { LARGEST_SAMPLE } from './bill-segment.js';
 import type { SamplePart } from './cost-split.js';
 import { readSplit } from './sample-split.js';
@@ -16,7 +17,7 @@ export interface SampleEvent {
   placementId: string;
   sequence: bigint;
   metric: string;
-  kind: 'gauge' | 'counter';
+  kind: SampleKind;
   value: bigint;
   epoch: string;
   /** Parts of the value by labels, where the source tells them. */
@@ -35,6 +36,7 @@ export type UsageRejection =
   | 'usage.invalid_event'
   | 'usage.negative_quantity'
   | 'usage.absurd_quantity'
+  | 'usage.wrong_kind'
   | 'usage.foreign_placement'
   | 'usage.unknown_placement'
   | 'usage.foreign_source'
@@ -96,7 +98,7 @@ export function parseUsageEvent(raw: unknown): ParsedEvent {
   if (sequence === undefined) return bad('sequence must be a whole number');
   const { metric, kind, value } = data;
   if (typeof metric !== 'string' || !/^[a-z][a-z0-9_]{0,62}$/.test(metric)) return bad('data.metric must be a lower-case name');
-  if (kind !== 'gauge' && kind !== 'counter') return bad('data.kind must be "gauge" or "counter"');
+  if (kind !== 'gauge' && kind !== 'counter' && kind !== 'delta') return bad('data.kind must be "gauge", "counter" or "delta"');
   const epoch = data['epoch'] === undefined ? '' : typeof data['epoch'] === 'number' ? String(data['epoch']) : data['epoch'];
   if (epoch !== '' && !plain(epoch, 128)) return bad('data.epoch must be text');
   if (typeof value !== 'string' || !/^-?\d{1,60}$/.test(value)) return bad('data.value must be a whole number as decimal text');

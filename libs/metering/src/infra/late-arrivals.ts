@@ -1,5 +1,5 @@
 import type { Tx } from '#platform';
-import { CARRY_LIMIT } from '../domain/measure-hour.js';
+import { CARRY_LIMIT } from '../domain/measure-parts.js';
 import { instantText } from '../domain/units.js';
 
 /** A sample of that time came too late for its series `s`: its hour is closed, or all is. */

@@ -1,5 +1,5 @@
 import { arrayText, type Tx } from '#platform';
-import { CARRY_LIMIT } from '../domain/measure-hour.js';
+import { CARRY_LIMIT } from '../domain/measure-parts.js';
 import type { Opening, Sample, StreamSamples, StreamState } from '../domain/types.js';
 import { ENGINE_SOURCE } from '../domain/usage-event.js';
 import { instantText, maxOf, US_PER_HOUR } from '../domain/units.js';

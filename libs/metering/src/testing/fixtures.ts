@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Database } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
-import type { Emission, MeterTerms, PlanVersion } from '#entitlements';
+import type { Emission, MeterTerms, PlanVersion, SampleKind } from '#entitlements';
 
 export const GIB = 2n ** 30n;
 export const MIB = 2n ** 20n;
@@ -36,6 +36,27 @@ export const PROVISIONED: MeterTerms = {
   metric: 'provisioned_bytes',
   source: 'engine',
   dimension: 'provisioned',
+};
+
+/** Nodes in use, sold by the most at one moment, and as they stood at the end of the hour; calls, told one by one. */
+export const PEAK_NODES: MeterTerms = {
+  ...STORED,
+  meter: 'peak_nodes',
+  metric: 'nodes',
+  kind: 'max',
+  dimension: 'peak-nodes',
+  listedUnit: 'node',
+  basePerUnit: '1',
+};
+export const LATEST_NODES: MeterTerms = { ...PEAK_NODES, meter: 'latest_nodes', kind: 'latest', dimension: 'latest-nodes' };
+export const CALLS: MeterTerms = {
+  ...PEAK_NODES,
+  meter: 'kilo_calls',
+  metric: 'calls',
+  kind: 'sum',
+  dimension: 'calls',
+  listedUnit: '1,000 calls',
+  basePerUnit: '1000',
 };
 
 export interface Purchase {
@@ -205,7 +226,7 @@ export function sampleEvent(
   placementId: string,
   at: Date | string,
   value: bigint | string,
-  over: { metric?: string; kind?: 'gauge' | 'counter'; epoch?: string; id?: string; sequence?: number } = {},
+  over: { metric?: string; kind?: SampleKind; epoch?: string; id?: string; sequence?: number } = {},
 ): Record<string, unknown> {
   const kind = over.kind ?? 'gauge';
   const event = base(source, 'berth.sample.v1');

@@ -1,5 +1,5 @@
 import { toPublicId } from '#platform';
-import { baseUnitOf, instantText, labelsText, sumText, unitsForPeople, type Explained, type Explanation } from '#metering';
+import { baseUnitOf, valueUnitOf, instantText, labelsText, sumText, unitsForPeople, type Explained, type Explanation } from '#metering';
 import { safe } from '../support/html.js';
 import { stepViews } from './explanation-view.js';
 
@@ -46,6 +46,14 @@ ${body}
 `;
 }
 
+const VALUE_OF: Record<Explanation['terms']['kind'], string> = {
+  gauge_integral: 'Value',
+  max: 'Together',
+  latest: 'Together',
+  counter: 'Counted',
+  sum: 'Amount',
+};
+
 function article(x: Explanation): string {
   const { record, submission, terms } = x;
   const perUnit = BigInt(terms.basePerUnit);
@@ -60,7 +68,7 @@ function article(x: Explanation): string {
 <h2>In words</h2>
 <ul>${x.words.map((w) => `<li>${safe(w)}</li>`).join('')}</ul>
 <h2>The calculation</h2>
-<table><thead><tr><th>Step</th><th class="n">${safe(terms.listedUnit)}</th><th class="n">${safe(baseUnitOf(terms.kind))}, exact</th></tr></thead><tbody>
+<table><thead><tr><th>Step</th><th class="n">${safe(terms.listedUnit)}</th><th class="n">${safe(baseUnitOf(terms))}, exact</th></tr></thead><tbody>
 ${stepViews(x)
   .map(
     (s) =>
@@ -71,7 +79,7 @@ ${stepViews(x)
 </tbody></table>
 ${record?.parts ? shared(record.parts, terms.listedUnit) : ''}
 <h2>How it was measured</h2>
-<table><thead><tr><th>From</th><th>To</th><th class="n">${terms.kind === 'counter' ? 'Counted' : 'Value'}, bytes</th><th class="n">${safe(terms.listedUnit)}</th><th></th></tr></thead><tbody>
+<table><thead><tr><th>From</th><th>To</th><th class="n">${VALUE_OF[terms.kind]}, ${safe(valueUnitOf(terms))}</th><th class="n">${safe(terms.listedUnit)}</th><th></th></tr></thead><tbody>
 ${x.lines
   .map(
     (l) =>
@@ -92,7 +100,7 @@ ${
     : ''
 }
 <h2>The samples</h2>
-<table><thead><tr><th>Time</th><th class="n">Value, bytes</th><th>Event</th><th>Source</th></tr></thead><tbody>
+<table><thead><tr><th>Time</th><th class="n">Value, ${safe(valueUnitOf(terms))}</th><th>Event</th><th>Source</th></tr></thead><tbody>
 ${x.samples.map((s) => `<tr><td>${safe(s.at.slice(11, 19))}</td><td class="n">${grouped(s.value)}</td><td class="id">${safe(s.eventId)}</td><td class="id">${safe(s.source)}</td></tr>`).join('\n')}
 </tbody></table>
 </article>`;
@@ -104,7 +112,7 @@ function facts(x: Explanation): [string, string][] {
     ['Purchase', toPublicId('sub', x.subscriptionId)],
     ...(x.submission?.receipt ? [['Receipt', x.submission.receipt] as [string, string]] : []),
     ['Hour closed', x.closedAt.toISOString()],
-    ['One unit', `${x.terms.basePerUnit} ${baseUnitOf(x.terms.kind)}`],
+    ['One unit', `${x.terms.basePerUnit} ${baseUnitOf(x.terms)}`],
   ];
 }
 
@@ -127,7 +135,7 @@ ${s.attempts.map((a) => `<tr><td>${a.number}</td><td>${safe(a.at)}</td><td>${saf
 </tbody></table>`;
 
 const later = (x: Explanation): string => `<h2>Added to this hour later</h2>
-<table><thead><tr><th>At</th><th>What</th><th class="n">${safe(baseUnitOf(x.terms.kind))}</th></tr></thead><tbody>
+<table><thead><tr><th>At</th><th>What</th><th class="n">${safe(baseUnitOf(x.terms))}</th></tr></thead><tbody>
 ${x.later.map((l) => `<tr><td>${safe(l.recordedAt.toISOString())}</td><td>${safe(l.term)}: ${safe(l.cause)}</td><td class="n b">${signed(l.quantity)}</td></tr>`).join('\n')}
 </tbody></table>`;
 

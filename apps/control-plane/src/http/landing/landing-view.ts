@@ -185,7 +185,8 @@ const LABELS: Record<string, string> = {
   ingress_bytes: 'Data written',
   requests: 'Requests',
 };
-const labelOf = (m: MeterTerms): string => LABELS[m.metric] ?? m.meter;
+const HOW: Partial<Record<MeterTerms['kind'], string>> = { max: ', most in an hour', latest: ', at the end of an hour' };
+const labelOf = (m: MeterTerms): string => `${LABELS[m.metric] ?? m.meter}${HOW[m.kind] ?? ''}`;
 
 function bytes(n: bigint): string {
   const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
