@@ -39,7 +39,7 @@ export type { SettlementWish } from './application/settle-by-person.js';
 export type { ExplainedSample, Explanation } from './application/explain.js';
 export type { EventTrace, Explained, ExplainQuery } from './application/explain-any.js';
 export { baseUnitOf, valueUnitOf, labelsText, sumText, unitsForPeople } from './domain/explain-words.js';
-export { instantText } from './domain/units.js';
+export { instantText, ofUnit } from './domain/units.js';
 export { MONEY_GRAIN, type ImportResult } from './application/remittances.js';
 export { REMITTANCE_FIELDS } from './application/read-remittances.js';
 export { listAllocations, listRemittances, type AllocationRow, type RemittanceRow } from './infra/remittances.sql.js';

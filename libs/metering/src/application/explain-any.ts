@@ -1,6 +1,6 @@
 import { ProblemError, type Tx } from '#platform';
 import type { SampleKind } from '#entitlements';
-import { fromUs, hourOf, instantText } from '../domain/units.js';
+import { fromUs, hourOf, instantText, ofUnit } from '../domain/units.js';
 import { ENGINE_SOURCE } from '../domain/usage-event.js';
 import type { MeteringDeps } from './deps.js';
 import { explainHourOf, explainRecord, type ExplainedSample, type Explanation } from './explain.js';
@@ -171,7 +171,7 @@ const levelWords = (sets: boolean): string =>
 
 const countedWords = (x: Explanation): string =>
   x.record
-    ? `It is part of record rec_${x.record.record_id}: ${x.record.quantity} ${x.record.listed_unit}, ${x.submission?.receipt ? `receipt ${x.submission.receipt}` : `submission ${x.submission?.state ?? 'missing'}`}.`
+    ? `It is part of record rec_${x.record.record_id}: ${ofUnit(x.record.quantity, x.record.listed_unit)}, ${x.submission?.receipt ? `receipt ${x.submission.receipt}` : `submission ${x.submission?.state ?? 'missing'}`}.`
     : 'It is measured in this hour, of which too little came together to be sent: the amount is carried into the next record.';
 
 const lateWords = (x: Explanation, closedAt: Date): string =>

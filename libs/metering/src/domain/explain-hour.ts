@@ -2,7 +2,7 @@ import { closeHour } from './close-hour.js';
 import { measureHour } from './measure-hour.js';
 import type { MeasureLine } from './measure-parts.js';
 import type { CarryIn, EntryDraft, HourClose, HourSegment, MeterHour, Opening, RecordDraft, StreamSamples } from './types.js';
-import { quantaText, Unit } from './units.js';
+import { ofUnit, quantaText, Unit } from './units.js';
 
 export interface HourInputs {
   meter: MeterHour;
@@ -67,7 +67,11 @@ export function explainHour(inputs: HourInputs, segmentId: string): HourExplanat
   for (const e of of('deferred')) if (e.cause !== 'consumed') add('deferred', DEFER_WORDS[e.cause] ?? `put off: ${e.cause}`, -e.quantity);
   const sent = sum(of('pending'));
   const how = record?.unsent ? `frozen and not sent (${NOT_BILLED[record.unsent]})` : 'sent';
-  add('sent', record ? `${how}: ${record.quantity} ${record.listedUnit}, whole steps of ${step(unit)} only` : 'nothing is sent', -sent);
+  add(
+    'sent',
+    record ? `${how}: ${ofUnit(record.quantity, record.listedUnit)}, whole steps of ${step(unit)} only` : 'nothing is sent',
+    -sent,
+  );
   add('remainder_out', 'less than the smallest unit that is sent, carried into the next hour', -(before + sum(of('remainder'))));
   return { close, lines, steps, record };
 }

@@ -3,7 +3,7 @@ import type { CostPart } from '#marketplaces/core';
 import type { MeterTerms } from '#entitlements';
 import type { Step } from './explain-hour.js';
 import type { Unsent } from './types.js';
-import { instantText, quantaText, Unit } from './units.js';
+import { instantText, ofUnit, quantaText, Unit } from './units.js';
 
 /** Listed units for people; `≈` where nine decimals do not say it exactly (a GiB-hour is no round number of base units). */
 export function unitsForPeople(base: bigint, basePerUnit: bigint): string {
@@ -64,7 +64,7 @@ export interface Told {
 
 /** The hour as sentences, for people who read numbers and not rows. */
 export function sentences(t: Told): string[] {
-  const units = (base: bigint): string => `${unitsForPeople(base, t.basePerUnit)} ${t.listedUnit}`;
+  const units = (base: bigint): string => ofUnit(unitsForPeople(base, t.basePerUnit), t.listedUnit);
   const find = (step: string): bigint => t.steps.filter((s) => s.step === step).reduce((sum, s) => sum + s.base, 0n);
   const out = [
     `In the hour from ${minuteText(t.hour)}, ${t.samples} ${t.samples === 1 ? 'sample' : 'samples'} of ${t.streams} ${t.streams === 1 ? 'source' : 'sources'} count for ${t.meter} under plan ${t.plan}.`,
@@ -77,11 +77,11 @@ export function sentences(t: Told): string[] {
   out.push(
     t.quantity === null
       ? `Nothing is sent for this hour; ${units(rest)} go into the next one.`
-      : `${t.unsent ? `Frozen and not sent to ${t.marketplace} (${t.unsent === 'shadow' ? 'the listing was in shadow' : 'it is invoiced outside'})` : `Sent to ${t.marketplace}`}: ${t.quantity} ${t.listedUnit}. ${rest === 0n ? 'Nothing is left over.' : `${units(rest)} are left over and go into the next hour.`}`,
+      : `${t.unsent ? `Frozen and not sent to ${t.marketplace} (${t.unsent === 'shadow' ? 'the listing was in shadow' : 'it is invoiced outside'})` : `Sent to ${t.marketplace}`}: ${ofUnit(t.quantity, t.listedUnit)}. ${rest === 0n ? 'Nothing is left over.' : `${units(rest)} are left over and go into the next hour.`}`,
   );
   if (t.parts)
     out.push(
-      `It is shared out by what the samples said of their labels: ${t.parts.map((p) => `${p.quantity} to ${labelsText(p.labels)}`).join(', ')}; together ${sumText(t.parts)} ${t.listedUnit}.`,
+      `It is shared out by what the samples said of their labels: ${t.parts.map((p) => `${p.quantity} to ${labelsText(p.labels)}`).join(', ')}; together ${ofUnit(sumText(t.parts), t.listedUnit)}.`,
     );
   for (const a of t.attempts)
     out.push(

@@ -150,3 +150,6 @@ export function unitsText(amount: bigint, basePerUnit: bigint): string {
   const decimals = Math.min(9, basePerUnit.toString().length - 1);
   return quantaText(new Unit(basePerUnit, decimals).quanta(amount), decimals);
 }
+
+/** A quantity with its unit; a unit that begins with a number ("1,000 calls") is multiplied, not run together with it. */
+export const ofUnit = (quantity: string, unit: string): string => `${quantity} ${/^\d/.test(unit) ? '× ' : ''}${unit}`;

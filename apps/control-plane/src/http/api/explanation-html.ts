@@ -1,5 +1,15 @@
 import { toPublicId } from '#platform';
-import { baseUnitOf, valueUnitOf, instantText, labelsText, sumText, unitsForPeople, type Explained, type Explanation } from '#metering';
+import {
+  baseUnitOf,
+  ofUnit,
+  valueUnitOf,
+  instantText,
+  labelsText,
+  sumText,
+  unitsForPeople,
+  type Explained,
+  type Explanation,
+} from '#metering';
 import { safe } from '../support/html.js';
 import { stepViews } from './explanation-view.js';
 
@@ -46,6 +56,8 @@ ${body}
 `;
 }
 
+/** Its lines are moments that set the amount, not parts of a whole. */
+const isLevel = (terms: Explanation['terms']): boolean => terms.kind === 'max' || terms.kind === 'latest';
 const VALUE_OF: Record<Explanation['terms']['kind'], string> = {
   gauge_integral: 'Value',
   max: 'Together',
@@ -59,7 +71,7 @@ function article(x: Explanation): string {
   const perUnit = BigInt(terms.basePerUnit);
   const end = new Date(x.hour.getTime() + 3_600_000);
   return `<article>
-<h1>${record ? `${safe(record.quantity)} ${safe(terms.listedUnit)}` : 'Nothing sent'}: ${safe(terms.dimension)}, ${day(x.hour)}, ${clock(x.hour)} to ${clock(end)}</h1>
+<h1>${record ? safe(ofUnit(record.quantity, terms.listedUnit)) : 'Nothing sent'}: ${safe(terms.dimension)}, ${day(x.hour)}, ${clock(x.hour)} to ${clock(end)}</h1>
 <p class="lead">${safe(x.marketplace)}, plan ${safe(x.externalPlanId)}${submission ? ` · ${safe(submission.state)}` : ''}</p>
 <p class="sum">${moneyLine(x)} ${x.sameInputs && x.differs.length === 0 ? '<span class="ok">calculated again: equal</span>' : '<span class="bad">calculated again: differs</span>'}</p>
 <dl>${facts(x)
@@ -79,7 +91,7 @@ ${stepViews(x)
 </tbody></table>
 ${record?.parts ? shared(record.parts, terms.listedUnit) : ''}
 <h2>How it was measured</h2>
-<table><thead><tr><th>From</th><th>To</th><th class="n">${VALUE_OF[terms.kind]}, ${safe(valueUnitOf(terms))}</th><th class="n">${safe(terms.listedUnit)}</th><th></th></tr></thead><tbody>
+<table><thead><tr><th>From</th><th>To</th><th class="n">${VALUE_OF[terms.kind]}, ${safe(valueUnitOf(terms))}</th><th class="n">${isLevel(terms) ? 'Adds, ' : ''}${safe(terms.listedUnit)}</th><th></th></tr></thead><tbody>
 ${x.lines
   .map(
     (l) =>
@@ -129,7 +141,10 @@ ${parts.map((p) => `<tr><td>${safe(labelsText(p.labels))}</td><td class="n">${sa
 <tr class="sent"><td>together</td><td class="n">${safe(sumText(parts))}</td></tr>
 </tbody></table>`;
 
-const attempts = (s: NonNullable<Explanation['submission']>): string => `<h2>Sending</h2>
+const attempts = (s: NonNullable<Explanation['submission']>): string =>
+  s.attempts.length === 0
+    ? `<h2>Sending</h2><p>Not tried yet.</p>`
+    : `<h2>Sending</h2>
 <table><thead><tr><th>Attempt</th><th>At</th><th>Answer</th><th>Receipt</th></tr></thead><tbody>
 ${s.attempts.map((a) => `<tr><td>${a.number}</td><td>${safe(a.at)}</td><td>${safe(a.outcome ?? 'none yet')}${a.code ? ` (${safe(a.code)})` : ''}</td><td class="id">${safe(a.receipt ?? '')}</td></tr>`).join('\n')}
 </tbody></table>`;
