@@ -189,6 +189,36 @@ describe('any level', () => {
     );
   });
 
+  it.each([
+    // One stream told 5 on the hour and nothing more; the other raises the total at a minute where that 5 …
+    ['is measured while it holds', 4, 11n, { measured: 11n, estimated: 0n }],
+    ['is estimated while it is carried on', 9, 11n, { measured: 5n, estimated: 6n }],
+    ['is estimated once it is forgotten', 20, 6n, { measured: 5n, estimated: 1n }],
+  ])('says what it is sure of: a total with a silent stream %s', (_what, minute, most, terms) => {
+    const silent = stream([sample(hour(1), 5n)], { stream: 'silent' });
+    const other = stream([...values(hour(1), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), sample(hour(1) + min(minute), 6n)], { stream: 'other' });
+    const m = measureHour(meterHour(1, { kind: 'max' }), [one('max')], {}, [silent, other]);
+    const { measured: sure, estimated } = m.bySegment.get('s1')!;
+    expect({ measured: sure, estimated }).toEqual(terms);
+    expect([sure + estimated, m.gapUs, m.quality]).toEqual([most, min(45), 'estimated']);
+  });
+
+  it('is an estimate at the end where its source fell silent before', () => {
+    const m = measureHour(meterHour(1, { kind: 'latest' }), [one('latest')], {}, [stream(values(hour(1), 7, 5))]);
+    // The 5 was carried to 10:20; nobody knows what was there at 11:00.
+    expect(m.bySegment.get('s1')).toEqual({ measured: 0n, estimated: 5n, quality: 'estimated' });
+    const cut = hour(1) + min(8);
+    const segments = [one('latest', { endsAt: cut }), one('latest', { segmentId: 's2', startsAt: cut, billable: false })];
+    // Where it is billed only until the cut, it was sure to the end of that time.
+    const upTo = measureHour(meterHour(1, { kind: 'latest' }), segments, {}, [stream(values(hour(1), 7, 5))]);
+    expect(upTo.bySegment.get('s1')).toMatchObject({ measured: 5n, estimated: 0n });
+    // Billed again later, when nothing is known any more: the last that is known is no sure end.
+    segments[1]!.endsAt = hour(1) + min(40);
+    segments.push(one('latest', { segmentId: 's3', startsAt: hour(1) + min(40) }));
+    const again = measureHour(meterHour(1, { kind: 'latest' }), segments, {}, [stream(values(hour(1), 7, 5))]);
+    expect(again.bySegment.get('s1')).toMatchObject({ measured: 0n, estimated: 5n });
+  });
+
   it('tells in its lines how its amount came together', () => {
     const s = stream(values(hour(1), 3, 5, 4, 9, 2, 2, 2, 2, 2, 2, 2, 2));
     const { lines } = measured('max', [s]);
