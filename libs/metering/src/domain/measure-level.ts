@@ -19,7 +19,7 @@ interface Level {
 
 /**
  * An hour of a meter that counts a level and not time: `max` the largest total that all streams had together at one moment, `latest`
- * the total at the end (ADR 0022). It is one amount an hour, however many segments the hour has: a segment adds what its own time
+ * the total at the end (ADR 0023). It is one amount an hour, however many segments the hour has: a segment adds what its own time
  * raises the peak by, and the last one has the latest total, so that no cut bills the same thing twice. Time that bills nobody has
  * a peak and an end of its own.
  */
