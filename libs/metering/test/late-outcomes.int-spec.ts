@@ -202,6 +202,14 @@ describe('an outcome of which no answer came, told by a usage report', () => {
     expect(await w.report(w.line('3'))).toEqual([[3, 3, 'equal']]);
     expect(await w.items()).toContainEqual(['expired', 'not_taken']);
     expect(await w.terms()).toEqual({ measured: 6, accepted: 3, loss: 3 });
+    // A newer version has it after all: a finding that names the item, and no over-reporting, since it was used.
+    w.h.clock.set(at('15T00:00'));
+    expect(await w.report(w.line('6'))).toEqual([[3, 6, 'quantity']]);
+    expect(await w.open()).toEqual(['drift.quantity', 'loss.expired', 'unknown_outcome']);
+    expect(await w.h.rows(`select evidence -> 'withoutReceipt' as items from findings where kind = 'drift.quantity'`)).toMatchObject([
+      { items: [{ told: 'not_taken', units: '3' }] },
+    ]);
+    expect(await w.terms()).toEqual({ measured: 6, accepted: 3, loss: 3 });
     await w.lawHolds();
   });
 

@@ -43,6 +43,8 @@ export interface UnsureItem extends Record<string, unknown> {
   hard_at: Date;
   /** Its answers were lost, and it has no outcome; else it may still be sent, was given up, or collided with a number that was not told. */
   lost: boolean;
+  /** A comparison told that it was not taken; another may contradict it. */
+  told: boolean;
 }
 
 export interface Receipt extends Record<string, unknown> {
@@ -70,15 +72,16 @@ export function receiptsOf(tx: Tx, marketplace: Marketplace, from: Date, to: Dat
 }
 
 /**
- * What may be at the marketplace beside `receiptsOf`, of the same hours: not settled yet, given up by persons though an answer was lost,
- * or taken for a number that was not told. The lost ones first.
+ * What may be at the marketplace beside `receiptsOf`, of the same hours: not settled yet, given up though an answer was lost (by persons,
+ * or because a comparison told that it was not taken), or taken for a number that was not told. The lost ones first.
  */
 export function unsureOf(tx: Tx, marketplace: Marketplace, from: Date, to: Date): Promise<UnsureItem[]> {
   return tx.query<UnsureItem>(
-    `select i.item_id, i.subscription_id, i.tenant_id, r.external_plan_id, r.dimension, i.hour, r.quantity::text, i.hard_at, i.settled_at is null and i.state = 'unknown' as lost
+    `select i.item_id, i.subscription_id, i.tenant_id, r.external_plan_id, r.dimension, i.hour, r.quantity::text, i.hard_at, i.settled_at is null and i.state = 'unknown' as lost,
+            exists (select 1 from late_outcomes o where o.item_id = i.item_id) as told
        from submission_items i join usage_records r using (record_id)
       where i.marketplace = $1 and i.hour >= $2 and i.hour < $3 and i.accepted_quantity is null and (i.settled_at is null
-         or (i.settled_at is not null and (i.state = 'conflict' or (i.state in ('expired', 'rejected') and not exists (select 1 from late_outcomes o where o.item_id = i.item_id)
+         or (i.settled_at is not null and (i.state = 'conflict' or (i.state in ('expired', 'rejected')
              and exists (select 1 from submission_attempts a where a.item_id = i.item_id and a.outcome = 'unknown')))))
       order by lost desc, i.hour, i.item_id`,
     [marketplace, from, to],
@@ -147,7 +150,9 @@ export function findingsOf(
       theirCount: l.theirCount,
       ...(source === '' ? {} : { source }),
       ...(l.bySum ? { bySumOf: l.subscriptionIds } : {}),
-      ...(l.unsure?.length ? { withoutOutcome: l.unsure.map((u) => ({ itemId: u.item_id, units: u.quantity })) } : {}),
+      ...(l.unsure?.length
+        ? { withoutReceipt: l.unsure.map((u) => ({ itemId: u.item_id, units: u.quantity, ...(u.told ? { told: 'not_taken' } : {}) })) }
+        : {}),
     },
   };
   const key = `${marketplace}:${l.externalSubscriptionId}:${l.externalPlanId}:${l.dimension}:${l.periodStart.toISOString()}:${l.ours}:${l.theirs}${source === '' ? '' : `:${source}`}`;

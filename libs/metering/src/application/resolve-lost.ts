@@ -37,7 +37,7 @@ export async function resolveLost(tx: Tx, deps: MeteringDeps, comparing: Compari
       told: { quantity: line.theirs, count: comparing.source === 'read_back' ? line.theirCount : null },
       lost: lost.map((u) => ({ itemId: u.item_id, quantity: u.quantity })),
       // What a listing in shadow shows was sent by others, for numbers of theirs.
-      unclear: (line.unsure ?? []).length - lost.length + (line.shadow ? line.ourCount : 0),
+      unclear: (line.unsure ?? []).filter((u) => !u.lost && !u.told).length + (line.shadow ? line.ourCount : 0),
       whole: line.whole,
       exact: line.exact,
       absenceTells: line.absenceTells,
