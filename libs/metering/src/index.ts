@@ -82,7 +82,7 @@ export {
   type OpenStanding,
   type StandingFinding,
 } from './application/standing-findings.js';
-export { toldLater } from './application/resolve-lost.js';
+export { oldestLost, toldLater } from './application/resolve-lost.js';
 export { readUsageReport, type ReadUsageReport, type UsageReportFile } from './application/read-usage-report.js';
 export { listUsageReports, reportsOfSpan, type UsageReportImport, type UsageReportRow } from './application/usage-reports.js';
 export { REPORT_ZONES, USAGE_REPORT_FIELDS } from './domain/usage-report.js';

@@ -163,6 +163,18 @@ export async function lateOutcomeOf(tx: Tx, itemId: string): Promise<LateOutcome
   return row ?? null;
 }
 
+/** The first hour after `since` of which an answer was lost for good, and no comparison that could tell has looked; null where none is. */
+export async function oldestLost(tx: Tx, q: { marketplaces: readonly Marketplace[]; since: Date; now: Date }): Promise<Date | null> {
+  const [row] = await tx.query<{ hour: Date | null }>(
+    `select min(i.hour) as hour from submission_items i
+      where i.settled_at is null and i.state = 'unknown' and i.hard_at <= $3 and i.hour >= $2 and i.marketplace = any($1::text[])
+        and not exists (select 1 from findings f where f.subscription_id = i.subscription_id and f.kind = 'unknown_outcome' and f.evidence ->> 'itemId' = i.item_id::text
+             and f.evidence ? 'compared')`,
+    [q.marketplaces, q.since, q.now],
+  );
+  return row!.hour;
+}
+
 /** Open findings `unknown_outcome` whose items have their outcome by a comparison; `effect` says for people what it was. */
 export async function toldLater(tx: Tx): Promise<{ findingId: string; effect: string }[]> {
   const rows = await tx.query<{ finding_id: string; outcome: string; words: string }>(
