@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Metrics, type Tx } from '#platform';
 import { listRuns, scheduledHealth, type NewRun, type RunRow, type StepRow } from '#metering';
@@ -50,6 +51,46 @@ describe('the daily run', () => {
     expect(await one.tick()).toBe(0);
     f.clock.set(new Date('2030-05-04T06:00:00Z'));
     expect(await one.tick()).toBe(1);
+  });
+
+  it('asks once more a day for earlier days that did not tell yet how submissions ended', async () => {
+    const clock = new ReconciliationClock(f.p, new Metrics());
+    const admin = new pg.Client({ connectionString: f.base.url() });
+    await admin.connect();
+    await admin.query('set session_replication_role = replica');
+    for (const [hour, marketplace] of [
+      ['2030-03-01T10:00:00Z', 'azure'],
+      ['2030-04-20T10:00:00Z', 'gcp'],
+      ['2030-04-28T10:00:00Z', 'azure'],
+    ])
+      await admin.query(
+        `insert into submission_items (item_id, record_id, tenant_id, subscription_id, marketplace, hour, gate, state, target_at, hard_at, next_attempt_at, created_at)
+         values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), $2, $1, '', 'unknown', $1, $1, $1, $1)`,
+        [hour, marketplace],
+      );
+    f.clock.set(new Date('2030-05-03T06:10:00Z'));
+    const spans = () => f.rows('select kinds, from_at, to_at from reconciliation_runs order by run_id');
+    expect(await clock.tick()).toBe(1);
+    await f.settle();
+    f.clock.set(new Date('2030-05-03T06:30:00Z'));
+    expect(await clock.tick()).toBe(1);
+    await f.settle();
+    expect((await spans()).slice(1)).toEqual([
+      { kinds: ['read_back'], from_at: new Date('2030-04-28T00:00:00Z'), to_at: new Date('2030-05-01T00:00:00Z') },
+    ]);
+    f.clock.set(new Date('2030-05-03T12:00:00Z'));
+    expect(await clock.tick(), 'once a day').toBe(0);
+    await admin.query(`insert into findings (finding_id, dedupe_key, kind, subscription_id, evidence, raised_at)
+      select gen_random_uuid(), 'x', 'unknown_outcome', subscription_id, jsonb_build_object('itemId', item_id, 'compared', '{}'::jsonb), now() from submission_items where hour >= '2030-04-28'`);
+    await admin.end();
+    for (const [at, booked] of [
+      ['2030-05-04T06:10:00Z', 1],
+      ['2030-05-04T06:30:00Z', 0],
+    ] as const) {
+      f.clock.set(new Date(at));
+      expect(await clock.tick(), 'what a comparison could not tell is a person’s').toBe(booked);
+      await f.settle();
+    }
   });
 
   it('waits for a person’s run of the same, and says in metrics that it failed', async () => {

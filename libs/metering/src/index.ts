@@ -43,7 +43,9 @@ export { instantText, ofUnit } from './domain/units.js';
 export { MONEY_GRAIN, type ImportResult } from './application/remittances.js';
 export { REMITTANCE_FIELDS } from './application/read-remittances.js';
 export { listAllocations, listRemittances, type AllocationRow, type RemittanceRow } from './infra/remittances.sql.js';
-export { termUnits, type ClosedMonth, type MonthMoney, type MonthUnits } from './application/close-month.js';
+export { termUnits, type MonthHead, type MonthPiece, type MonthUnits } from './application/close-month.js';
+export type { MonthMoney } from './application/month-money.js';
+export type { MonthPayout } from './infra/month.sql.js';
 export { newestSample, type NewestSample } from './application/newest-sample.js';
 export { readAtRisk } from './application/at-risk.js';
 export { LEFT_WITHIN, type AtRisk, type LeftWithin } from './domain/at-risk.js';
@@ -80,6 +82,7 @@ export {
   type OpenStanding,
   type StandingFinding,
 } from './application/standing-findings.js';
+export { oldestLost, toldLater } from './application/resolve-lost.js';
 export { readUsageReport, type ReadUsageReport, type UsageReportFile } from './application/read-usage-report.js';
 export { listUsageReports, reportsOfSpan, type UsageReportImport, type UsageReportRow } from './application/usage-reports.js';
 export { REPORT_ZONES, USAGE_REPORT_FIELDS } from './domain/usage-report.js';

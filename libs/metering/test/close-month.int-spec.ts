@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
-import type { ClosedMonth } from '../src/index.js';
-import { at, GIB, Harness, STORED, type Purchase } from '../src/testing/index.js';
+import { at, GIB, Harness, STORED, wholeMonth, type Purchase, type WholeMonth } from '../src/testing/index.js';
 
 const START = at('31T20:00');
 let database: TestDatabase;
@@ -25,8 +24,15 @@ afterAll(async () => {
   await h.close();
   await database.drop();
 });
-const close = (requireFinal = false, marketplace?: 'azure' | 'gcp'): Promise<ClosedMonth> =>
-  h.db.ops((tx) => h.metering.closeMonth(tx, { month: '2026-03', requireFinal, ...(marketplace ? { marketplace } : {}) }));
+const close = (requireFinal = false, marketplace?: 'azure' | 'gcp', purchasesAtOnce?: number): Promise<WholeMonth> =>
+  wholeMonth(
+    h.metering.closeMonth({
+      month: '2026-03',
+      requireFinal,
+      ...(marketplace ? { marketplace } : {}),
+      ...(purchasesAtOnce ? { purchasesAtOnce } : {}),
+    }),
+  );
 const price = (marketplace: string, unitPrice: string, effectiveFrom: Date, currency: string): Promise<unknown> =>
   h.db.ops((tx) =>
     h.metering.recordPrice(tx, {
@@ -54,7 +60,7 @@ const payout = (marketplace: 'azure' | 'gcp', currency: string, rows: string): P
       by: 'ada',
     }),
   );
-const money = (m: ClosedMonth): unknown[] =>
+const money = (m: WholeMonth): unknown[] =>
   m.money.map((r) => [
     r.marketplace,
     r.externalId,
@@ -124,6 +130,13 @@ describe('a month', () => {
       ['D1', 'EUR', '11.5', '11.5', '0', '11.15'],
     ]);
     expect((await close(false, 'gcp')).money).toHaveLength(1);
+  });
+
+  it('is the same however many purchases are read at once, an account of several too', async () => {
+    const whole = await close();
+    for (const n of [1, 2]) expect(await close(false, undefined, n)).toEqual(whole);
+    expect(whole.units).toHaveLength(5);
+    expect(whole.money.at(-1)!.subscriptionIds).toHaveLength(2);
   });
 
   it('names what was credited, and what never came', async () => {

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { MeterTerms } from '#entitlements';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
 import { getReconciliation } from '../src/index.js';
-import { at, GIB, Harness, STORED, type Purchase } from '../src/testing/index.js';
+import { at, GIB, Harness, STORED, wholeMonth, type Purchase } from '../src/testing/index.js';
 
 const START = at('10T10:00');
 let database: TestDatabase;
@@ -75,7 +75,7 @@ describe('the emission of a listing', () => {
     expect(await h.rows(`select wire ->> 'body' as body from submission_items where wire is not null`)).toHaveLength(2);
     expect([await h.rows('select 1 from submission_attempts'), h.market.billed()]).toEqual([[], []]);
     await lawHolds();
-    const month = await h.db.ops((tx) => h.metering.closeMonth(tx, { month: '2026-03', requireFinal: false }));
+    const month = await wholeMonth(h.metering.closeMonth({ month: '2026-03', requireFinal: false }));
     expect(month.units[0]).toMatchObject({
       accepted: '0',
       recorded: '6',

@@ -1,6 +1,6 @@
 import { errorText, RunAgainAt, type Tx } from '#platform';
 import { MarketplaceBusy, MarketplaceUnknown } from '#marketplaces/core';
-import { agreeingLineFindings, getReconciliation, type RunRow, type StepRow } from '#metering';
+import { agreeingLineFindings, getReconciliation, toldLater, type RunRow, type StepRow } from '#metering';
 import { getDriftRun } from '#entitlements';
 import type { ProcessContext } from './context.js';
 import { settleAgreeing, type Comparison, type Gone } from './comparison.js';
@@ -52,7 +52,7 @@ interface Counted extends Record<string, unknown> {
   foreign_lines: number;
 }
 
-/** What the lines came to; findings about lines that are equal now settle themselves. */
+/** What the lines came to; findings about lines that are equal now, and of items that have their outcome by them, settle themselves. */
 async function cameTo(p: ProcessContext, tx: Tx, run: RunRow, step: StepRow): Promise<Gone> {
   const [n] = await tx.query<Counted>(
     `select count(*) filter (where verdict <> 'foreign')::int as compared, count(*) filter (where verdict = 'equal')::int as agreed,
@@ -66,10 +66,14 @@ async function cameTo(p: ProcessContext, tx: Tx, run: RunRow, step: StepRow): Pr
   );
   const { shadow, shadow_apart: apart, by_sum: bySum, foreign_lines: foreign, ...counts } = n!;
   const gone = await agreeingLineFindings(tx, step.reference!);
-  const closed = await settleAgreeing(p, tx, run.run_id, gone, 'a later comparison shows the line as equal');
+  let closed = await settleAgreeing(p, tx, run.run_id, gone, 'a later comparison shows the line as equal');
+  const told = await toldLater(tx);
+  for (const { findingId, effect } of told)
+    closed += await settleAgreeing(p, tx, run.run_id, [findingId], effect, 'a comparison told its outcome');
   const notes = [
     // A listing in shadow is sent by another kit: what differs there is theirs or ours, and no finding.
     shadow > 0 ? `${shadow} lines of listings in shadow; ${apart} differ from what the other kit sent` : '',
+    told.length > 0 ? `${told.length} submissions without an answer have their outcome now` : '',
     bySum > 0 ? `${bySum} lines of several purchases that cannot be told apart, by their sum` : '',
     foreign > 0 ? `${foreign} lines name no purchase of ours and are left alone` : '',
   ].filter(Boolean);

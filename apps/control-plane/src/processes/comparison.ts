@@ -21,8 +21,9 @@ export async function settleAgreeing(
   runId: string,
   findingIds: readonly string[],
   effect: string,
+  reason?: string,
 ): Promise<number> {
-  await closeAgreeing(tx, p.clock, { findingIds, runId, effect });
+  await closeAgreeing(tx, p.clock, { findingIds, runId, effect, ...(reason === undefined ? {} : { reason }) });
   for (const findingId of findingIds)
     await p.audit.record(tx, {
       tenantId: null,

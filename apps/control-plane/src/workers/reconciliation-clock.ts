@@ -1,5 +1,6 @@
 import { ProblemError, type Metrics } from '#platform';
-import { scheduledHealth, type ReconciliationKind } from '#metering';
+import { MARKETPLACES } from '#marketplaces/core';
+import { oldestLost, scheduledHealth, type ReconciliationKind } from '#metering';
 import type { ProcessContext } from '../processes/context.js';
 import { requestRun } from '../processes/reconcile.js';
 import { PacedClock } from './paced-clock.js';
@@ -9,6 +10,8 @@ const DAY_MS = 86_400_000;
 const FROM_HOUR_MS = 6 * 3_600_000;
 /** Each day is looked at twice: what was sent late, or was not processed yet, shows the day after (contract azure §6, §12). */
 const DAYS = 2;
+/** So far back a day is asked for again while it has not told how submissions ended whose answers were lost. */
+const LOST_FOR_DAYS = 31;
 const LOOK_EVERY_MS = 900_000;
 /** Subscriptions have a pace of their own (the drift clock). */
 const DAILY: ReconciliationKind[] = ['sum_law', 'placements', 'read_back'];
@@ -27,7 +30,7 @@ export class ReconciliationClock extends PacedClock {
     const today = new Date(Math.floor(now.getTime() / DAY_MS) * DAY_MS);
     if (now.getTime() < today.getTime() + FROM_HOUR_MS) return 0;
     try {
-      return (await this.book(today)) ? 1 : 0;
+      return (await this.book(today)) || (await this.bookLost(today, now)) ? 1 : 0;
     } catch (error) {
       // Somebody's own run compares the same now: the next look books.
       if (error instanceof ProblemError && error.code === 'reconciliation.under_way') return 0;
@@ -46,6 +49,25 @@ export class ReconciliationClock extends PacedClock {
       if (done) return false;
       const from = new Date(today.getTime() - DAYS * DAY_MS);
       await requestRun(this.p, tx, { kinds: DAILY, marketplace: null, from, to: today, requestedBy: 'schedule', via: 'schedule' });
+      return true;
+    });
+  }
+
+  /** Days before those of the day's run that were not whole when they were looked at; once a day, after it. */
+  private bookLost(today: Date, now: Date): Promise<boolean> {
+    const to = new Date(today.getTime() - DAYS * DAY_MS);
+    const marketplaces = MARKETPLACES.filter((m) => this.p.marketplaces.has(m) && this.p.marketplaces.get(m).readBack);
+    return this.p.db.ops(async (tx) => {
+      await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 7205318))', ['reconciliation of the day']);
+      const hour = await oldestLost(tx, { marketplaces, since: new Date(today.getTime() - LOST_FOR_DAYS * DAY_MS), now });
+      if (hour === null || hour >= to) return false;
+      const [done] = await tx.query(
+        `select 1 from reconciliation_runs where requested_via = 'schedule' and kinds = array['read_back'] and created_at >= $1`,
+        [today],
+      );
+      if (done) return false;
+      const from = new Date(Math.floor(hour.getTime() / DAY_MS) * DAY_MS);
+      await requestRun(this.p, tx, { kinds: ['read_back'], marketplace: null, from, to, requestedBy: 'schedule', via: 'schedule' });
       return true;
     });
   }

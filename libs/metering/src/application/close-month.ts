@@ -2,23 +2,25 @@ import { ProblemError, sumDecimals, type Tx } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
 import { foreignNamesOf, readPlanVersions, readSegments, readSubscriptions } from '#entitlements';
 import { unitsForPeople } from '../domain/explain-words.js';
-import { nameVariance, type VarianceName } from '../domain/money-variance.js';
-import { timesDecimal } from '../domain/price.js';
+import { timesDecimal, type EffectivePrice } from '../domain/price.js';
 import { LEDGER_TERMS, sumDifference, type TermSums } from '../domain/sum-terms.js';
 import {
   monthCredits,
   monthFindings,
   monthInvoiced,
+  monthMarketplaces,
   monthPayouts,
   monthRecords,
   monthSamples,
   monthTerms,
+  nextPurchases,
   openThings,
   type MonthPayout,
   type MonthSpan,
 } from '../infra/month.sql.js';
 import { PriceBook } from '../infra/prices.sql.js';
 import type { MeteringDeps } from './deps.js';
+import { MonthMoneyRows, type MonthMoney } from './month-money.js';
 import { MONEY_GRAIN } from './remittances.js';
 
 /** After so long a month's money is expected in payouts; no marketplace promises a date for all of it. */
@@ -50,61 +52,77 @@ export interface MonthUnits {
   /** Accepted units whose price is not known. */
   unpriced: string;
 }
-export interface MonthMoney {
-  marketplace: string;
-  grain: 'purchase' | 'agreement' | 'account';
-  /** The marketplace's name at its grain; null where it is not known to us. */
-  externalId: string | null;
-  subscriptionIds: string[];
-  /** Several purchases that the report cannot tell apart: compared by their sum. */
-  bySum: boolean;
-  currency: string | null;
-  expected: string | null;
-  unpricedUnits: { dimension: string; units: string }[];
-  invoiced: string;
-  invoices: string[];
-  credited: string;
-  variance: { name: VarianceName; amount: string | null }[];
-}
-export interface ClosedMonth {
+export interface MonthHead {
   month: string;
   state: 'final' | 'provisional';
   because: string[];
   moneyExpectedBy: Date;
-  units: MonthUnits[];
-  money: MonthMoney[];
-  payouts: MonthPayout[];
-  findings: { kind: string; open: number; settled: number }[];
 }
+/** A part of a month's sections, in this order: units of some purchases, then money, then the rest. */
+export type MonthPiece =
+  | { section: 'units'; rows: MonthUnits[] }
+  | { section: 'money'; rows: MonthMoney[] }
+  | { section: 'payouts'; rows: MonthPayout[] }
+  | { section: 'findings'; rows: { kind: string; open: number; settled: number }[] };
+
+/** Purchases that are read at once: their work is some milliseconds. */
+const PURCHASES_AT_ONCE = 100;
 
 /**
  * A month from sample to payout, each marketplace at the grain its reports have. Reads only; no sum goes over two currencies,
- * and test purchases have units and no money (money.md "Terms").
+ * and test purchases have units and no money (money.md "Terms"). Refusals (`month.malformed`, `month.open`) come before any piece.
+ *
+ * Purchases are read page by page, each page of one moment, while the reader takes them: memory holds two pages, and of money a row for
+ * each name at its marketplace's grain. What changes a month while it is read is why it is provisional.
  */
 export async function closeMonth(
-  tx: Tx,
   deps: MeteringDeps,
-  q: { month: string; marketplace?: Marketplace; requireFinal: boolean },
-): Promise<ClosedMonth> {
+  q: { month: string; marketplace?: Marketplace; requireFinal: boolean; purchasesAtOnce?: number },
+): Promise<{ head: MonthHead; pieces: AsyncGenerator<MonthPiece> }> {
   if (!/^\d{4}-(0[1-9]|1[0-2])$/.test(q.month)) throw new ProblemError('validation', 'month.malformed', 'A month is written like 2026-03.');
   const from = new Date(`${q.month}-01T00:00:00Z`);
   const to = new Date(Date.UTC(from.getUTCFullYear(), from.getUTCMonth() + 1, 1));
   const span: MonthSpan = { from, to, marketplace: q.marketplace ?? null };
-  const because = await whyOpen(tx, span, deps.clock.now());
+  const because = await deps.db.ops((tx) => whyOpen(tx, span, deps.clock.now()));
   if (q.requireFinal && because.length > 0)
     throw new ProblemError('conflict', 'month.open', `${q.month} is not final: ${because.join('; ')}.`);
-  const units = await unitsOf(tx, span);
   const moneyExpectedBy = new Date(to.getTime() + MONEY_LAG_DAYS * 86_400_000);
-  return {
-    month: q.month,
-    state: because.length === 0 ? 'final' : 'provisional',
-    because,
-    moneyExpectedBy,
-    units,
-    money: await moneyOf(tx, span, q.month, units, deps.clock.now() < moneyExpectedBy),
-    payouts: await monthPayouts(tx, q.month, span.marketplace),
-    findings: await monthFindings(tx, span),
-  };
+  const head: MonthHead = { month: q.month, state: because.length === 0 ? 'final' : 'provisional', because, moneyExpectedBy };
+  return { head, pieces: piecesOf(deps, span, head, q.purchasesAtOnce ?? PURCHASES_AT_ONCE) };
+}
+
+async function* piecesOf(deps: MeteringDeps, span: MonthSpan, head: MonthHead, atOnce: number): AsyncGenerator<MonthPiece> {
+  const money = await deps.db.ops(async (tx) => new MonthMoneyRows(await monthCredits(tx, span)));
+  for (const marketplace of await deps.db.ops((tx) => monthMarketplaces(tx, span))) {
+    const read = (after: string | null): Promise<Page> => deps.db.ops((tx) => readPage(tx, span, { marketplace, after, limit: atOnce }));
+    for (let next: Promise<Page> | null = read(null); next;) {
+      const { ids, rows, names }: Page = await next;
+      // The next one is read while this one is taken. Whoever asks for it hears of its failure; nobody may be left to.
+      next = ids.length < atOnce ? null : read(ids.at(-1)!);
+      next?.catch(() => undefined);
+      money.add(rows, names);
+      if (rows.length > 0) yield { section: 'units', rows };
+    }
+  }
+  const invoiced = await deps.db.ops((tx) => monthInvoiced(tx, head.month, span.marketplace));
+  for await (const rows of money.named(invoiced, deps.clock.now() < head.moneyExpectedBy)) yield { section: 'money', rows };
+  yield { section: 'payouts', rows: await deps.db.ops((tx) => monthPayouts(tx, head.month, span.marketplace)) };
+  yield { section: 'findings', rows: await deps.db.ops((tx) => monthFindings(tx, span)) };
+}
+
+interface Page {
+  ids: string[];
+  rows: MonthUnits[];
+  names: Map<string, string | null>;
+}
+/** The next purchases, what is theirs of the month, and the names by which their marketplace's money tells them apart. */
+async function readPage(tx: Tx, span: MonthSpan, q: { marketplace: string; after: string | null; limit: number }): Promise<Page> {
+  // What an answer moves between two of these questions would be half there.
+  await tx.query('set transaction isolation level repeatable read, read only');
+  const ids = await nextPurchases(tx, q);
+  const rows = await unitsOf(tx, span, ids);
+  const grain = MONEY_GRAIN[q.marketplace as Marketplace];
+  return { ids, rows, names: await foreignNamesOf(tx, { grain, subscriptionIds: ids }) };
 }
 
 async function whyOpen(tx: Tx, span: MonthSpan, now: Date): Promise<string[]> {
@@ -118,8 +136,8 @@ async function whyOpen(tx: Tx, span: MonthSpan, now: Date): Promise<string[]> {
   ];
 }
 
-async function unitsOf(tx: Tx, span: MonthSpan): Promise<MonthUnits[]> {
-  const terms = await monthTerms(tx, span);
+async function unitsOf(tx: Tx, span: MonthSpan, subscriptionIds: string[]): Promise<MonthUnits[]> {
+  const terms = await monthTerms(tx, span, subscriptionIds);
   const ids = [...new Set(terms.map((t) => t.subscription_id))];
   const purchases = await readSubscriptions(tx, ids);
   const segments = new Map(
@@ -129,7 +147,7 @@ async function unitsOf(tx: Tx, span: MonthSpan): Promise<MonthUnits[]> {
     tx,
     [...segments.values()].map((s) => s.planVersionId),
   );
-  const samples = new Map((await monthSamples(tx, span)).map((s) => [`${s.subscription_id}/${s.meter}`, s.samples]));
+  const samples = new Map((await monthSamples(tx, span, ids)).map((s) => [`${s.subscription_id}/${s.meter}`, s.samples]));
   const rows = new Map<string, MonthUnits>();
   const keyOf = (subscriptionId: string, meter: string, planId: string): string => `${subscriptionId}/${meter}/${planId}`;
   for (const t of terms) {
@@ -170,7 +188,7 @@ async function unitsOf(tx: Tx, span: MonthSpan): Promise<MonthUnits[]> {
   }
   const book = await PriceBook.load(tx, ids);
   const changes = book.changes().filter((c) => c > span.from && c < span.to);
-  for (const r of await monthRecords(tx, span, changes)) {
+  for (const r of await monthRecords(tx, span, ids, changes)) {
     const row = rows.get(keyOf(r.subscription_id, r.meter, r.external_plan_id));
     if (!row) continue;
     row.records += r.records;
@@ -181,10 +199,7 @@ async function unitsOf(tx: Tx, span: MonthSpan): Promise<MonthUnits[]> {
     row.invoicedOutside = sumDecimals([row.invoicedOutside, r.invoiced]);
     const price = book.at(r.subscription_id, r.dimension, r.first_hour, r.external_plan_id);
     if (!price) row.unpriced = sumDecimals([row.unpriced, r.accepted]);
-    else {
-      const { currency, unitPrice, source, provisional } = price;
-      row.prices.push({ currency, unitPrice, source, provisional, units: r.accepted, amount: timesDecimal(r.accepted, unitPrice) });
-    }
+    else addAtPrice(row, price, r.accepted);
   }
   for (const row of rows.values()) row.difference = sumDifference(row.terms);
   return [...rows.values()].sort((a, b) =>
@@ -192,85 +207,17 @@ async function unitsOf(tx: Tx, span: MonthSpan): Promise<MonthUnits[]> {
   );
 }
 
-async function moneyOf(tx: Tx, span: MonthSpan, month: string, units: MonthUnits[], young: boolean): Promise<MonthMoney[]> {
-  const rows = new Map<string, MonthMoney>();
-  const at = (marketplace: string, externalId: string | null, currency: string | null): MonthMoney => {
-    const key = JSON.stringify([marketplace, externalId, currency]);
-    let row = rows.get(key);
-    if (!row)
-      rows.set(
-        key,
-        (row = {
-          marketplace,
-          grain: MONEY_GRAIN[marketplace as Marketplace],
-          externalId,
-          subscriptionIds: [],
-          bySum: false,
-          currency,
-          expected: currency === null ? null : '0',
-          unpricedUnits: [],
-          invoiced: '0',
-          invoices: [],
-          credited: '0',
-          variance: [],
-        }),
-      );
-    return row;
-  };
-  const real = units.filter((u) => !u.test);
-  const names = new Map<string, string | null>();
-  for (const grain of new Set(Object.values(MONEY_GRAIN))) {
-    const ids = real.filter((u) => MONEY_GRAIN[u.marketplace as Marketplace] === grain).map((u) => u.subscriptionId);
-    for (const [id, name] of await foreignNamesOf(tx, { grain, subscriptionIds: [...new Set(ids)] })) names.set(id, name);
-  }
-  // One row may be of all purchases of a marketplace.
-  const joined = new Map<MonthMoney, Set<string>>();
-  const join = (row: MonthMoney, subscriptionId: string): void => {
-    const ids = joined.get(row) ?? new Set();
-    joined.set(row, ids.add(subscriptionId));
-  };
-  for (const u of real) {
-    const name = names.get(u.subscriptionId) ?? null;
-    for (const p of u.prices) {
-      const row = at(u.marketplace, name, p.currency);
-      row.expected = sumDecimals([row.expected!, p.amount]);
-      join(row, u.subscriptionId);
-    }
-    if (u.unpriced !== '0') {
-      const row = at(u.marketplace, name, null);
-      row.unpricedUnits.push({ dimension: u.dimension, units: u.unpriced });
-      join(row, u.subscriptionId);
-    }
-  }
-  const marketplaceOf = new Map(real.map((u) => [u.subscriptionId, u.marketplace]));
-  for (const c of await monthCredits(tx, span)) {
-    const marketplace = marketplaceOf.get(c.subscription_id);
-    if (!marketplace) continue;
-    const row = at(marketplace, names.get(c.subscription_id) ?? null, c.currency);
-    row.credited = sumDecimals([row.credited, c.amount]);
-    join(row, c.subscription_id);
-  }
-  for (const i of await monthInvoiced(tx, month, span.marketplace))
-    Object.assign(at(i.marketplace, i.external_id, i.currency), { invoiced: i.amount, invoices: i.invoices });
-  const unpriced = new Set([...rows.values()].filter((r) => r.currency === null).map((r) => JSON.stringify([r.marketplace, r.externalId])));
-  for (const r of rows.values()) {
-    r.subscriptionIds = [...(joined.get(r) ?? [])];
-    r.bySum = r.subscriptionIds.length > 1;
-    r.variance =
-      r.currency === null
-        ? [{ name: 'price_unknown', amount: null }]
-        : nameVariance({
-            expected: r.expected!,
-            hasUnpriced: unpriced.has(JSON.stringify([r.marketplace, r.externalId])),
-            invoiced: r.invoiced,
-            credited: r.credited,
-            young,
-          });
-  }
-  return [...rows.values()].sort((a, b) =>
-    JSON.stringify([a.marketplace, a.externalId, a.currency]) < JSON.stringify([b.marketplace, b.externalId, b.currency]) ? -1 : 1,
-  );
+/** A price that did not change is one part, whatever other prices changed meanwhile. */
+function addAtPrice(row: MonthUnits, price: EffectivePrice, accepted: string): void {
+  const { currency, unitPrice, source, provisional } = price;
+  const amount = timesDecimal(accepted, unitPrice);
+  const last = row.prices.at(-1);
+  if (last?.currency === currency && last.unitPrice === unitPrice && last.source === source && last.provisional === provisional)
+    Object.assign(last, { units: sumDecimals([last.units, accepted]), amount: sumDecimals([last.amount, amount]) });
+  else row.prices.push({ currency, unitPrice, source, provisional, units: accepted, amount });
 }
 
 /** Base units of a row in listed units, for people. */
-export const termUnits = (u: MonthUnits, term: keyof TermSums): string => unitsForPeople(u.terms[term], BigInt(u.basePerUnit));
+export const termUnits = (u: MonthUnits, term: keyof TermSums): string =>
+  // Most terms of most rows are 0.
+  u.terms[term] === 0n ? '0' : unitsForPeople(u.terms[term], BigInt(u.basePerUnit));

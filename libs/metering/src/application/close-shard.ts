@@ -5,6 +5,7 @@ import { closeHour } from '../domain/close-hour.js';
 import { splitRecords, type PartsAt } from '../domain/cost-split.js';
 import type { CarryIn, HourClose, HourSegment, MeterHour } from '../domain/types.js';
 import { fromUs, hourOf, instantText, toUs, unitsText, US_PER_HOUR } from '../domain/units.js';
+import { CLOSING_RULES } from '../domain/window-turn.js';
 import { noteClose, noteFacts } from '../infra/closing-order.sql.js';
 import { loadParts } from '../infra/cost-split.sql.js';
 import { SegmentsOfHour } from '../infra/segments-of-hour.js';
@@ -27,8 +28,11 @@ export class ShardCloser {
   private readonly prices = new PriceFindings();
   constructor(private readonly deps: ClosingDeps) {}
 
-  /** Closes `hour` for these series of one shard; answers how many closed, stand still, or have to be corrected first. */
-  async close(tx: Tx, shard: number, hour: bigint, ready: SeriesRow[], now: bigint): Promise<number> {
+  /**
+   * Closes `hour` for these series of one shard; answers how many closed, stand still, or have to be corrected first. `rules`: those of
+   * now, unless an hour is closed again.
+   */
+  async close(tx: Tx, shard: number, hour: bigint, ready: SeriesRow[], now: bigint, rules = CLOSING_RULES): Promise<number> {
     if (ready.length === 0) return 0;
     const ids = [...new Set(ready.map((s) => s.subscriptionId))];
     const segments = await SegmentsOfHour.load(tx, ids, hour);
@@ -52,6 +56,7 @@ export class ShardCloser {
           carryIns.get(keyOf(series.subscriptionId, series.meter)) ?? [],
           subscriptions.get(series.subscriptionId) ?? null,
           parts?.(series.metric) ?? null,
+          rules,
         );
         for (const r of one.close.records) {
           const key = `${series.subscriptionId}/${r.segmentId}/${r.dimension}`;
@@ -69,7 +74,7 @@ export class ShardCloser {
     if (closed.length > 0) {
       const at = this.deps.clock.now();
       const rootSequence = await writeClosings(tx, shard, hour, closed, at, this.worker);
-      await noteClose(tx, { shard, hour, rootSequence, closed: closed.map((c) => c.series) }, at);
+      await noteClose(tx, { shard, hour, rootSequence, closed: closed.map((c) => c.series), rules }, at);
     }
     await raiseFindings(tx, this.deps.clock, findings);
     await this.prices.look(tx, this.deps.clock, closed, (id) => segments.offerOf(id), hour);
@@ -84,6 +89,7 @@ export class ShardCloser {
     carryIns: CarryIn[],
     subscription: MeteredSubscription | null,
     partsAt: PartsAt | null,
+    rules: number,
   ): ClosedHour {
     if (!series.hasPredecessor) throw new Error('the closing of the hour before is missing');
     const hour = series.nextHour;
@@ -103,6 +109,7 @@ export class ShardCloser {
       traits: adapter.usage,
       capacityBytes: capacity === null ? null : seen !== null && seen > capacity ? seen : capacity,
       lineRateBytesPerSecond: this.deps.options?.lineRateBytesPerSecond ?? DEFAULT_LINE_RATE,
+      rules,
     };
     const close = closeHour(meter, ofHour, series.opening, streams, carryIns);
     if (partsAt) {

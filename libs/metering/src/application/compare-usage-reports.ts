@@ -3,16 +3,28 @@ import type { Marketplace } from '#marketplaces/core';
 import { foreignNamesOf, getSubscription, purchasesByForeignName } from '#entitlements';
 import { compareReport, type ReportLine, type TheirUsage } from '../domain/compare-report.js';
 import { midnight, wholeFrom, type ReportGrain } from '../domain/usage-report.js';
-import { findingsOf, isQuiet, receiptsOf, storeLines, type ComparedLine, type Verdict } from './comparison-lines.js';
+import {
+  findingsOf,
+  isQuiet,
+  receiptsOf,
+  storeLines,
+  unsureOf,
+  type ComparedLine,
+  type Receipt,
+  type UnsureItem,
+  type Verdict,
+} from './comparison-lines.js';
 import type { MeteringDeps } from './deps.js';
 import { raiseFindings } from './findings.js';
+import { resolveLost } from './resolve-lost.js';
 import { reportsOfSpan, type UsageReportRow } from './usage-reports.js';
 
 type Judged = ComparedLine & { verdict: Verdict; grain: ReportGrain };
 
 /**
  * Our receipts against the imported reports of a marketplace, each period by the newest report that covers it, day and month apart.
- * Only what a report can hold by the time it was made is a difference; every one is a finding.
+ * Items whose answers were lost get their outcome where a report tells it (`resolveLost`). Only what a report can hold by the time it
+ * was made is a difference; every one is a finding.
  */
 export async function compareUsageReports(tx: Tx, deps: MeteringDeps, reconciliationId: string): Promise<void> {
   const [job] = await tx.query<{ marketplace: Marketplace; from_at: Date; to_at: Date; state: string }>(
@@ -29,7 +41,7 @@ export async function compareUsageReports(tx: Tx, deps: MeteringDeps, reconcilia
       (p) => p.start < job.to_at && p.end > job.from_at && !taken.has(`${report.grain}|${+p.start}`),
     );
     for (const p of periods) taken.add(`${report.grain}|${+p.start}`);
-    if (periods.length > 0) lines.push(...(await compareOne(tx, report, periods)));
+    if (periods.length > 0) lines.push(...(await compareOne(tx, deps, reconciliationId, report, periods)));
   }
   await storeLines(tx, reconciliationId, lines);
   await raiseFindings(
@@ -44,28 +56,66 @@ export async function compareUsageReports(tx: Tx, deps: MeteringDeps, reconcilia
   ]);
 }
 
-async function compareOne(tx: Tx, report: UsageReportRow, periods: { start: Date; end: Date }[]): Promise<Judged[]> {
-  const { marketplace, grain, named_by: namedBy } = report;
+async function compareOne(
+  tx: Tx,
+  deps: MeteringDeps,
+  reconciliationId: string,
+  report: UsageReportRow,
+  periods: { start: Date; end: Date }[],
+): Promise<Judged[]> {
+  const { marketplace, report_id: reportId } = report;
+  const all = await theirsOf(tx, reportId);
   const starts = new Set(periods.map((p) => +p.start));
-  const theirs = (
-    await tx.query<{ period_start: Date; period_end: Date; name: string; dimension: string; quantity: string }>(
-      'select period_start, period_end, name, dimension, quantity::text from usage_report_lines where report_id = $1 order by line',
-      [report.report_id],
-    )
-  )
-    .filter((l) => starts.has(+l.period_start))
-    .map((l): TheirUsage => ({
-      periodStart: l.period_start,
-      periodEnd: l.period_end,
-      name: l.name,
-      dimension: l.dimension,
-      quantity: l.quantity,
+  const theirs = all.filter((l) => starts.has(+l.periodStart));
+  let { lines, ours, unsure } = await lookAt(tx, report, periods, theirs);
+  if (unsure.some((u) => u.lost)) {
+    const named = new Set((await namedIn(tx, report, all)).flatMap(([, ids]) => ids));
+    const told = lines.map((l) => ({
+      ...lineOf(l, unsure),
+      whole: l.whole,
+      exact: report.rounded_to === null,
+      absenceTells: l.theirCount > 0 || l.subscriptionIds.every((id) => named.has(id)),
     }));
-  const ours = await receiptsOf(tx, marketplace, periods[0]!.start, periods.at(-1)!.end);
+    const comparing = { reconciliationId, marketplace, source: 'usage_report' as const, reportId, asOf: report.as_of };
+    if ((await resolveLost(tx, deps, comparing, told)) > 0) ({ lines, ours, unsure } = await lookAt(tx, report, periods, theirs));
+  }
+  const tenants = new Map([...ours, ...unsure].map((o) => [o.subscription_id, o.tenant_id]));
+  const out: Judged[] = [];
+  for (const line of lines) out.push({ ...lineOf(line, unsure), tenantId: await tenantOf(tx, line, tenants), grain: report.grain });
+  return out;
+}
+
+async function theirsOf(tx: Tx, reportId: string): Promise<TheirUsage[]> {
+  const rows = await tx.query<{ period_start: Date; period_end: Date; name: string; dimension: string; quantity: string }>(
+    'select period_start, period_end, name, dimension, quantity::text from usage_report_lines where report_id = $1 order by line',
+    [reportId],
+  );
+  return rows.map((l) => ({
+    periodStart: l.period_start,
+    periodEnd: l.period_end,
+    name: l.name,
+    dimension: l.dimension,
+    quantity: l.quantity,
+  }));
+}
+
+/** The purchases of ours that a report's names stand for. */
+async function namedIn(tx: Tx, report: UsageReportRow, theirs: readonly TheirUsage[]): Promise<[string, readonly string[]][]> {
   const names = [...new Set(theirs.map((t) => t.name))].filter((name) => name !== '');
-  const known = await purchasesByForeignName(tx, { marketplace, grain: namedBy, names });
-  const tenants = new Map(ours.map((o) => [o.subscription_id, o.tenant_id]));
-  const compared = compareReport({
+  const known = await purchasesByForeignName(tx, { marketplace: report.marketplace, grain: report.named_by, names });
+  return names.map((name) => [name, known.get(name) ?? []]);
+}
+
+async function lookAt(
+  tx: Tx,
+  report: UsageReportRow,
+  periods: { start: Date; end: Date }[],
+  theirs: readonly TheirUsage[],
+): Promise<{ lines: ReportLine[]; ours: Receipt[]; unsure: UnsureItem[] }> {
+  const { marketplace, grain } = report;
+  const [from, to] = [periods[0]!.start, periods.at(-1)!.end];
+  const [ours, unsure] = [await receiptsOf(tx, marketplace, from, to), await unsureOf(tx, marketplace, from, to)];
+  const lines = compareReport({
     ours: ours.map((o) => ({
       subscriptionId: o.subscription_id,
       dimension: o.dimension,
@@ -74,18 +124,28 @@ async function compareOne(tx: Tx, report: UsageReportRow, periods: { start: Date
       settledAt: o.settled_at,
       shadow: o.shadow,
     })),
+    unsure: unsure.map((u) => ({
+      itemId: u.item_id,
+      subscriptionId: u.subscription_id,
+      dimension: u.dimension,
+      hour: u.hour,
+      quantity: u.quantity,
+      hardAt: u.hard_at,
+      lost: u.lost,
+    })),
     theirs,
     periods: periods.map((p) => ({ ...p, asOf: report.as_of, wholeFrom: wholeFrom(marketplace, grain, p.end) })),
-    named: new Map(names.map((name) => [name, known.get(name) ?? []])),
-    nameOf: await foreignNamesOf(tx, { grain: namedBy, subscriptionIds: [...tenants.keys()] }),
+    named: new Map(await namedIn(tx, report, theirs)),
+    nameOf: await foreignNamesOf(tx, {
+      grain: report.named_by,
+      subscriptionIds: [...new Set([...ours, ...unsure].map((o) => o.subscription_id))],
+    }),
     roundedTo: report.rounded_to,
   });
-  const out: Judged[] = [];
-  for (const line of compared) out.push({ ...lineOf(line), tenantId: await tenantOf(tx, line, tenants), grain });
-  return out;
+  return { lines, ours, unsure };
 }
 
-const lineOf = (l: ReportLine): ComparedLine & { verdict: Verdict } => ({
+const lineOf = (l: ReportLine, items: readonly UnsureItem[]): ComparedLine & { verdict: Verdict } => ({
   periodStart: l.periodStart,
   periodEnd: l.periodEnd,
   externalSubscriptionId: l.name,
@@ -100,6 +160,7 @@ const lineOf = (l: ReportLine): ComparedLine & { verdict: Verdict } => ({
   shadow: l.shadow,
   bySum: l.bySum,
   subscriptionIds: l.subscriptionIds,
+  unsure: l.unsure.flatMap((u) => items.find((i) => i.item_id === u.itemId) ?? []),
   verdict: l.verdict,
 });
 

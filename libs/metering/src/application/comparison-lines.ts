@@ -1,5 +1,6 @@
 import { compareDecimals, sumDecimals, type Tx } from '#platform';
 import type { Marketplace } from '#marketplaces/core';
+import { mayBeUnsure } from '../domain/late-outcome.js';
 import type { NewFinding } from './findings.js';
 
 export type Verdict = 'equal' | 'not_yet_visible' | 'missing_there' | 'missing_here' | 'quantity' | 'not_comparable' | 'foreign';
@@ -25,6 +26,25 @@ export interface ComparedLine {
   /** Several purchases that the report cannot tell apart. */
   bySum?: boolean;
   subscriptionIds?: string[];
+  /** Ours that may be in their sum, and are in none of ours. */
+  unsure?: readonly UnsureItem[];
+}
+
+/** An item that the marketplace may have taken, for an amount that no receipt says. */
+export interface UnsureItem extends Record<string, unknown> {
+  item_id: string;
+  subscription_id: string;
+  tenant_id: string;
+  external_plan_id: string;
+  dimension: string;
+  hour: Date;
+  /** As it was sent. */
+  quantity: string;
+  hard_at: Date;
+  /** Its answers were lost, and it has no outcome; else it may still be sent, was given up, or collided with a number that was not told. */
+  lost: boolean;
+  /** A comparison told that it was not taken; another may contradict it. */
+  told: boolean;
 }
 
 export interface Receipt extends Record<string, unknown> {
@@ -37,12 +57,33 @@ export interface Receipt extends Record<string, unknown> {
   settled_at: Date;
   shadow: boolean;
 }
-/** Accepted records, and those of listings in shadow, of whole hours from `from` on and before `to`. */
+/**
+ * Accepted records, and those of listings in shadow, of whole hours from `from` on and before `to`. What a comparison told to be taken
+ * was taken when it was sent last, so that no later word of theirs is too young to contradict it.
+ */
 export function receiptsOf(tx: Tx, marketplace: Marketplace, from: Date, to: Date): Promise<Receipt[]> {
   return tx.query<Receipt>(
-    `select i.subscription_id, i.tenant_id, r.external_plan_id, r.dimension, r.hour, coalesce(i.accepted_quantity, r.quantity)::text as quantity, i.settled_at, i.state = 'shadow' as shadow
-       from submission_items i join usage_records r using (record_id)
+    `select i.subscription_id, i.tenant_id, r.external_plan_id, r.dimension, r.hour, coalesce(i.accepted_quantity, r.quantity)::text as quantity, i.state = 'shadow' as shadow,
+            case when o.item_id is null then i.settled_at else (select max(a.at) from submission_attempts a where a.item_id = i.item_id) end as settled_at
+       from submission_items i join usage_records r using (record_id) left join late_outcomes o on o.item_id = i.item_id
       where i.marketplace = $1 and (i.accepted_quantity is not null or i.state = 'shadow') and r.hour >= $2 and r.hour < $3`,
+    [marketplace, from, to],
+  );
+}
+
+/**
+ * What may be at the marketplace beside `receiptsOf`, of the same hours: not settled yet, given up though an answer was lost (by persons,
+ * or because a comparison told that it was not taken), or taken for a number that was not told. The lost ones first.
+ */
+export function unsureOf(tx: Tx, marketplace: Marketplace, from: Date, to: Date): Promise<UnsureItem[]> {
+  return tx.query<UnsureItem>(
+    `select i.item_id, i.subscription_id, i.tenant_id, r.external_plan_id, r.dimension, i.hour, r.quantity::text, i.hard_at, i.settled_at is null and i.state = 'unknown' as lost,
+            exists (select 1 from late_outcomes o where o.item_id = i.item_id) as told
+       from submission_items i join usage_records r using (record_id)
+      where i.marketplace = $1 and i.hour >= $2 and i.hour < $3 and i.accepted_quantity is null and (i.settled_at is null
+         or (i.settled_at is not null and (i.state = 'conflict' or (i.state in ('expired', 'rejected')
+             and exists (select 1 from submission_attempts a where a.item_id = i.item_id and a.outcome = 'unknown')))))
+      order by lost desc, i.hour, i.item_id`,
     [marketplace, from, to],
   );
 }
@@ -109,12 +150,15 @@ export function findingsOf(
       theirCount: l.theirCount,
       ...(source === '' ? {} : { source }),
       ...(l.bySum ? { bySumOf: l.subscriptionIds } : {}),
+      ...(l.unsure?.length
+        ? { withoutReceipt: l.unsure.map((u) => ({ itemId: u.item_id, units: u.quantity, ...(u.told ? { told: 'not_taken' } : {}) })) }
+        : {}),
     },
   };
   const key = `${marketplace}:${l.externalSubscriptionId}:${l.externalPlanId}:${l.dimension}:${l.periodStart.toISOString()}:${l.ours}:${l.theirs}${source === '' ? '' : `:${source}`}`;
   const kind = `drift.${l.verdict}` as NewFinding['kind'];
   const found: NewFinding[] = [{ ...base, kind, dedupeKey: `${kind}:${key}` }];
-  if (over && l.ourCount > 0) found.push({ ...base, kind: 'over_reported', dedupeKey: `over_reported:${key}` });
+  if (over && l.ourCount > 0 && !mayBeUnsure(l)) found.push({ ...base, kind: 'over_reported', dedupeKey: `over_reported:${key}` });
   return found;
 }
 

@@ -10,6 +10,7 @@ import { PriceBook, type Money } from '../infra/prices.sql.js';
 import { DEFAULT_LINE_RATE } from './close-shard.js';
 import { listCredits, type CreditRow } from './credits.js';
 import type { MeteringDeps } from './deps.js';
+import { lateOutcomeOf, type LateOutcome } from './resolve-lost.js';
 import {
   listFindings,
   listSubmissions,
@@ -46,6 +47,8 @@ export interface Explanation {
   lines: MeasureLine[];
   steps: Step[];
   submission: SubmissionRow | null;
+  /** How the submission ended, where no answer told it. */
+  lateOutcome: LateOutcome | null;
   money: Money | null;
   sameInputs: boolean;
   differs: string[];
@@ -100,6 +103,7 @@ export async function explainHourOf(
   });
   if (!back) return null;
   const submission = record ? await submissionOf(tx, record.record_id) : null;
+  const lateOutcome = submission ? await lateOutcomeOf(tx, submission.item_id) : null;
   const book = await PriceBook.load(tx, [q.subscriptionId]);
   const money = record ? book.money(q.subscriptionId, terms.dimension, hour, record.quantity, segment.externalPlanId) : null;
   const samples = await eventsOf(tx, back, q.hour);
@@ -118,6 +122,7 @@ export async function explainHourOf(
     lines: back.again.lines,
     steps: back.again.steps,
     submission,
+    lateOutcome,
     money,
     sameInputs: back.sameInputs,
     differs: back.differs,
@@ -143,6 +148,12 @@ export async function explainHourOf(
       parts: record?.parts ?? null,
       unsent: back.again.record?.unsent ?? null,
       attempts: submission?.attempts ?? [],
+      late: lateOutcome && {
+        ...lateOutcome,
+        words: lateOutcome.evidence.words,
+        from: lateOutcome.evidence.from,
+        asOf: lateOutcome.evidence.asOf,
+      },
       marketplace: plan.marketplace,
       money: money === null || money === 'price_unknown' ? money : { amount: money.amount, ...money.price },
       sameInputs: back.sameInputs,

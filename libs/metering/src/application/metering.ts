@@ -13,7 +13,7 @@ import {
   type NewBinding,
 } from './bindings.js';
 import { endCredit, openCredit, type CreditRow, type NewCredit } from './credits.js';
-import { closeMonth, type ClosedMonth } from './close-month.js';
+import { closeMonth } from './close-month.js';
 import { CloseDueHours } from './close-due-hours.js';
 import type { MeteringDeps } from './deps.js';
 import { explainAny, type Explained, type ExplainQuery } from './explain-any.js';
@@ -187,8 +187,8 @@ export class Metering {
   }
 
   /** A month from sample to payout; reads only. Throws `month.open` where it must be final and is not. */
-  closeMonth(tx: Tx, query: Parameters<typeof closeMonth>[2]): Promise<ClosedMonth> {
-    return closeMonth(tx, this.deps, query);
+  closeMonth(query: Parameters<typeof closeMonth>[1]): ReturnType<typeof closeMonth> {
+    return closeMonth(this.deps, query);
   }
 
   openCredit(tx: Tx, credit: NewCredit): ReturnType<typeof openCredit> {

@@ -2,17 +2,35 @@ import { compareDecimals, errorText, isDecimal, ProblemError, sumDecimals, uuidv
 import { MarketplaceBusy, MARKETPLACES, MarketplaceUnknown, type Marketplace, type ReadBackLine } from '#marketplaces/core';
 import { getSubscription } from '#entitlements';
 import type { MeteringDeps } from './deps.js';
-import { findingsOf, isQuiet, receiptsOf, storeLines, type ComparedLine, type Verdict } from './comparison-lines.js';
+import {
+  findingsOf,
+  isQuiet,
+  receiptsOf,
+  storeLines,
+  unsureOf,
+  type ComparedLine,
+  type UnsureItem,
+  type Verdict,
+} from './comparison-lines.js';
+import { mayBeUnsure } from '../domain/late-outcome.js';
 import { raiseFindings } from './findings.js';
+import { resolveLost } from './resolve-lost.js';
 
 /** Task of a comparison that was booked before there were runs. */
 export const RECONCILE_HANDLER = 'metering.run-reconciliation';
 const DEFAULT_LAG_MS = 3_600_000;
+const DAY_MS = 86_400_000;
 const startOfDay = (at: Date): Date => new Date(Date.UTC(at.getUTCFullYear(), at.getUTCMonth(), at.getUTCDate()));
 
 interface Line extends ComparedLine {
   latest: Date | null;
   provisional: boolean;
+  unsure: UnsureItem[];
+}
+interface Job {
+  marketplace: Marketplace;
+  from_at: Date;
+  to_at: Date;
 }
 /** Writes the wish down; answers the id for `runReconciliation`. */
 export async function requestReconciliation(
@@ -35,19 +53,19 @@ const isPassing = (error: unknown): boolean => error instanceof MarketplaceBusy 
 
 /**
  * Compares what the marketplace says it accepted with our receipts, at the grain it can tell (money.md "What can be compared").
- * Reads only; each difference older than the read-back's lag is a finding. Throws `MarketplaceBusy` and `MarketplaceUnknown`: ask again.
+ * Items whose answers were lost get their outcome where it tells them (`resolveLost`); each difference older than the read-back's lag is a finding. Throws `MarketplaceBusy` and `MarketplaceUnknown`: ask again.
  */
 export async function runReconciliation(deps: MeteringDeps, reconciliationId: string): Promise<void> {
   const [job] = await deps.db.ops((tx) =>
-    tx.query<{ marketplace: Marketplace; from_at: Date; to_at: Date; state: string }>(
-      'select marketplace, from_at, to_at, state from reconciliations where reconciliation_id = $1',
-      [reconciliationId],
-    ),
+    tx.query<Job & { state: string }>('select marketplace, from_at, to_at, state from reconciliations where reconciliation_id = $1', [
+      reconciliationId,
+    ]),
   );
   if (!job) throw new ProblemError('not_found', 'reconciliation.unknown', 'there is no such reconciliation');
   if (job.state === 'completed') return;
   const adapter = deps.marketplaces.get(job.marketplace);
   let theirs: ReadBackLine[] | null = null;
+  const asOf = deps.clock.now();
   let failure: string | null = null;
   try {
     theirs = adapter.readBack ? await adapter.readBack({ from: job.from_at, to: job.to_at }) : null;
@@ -71,9 +89,16 @@ export async function runReconciliation(deps: MeteringDeps, reconciliationId: st
       reconciliationId,
     ]);
     if (!mine) return;
-    const lines = await compare(tx, job, theirs);
+    let lines = await compare(tx, job, theirs);
     const lag = deps.options?.readBackLagMs ?? DEFAULT_LAG_MS;
-    const judged = lines.map((l) => ({ ...l, verdict: theirs === null ? ('not_comparable' as const) : judge(l, now, lag) }));
+    // The list shows all that they took: what is not in it was not taken.
+    const told = lines.map((l) => ({ ...l, whole: isWhole(l, job, asOf, lag), exact: true, absenceTells: true }));
+    const comparing = { reconciliationId, marketplace: job.marketplace, source: 'read_back' as const, reportId: null, asOf };
+    if ((await resolveLost(tx, deps, comparing, told)) > 0) lines = await compare(tx, job, theirs);
+    const judged = lines.map((l) => ({
+      ...l,
+      verdict: theirs === null ? ('not_comparable' as const) : judge(l, now, lag, isWhole(l, job, asOf, lag)),
+    }));
     await storeLines(tx, reconciliationId, judged);
     await raiseFindings(
       tx,
@@ -99,14 +124,11 @@ export async function runReconciliation(deps: MeteringDeps, reconciliationId: st
 }
 
 /** Ours at their grain. Without a read-back the lines still say what we hold receipts for, by UTC day. */
-async function compare(
-  tx: Tx,
-  job: { marketplace: Marketplace; from_at: Date; to_at: Date },
-  theirs: ReadBackLine[] | null,
-): Promise<Line[]> {
+async function compare(tx: Tx, job: Job, theirs: ReadBackLine[] | null): Promise<Line[]> {
   const ours = await receiptsOf(tx, job.marketplace, startOfDay(job.from_at), job.to_at);
+  const unsure = theirs === null ? [] : await unsureOf(tx, job.marketplace, startOfDay(job.from_at), job.to_at);
   const external = new Map<string, string>();
-  for (const id of new Set(ours.map((o) => o.subscription_id))) {
+  for (const id of new Set([...ours, ...unsure].map((o) => o.subscription_id))) {
     const subscription = await getSubscription(tx, id);
     if (!subscription) throw new Error(`subscription ${id} has usage and does not exist`);
     external.set(id, subscription.external_subscription_id);
@@ -130,6 +152,7 @@ async function compare(
       latest: null,
       provisional: false,
       shadow: false,
+      unsure: [],
     };
     line.theirs = sumDecimals([line.theirs ?? '0', isDecimal(t.quantity) ? t.quantity : '0']);
     line.theirCount = t.count === null ? line.theirCount : (line.theirCount ?? 0) + t.count;
@@ -137,7 +160,11 @@ async function compare(
     lines.set(k, line);
   }
   const periods = [...lines.values()];
-  for (const o of ours) {
+  /** The line of theirs that an hour of ours belongs to; where they have none, our own of its day. */
+  const lineOf = (
+    o: { subscription_id: string; external_plan_id: string; dimension: string; hour: Date },
+    make = true,
+  ): Line | undefined => {
     const externalId = external.get(o.subscription_id)!;
     const found = periods.find(
       (l) =>
@@ -147,26 +174,31 @@ async function compare(
         l.periodStart <= o.hour &&
         o.hour < l.periodEnd,
     );
-    const day = new Date(Date.UTC(o.hour.getUTCFullYear(), o.hour.getUTCMonth(), o.hour.getUTCDate()));
+    const day = startOfDay(o.hour);
     const k = key(externalId, o.external_plan_id, o.dimension, day);
-    const line = found ??
-      lines.get(k) ?? {
-        periodStart: day,
-        periodEnd: new Date(day.getTime() + 86_400_000),
-        externalSubscriptionId: externalId,
-        subscriptionId: null,
-        tenantId: null,
-        externalPlanId: o.external_plan_id,
-        dimension: o.dimension,
-        ours: '0',
-        theirs: theirs === null ? null : '0',
-        ourCount: 0,
-        theirCount: theirs === null ? null : 0,
-        latest: null,
-        provisional: false,
-        shadow: false,
-      };
-    if (!found) lines.set(k, line);
+    if (found || lines.has(k) || !make) return found ?? lines.get(k);
+    const line: Line = {
+      periodStart: day,
+      periodEnd: new Date(day.getTime() + DAY_MS),
+      externalSubscriptionId: externalId,
+      subscriptionId: null,
+      tenantId: null,
+      externalPlanId: o.external_plan_id,
+      dimension: o.dimension,
+      ours: '0',
+      theirs: theirs === null ? null : '0',
+      ourCount: 0,
+      theirCount: theirs === null ? null : 0,
+      latest: null,
+      provisional: false,
+      shadow: false,
+      unsure: [],
+    };
+    lines.set(k, line);
+    return line;
+  };
+  for (const o of ours) {
+    const line = lineOf(o)!;
     Object.assign(line, {
       subscriptionId: o.subscription_id,
       tenantId: o.tenant_id,
@@ -176,6 +208,13 @@ async function compare(
     });
     if (line.latest === null || o.settled_at > line.latest) line.latest = o.settled_at;
   }
+  for (const u of unsure) {
+    // Lost ones are asked after; what else is unsure only makes their line unclear.
+    const line = lineOf(u, u.lost);
+    if (!line) continue;
+    Object.assign(line, { subscriptionId: u.subscription_id, tenantId: u.tenant_id });
+    line.unsure.push(u);
+  }
   return [...lines.values()].sort((a, b) =>
     key(a.externalSubscriptionId, a.externalPlanId, a.dimension, a.periodStart) <
     key(b.externalSubscriptionId, b.externalPlanId, b.dimension, b.periodStart)
@@ -184,11 +223,25 @@ async function compare(
   );
 }
 
-function judge(l: Line, now: Date, lagMs: number): Verdict {
+/** Nothing of the line may still be sent, nor be on its way into their sums. */
+function isWhole(l: Line, job: Job, asOf: Date, lagMs: number): boolean {
+  const told = (at: Date): boolean => at.getTime() + lagMs <= asOf.getTime();
+  return (
+    !l.provisional &&
+    job.to_at >= l.periodEnd &&
+    told(l.periodEnd) &&
+    (l.latest === null || told(l.latest)) &&
+    l.unsure.every((u) => !u.lost || told(u.hard_at))
+  );
+}
+
+function judge(l: Line, now: Date, lagMs: number, whole: boolean): Verdict {
   const order = compareDecimals(l.ours, l.theirs ?? '0');
   if (order === 0) return 'equal';
   // They may show ours later, never less than they have: only a shortfall can be a matter of time.
   if (order > 0 && (l.provisional || (l.latest !== null && now.getTime() - l.latest.getTime() < lagMs))) return 'not_yet_visible';
+  // Unless it is ours whose answer was lost: what it was is told once the day is whole.
+  if (!whole && mayBeUnsure(l)) return 'not_yet_visible';
   if (l.ourCount === 0) return 'missing_here';
   return compareDecimals(l.theirs ?? '0', '0') === 0 ? 'missing_there' : 'quantity';
 }

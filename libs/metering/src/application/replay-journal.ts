@@ -195,7 +195,7 @@ class Replay {
         const next = ready.map((s) => `${s.subscriptionId}/${s.meter}/${s.nextHour}`).join();
         if (ready.length === 0 || next === done) return;
         done = next;
-        await this.closer.close(tx, line.shard, ready[0]!.nextHour, ready, BigInt(line.at));
+        await this.closer.close(tx, line.shard, ready[0]!.nextHour, ready, BigInt(line.at), line.rules ?? 1);
         await this.refuseStanding(tx, line.shard, instantText(hour));
         if (!this.options.plans) return;
       }

@@ -164,8 +164,8 @@ async function giveUp(tx: Tx, deps: MeteringDeps, item: OpenItem, finding: OpenF
     });
 }
 
-/** The item's end, and its amount from pending to loss. */
-async function bookLoss(tx: Tx, deps: MeteringDeps, item: OpenItem, cause: 'quarantined' | 'expired', code: string): Promise<void> {
+/** The item's end, and its amount from pending to loss. `code` says who told so. */
+export async function bookLoss(tx: Tx, deps: MeteringDeps, item: OpenItem, cause: 'quarantined' | 'expired', code: string): Promise<void> {
   const now = deps.clock.now();
   const base = BigInt(item.base_quantity);
   await tx.query(`update submission_items set state = 'expired', last_code = $3, settled_at = $2, lease_until = null where item_id = $1`, [

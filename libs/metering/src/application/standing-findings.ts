@@ -42,7 +42,7 @@ export async function openDifferences(
 export async function closeAgreeing(
   tx: Tx,
   clock: Clock,
-  input: { findingIds: readonly string[]; runId: string; effect: string },
+  input: { findingIds: readonly string[]; runId: string; effect: string; reason?: string },
 ): Promise<void> {
   for (const findingId of input.findingIds)
     await settleFinding(tx, clock, {
@@ -50,7 +50,7 @@ export async function closeAgreeing(
       words: {
         kind: 'fix_mapping',
         actor: `reconciliation:${input.runId}`,
-        reason: 'a later comparison agrees',
+        reason: input.reason ?? 'a later comparison agrees',
         effect: input.effect,
       },
     });

@@ -194,11 +194,12 @@ const CHECKS: readonly Check[] = [
       where ${w('r.hour', 'r.subscription_id')} and i.attempts <> (select count(*) from submission_attempts a where a.item_id = i.item_id)`,
   },
   {
-    says: 'an outcome has no attempt that tells it',
+    says: 'an outcome has no attempt and no comparison that tells it',
     outside: true,
     sql: (w) => `select i.subscription_id, r.meter, i.item_id::text as detail from submission_items i join usage_records r using (record_id)
       where ${w('r.hour', 'r.subscription_id')} and ((i.state in ('accepted', 'conflict') and not exists (select 1 from submission_attempts a where a.item_id = i.item_id
-              and a.outcome in ('accepted', 'duplicate_equal', 'duplicate_conflict') and a.receipt is not distinct from i.receipt))
+              and a.outcome in ('accepted', 'duplicate_equal', 'duplicate_conflict') and a.receipt is not distinct from i.receipt) and ${notTold('accepted')})
+         or (i.state = 'expired' and i.last_code = 'not_taken' and ${notTold('not_taken')})
          or (i.state = 'rejected' and not exists (select 1 from submission_attempts a where a.item_id = i.item_id and a.outcome = 'rejected')))`,
   },
   {
@@ -235,6 +236,11 @@ const CHECKS: readonly Check[] = [
       where ${w('e.hour', 'e.subscription_id')} and e.term = 'loss' and not exists (select 1 from findings f where f.subscription_id = e.subscription_id and f.kind = 'loss.' || e.cause and f.hour = e.hour)`,
   },
 ];
+
+/** No comparison told that item `i` ended so (`late_outcomes`). */
+function notTold(outcome: 'accepted' | 'not_taken'): string {
+  return `not exists (select 1 from late_outcomes o where o.item_id = i.item_id and o.outcome = '${outcome}')`;
+}
 
 /** The records of each closing `c`, added up. Once for all: looked up one by one, each would go through its purchase's records of all time. */
 const recordsOf = (w: Where): string =>

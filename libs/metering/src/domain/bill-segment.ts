@@ -2,6 +2,7 @@ import type { Emission, MeterTerms } from '#entitlements';
 import { CARRY_LIMIT, type Measured } from './measure-parts.js';
 import { emissionAt, notBilledFor, unsentOf } from './emission.js';
 import { windowKey } from './term-window.js';
+import type { Turn } from './window-turn.js';
 import type { CarryIn, EntryDraft, HourClose, HourSegment, LossCause, MeterHour, SegmentState, WindowState } from './types.js';
 import { maxOf, minOf, monthOf, quantaText, Unit, US_PER_HOUR, US_PER_SECOND } from './units.js';
 
@@ -16,6 +17,8 @@ export interface Bill {
   /** The plan in force when the hour began (or first in it): the one key of the hour is its own. */
   planOfHour: string | null;
   streams: number;
+  /** By segment id, where its included window turns inside its part of the hour. */
+  turns: ReadonlyMap<string, Turn>;
 }
 
 /** Writes in flight when a limit is reached may exceed it a little; more than this above the entitled capacity is no usage. */
@@ -88,9 +91,11 @@ export function billSegment(bill: Bill, segment: HourSegment, measured: Measured
   const before: SegmentState = close.closing.segments[id] ?? { cumulative: 0n, emitted: 0n };
 
   let billable = usable.filter((c) => c.stage === 'billable').reduce((sum, c) => sum + c.amount, 0n);
-  billable += drawIncluded(close.closing.windows, segment, terms, unit, maxOf(meter.hourStart, segment.startsAt), gross, add);
-  for (const c of usable)
-    if (c.stage === 'usage') billable += drawIncluded(close.closing.windows, segment, terms, unit, c.fromHour, c.amount, add);
+  const turn = bill.turns.get(id);
+  const draw = (at: bigint, amount: bigint): bigint => drawIncluded(close.closing.windows, segment, terms, unit, at, amount, add);
+  billable += draw(maxOf(meter.hourStart, segment.startsAt), turn ? turn.before : gross);
+  if (turn) billable += draw(turn.at, gross - turn.before);
+  for (const c of usable) if (c.stage === 'usage') billable += draw(c.fromHour, c.amount);
 
   let { cumulative, emitted } = { cumulative: before.cumulative + billable, emitted: before.emitted };
   let waits = 0n;

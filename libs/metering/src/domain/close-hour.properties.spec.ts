@@ -4,7 +4,7 @@ import { EMISSIONS, METER_KINDS, type MeterTerms } from '#entitlements';
 import { emissionAt, unsentOf } from './emission.js';
 import { sumDifference, sumTerms } from './sum-terms.js';
 import type { HourClose, HourSegment, MeterHour, StreamSamples } from './types.js';
-import { US_PER_HOUR } from './units.js';
+import { fromUs, toUs, US_PER_HOUR } from './units.js';
 import { T0, GIB, min, hour, gauge, segment, meterHour, sample, stream, run } from '../testing/hours.js';
 
 describe('closeHour, for any stream', () => {
@@ -35,9 +35,15 @@ describe('closeHour, for any stream', () => {
       }),
       { maxLength: 40 },
     ),
+    /** The minute in which a month of the term begins, and the purchase's windows turn. */
+    turn: fc.option(fc.integer({ min: 0, max: 300 })),
     outage: fc.tuple(fc.integer({ min: 0, max: 240 }), fc.integer({ min: 0, max: 120 })),
   });
 
+  const twoMonthsBefore = (at: bigint): bigint => {
+    const then = fromUs(at);
+    return toUs(new Date(then.setUTCMonth(then.getUTCMonth() - 2)));
+  };
   const decimalsOf = (p: { decimals: number; basePerUnit: string }): number => Math.min(p.decimals, p.basePerUnit.length - 1);
   const build = (
     p: typeof plan extends fc.Arbitrary<infer T> ? T : never,
@@ -60,6 +66,7 @@ describe('closeHour, for any stream', () => {
         endsAt: i + 1 < cuts.length ? start + min(cuts[i + 1]!) : ended,
         billable: i !== p.suspended,
         terms,
+        termStartsAt: p.turn === null ? start : twoMonthsBefore(start) + min(p.turn),
         emissions: [...p.switches].sort((a, b) => a.n - b.n).map((s) => ({ from: hour(p.firstHour + s.n), emission: s.emission })),
       }),
     );
@@ -135,6 +142,48 @@ describe('closeHour, for any stream', () => {
         expect(sum(run(5, b.meter, b.segments, b.streams))).toBe(sum(run(5, whole.meter, whole.segments, whole.streams)));
       }),
       { numRuns: 200 },
+    );
+  });
+
+  /** What was drawn on each window. */
+  const drawn = (closes: HourClose[]): Record<string, bigint> => {
+    const sums: Record<string, bigint> = {};
+    for (const e of closes.flatMap((c) => c.entries)) if (e.term === 'included') sums[e.cause] = (sums[e.cause] ?? 0n) + e.quantity;
+    return Object.fromEntries(Object.entries(sums).filter(([, q]) => q !== 0n));
+  };
+
+  it('usage on each side of a turn draws on its own window, to the unit as if the turn were a cut', () => {
+    let turned = 0;
+    fc.assert(
+      fc.property(plan, fc.integer({ min: 1, max: 239 }), (p, turn) => {
+        const one = { ...p, cuts: [], suspended: -1, turn, period: 'month' as const, included: p.included ?? '1' };
+        const b = build(one);
+        const closes = run(b.hours, b.meter, b.segments, b.streams);
+        const [whole] = b.segments;
+        const at = hour(p.firstHour) + min(turn);
+        if (whole!.endsAt !== null && at >= whole!.endsAt) return;
+        const cut = [
+          { ...whole!, segmentId: 'before', endsAt: at },
+          { ...whole!, segmentId: 'after', startsAt: at },
+        ];
+        expect(drawn(closes)).toEqual(drawn(run(b.hours, b.meter, cut, b.streams)));
+        if (Object.keys(drawn(closes)).length > 1) turned += 1;
+      }),
+      { numRuns: 300 },
+    );
+    expect(turned).toBeGreaterThan(20);
+  });
+
+  it('hours in which no window turns close by the first rules as they do now; whatever turns, each hour balances by both', () => {
+    fc.assert(
+      fc.property(plan, (p) => {
+        const b = build(p);
+        const before = (n: number): MeterHour => ({ ...b.meter(n), rules: 1 });
+        const first = run(b.hours, before, b.segments, b.streams);
+        const still = p.turn === null || p.turn % 60 === 0 || p.period !== 'month' || p.included === null;
+        if (still) expect(first).toEqual(run(b.hours, b.meter, b.segments, b.streams));
+      }),
+      { numRuns: 300 },
     );
   });
 });

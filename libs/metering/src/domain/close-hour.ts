@@ -2,6 +2,7 @@ import { billSegment, type Bill } from './bill-segment.js';
 import { measureHour } from './measure-hour.js';
 import type { CarryIn, EntryDraft, HourClose, HourSegment, MeterHour, Opening, StreamSamples } from './types.js';
 import { minOf, US_PER_HOUR } from './units.js';
+import { turnsOf } from './window-turn.js';
 
 /**
  * All arithmetic of an hour (architecture §7, money.md): pure, exact, and balanced by itself — the entries of one call always
@@ -54,6 +55,7 @@ export function closeHour(
     keyTaken: false,
     planOfHour: ordered.find((s) => s.startsAt < hourEnd && (s.endsAt === null || s.endsAt > meter.hourStart))?.externalPlanId ?? null,
     streams: samples.length,
+    turns: turnsOf(meter, ordered, opening.streams, samples),
   };
   for (const segment of ordered) {
     const ins = carryIns.filter((c) => c.segmentId === segment.segmentId);

@@ -24,6 +24,7 @@ const compare = (a: OurUsage[], b: TheirUsage[], named: Record<string, string[]>
   compareReport({
     ours: a,
     theirs: b,
+    unsure: [],
     periods: [{ start: DAY, end: NEXT, asOf: new Date('2026-03-20T00:00:00Z'), wholeFrom: new Date('2026-03-13T00:00:00Z') }],
     named: new Map(Object.entries(named)),
     nameOf: new Map(a.map((o) => [o.subscriptionId, `name of ${o.subscriptionId}`])),
@@ -95,5 +96,14 @@ describe('a usage report against our receipts', () => {
     expect(sameWithin('2.4702', '2.46', { decimals: 2, rows: 2 })).toBe(false);
     expect(sameWithin('2.47', '2.46', { decimals: 2, rows: 2 })).toBe(true);
     expect(sameWithin('0.4', '0', null)).toBe(false);
+  });
+
+  it('shows more than ours as not yet visible while it may be what no answer came for, and as a difference once it is whole', () => {
+    const lost = { itemId: 'i', subscriptionId: 's1', dimension: 'stored', hour: ours('s1', '1').hour, quantity: '2', lost: true };
+    const look = (hardAt: string, told: string): unknown[] =>
+      compare([ours('s1', '1')], [theirs('a', told)], { a: ['s1'] }, { unsure: [{ ...lost, hardAt: new Date(hardAt) }] });
+    expect(look('2026-03-19T12:00:00Z', '2')).toEqual([['a', '1', '2', 'not_yet_visible']]);
+    expect(look('2026-03-19T12:00:00Z', '4'), 'more than that could be').toEqual([['a', '1', '4', 'quantity']]);
+    expect(look('2026-03-11T10:00:00Z', '2')).toEqual([['a', '1', '2', 'quantity']]);
   });
 });

@@ -1,4 +1,5 @@
 import { compareDecimals, digitsAt, parseDecimal, sumDecimals } from '#platform';
+import { mayBeUnsure } from './late-outcome.js';
 
 /** A receipt of ours (or a shadow record), an hour of one purchase. */
 export interface OurUsage {
@@ -8,6 +9,16 @@ export interface OurUsage {
   quantity: string;
   settledAt: Date;
   shadow: boolean;
+}
+/** An item of ours that may be in the report, and has no receipt; `lost`: no answer came, and its deadline is `hardAt`. */
+export interface OurUnsure {
+  itemId: string;
+  subscriptionId: string;
+  dimension: string;
+  hour: Date;
+  quantity: string;
+  hardAt: Date;
+  lost: boolean;
 }
 /** A line of a report. An empty name: the report does not say whose usage it is. */
 export interface TheirUsage {
@@ -31,10 +42,15 @@ export interface ReportLine {
   /** Several purchases that the report cannot tell apart. */
   bySum: boolean;
   shadow: boolean;
+  unsure: OurUnsure[];
+  /** The report can hold all of the line. */
+  whole: boolean;
   verdict: 'equal' | 'not_yet_visible' | 'missing_there' | 'missing_here' | 'quantity' | 'foreign';
 }
 export interface ReportComparison {
   ours: readonly OurUsage[];
+  /** The lost ones first. */
+  unsure: readonly OurUnsure[];
   theirs: readonly TheirUsage[];
   /** The periods compared, whole; with the instant at which their report was made, and from which it can hold all of the period. */
   periods: readonly { start: Date; end: Date; asOf: Date; wholeFrom: Date }[];
@@ -55,9 +71,12 @@ export function compareReport(c: ReportComparison): ReportLine[] {
   const groups = groupsOf(c);
   const lines = new Map<string, ReportLine & { latest: Date | null }>();
   const unnamed = new Set(c.theirs.filter((t) => t.name === '').map((t) => `${+t.periodStart}|${t.dimension}`));
+  const isUnnamed = (start: Date, dimension: string, group: Group): boolean => unnamed.has(`${+start}|${dimension}`) && !group.foreign;
+  const keyOf = (start: Date, dimension: string, group: Group): string =>
+    `${+start}|${dimension}|${isUnnamed(start, dimension, group) ? '' : group.name}`;
   const at = (start: Date, end: Date, dimension: string, group: Group): ReportLine & { latest: Date | null } => {
-    const all = unnamed.has(`${+start}|${dimension}`) && !group.foreign;
-    const key = `${+start}|${dimension}|${all ? '' : group.name}`;
+    const all = isUnnamed(start, dimension, group);
+    const key = keyOf(start, dimension, group);
     const line = lines.get(key) ?? {
       periodStart: start,
       periodEnd: end,
@@ -70,6 +89,8 @@ export function compareReport(c: ReportComparison): ReportLine[] {
       theirCount: 0,
       bySum: false,
       shadow: false,
+      unsure: [],
+      whole: false,
       verdict: group.foreign ? 'foreign' : 'equal',
       latest: null,
     };
@@ -92,9 +113,27 @@ export function compareReport(c: ReportComparison): ReportLine[] {
     line.shadow ||= o.shadow;
     if (!line.latest || o.settledAt > line.latest) line.latest = o.settledAt;
   }
+  for (const u of c.unsure) {
+    const period = c.periods.find((p) => p.start <= u.hour && u.hour < p.end);
+    const group = groups.ofPurchase(u.subscriptionId);
+    // Lost ones are asked after; what else is unsure only makes its line unclear.
+    if (period && (u.lost || lines.has(keyOf(period.start, u.dimension, group))))
+      at(period.start, period.end, u.dimension, group).unsure.push(u);
+  }
   return [...lines.values()]
-    .map(({ latest, ...line }) => ({ ...line, verdict: judge({ ...line, latest }, c) }))
+    .map(({ latest, ...line }) => {
+      const whole = isWhole({ ...line, latest }, c);
+      return { ...line, whole, verdict: judge({ ...line, whole, latest }, c) };
+    })
     .sort((a, b) => +a.periodStart - +b.periodStart || (a.name < b.name ? -1 : a.name > b.name ? 1 : a.dimension < b.dimension ? -1 : 1));
+}
+
+function isWhole(line: ReportLine & { latest: Date | null }, c: ReportComparison): boolean {
+  const period = c.periods.find((p) => +p.start === +line.periodStart)!;
+  const told = (at: Date): boolean => +at + RECEIPT_LAG_MS <= +period.asOf;
+  return (
+    period.wholeFrom <= period.asOf && (line.latest === null || told(line.latest)) && line.unsure.every((u) => !u.lost || told(u.hardAt))
+  );
 }
 
 function judge(line: ReportLine & { latest: Date | null }, c: ReportComparison): ReportLine['verdict'] {
@@ -105,6 +144,8 @@ function judge(line: ReportLine & { latest: Date | null }, c: ReportComparison):
   // A report shows ours later, never more than it has: only a shortfall can be a matter of time.
   if (!over && period && (period.wholeFrom > period.asOf || (line.latest !== null && +line.latest + RECEIPT_LAG_MS > +period.asOf)))
     return 'not_yet_visible';
+  // Unless it is ours whose answer was lost: what it was is told once the period is whole.
+  if (!line.whole && mayBeUnsure(line)) return 'not_yet_visible';
   if (line.ourCount === 0) return 'missing_here';
   return compareDecimals(line.theirs, '0') === 0 ? 'missing_there' : 'quantity';
 }

@@ -55,6 +55,15 @@ export interface Told {
   /** Why the record is never sent; null where it is. */
   unsent: Unsent | null;
   attempts: { number: number; outcome: string | null; code: string | null; receipt: string | null; at: string }[];
+  /** What a comparison told of its end, because no answer did; null where one did. */
+  late: {
+    outcome: 'accepted' | 'not_taken';
+    source: 'read_back' | 'usage_report';
+    at: Date;
+    asOf: string;
+    from: string;
+    words: string;
+  } | null;
   marketplace: string;
   money: { amount: string; currency: string; unitPrice: string; source: string } | 'price_unknown' | null;
   sameInputs: boolean;
@@ -86,6 +95,10 @@ export function sentences(t: Told): string[] {
   for (const a of t.attempts)
     out.push(
       `Attempt ${a.number} at ${a.at}: ${a.outcome ?? 'no answer yet'}${a.code ? ` (${a.code})` : ''}${a.receipt ? `, receipt ${a.receipt}` : ''}.`,
+    );
+  if (t.late)
+    out.push(
+      `No answer told how that ended. ${t.late.source === 'read_back' ? `What ${t.marketplace} says it took` : `A usage report of ${t.marketplace}`}, as of ${t.late.asOf}, told it on ${t.late.at.toISOString()}, by the sum from ${t.late.from} on: ${t.late.words}${t.late.outcome === 'accepted' ? '' : ' The amount is lost.'}`,
     );
   if (t.unsent === null && t.money === 'price_unknown')
     out.push('The price of this dimension in that hour is not known, so no amount is said.');

@@ -38,6 +38,11 @@ describe('a journal', () => {
     expect(written().slice(0, -1).map(parseLine)).toEqual(LINES);
   });
 
+  it('of the first format is read, too', async () => {
+    const first = { ...HEADER, format: 1 };
+    expect((await checked(written([first, ...LINES.slice(1)]))).header).toEqual(first);
+  });
+
   it.each<[string, string, (lines: string[]) => string[]]>([
     ['that lost its last line', 'journal.cut', (l) => l.slice(0, -1)],
     ['that lost a line in the middle', 'journal.cut', (l) => l.toSpliced(1, 1)],

@@ -7,7 +7,9 @@ import type { Emission, PlanVersion, SampleKind } from '#entitlements';
  * JSON each; instants are UTC microseconds and amounts base units, both as decimal text. No name, address, key or foreign id of a
  * buyer is in it; what posters may choose freely (sources, ids of events, epochs) is a hash.
  */
-export const JOURNAL_FORMAT = 1;
+export const JOURNAL_FORMAT = 2;
+/** What older builds wrote, in which closings name no rules: all were closed by the first ones. */
+const READABLE: readonly unknown[] = [1, JOURNAL_FORMAT];
 
 /** What a closing read of a purchase at its place in the order. */
 export interface PurchaseFacts {
@@ -90,6 +92,8 @@ export interface CloseLine {
   shard: number;
   hour: string;
   at: string;
+  /** By which the hour was closed; 1 where it is not told. */
+  rules?: number;
   /** `watermark`: where the slowest source stood, if it was behind. */
   closed: { subscriptionId: string; meter: string; watermark: string | null }[];
 }
@@ -238,10 +242,10 @@ function headerOf(text: string): JournalHeader {
     // Said below.
   }
   if (header?.line !== 'header') throw refuse('not_a_journal', 'This is no journal of metering. Name a file that `berth journal` wrote.');
-  if (header.format !== JOURNAL_FORMAT)
+  if (!READABLE.includes(header.format))
     throw refuse(
       'other_version',
-      `The journal has format ${String(header.format).slice(0, 20)}; this build reads format ${JOURNAL_FORMAT}. Replay it with a build of its format.`,
+      `The journal has format ${String(header.format).slice(0, 20)}; this build reads format ${READABLE.join(' and ')}. Replay it with a build of its format.`,
     );
   return header as JournalHeader;
 }

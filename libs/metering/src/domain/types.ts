@@ -18,6 +18,8 @@ export interface MeterHour {
   capacityBytes: bigint | null;
   /** No source can carry more bytes per second. */
   lineRateBytesPerSecond: bigint;
+  /** Those the hour is closed by, or was closed by (`CLOSING_RULES`). */
+  rules: number;
 }
 
 /** A segment with its own reading of this meter; `terms` is null where its plan does not have the meter. */

@@ -18,6 +18,7 @@ interface ClosingRow {
   inputs_digest: string;
   quality: string;
   closed_at: Date;
+  rules: number;
 }
 export interface RecordFacts {
   quantity: string;
@@ -58,7 +59,9 @@ export async function lookBack(
 ): Promise<LookedBack | null> {
   const series = await findSeries(tx, q.subscriptionId, q.meter);
   const [closing] = await tx.query<ClosingRow>(
-    'select opening, closing, inputs_digest, quality, closed_at from hour_closings where subscription_id = $1 and meter = $2 and hour = $3::timestamptz',
+    `select c.opening, c.closing, c.inputs_digest, c.quality, c.closed_at, coalesce(s.rules, 1) as rules
+       from hour_closings c left join closing_steps s on s.kind = 'close' and s.shard = c.shard and s.root_sequence = c.root_sequence
+      where c.subscription_id = $1 and c.meter = $2 and c.hour = $3::timestamptz`,
     [q.subscriptionId, q.meter, instantText(q.hour)],
   );
   if (!series || !closing) return null;
@@ -93,6 +96,7 @@ export async function lookBack(
         capacityBytes:
           capacity === null ? null : opening.capacityBytes !== null && opening.capacityBytes > capacity ? opening.capacityBytes : capacity,
         lineRateBytesPerSecond: q.lineRate,
+        rules: closing.rules,
       };
       const again = explainHour({ meter, segments: ofHour, opening, streams, carryIns }, q.segmentId);
       const differs = differences(stored, again);

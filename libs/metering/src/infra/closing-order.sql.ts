@@ -86,18 +86,19 @@ export async function noteFacts(
 /** The closer closed this hour of the shard; `behind` tells where the slowest source of a series stood, where it was behind. */
 export async function noteClose(
   tx: Tx,
-  step: { shard: number; hour: bigint; rootSequence: string; closed: readonly SeriesRow[] },
+  step: { shard: number; hour: bigint; rootSequence: string; closed: readonly SeriesRow[]; rules: number },
   at: Date,
 ): Promise<void> {
   const behind = step.closed
     .filter((s) => s.watermark !== null)
     .map((s) => ({ subscriptionId: s.subscriptionId, meter: s.meter, watermark: s.watermark!.toString() }));
-  await tx.query(`insert into closing_steps (kind, shard, hour, root_sequence, body, at) values ('close', $1, $2, $3, $4, $5)`, [
+  await tx.query(`insert into closing_steps (kind, shard, hour, root_sequence, body, at, rules) values ('close', $1, $2, $3, $4, $5, $6)`, [
     step.shard,
     fromUs(step.hour),
     step.rootSequence,
     JSON.stringify(behind),
     at,
+    step.rules,
   ]);
 }
 

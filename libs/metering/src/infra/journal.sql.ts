@@ -48,7 +48,7 @@ export async function* orderedLines(tx: Tx, leftOut: string[]): AsyncGenerator<s
        select position, 0, json_build_object('line', 'facts', 'subscriptionId', subscription_id, 'tenantId', tenant_id, 'marketplace', facts ->> 'marketplace', 'endedAt', facts ->> 'endedAt',
               'segments', facts -> 'segments', 'bindings', facts -> 'bindings') from closing_facts where ${kept('subscription_id')}
        union all
-       select s.position, 0, json_build_object('line', 'close', 'shard', s.shard, 'hour', ${us('s.hour')}, 'at', ${us('s.at')}, 'closed', c.closed)
+       select s.position, 0, json_build_object('line', 'close', 'shard', s.shard, 'hour', ${us('s.hour')}, 'at', ${us('s.at')}, 'rules', s.rules, 'closed', c.closed)
          from closing_steps s cross join lateral (
            select json_agg(json_build_object('subscriptionId', c.subscription_id, 'meter', c.meter, 'watermark', b.watermark) order by c.subscription_id, c.meter) as closed
              from hour_closings c left join jsonb_to_recordset(s.body) as b("subscriptionId" uuid, meter text, watermark text) on b."subscriptionId" = c.subscription_id and b.meter = c.meter

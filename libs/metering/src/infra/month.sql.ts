@@ -30,6 +30,27 @@ export async function openThings(tx: Tx, m: MonthSpan): Promise<OpenThings> {
   return { hours: row!.hours, late: row!.late, carryIns: row!.carry, items };
 }
 
+/** Marketplaces with usage in the month or before it, in the order in which a month tells of them. */
+export async function monthMarketplaces(tx: Tx, m: MonthSpan): Promise<string[]> {
+  const rows = await tx.query<{ marketplace: string }>(
+    `select marketplace from (select distinct marketplace from series where $1::text is null or marketplace = $1) x order by marketplace collate "C"`,
+    [m.marketplace],
+  );
+  return rows.map((r) => r.marketplace);
+}
+
+/** Before every id. With a condition that may be null the index would be read from its beginning for every page. */
+const NIL = '00000000-0000-0000-0000-000000000000';
+
+/** The next purchases of a marketplace that have series, by id, after one of them. Not all of them have usage in the month. */
+export async function nextPurchases(tx: Tx, q: { marketplace: string; after: string | null; limit: number }): Promise<string[]> {
+  const rows = await tx.query<{ subscription_id: string }>(
+    `select distinct subscription_id from series where marketplace = $1 and subscription_id > $2 order by subscription_id limit $3`,
+    [q.marketplace, q.after ?? NIL, q.limit],
+  );
+  return rows.map((r) => r.subscription_id);
+}
+
 export interface MonthTerm {
   subscription_id: string;
   meter: string;
@@ -38,18 +59,23 @@ export interface MonthTerm {
   term: string;
   quantity: string;
 }
-export const monthTerms = (tx: Tx, m: MonthSpan): Promise<MonthTerm[]> =>
+/** The sums of each term, of these purchases. */
+export const monthTerms = (tx: Tx, m: MonthSpan, subscriptionIds: string[]): Promise<MonthTerm[]> =>
   tx.query<MonthTerm>(
-    `select e.subscription_id, e.meter, s.marketplace, e.segment_id, e.term, sum(e.quantity)::text as quantity from ledger_entries e join series s using (subscription_id, meter)
-      where e.hour >= $1 and e.hour < $2 and ($3::text is null or s.marketplace = $3) group by 1, 2, 3, 4, 5 order by 1, 2, 4, 5`,
-    [m.from, m.to, m.marketplace],
+    `select e.subscription_id, e.meter, s.marketplace, e.segment_id, e.term, sum(e.quantity)::text as quantity from series s join ledger_entries e using (subscription_id, meter)
+      where s.subscription_id = any($3::uuid[]) and e.hour >= $1 and e.hour < $2 group by 1, 2, 3, 4, 5 order by 1, 2, 4, 5`,
+    [m.from, m.to, subscriptionIds],
   );
 
-export const monthSamples = (tx: Tx, m: MonthSpan): Promise<{ subscription_id: string; meter: string; samples: string; hours: number }[]> =>
+export const monthSamples = (
+  tx: Tx,
+  m: MonthSpan,
+  subscriptionIds: string[],
+): Promise<{ subscription_id: string; meter: string; samples: string }[]> =>
   tx.query(
-    `select c.subscription_id, c.meter, sum(c.inputs)::text as samples, count(*)::int as hours from hour_closings c join series s using (subscription_id, meter)
-      where c.hour >= $1 and c.hour < $2 and ($3::text is null or s.marketplace = $3) group by 1, 2`,
-    [m.from, m.to, m.marketplace],
+    `select c.subscription_id, c.meter, sum(c.inputs)::text as samples from series s join hour_closings c using (subscription_id, meter)
+      where s.subscription_id = any($3::uuid[]) and c.hour >= $1 and c.hour < $2 group by 1, 2`,
+    [m.from, m.to, subscriptionIds],
   );
 
 export interface MonthRecords {
@@ -68,15 +94,15 @@ export interface MonthRecords {
   invoiced: string;
 }
 /** Records and receipts; `bucket` counts the price changes before an hour, so that all of one bucket have one price. */
-export const monthRecords = (tx: Tx, m: MonthSpan, priceChanges: Date[]): Promise<MonthRecords[]> =>
+export const monthRecords = (tx: Tx, m: MonthSpan, subscriptionIds: string[], priceChanges: Date[]): Promise<MonthRecords[]> =>
   tx.query<MonthRecords>(
     `select r.subscription_id, r.meter, r.dimension, r.external_plan_id, r.listed_unit, (select count(*)::int from unnest($4::timestamptz[]) t where t <= r.hour) as bucket, min(r.hour) as first_hour,
             count(*)::int as records, trim_scale(sum(r.quantity))::text as recorded, trim_scale(coalesce(sum(i.accepted_quantity), 0))::text as accepted,
             count(*) filter (where i.accepted_quantity is not null)::int as receipts,
             trim_scale(coalesce(sum(r.quantity) filter (where i.state = 'shadow'), 0))::text as shadow, trim_scale(coalesce(sum(r.quantity) filter (where i.state = 'invoiced'), 0))::text as invoiced
        from usage_records r join submission_items i using (record_id)
-      where r.hour >= $1 and r.hour < $2 and ($3::text is null or r.marketplace = $3) group by 1, 2, 3, 4, 5, 6 order by 1, 2, 4, 6`,
-    [m.from, m.to, m.marketplace, priceChanges],
+      where r.subscription_id = any($3::uuid[]) and r.hour >= $1 and r.hour < $2 group by 1, 2, 3, 4, 5, 6 order by 1, 2, 4, 6`,
+    [m.from, m.to, subscriptionIds, priceChanges],
   );
 
 /** The newest versions of payouts that count. */

@@ -13,6 +13,7 @@ import {
   type StreamSamples,
 } from '../domain/types.js';
 import { US_PER_HOUR, US_PER_MINUTE } from '../domain/units.js';
+import { CLOSING_RULES } from '../domain/window-turn.js';
 
 export const T0 = BigInt(Date.UTC(2026, 2, 10, 0)) * 1_000n;
 export const GIB = 2n ** 30n;
@@ -66,6 +67,7 @@ export const meterHour = (n: number | bigint, over: Partial<MeterHour> = {}): Me
   traits: { hourKey: 'one_per_hour', zeroWanted: false, maxQuantity: null, maxDecimals: 6 },
   capacityBytes: null,
   lineRateBytesPerSecond: 12_500_000_000n,
+  rules: CLOSING_RULES,
   ...over,
 });
 export const sample = (at: bigint, value: bigint, sequence = at, epoch = 'e1'): Sample => ({ at, value, epoch, sequence });

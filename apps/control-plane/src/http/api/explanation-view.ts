@@ -63,6 +63,7 @@ export const explanationView = (x: Explanation): Record<string, unknown> => ({
   })),
   samples: x.samples.map(sampleView),
   submission: x.submission ? submissionView(x.submission) : null,
+  lateOutcome: x.lateOutcome && { ...x.lateOutcome, at: x.lateOutcome.at.toISOString() },
   money: moneyView(x.money),
   calculatedAgain: { sameInputs: x.sameInputs, equal: x.differs.length === 0, differs: x.differs },
   later: x.later.map((l) => ({ term: l.term, cause: l.cause, reference: l.ref, base: l.quantity, at: l.recordedAt.toISOString() })),

@@ -1,52 +1,98 @@
+import { setImmediate } from 'node:timers/promises';
 import { toPublicId } from '#platform';
-import { LEDGER_TERMS, termUnits, type ClosedMonth, type MonthMoney, type MonthUnits } from '#metering';
+import { LEDGER_TERMS, termUnits, type MonthHead, type MonthMoney, type MonthPayout, type MonthPiece, type MonthUnits } from '#metering';
 import { csvLine } from '../support/csv.js';
 
-export const monthView = (m: ClosedMonth): Record<string, unknown> => ({
-  month: m.month,
-  state: m.state,
-  because: m.because,
-  moneyExpectedBy: m.moneyExpectedBy.toISOString(),
-  units: m.units.map((u) => ({
-    marketplace: u.marketplace,
-    subscriptionId: toPublicId('sub', u.subscriptionId),
-    externalSubscriptionId: u.externalSubscriptionId,
-    test: u.test,
-    meter: u.meter,
-    planId: u.planId || null,
-    dimension: u.dimension || null,
-    listedUnit: u.listedUnit || null,
-    basePerUnit: u.basePerUnit,
-    samples: u.samples,
-    terms: Object.fromEntries(LEDGER_TERMS.map((t) => [t, { base: u.terms[t].toString(), units: termUnits(u, t) }])),
-    difference: u.difference.toString(),
-    records: u.records,
-    recorded: u.recorded,
-    receipts: u.receipts,
-    accepted: u.accepted,
-    shadow: u.shadow,
-    invoicedOutside: u.invoicedOutside,
-    prices: u.prices,
-    unpriced: u.unpriced,
-  })),
-  money: m.money.map((r) => ({ ...r, subscriptionIds: r.subscriptionIds.map((s) => toPublicId('sub', s)) })),
-  payouts: m.payouts.map((p) => ({
-    id: toPublicId('rem', p.remittance_id),
-    marketplace: p.marketplace,
-    reference: p.reference,
-    currency: p.currency,
-    gross: p.gross,
-    ofThisMonth: p.of_month,
-    unallocated: p.unallocated,
-    fee: p.fee,
-    tax: p.tax,
-    net: p.net,
-    unexplained: p.unexplained,
-    payout: p.payout,
-    payoutCurrency: p.payout_currency,
-  })),
-  findings: m.findings,
+const unitView = (u: MonthUnits): Record<string, unknown> => ({
+  marketplace: u.marketplace,
+  subscriptionId: toPublicId('sub', u.subscriptionId),
+  externalSubscriptionId: u.externalSubscriptionId,
+  test: u.test,
+  meter: u.meter,
+  planId: u.planId || null,
+  dimension: u.dimension || null,
+  listedUnit: u.listedUnit || null,
+  basePerUnit: u.basePerUnit,
+  samples: u.samples,
+  terms: Object.fromEntries(LEDGER_TERMS.map((t) => [t, { base: u.terms[t].toString(), units: termUnits(u, t) }])),
+  difference: u.difference.toString(),
+  records: u.records,
+  recorded: u.recorded,
+  receipts: u.receipts,
+  accepted: u.accepted,
+  shadow: u.shadow,
+  invoicedOutside: u.invoicedOutside,
+  prices: u.prices,
+  unpriced: u.unpriced,
 });
+
+const payoutView = (p: MonthPayout): Record<string, unknown> => ({
+  id: toPublicId('rem', p.remittance_id),
+  marketplace: p.marketplace,
+  reference: p.reference,
+  currency: p.currency,
+  gross: p.gross,
+  ofThisMonth: p.of_month,
+  unallocated: p.unallocated,
+  fee: p.fee,
+  tax: p.tax,
+  net: p.net,
+  unexplained: p.unexplained,
+  payout: p.payout,
+  payoutCurrency: p.payout_currency,
+});
+
+const SECTIONS = ['units', 'money', 'payouts', 'findings'] as const;
+
+function viewsOf(piece: MonthPiece): unknown[] {
+  switch (piece.section) {
+    case 'units':
+      return piece.rows.map(unitView);
+    case 'money':
+      return piece.rows.map((r) => ({ ...r, subscriptionIds: r.subscriptionIds.map((s) => toPublicId('sub', s)) }));
+    case 'payouts':
+      return piece.rows.map(payoutView);
+    case 'findings':
+      return piece.rows;
+  }
+}
+
+/** Rows that are written at once: some milliseconds of work, most of it exact amounts in listed units. */
+const ROWS_AT_ONCE = 25;
+
+/** The same pieces, smaller; others get their turn between them. */
+async function* small(pieces: AsyncIterable<MonthPiece>): AsyncGenerator<MonthPiece> {
+  for await (const piece of pieces)
+    for (let n = 0; n < piece.rows.length; n += ROWS_AT_ONCE) {
+      await setImmediate();
+      yield { ...piece, rows: piece.rows.slice(n, n + ROWS_AT_ONCE) } as MonthPiece;
+    }
+}
+
+/** One JSON object, in pieces: the head, then each section's list as its rows come. */
+export async function* monthJson(head: MonthHead, pieces: AsyncIterable<MonthPiece>): AsyncGenerator<string> {
+  yield JSON.stringify({ ...head, moneyExpectedBy: head.moneyExpectedBy.toISOString() }).slice(0, -1);
+  let open = -1;
+  let empty = true;
+  /** Ends the list that is open, and begins those up to this one. */
+  const upTo = (wanted: number): string => {
+    let text = '';
+    for (; open < wanted; empty = true) {
+      text += `${open < 0 ? '' : ']'},"${SECTIONS[open + 1]!}":[`;
+      open += 1;
+    }
+    return text;
+  };
+  for await (const piece of small(pieces)) {
+    let text = upTo(SECTIONS.indexOf(piece.section));
+    for (const view of viewsOf(piece)) {
+      text += `${empty ? '' : ','}${JSON.stringify(view)}`;
+      empty = false;
+    }
+    yield text;
+  }
+  yield `${upTo(SECTIONS.length - 1)}]}`;
+}
 
 const COLUMNS = [
   'section',
@@ -63,38 +109,50 @@ const COLUMNS = [
 ] as const;
 type Line = Partial<Record<(typeof COLUMNS)[number], unknown>>;
 
-/** One line a figure: nothing invites to add up a column over currencies or units. */
-export function monthCsv(m: ClosedMonth): string {
-  const lines: Line[] = [
-    { section: 'month', what: 'month', value: m.month },
-    { section: 'month', what: 'state', value: m.state, note: m.because.join('; ') },
-    ...m.units.flatMap(unitLines),
-    ...m.money.flatMap(moneyLines),
-    ...m.payouts.flatMap((p) =>
-      (
-        [
-          ['gross', p.gross],
-          ['of this month', p.of_month],
-          ['unallocated', p.unallocated],
-          ['fee', p.fee],
-          ['tax', p.tax],
-          ['net', p.net],
-          ['unexplained', p.unexplained],
-          ['payout', p.payout],
-        ] as const
-      ).map(([what, value]): Line => ({
-        section: 'payout',
-        marketplace: p.marketplace,
-        name: p.reference,
-        currency: what === 'payout' ? p.payout_currency : p.currency,
-        what,
-        value,
-      })),
-    ),
-    ...m.findings.map((f): Line => ({ section: 'findings', what: f.kind, value: f.open, note: `${f.settled} settled` })),
-  ];
-  return [csvLine(COLUMNS), ...lines.map((l) => csvLine(COLUMNS.map((c) => l[c])))].join('');
+function linesOf(piece: MonthPiece): Line[] {
+  switch (piece.section) {
+    case 'units':
+      return piece.rows.flatMap(unitLines);
+    case 'money':
+      return piece.rows.flatMap(moneyLines);
+    case 'payouts':
+      return piece.rows.flatMap(payoutLines);
+    case 'findings':
+      return piece.rows.map((f): Line => ({ section: 'findings', what: f.kind, value: f.open, note: `${f.settled} settled` }));
+  }
 }
+
+/** One line a figure: nothing invites to add up a column over currencies or units. In pieces, as its rows come. */
+export async function* monthCsv(head: MonthHead, pieces: AsyncIterable<MonthPiece>): AsyncGenerator<string> {
+  const text = (lines: Line[]): string => lines.map((l) => csvLine(COLUMNS.map((c) => l[c]))).join('');
+  yield csvLine(COLUMNS);
+  yield text([
+    { section: 'month', what: 'month', value: head.month },
+    { section: 'month', what: 'state', value: head.state, note: head.because.join('; ') },
+  ]);
+  for await (const piece of small(pieces)) yield text(linesOf(piece));
+}
+
+const payoutLines = (p: MonthPayout): Line[] =>
+  (
+    [
+      ['gross', p.gross],
+      ['of this month', p.of_month],
+      ['unallocated', p.unallocated],
+      ['fee', p.fee],
+      ['tax', p.tax],
+      ['net', p.net],
+      ['unexplained', p.unexplained],
+      ['payout', p.payout],
+    ] as const
+  ).map(([what, value]): Line => ({
+    section: 'payout',
+    marketplace: p.marketplace,
+    name: p.reference,
+    currency: what === 'payout' ? p.payout_currency : p.currency,
+    what,
+    value,
+  }));
 
 function unitLines(u: MonthUnits): Line[] {
   const base: Line = {

@@ -1,13 +1,13 @@
-import { Controller, Get, Inject, Param, Query, Res } from '@nestjs/common';
+import { Controller, Get, Inject, Param, Query, Res, StreamableFile } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiProduces, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
-import { DATABASE, type Database } from '#platform';
 import { MARKETPLACES } from '#marketplaces/core';
 import { Metering } from '#metering';
 import { Allow } from '../support/auth.guard.js';
+import { textStream } from '../support/csv.js';
 import { parse } from '../support/validate.js';
-import { monthCsv, monthView } from './month-view.js';
+import { monthCsv, monthJson } from './month-view.js';
 
 const asked = z.looseObject({
   marketplace: z.enum(MARKETPLACES).optional(),
@@ -19,10 +19,7 @@ const asked = z.looseObject({
 @ApiBearerAuth()
 @Controller('api/v1/months')
 export class MonthsController {
-  constructor(
-    @Inject(DATABASE) private readonly db: Database,
-    @Inject(Metering) private readonly metering: Metering,
-  ) {}
+  constructor(@Inject(Metering) private readonly metering: Metering) {}
 
   @Get(':month')
   @Allow('operator')
@@ -37,16 +34,22 @@ export class MonthsController {
   @ApiProduces('application/json', 'text/csv')
   @ApiResponse({ status: 400, description: 'request.invalid, month.malformed' })
   @ApiResponse({ status: 409, description: 'month.open' })
-  async close(@Param('month') month: string, @Query() query: unknown, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
+  async close(
+    @Param('month') month: string,
+    @Query() query: unknown,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<StreamableFile> {
     const q = parse(asked, query);
-    const closed = await this.db.ops((tx) =>
-      this.metering.closeMonth(tx, { month, requireFinal: q.final === 'true', ...(q.marketplace ? { marketplace: q.marketplace } : {}) }),
-    );
-    if (q.format === 'json') return monthView(closed);
-    void reply.headers({
-      'content-type': 'text/csv; charset=utf-8; header=present',
-      'content-disposition': `attachment; filename="month-${closed.month}-${closed.state}.csv"`,
+    const { head, pieces } = await this.metering.closeMonth({
+      month,
+      requireFinal: q.final === 'true',
+      ...(q.marketplace ? { marketplace: q.marketplace } : {}),
     });
-    return monthCsv(closed);
+    void reply.header('cache-control', 'no-store');
+    if (q.format === 'json') return new StreamableFile(textStream(monthJson(head, pieces)), { type: 'application/json; charset=utf-8' });
+    return new StreamableFile(textStream(monthCsv(head, pieces)), {
+      type: 'text/csv; charset=utf-8; header=present',
+      disposition: `attachment; filename="month-${head.month}-${head.state}.csv"`,
+    });
   }
 }

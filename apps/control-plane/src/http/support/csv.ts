@@ -33,8 +33,12 @@ export function csvStream<T>(
       ({ items, nextCursor } = await page(nextCursor));
     }
   }
-  return Readable.from(skipEmpty(lines()), { objectMode: false, highWaterMark: 64 * 1024 });
+  return textStream(lines());
 }
+
+/** Pieces of a text as bytes, made as the reader takes them. A failure in the middle breaks the answer off. */
+export const textStream = (pieces: AsyncIterable<string>): Readable =>
+  Readable.from(skipEmpty(pieces), { objectMode: false, highWaterMark: 64 * 1024 });
 
 /** An empty chunk would end a byte stream early. */
 async function* skipEmpty(chunks: AsyncIterable<string>): AsyncGenerator<string> {

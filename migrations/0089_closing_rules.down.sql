@@ -1,0 +1,1 @@
+alter table closing_steps drop column rules;
