@@ -19,7 +19,7 @@ type Listener = (request: IncomingMessage, response: ServerResponse) => void;
 
 /**
  * The short way of a single usage event: a plain request of a key that was proved a moment ago goes from the socket to the intake,
- * beside Fastify and Nest, which cost as much as all the rest of it. Whatever is not plain goes the usual way, untouched, and the
+ * beside Fastify and Nest, more than a quarter of what it cost us. Whatever is not plain goes the usual way, untouched, and the
  * answers are the same on both (`usage-lane.spec.ts` compares them). Call it when the server is made and does not listen yet.
  */
 export function openLane(server: Server, { door, take, isOpen, logger }: LaneOptions): void {
