@@ -173,16 +173,21 @@ export class KeyChecks {
 
   async check(presented: string, withinMs = 0): Promise<Principal> {
     if (withinMs === 0) return this.keys.check(presented, (id) => this.reading.run(id));
-    const digest = sha256Hex(presented);
-    const known = this.proved.get(digest);
-    if (known && performance.now() - known.readAt < withinMs && !isPast(known.expiresAt)) return known.principal;
+    const known = this.known(presented, withinMs);
+    if (known) return known;
     // As of before it was read: what is remembered is never younger than it says.
     const readAt = performance.now();
     const { revocations } = this;
     const proof = await this.keys.prove(presented, (id) => this.reading.run(id));
     // Read while a key was revoked: nobody knows whether before or after.
-    if (revocations === this.revocations) this.remember(digest, { ...proof, readAt });
+    if (revocations === this.revocations) this.remember(sha256Hex(presented), { ...proof, readAt });
     return proof.principal;
+  }
+
+  /** What `check` would answer without asking the database; undefined where it would have to. */
+  known(presented: string, withinMs: number): Principal | undefined {
+    const proof = this.proved.get(sha256Hex(presented));
+    return proof && performance.now() - proof.readAt < withinMs && !isPast(proof.expiresAt) ? proof.principal : undefined;
   }
 
   private remember(digest: string, proof: ProvedKey & { readAt: number }): void {

@@ -40,4 +40,6 @@ export class AuthGuard implements CanActivate {
   }
 }
 
-export const presentedKey = (request: FastifyRequest): string => /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
+export const presentedKey = (request: FastifyRequest): string => keyIn(request.headers.authorization);
+/** The key of an `Authorization` header; empty for none. */
+export const keyIn = (authorization: string | undefined): string => /^Bearer (\S+)$/i.exec(authorization ?? '')?.[1] ?? '';

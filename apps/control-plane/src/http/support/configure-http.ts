@@ -1,13 +1,17 @@
-import { randomUUID } from 'node:crypto';
+import type { Server } from 'node:http';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from '#platform';
+import { Metering } from '#metering';
 import { KeyChecks } from '#tenancy';
-import { isUsagePost, UsageDoor } from '../usage/usage-door.js';
+import { RuntimeInfo } from '../../runtime-info.js';
+import { isUsagePost, posterOf, UsageDoor } from '../usage/usage-door.js';
+import { openLane } from '../usage/usage-lane.js';
 import { namedSchemas } from './api-schemas.js';
 import { ProblemFilter } from './problem.filter.js';
 import { readBodies, type RawRequest } from './read-body.js';
+import { requestIdOf } from './request-id.js';
 
 export type { RawRequest };
 
@@ -24,14 +28,14 @@ export async function configureHttp(app: NestFastifyApplication, logger: Logger)
   const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
   readBodies(fastify);
   fastify.addHook('onRequest', (request, reply, done) => {
-    const given = request.headers['x-request-id'];
-    request.id = typeof given === 'string' && /^[\w.-]{8,80}$/.test(given) ? given : randomUUID();
+    request.id = requestIdOf(request.headers);
     // A marketplace's robot and a cell render nothing: what guards a browser would only be bytes.
     if (request.url.startsWith('/webhooks/') || isUsagePost(request)) void reply.header('x-request-id', request.id);
     else void reply.headers({ 'x-request-id': request.id, ...BROWSER_HEADERS });
     done();
   });
-  new UsageDoor(app.get(KeyChecks)).guard(fastify);
+  const door = new UsageDoor(app.get(KeyChecks));
+  door.guard(fastify);
   app.useGlobalFilters(new ProblemFilter(logger));
   SwaggerModule.setup('docs', app, describeApi(app), {
     jsonDocumentUrl: 'openapi.json',
@@ -40,6 +44,13 @@ export async function configureHttp(app: NestFastifyApplication, logger: Logger)
   });
   await app.init();
   await fastify.ready();
+  const [metering, runtime] = [app.get(Metering), app.get(RuntimeInfo)];
+  openLane(fastify.server as Server, {
+    door,
+    take: (caller, events) => metering.ingest(posterOf(caller), events),
+    isOpen: () => runtime.state !== 'stopping',
+    logger,
+  });
 }
 
 export function describeApi(app: NestFastifyApplication): ReturnType<typeof SwaggerModule.createDocument> {

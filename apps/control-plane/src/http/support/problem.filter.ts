@@ -11,28 +11,39 @@ export class ProblemFilter implements ExceptionFilter {
   catch(error: unknown, host: ArgumentsHost): void {
     const request = host.switchToHttp().getRequest<FastifyRequest>();
     const reply = host.switchToHttp().getResponse<FastifyReply>();
-    const problem = toProblem(error);
-    const instance = `urn:request:${request.id}`;
-    if (problem.status >= 500)
-      this.logger.error(
-        { err: errorText(error), stack: (error as Error)?.stack, instance, url: request.url.split('?')[0] },
-        'request failed',
-      );
+    const { status, headers, body } = problemAnswer(error, request, this.logger);
     if (reply.sent) return;
-    const asPage = wantsPage(request.url, request.headers.accept);
-    void reply
-      .status(problem.status)
-      .header('content-type', asPage ? 'text/html; charset=utf-8' : 'application/problem+json')
-      .headers(asPage ? { 'cache-control': 'no-store', vary: 'accept' } : {})
-      .headers(
-        problem.kind === 'unauthenticated'
-          ? { 'www-authenticate': 'Bearer' }
-          : problem.kind === 'unavailable' || problem.kind === 'too_many'
-            ? { 'retry-after': '5' }
-            : {},
-      )
-      .send(asPage ? problemPage(problem, instance) : JSON.stringify(problem.toDocument(instance)));
+    void reply.status(status).headers(headers).send(body);
   }
+}
+
+interface Asked {
+  id: string;
+  url: string;
+  headers: { accept?: string | undefined };
+}
+
+/** How a failed request is answered, with the headers as they go out. Logs what is our own fault. */
+export function problemAnswer(
+  error: unknown,
+  request: Asked,
+  logger: Pick<Logger, 'error'>,
+): { status: number; headers: Record<string, string>; body: string } {
+  const problem = toProblem(error);
+  const instance = `urn:request:${request.id}`;
+  if (problem.status >= 500)
+    logger.error({ err: errorText(error), stack: (error as Error)?.stack, instance, url: request.url.split('?')[0] }, 'request failed');
+  const asPage = wantsPage(request.url, request.headers.accept);
+  return {
+    status: problem.status,
+    headers: {
+      'content-type': asPage ? 'text/html; charset=utf-8' : 'application/problem+json; charset=utf-8',
+      ...(asPage ? { 'cache-control': 'no-store', vary: 'accept' } : {}),
+      ...(problem.kind === 'unauthenticated' ? { 'www-authenticate': 'Bearer' } : {}),
+      ...(problem.kind === 'unavailable' || problem.kind === 'too_many' ? { 'retry-after': '5' } : {}),
+    },
+    body: asPage ? problemPage(problem, instance) : JSON.stringify(problem.toDocument(instance)),
+  };
 }
 
 export function toProblem(error: unknown): ProblemError {

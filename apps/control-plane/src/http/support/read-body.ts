@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { gunzip } from 'node:zlib';
 import { promisify } from 'node:util';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ProblemError } from '#platform';
 import { isUsagePost, MAX_USAGE_BYTES } from '../usage/usage-door.js';
@@ -38,6 +39,11 @@ function readBody(request: RawRequest, bytes: Buffer, most: number): unknown {
   const type = mediaType(request);
   if (type === 'application/x-www-form-urlencoded') return Object.fromEntries(new URLSearchParams(bytes.toString('utf8')));
   if (type !== 'application/json' && !type.endsWith('+json')) return bytes.toString('utf8');
+  return readJson(bytes);
+}
+
+/** Nothing for an empty body. Throws `request.malformed_json`. */
+export function readJson(bytes: Buffer): unknown {
   // Bytes that are no UTF-8 would be read as replacement characters, and two different ids as one.
   if (!isUtf8(bytes)) throw new ProblemError('validation', 'request.malformed_json', 'The body is not valid JSON: it is not UTF-8.');
   const text = bytes.toString('utf8');
@@ -50,7 +56,8 @@ function readBody(request: RawRequest, bytes: Buffer, most: number): unknown {
 }
 
 /** `application/json` of `Application/JSON; charset=utf-8`. */
-export const mediaType = (request: FastifyRequest): string => (request.headers['content-type'] ?? '').split(';')[0]!.trim().toLowerCase();
+export const mediaType = (request: { headers: IncomingHttpHeaders }): string =>
+  (request.headers['content-type'] ?? '').split(';')[0]!.trim().toLowerCase();
 
 const tooLarge = (most: number): ProblemError =>
   new ProblemError('too_large', 'request.too_large', `The body is larger than the ${most} bytes that this route takes, unpacked.`);

@@ -3,7 +3,7 @@ import { ProblemError } from '#platform';
 import { mediaType } from '../support/read-body.js';
 
 export const MAX_EVENTS = 5_000;
-const SINGLE = 'application/cloudevents+json';
+export const SINGLE = 'application/cloudevents+json';
 const BATCH = 'application/cloudevents-batch+json';
 const JSON_TYPE = 'application/json';
 
@@ -23,6 +23,11 @@ export function eventsOf(request: FastifyRequest, body: unknown): unknown[] {
   if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8')
     throw new ProblemError('unsupported_media', 'usage.content_type_unsupported', 'The charset must be utf-8.');
   if (type === JSON_TYPE && request.headers['ce-specversion'] !== undefined) return [binaryEvent(request, body)];
+  return structured(type, body);
+}
+
+/** The events of a body in structured mode whose media type is one of ours. */
+export function structured(type: string, body: unknown): unknown[] {
   if (body === undefined || body === null || typeof body !== 'object' || (Array.isArray(body) && body.length === 0))
     throw new ProblemError('validation', 'usage.no_events', 'Send one CloudEvent or an array of them as JSON.');
   if (type === SINGLE && Array.isArray(body))

@@ -20,6 +20,7 @@ describe('the door of the usage intake', () => {
   let gate: Promise<void>;
 
   const keys = {
+    known: () => undefined,
     check: async (presented: string) => {
       checked.push(presented);
       if (presented === '') throw new ProblemError('unauthenticated', 'auth.key_invalid', 'no');

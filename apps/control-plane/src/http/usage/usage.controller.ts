@@ -6,7 +6,9 @@ import type { Principal } from '#tenancy';
 import { Allow } from '../support/auth.guard.js';
 import { Caller } from '../support/scope.js';
 import { eventsOf, MAX_EVENTS } from './usage-body.js';
+import { posterOf, POSTERS } from './usage-door.js';
 
+/** What is not a plain single event of a key that was proved a moment ago; those take a shorter way (`usage-lane`). */
 @ApiTags('usage')
 @Controller('api/v1/usage-events')
 export class UsageController {
@@ -15,7 +17,7 @@ export class UsageController {
   /** CloudEvents 1.0, one (`application/cloudevents+json`, or binary mode with `ce-…` headers) or a batch (`application/cloudevents-batch+json`); the body may be gzip. Answered after the commit, item by item. */
   @Post()
   @HttpCode(200)
-  @Allow('cell', 'operator')
+  @Allow(...POSTERS)
   @ApiOperation({
     summary: 'Post usage events',
     description:
@@ -31,12 +33,6 @@ export class UsageController {
     },
   })
   async post(@Caller() caller: Principal, @Req() request: FastifyRequest, @Body() body: unknown): Promise<unknown> {
-    const events = eventsOf(request, body);
-    // A cell speaks for the source /cells/<cluster name>; its key carries that name.
-    const principal =
-      caller.kind === 'cell'
-        ? { kind: caller.kind, keyId: caller.keyId, clusterId: caller.name }
-        : { kind: caller.kind, keyId: caller.keyId };
-    return this.metering.ingest(principal, events);
+    return this.metering.ingest(posterOf(caller), eventsOf(request, body));
   }
 }
