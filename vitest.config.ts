@@ -11,13 +11,15 @@ interface Suite {
   readonly suffix: string;
   readonly timeout: number;
   readonly database?: boolean;
+  /** Each file in a process of its own: what it starts outside must not meet what another left. Costs an import of everything each time. */
+  readonly isolate?: boolean;
 }
 
 const suites: readonly Suite[] = [
   { name: 'unit', suffix: 'spec', timeout: 10_000 },
   { name: 'int', suffix: 'int-spec', timeout: 60_000, database: true },
   { name: 'contract', suffix: 'contract-spec', timeout: 60_000, database: true },
-  { name: 'e2e', suffix: 'e2e-spec', timeout: 180_000, database: true },
+  { name: 'e2e', suffix: 'e2e-spec', timeout: 180_000, database: true, isolate: true },
 ];
 
 export default defineConfig({
@@ -34,6 +36,7 @@ export default defineConfig({
         exclude: ['**/node_modules/**', '**/dist/**', 'apps/portal/dist/**'],
         environment: 'node',
         pool: 'forks' as const,
+        isolate: suite.isolate ?? false,
         setupFiles: ['./test/support/set-up.ts'],
         globalSetup: suite.database ? ['./test/support/global-postgres.ts'] : [],
         testTimeout: suite.timeout,

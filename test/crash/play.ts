@@ -36,8 +36,7 @@ interface Played {
 const SEED = Number(process.env['BERTH_CRASH_SEED'] ?? 1);
 
 /**
- * Tests of one life of the short form of `npm run crash-matrix`: each step of each change is struck once. `life` picks the moments:
- * two lives of the local driver and one of terraform are a third of the matrix.
+ * Tests of one life of the short form of `npm run crash-matrix`: each step of each change is struck once. `life` picks the moments.
  */
 export function itSurvives(driver: 'local' | 'terraform', life: number): void {
   let played: Played;

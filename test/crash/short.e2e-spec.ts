@@ -5,7 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { differences } from '../../crash/count.mjs';
 import { itSurvives, play } from './play.js';
 
-describe.each([0, 1])('a cell whose control planes are killed in every step of its life (%i)', (life) => itSurvives('local', life));
+// One life, struck in every step; the matrix (`npm run crash-matrix`) strikes all of them at each moment.
+describe('a cell whose control planes are killed in every step of its life', () => itSurvives('local', 0));
 
 describe('tenants on a few shared cells', () => {
   it('are made, changed and removed in one run: one account each while they are there, and nothing afterwards', async () => {

@@ -136,7 +136,7 @@ describe('an AWS renewal', () => {
         expect(['cancelled', 'voided']).toContain((await f.get(s[1].licence)).state);
         await expectWhole(s);
       }),
-      { numRuns: 8, endOnFailure: true },
+      { numRuns: 5, endOnFailure: true },
     );
   }, 180_000);
 
