@@ -135,7 +135,8 @@ export class House {
   /** As a buyer's browser posts the marketplace's form; where it is sent to. */
   async post(marketplace: 'gcp' | 'aws', fields: Record<string, string>): Promise<string> {
     const answer = await this.call('POST', `${this.controlPlane.url}/landing/${marketplace}`, new URLSearchParams(fields));
-    if (answer.status !== 303) throw new Error(`the landing page answered ${answer.status} ${answer.text}`);
+    if (answer.status !== 303)
+      throw new Error(`the landing page answered ${answer.status} ${answer.text}; it logged ${this.controlPlane.errors().slice(-2_000)}`);
     return answer.headers.get('location') ?? '';
   }
 
