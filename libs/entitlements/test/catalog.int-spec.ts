@@ -157,7 +157,17 @@ describe('the catalog', () => {
     expect(() => kinds('average')).toThrow(/\/plans\/0\/meters\/0\/kind .*gauge_integral, max, latest, counter, sum/);
   });
 
-  it('refuses a meter that counts otherwise than in a version that purchases have pinned', async () => {
+  it('takes a meter that was wrong at first and that nobody has bought, and refuses one that counts otherwise than a purchase does', async () => {
+    const wrongAtFirst = text.replace('meters: *meters', METERS_OTHERWISE.replace('meter: mib_egress', 'meter: mib_told'));
+    await load(wrongAtFirst);
+    await load(wrongAtFirst.replace('kind: sum', 'kind: counter'));
+    await load(text);
+    await rig.db.ops((tx) =>
+      tx.query(
+        `insert into subscriptions (subscription_id, marketplace, external_subscription_id, state, plan_version_id, external_offer_id, external_plan_id, truth, created_at, updated_at)
+         select gen_random_uuid(), 'azure', 'one that counts', 'active', plan_version_id, 'tide-cells', 'standard', '{}', now(), now() from plan_versions where external_plan_id = 'standard' limit 1`,
+      ),
+    );
     await expect(load(text.replaceAll('kind: counter', 'kind: sum'))).rejects.toThrow(/catalog.meter_differs: meter mib_egress/);
     await expect(load(text.replaceAll('meter: mib_egress', 'meter: mib_told').replaceAll('kind: counter', 'kind: sum'))).rejects.toThrow(
       /catalog.metric_differs: metric egress_bytes/,

@@ -121,6 +121,10 @@ describe('meters of a level and of amounts told once', () => {
     await h.fixtures.plan([{ ...CALLS, meter: 'fresh', metric: 'fresh' }, STORED]);
     h.clock.set(new Date(h.clock.now().getTime() + 60_000));
     expect(await post(event())).toMatchObject([{ outcome: 'rejected', code: 'usage.wrong_kind' }]);
+    // Counted in two ways, as a catalog could say before there was a rule: neither is refused.
+    await h.fixtures.plan([{ ...PEAK_NODES, meter: 'fresh_peak', metric: 'fresh' }], 'silver');
+    h.clock.set(new Date(h.clock.now().getTime() + 60_000));
+    expect(await post(event())).toMatchObject([{ outcome: 'accepted' }]);
   });
 
   it('are replayed to the same ledger', async () => {

@@ -1,3 +1,4 @@
+import { groupBy } from '#platform';
 import { COST_SPLIT_LIMITS, type Marketplace } from '#marketplaces/core';
 import {
   OUR_METRICS,
@@ -64,22 +65,32 @@ function costSplitFaults(marketplace: Marketplace, { costSplit }: MeterTerms): s
 }
 
 /**
- * One meter counts one metric in one way and one base unit, and one metric has one kind of sample, wherever they are named: a series
- * goes on over a change of the plan, and a count that is read as an amount bills it all again with every sample.
+ * One meter counts one metric in one way, and one metric has one kind of sample, wherever they are named: a series goes on over a
+ * change of the plan, and a count that is read as an amount bills it all again with every sample. `counted`: what purchases count by;
+ * where that contradicts itself (it was written before there was this rule), any of it may go on.
  */
-export function meterFaults(all: readonly MeterIdentity[]): string[] {
-  const faults = new Set<string>();
-  const meters = new Map<string, string>();
-  const metrics = new Map<string, string>();
-  const agree = (known: Map<string, string>, name: string, said: string, code: string, what: string): void => {
-    const before = known.get(name);
-    if (before === undefined) known.set(name, said);
-    else if (before !== said)
-      faults.add(`${code}: ${what} ${name} is ${before} in one place and ${said} in another; give it a name of its own`);
-  };
-  for (const m of all) {
-    agree(meters, m.meter, `${m.kind} of ${m.metric} (${m.source})`, 'catalog.meter_differs', 'meter');
-    agree(metrics, m.metric, `reported as ${SAMPLE_KIND_OF[m.kind]}`, 'catalog.metric_differs', 'metric');
-  }
-  return [...faults];
+export function meterFaults(meters: readonly MeterIdentity[], counted: readonly MeterIdentity[] = []): string[] {
+  const rules = [
+    {
+      code: 'catalog.meter_differs',
+      what: 'meter',
+      name: (m: MeterIdentity) => m.meter,
+      is: (m: MeterIdentity) => `${m.kind} of ${m.metric} (${m.source})`,
+    },
+    {
+      code: 'catalog.metric_differs',
+      what: 'metric',
+      name: (m: MeterIdentity) => m.metric,
+      is: (m: MeterIdentity) => `reported as ${SAMPLE_KIND_OF[m.kind]}`,
+    },
+  ];
+  const faults = rules.flatMap(({ code, what, name, is }) => {
+    const before = groupBy(counted, name);
+    return meters.flatMap((m) => {
+      const may = before.get(name(m)) ?? [meters.find((first) => name(first) === name(m))!];
+      if (may.some((one) => is(one) === is(m))) return [];
+      return [`${code}: ${what} ${name(m)} is ${is(may[0]!)} in one place and ${is(m)} in another; give it a name of its own`];
+    });
+  });
+  return [...new Set(faults)];
 }

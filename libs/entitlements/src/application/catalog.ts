@@ -85,13 +85,13 @@ export class Catalog {
   }
 
   /**
-   * Stores what differs from the newest version. Idempotent; two starters at once end with one row. What a meter or a metric was in
-   * any version it stays: purchases go on counting by it.
+   * Stores what differs from the newest version. Idempotent; two starters at once end with one row. What a meter or a metric is
+   * where a purchase counts by it, it stays.
    */
   async load(tx: Tx, plans: CatalogPlan[]): Promise<number> {
     let added = 0;
     await tx.query('select pg_advisory_xact_lock(7205313)');
-    const faults = meterFaults([...(await readMeters(tx)), ...metersOf(plans)]);
+    const faults = meterFaults(metersOf(plans), await readMeters(tx, { sold: false }));
     if (faults.length > 0) throw new ConfigError(`the catalog contradicts what was counted so far: ${faults.join('; ')}`);
     await this.noteEmissions(tx, plans);
     for (const { listingEmission: _, ...plan } of plans) {

@@ -163,9 +163,14 @@ export async function readPlanVersions(tx: Tx, ids: string[]): Promise<Map<strin
   return new Map(rows.map((r) => [r.plan_version_id, r.document]));
 }
 
-/** Every meter of every plan version there ever was, each once. */
-export const readMeters = (tx: Pick<Tx, 'query'>): Promise<MeterIdentity[]> =>
+/** The meters that purchases count by, those that ended too, each once; `sold`: also those of the newest version of each plan. */
+export const readMeters = (tx: Pick<Tx, 'query'>, { sold }: { sold: boolean }): Promise<MeterIdentity[]> =>
   tx.query<MeterIdentity>(
-    `select distinct m ->> 'meter' as meter, m ->> 'metric' as metric, m ->> 'kind' as kind, m ->> 'source' as source
-       from plan_versions cross join jsonb_array_elements(document -> 'meters') m order by 1, 2, 3, 4`,
+    `with newest as (select distinct on (marketplace, external_offer_id, external_plan_id) plan_version_id from plan_versions
+                      order by marketplace, external_offer_id, external_plan_id, version desc)
+     select distinct m ->> 'meter' as meter, m ->> 'metric' as metric, m ->> 'kind' as kind, m ->> 'source' as source
+       from plan_versions cross join jsonb_array_elements(document -> 'meters') m
+      where plan_version_id in (select plan_version_id from segments union select plan_version_id from subscriptions)
+         or $1 and plan_version_id in (select plan_version_id from newest) order by 1, 2, 3, 4`,
+    [sold],
   );
