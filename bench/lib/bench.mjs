@@ -43,8 +43,8 @@ async function inServer(url, work) {
 const showStatements = (url) =>
   inServer(url, async (db) => {
     const { rows } = await db.query(
-      `select coalesce(d.datname, 'dropped') as database, s.calls, s.total_exec_time as ms, s.rows, s.wal_bytes, left(regexp_replace(s.query, '\\s+', ' ', 'g'), ${process.env.BENCH_CHARS ?? 120}) as query
-         from pg_stat_statements s left join pg_database d on d.oid = s.dbid order by s.total_exec_time desc limit ${process.env.BENCH_ROWS ?? 20}`,
+      `select coalesce(d.datname, 'dropped') as database, s.calls, s.total_exec_time as ms, s.rows, s.wal_bytes, left(regexp_replace(s.query, '\\s+', ' ', 'g'), 120) as query
+         from pg_stat_statements s left join pg_database d on d.oid = s.dbid order by s.total_exec_time desc limit 20`,
     );
     console.log('\n      ms    calls     rows  wal kB  database  statement');
     for (const r of rows)

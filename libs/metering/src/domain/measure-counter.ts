@@ -1,5 +1,5 @@
-import { bySegment, CARRY_LIMIT, inOrder, segmentAt, type MeterSpan, type SlotOf, type Trace } from './measure-parts.js';
-import type { HourSegment, StreamSamples, StreamState } from './types.js';
+import { bySegment, CARRY_LIMIT, inOrder, segmentAt, type Measuring, type Trace } from './measure-parts.js';
+import type { StreamSamples, StreamState } from './types.js';
 import { maxOf } from './units.js';
 
 /**
@@ -12,12 +12,10 @@ import { maxOf } from './units.js';
 export function counterStream(
   stream: StreamSamples,
   opening: StreamState | null,
-  segments: HourSegment[],
-  meter: MeterSpan,
-  end: bigint,
-  slot: SlotOf,
+  hour: Measuring,
   tell: Trace | undefined,
 ): StreamState | null {
+  const { meter, segments, end, slot } = hour;
   let last = opening ?? stream.baseline;
   const isCut = (at: bigint): boolean => segments.some((s) => s.endsAt === at && s.startsAt < at && at > meter.hourStart);
   const ends = meter.endedAt === end;
@@ -34,8 +32,7 @@ export function counterStream(
         maxOf(last?.at ?? stream.from, meter.hourStart),
         s.at,
         last && s.epoch === last.epoch ? s.value - last.value : s.value,
-        segments,
-        slot,
+        hour,
         tell,
       );
     last = { at: s.at, value: s.value, epoch: s.epoch, sequence: s.sequence };
@@ -45,7 +42,7 @@ export function counterStream(
 }
 
 /** Splits an amount over a stretch of time at the cuts; floors, the last part takes the rest. */
-function share(from: bigint, to: bigint, amount: bigint, segments: HourSegment[], slot: SlotOf, tell: Trace | undefined): void {
+function share(from: bigint, to: bigint, amount: bigint, { segments, slot }: Measuring, tell: Trace | undefined): void {
   // Credentials are handed out when the purchase serves: time before the first segment can have used nothing.
   const begins = segments.reduce<bigint | null>((first, x) => (first === null || x.startsAt < first ? x.startsAt : first), null);
   const parts = bySegment(begins !== null && begins < to ? maxOf(from, begins) : from, to, segments);
@@ -64,14 +61,7 @@ function share(from: bigint, to: bigint, amount: bigint, segments: HourSegment[]
  * Amounts that are each told once: every one belongs to the instant it is told of, and silence is nothing used. At a cut it opens the
  * new segment, as an event on the hour belongs to the hour that begins.
  */
-export function sumStream(
-  stream: StreamSamples,
-  segments: HourSegment[],
-  meter: MeterSpan,
-  end: bigint,
-  slot: SlotOf,
-  tell: Trace | undefined,
-): void {
+export function sumStream(stream: StreamSamples, { meter, segments, end, slot }: Measuring, tell: Trace | undefined): void {
   for (const { at, value } of stream.samples) {
     if (at < maxOf(meter.hourStart, stream.from) || at >= end || (stream.until !== null && at >= stream.until)) continue;
     const segmentId = segmentAt(at, segments);

@@ -1,14 +1,5 @@
-import {
-  bySegment,
-  CARRY_LIMIT,
-  inOrder,
-  SAMPLE_EVERY,
-  type MeasureLine,
-  type MeterSpan,
-  type SlotOf,
-  type Trace,
-} from './measure-parts.js';
-import type { HourSegment, StreamSamples, StreamState } from './types.js';
+import { bySegment, CARRY_LIMIT, inOrder, SAMPLE_EVERY, type MeasureLine, type Measuring, type Trace } from './measure-parts.js';
+import type { StreamSamples, StreamState } from './types.js';
 import { maxOf, minOf } from './units.js';
 
 /** A stretch of time inside the hour, and the value that held in it; in a `gap` none is known. */
@@ -19,13 +10,7 @@ export type Held = (from: bigint, to: bigint, value: bigint, kind: MeasureLine['
  * at most two missed samples. What is carried inside a longer hole is `estimated`, the rest of the hole a `gap`. Our own events
  * (`engine`) are known at once: their silence means no change. Answers the sample that the next hour begins with.
  */
-export function eachHeld(
-  stream: StreamSamples,
-  opening: StreamState | null,
-  meter: MeterSpan,
-  end: bigint,
-  held: Held,
-): StreamState | null {
+export function eachHeld(stream: StreamSamples, opening: StreamState | null, { meter, end }: Measuring, held: Held): StreamState | null {
   const low = maxOf(meter.hourStart, stream.from);
   const high = stream.until === null ? end : minOf(end, stream.until);
   // Where the placement served another purchase before, the value it had goes on.
@@ -58,14 +43,11 @@ export function eachHeld(
 export function gaugeStream(
   stream: StreamSamples,
   opening: StreamState | null,
-  segments: HourSegment[],
-  meter: MeterSpan,
-  end: bigint,
-  slot: SlotOf,
+  hour: Measuring,
   tell: Trace | undefined,
-  onGap: (us: bigint) => void,
 ): StreamState | null {
-  return eachHeld(stream, opening, meter, end, (from, to, value, kind) => {
+  const { segments, slot, onGap } = hour;
+  return eachHeld(stream, opening, hour, (from, to, value, kind) => {
     for (const part of bySegment(from, to, segments)) {
       const s = slot(part.segmentId);
       const amount = kind === 'gap' ? 0n : value * part.us;

@@ -1,7 +1,7 @@
 import { counterStream, sumStream } from './measure-counter.js';
 import { gaugeStream } from './measure-gauge.js';
 import { LevelHour } from './measure-level.js';
-import type { HourMeasure, Measured, MeasureLine, MeterSpan, Trace } from './measure-parts.js';
+import type { HourMeasure, Measured, MeasureLine, Measuring, MeterSpan, Trace } from './measure-parts.js';
 import type { HourSegment, StreamSamples, StreamState } from './types.js';
 import { minOf, US_PER_HOUR } from './units.js';
 
@@ -23,17 +23,17 @@ export function measureHour(
     return s;
   };
   for (const s of segments) if (s.startsAt < end && (s.endsAt ?? end) > meter.hourStart) slot(s.segmentId);
-  const onGap = (us: bigint): void => void (result.gapUs += us);
-  const level = meter.kind === 'max' || meter.kind === 'latest' ? new LevelHour(meter.kind, segments, end, slot) : null;
+  const hour: Measuring = { meter, segments, end, slot, onGap: (us) => (result.gapUs += us) };
+  const level = meter.kind === 'max' || meter.kind === 'latest' ? new LevelHour(meter.kind, hour) : null;
   for (const stream of samples) {
     const state = opening[stream.stream] ?? null;
     // Without a listener nothing is made for it: this runs for every sample of the house.
     const tell: Trace | undefined = trace && ((line) => trace({ stream: stream.stream, ...line }));
     let last: StreamState | null = null;
-    if (level) last = level.add(stream, state, meter, onGap);
-    else if (meter.kind === 'counter') last = counterStream(stream, state, segments, meter, end, slot, tell);
-    else if (meter.kind === 'sum') sumStream(stream, segments, meter, end, slot, tell);
-    else last = gaugeStream(stream, state, segments, meter, end, slot, tell, onGap);
+    if (level) last = level.add(stream, state);
+    else if (meter.kind === 'counter') last = counterStream(stream, state, hour, tell);
+    else if (meter.kind === 'sum') sumStream(stream, hour, tell);
+    else last = gaugeStream(stream, state, hour, tell);
     if (last) result.streams[stream.stream] = last;
     // A stream that has left the subscription hands nothing to later hours.
     if (stream.until !== null && stream.until <= end) delete result.streams[stream.stream];

@@ -1,6 +1,6 @@
 import { eachHeld } from './measure-gauge.js';
-import { bySegment, NO_SEGMENT, segmentAt, type MeterSpan, type SlotOf, type Trace } from './measure-parts.js';
-import type { HourSegment, StreamSamples, StreamState } from './types.js';
+import { bySegment, NO_SEGMENT, segmentAt, type Measuring, type Trace } from './measure-parts.js';
+import type { StreamSamples, StreamState } from './types.js';
 
 /** What changes at an instant: of the total, of how many streams are known, and of how many are carried on or in a gap. */
 interface Step {
@@ -28,23 +28,22 @@ export class LevelHour {
 
   constructor(
     private readonly kind: 'max' | 'latest',
-    private readonly segments: HourSegment[],
-    private readonly end: bigint,
-    private readonly slot: SlotOf,
+    private readonly hour: Measuring,
   ) {}
 
   /** Adds a stream; answers the sample that its next hour begins with. */
-  add(stream: StreamSamples, opening: StreamState | null, meter: MeterSpan, onGap: (us: bigint) => void): StreamState | null {
-    const last = eachHeld(stream, opening, meter, this.end, (from, to, value, kind) => {
+  add(stream: StreamSamples, opening: StreamState | null): StreamState | null {
+    const { meter, segments, end, slot, onGap } = this.hour;
+    const last = eachHeld(stream, opening, this.hour, (from, to, value, kind) => {
       const change = kind === 'gap' ? { value: 0n, known: 0, unsure: 1 } : { value, known: 1, unsure: kind === 'estimated' ? 1 : 0 };
       this.step(from, to, change);
-      if (kind !== 'measured') for (const part of bySegment(from, to, this.segments)) this.slot(part.segmentId).quality = 'estimated';
+      if (kind !== 'measured') for (const part of bySegment(from, to, segments)) slot(part.segmentId).quality = 'estimated';
       if (kind === 'gap') onGap(to - from);
     });
     // What has left the purchase is known to be nothing from then on.
-    if (stream.until !== null && stream.until < this.end) {
+    if (stream.until !== null && stream.until < end) {
       const from = stream.until > meter.hourStart ? stream.until : meter.hourStart;
-      this.step(from, this.end, { value: 0n, known: 1, unsure: 0 });
+      this.step(from, end, { value: 0n, known: 1, unsure: 0 });
     }
     return last;
   }
@@ -52,7 +51,7 @@ export class LevelHour {
   /** Puts the hour's amounts where they belong. */
   measure(tell: Trace | undefined): void {
     const put = (level: Level, amount: bigint): void => {
-      const s = this.slot(level.segmentId);
+      const s = this.hour.slot(level.segmentId);
       if (level.unsure) s.quality = 'estimated';
       s[level.unsure ? 'estimated' : 'measured'] += amount;
       tell?.({ ...level, value: level.total, amount, kind: level.unsure ? 'estimated' : 'measured' });
@@ -73,7 +72,7 @@ export class LevelHour {
     for (const level of levels) latest.set(this.whose(level.segmentId), level);
     for (const [whose, level] of latest) {
       // Time of the same kind after it in which nothing is known: it may have been another by the end.
-      const silent = bySegment(level.to, this.end, this.segments).some((part) => this.whose(part.segmentId) === whose);
+      const silent = bySegment(level.to, this.hour.end, this.hour.segments).some((part) => this.whose(part.segmentId) === whose);
       put({ ...level, unsure: level.unsure || silent }, level.total);
     }
   }
@@ -94,7 +93,7 @@ export class LevelHour {
   /** The totals of the hour in order of time, cut at the segments; without the time of which nothing is known. */
   private levels(): Level[] {
     const edges = new Set(this.steps.keys());
-    for (const s of this.segments) for (const cut of [s.startsAt, s.endsAt]) if (cut !== null) edges.add(cut);
+    for (const s of this.hour.segments) for (const cut of [s.startsAt, s.endsAt]) if (cut !== null) edges.add(cut);
     const ordered = [...edges].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
     const levels: Level[] = [];
     let total = 0n;
@@ -103,7 +102,8 @@ export class LevelHour {
       const step = this.steps.get(from);
       if (step) [total, known, unsure] = [total + step.value, known + step.known, unsure + step.unsure];
       const to = ordered[i + 1];
-      if (known > 0 && to !== undefined) levels.push({ segmentId: segmentAt(from, this.segments), from, to, total, unsure: unsure > 0 });
+      if (known > 0 && to !== undefined)
+        levels.push({ segmentId: segmentAt(from, this.hour.segments), from, to, total, unsure: unsure > 0 });
     });
     return levels;
   }
@@ -111,7 +111,7 @@ export class LevelHour {
   /** Time that is billed, time that is not, and time outside the purchase do not speak for one another. */
   private whose(segmentId: string): string {
     if (segmentId === NO_SEGMENT) return NO_SEGMENT;
-    const s = this.segments.find((x) => x.segmentId === segmentId)!;
+    const s = this.hour.segments.find((x) => x.segmentId === segmentId)!;
     return s.terms && (s.billable || s.terms.billableWhileSuspended) ? 'billed' : 'not billed';
   }
 }

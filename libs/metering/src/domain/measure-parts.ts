@@ -38,8 +38,16 @@ export interface MeasureLine {
   kind: 'measured' | 'estimated' | 'gap';
 }
 export type Trace = (line: Omit<MeasureLine, 'stream'>) => void;
-/** Where the amounts of a segment come together. */
-export type SlotOf = (segmentId: string) => Measured;
+/** The hour that is measured, and where its amounts come together. */
+export interface Measuring {
+  meter: MeterSpan;
+  segments: HourSegment[];
+  /** Of the hour, or of the purchase in it. */
+  end: bigint;
+  slot: (segmentId: string) => Measured;
+  /** Hears of time for which no value of a stream is known, in microseconds. */
+  onGap: (us: bigint) => void;
+}
 
 export const inOrder = (samples: Sample[]): Sample[] =>
   [...samples].sort((a, b) => (a.at !== b.at ? (a.at < b.at ? -1 : 1) : a.sequence < b.sequence ? -1 : a.sequence > b.sequence ? 1 : 0));
