@@ -68,7 +68,7 @@ async function compareOne(
   const starts = new Set(periods.map((p) => +p.start));
   const theirs = all.filter((l) => starts.has(+l.periodStart));
   let { lines, ours, unsure } = await lookAt(tx, report, periods, theirs);
-  if (unsure.some((u) => u.lost)) {
+  if ([...unsure.values()].some((u) => u.lost)) {
     const named = new Set((await namedIn(tx, report, all)).flatMap(([, ids]) => ids));
     const told = lines.map((l) => ({
       ...lineOf(l, unsure),
@@ -79,7 +79,7 @@ async function compareOne(
     const comparing = { reconciliationId, marketplace, source: 'usage_report' as const, reportId, asOf: report.as_of };
     if ((await resolveLost(tx, deps, comparing, told)) > 0) ({ lines, ours, unsure } = await lookAt(tx, report, periods, theirs));
   }
-  const tenants = new Map([...ours, ...unsure].map((o) => [o.subscription_id, o.tenant_id]));
+  const tenants = new Map([...ours, ...unsure.values()].map((o) => [o.subscription_id, o.tenant_id]));
   const out: Judged[] = [];
   for (const line of lines) out.push({ ...lineOf(line, unsure), tenantId: await tenantOf(tx, line, tenants), grain: report.grain });
   return out;
@@ -111,7 +111,7 @@ async function lookAt(
   report: UsageReportRow,
   periods: { start: Date; end: Date }[],
   theirs: readonly TheirUsage[],
-): Promise<{ lines: ReportLine[]; ours: Receipt[]; unsure: UnsureItem[] }> {
+): Promise<{ lines: ReportLine[]; ours: Receipt[]; unsure: Map<string, UnsureItem> }> {
   const { marketplace, grain } = report;
   const [from, to] = [periods[0]!.start, periods.at(-1)!.end];
   const [ours, unsure] = [await receiptsOf(tx, marketplace, from, to), await unsureOf(tx, marketplace, from, to)];
@@ -142,10 +142,10 @@ async function lookAt(
     }),
     roundedTo: report.rounded_to,
   });
-  return { lines, ours, unsure };
+  return { lines, ours, unsure: new Map(unsure.map((u) => [u.item_id, u])) };
 }
 
-const lineOf = (l: ReportLine, items: readonly UnsureItem[]): ComparedLine & { verdict: Verdict } => ({
+const lineOf = (l: ReportLine, items: ReadonlyMap<string, UnsureItem>): ComparedLine & { verdict: Verdict } => ({
   periodStart: l.periodStart,
   periodEnd: l.periodEnd,
   externalSubscriptionId: l.name,
@@ -160,7 +160,7 @@ const lineOf = (l: ReportLine, items: readonly UnsureItem[]): ComparedLine & { v
   shadow: l.shadow,
   bySum: l.bySum,
   subscriptionIds: l.subscriptionIds,
-  unsure: l.unsure.flatMap((u) => items.find((i) => i.item_id === u.itemId) ?? []),
+  unsure: l.unsure.map((u) => items.get(u.itemId)!),
   verdict: l.verdict,
 });
 

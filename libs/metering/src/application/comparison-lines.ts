@@ -121,6 +121,19 @@ export async function storeLines(tx: Tx, reconciliationId: string, lines: readon
 export const isQuiet = ({ verdict }: { verdict: Verdict }): boolean =>
   ['equal', 'not_yet_visible', 'not_comparable', 'foreign'].includes(verdict);
 
+/** What a line says, for findings and what else must be understood when the run is gone. */
+export const lineEvidence = (l: ComparedLine): Record<string, unknown> => ({
+  externalSubscriptionId: l.externalSubscriptionId,
+  externalPlanId: l.externalPlanId,
+  from: l.periodStart,
+  to: l.periodEnd,
+  ours: l.ours,
+  theirs: l.theirs,
+  ourCount: l.ourCount,
+  theirCount: l.theirCount,
+  ...(l.bySum ? { bySumOf: l.subscriptionIds } : {}),
+});
+
 /** The findings of a line. `source` parts what different reports say of the same line; empty for the read-back. */
 export function findingsOf(
   reconciliationId: string,
@@ -140,16 +153,8 @@ export function findingsOf(
     evidence: {
       reconciliationId,
       marketplace,
-      externalSubscriptionId: l.externalSubscriptionId,
-      externalPlanId: l.externalPlanId,
-      from: l.periodStart,
-      to: l.periodEnd,
-      ours: l.ours,
-      theirs: l.theirs,
-      ourCount: l.ourCount,
-      theirCount: l.theirCount,
+      ...lineEvidence(l),
       ...(source === '' ? {} : { source }),
-      ...(l.bySum ? { bySumOf: l.subscriptionIds } : {}),
       ...(l.unsure?.length
         ? { withoutReceipt: l.unsure.map((u) => ({ itemId: u.item_id, units: u.quantity, ...(u.told ? { told: 'not_taken' } : {}) })) }
         : {}),

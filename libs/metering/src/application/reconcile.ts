@@ -1,6 +1,6 @@
-import { compareDecimals, errorText, isDecimal, ProblemError, sumDecimals, uuidv7, type Tx } from '#platform';
+import { compareDecimals, errorText, groupBy, isDecimal, ProblemError, sumDecimals, uuidv7, type Tx } from '#platform';
 import { MarketplaceBusy, MARKETPLACES, MarketplaceUnknown, type Marketplace, type ReadBackLine } from '#marketplaces/core';
-import { getSubscription } from '#entitlements';
+import { readSubscriptions } from '#entitlements';
 import type { MeteringDeps } from './deps.js';
 import {
   findingsOf,
@@ -27,6 +27,7 @@ interface Line extends ComparedLine {
   provisional: boolean;
   unsure: UnsureItem[];
 }
+type LineName = Pick<Line, 'periodStart' | 'externalSubscriptionId' | 'externalPlanId' | 'dimension'>;
 interface Job {
   marketplace: Marketplace;
   from_at: Date;
@@ -127,75 +128,46 @@ export async function runReconciliation(deps: MeteringDeps, reconciliationId: st
 async function compare(tx: Tx, job: Job, theirs: ReadBackLine[] | null): Promise<Line[]> {
   const ours = await receiptsOf(tx, job.marketplace, startOfDay(job.from_at), job.to_at);
   const unsure = theirs === null ? [] : await unsureOf(tx, job.marketplace, startOfDay(job.from_at), job.to_at);
-  const external = new Map<string, string>();
-  for (const id of new Set([...ours, ...unsure].map((o) => o.subscription_id))) {
-    const subscription = await getSubscription(tx, id);
-    if (!subscription) throw new Error(`subscription ${id} has usage and does not exist`);
-    external.set(id, subscription.external_subscription_id);
-  }
+  const purchases = await readSubscriptions(tx, [...new Set([...ours, ...unsure].map((o) => o.subscription_id))]);
   const lines = new Map<string, Line>();
-  const key = (s: string, plan: string, d: string, from: Date): string => `${from.toISOString()}|${s}|${plan}|${d}`;
+  const key = (n: LineName): string => `${n.periodStart.toISOString()}|${n.externalSubscriptionId}|${n.externalPlanId}|${n.dimension}`;
+  const at = (n: LineName & { periodEnd: Date }, nothing: Pick<Line, 'theirs' | 'theirCount'>): Line => {
+    let line = lines.get(key(n));
+    if (!line) {
+      const { periodStart, periodEnd, externalSubscriptionId, externalPlanId, dimension } = n;
+      const names = { periodStart, periodEnd, externalSubscriptionId, externalPlanId, dimension, subscriptionId: null, tenantId: null };
+      line = { ...names, ours: '0', ourCount: 0, ...nothing, latest: null, provisional: false, shadow: false, unsure: [] };
+      lines.set(key(n), line);
+    }
+    return line;
+  };
   for (const t of theirs ?? []) {
-    const k = key(t.externalSubscriptionId, t.externalPlanId, t.dimension, t.periodStart);
-    const line = lines.get(k) ?? {
-      periodStart: t.periodStart,
-      periodEnd: t.periodEnd,
-      externalSubscriptionId: t.externalSubscriptionId,
-      subscriptionId: null,
-      tenantId: null,
-      externalPlanId: t.externalPlanId,
-      dimension: t.dimension,
-      ours: '0',
-      theirs: '0',
-      ourCount: 0,
-      theirCount: null,
-      latest: null,
-      provisional: false,
-      shadow: false,
-      unsure: [],
-    };
+    const line = at(t, { theirs: '0', theirCount: null });
     line.theirs = sumDecimals([line.theirs ?? '0', isDecimal(t.quantity) ? t.quantity : '0']);
     line.theirCount = t.count === null ? line.theirCount : (line.theirCount ?? 0) + t.count;
     line.provisional ||= t.provisional;
-    lines.set(k, line);
   }
-  const periods = [...lines.values()];
+  const series = (n: Pick<Line, 'externalSubscriptionId' | 'externalPlanId' | 'dimension'>): string =>
+    JSON.stringify([n.externalSubscriptionId, n.externalPlanId, n.dimension]);
+  const periods = groupBy(lines.values(), series);
   /** The line of theirs that an hour of ours belongs to; where they have none, our own of its day. */
   const lineOf = (
     o: { subscription_id: string; external_plan_id: string; dimension: string; hour: Date },
     make = true,
   ): Line | undefined => {
-    const externalId = external.get(o.subscription_id)!;
-    const found = periods.find(
-      (l) =>
-        l.externalSubscriptionId === externalId &&
-        l.externalPlanId === o.external_plan_id &&
-        l.dimension === o.dimension &&
-        l.periodStart <= o.hour &&
-        o.hour < l.periodEnd,
-    );
+    const purchase = purchases.get(o.subscription_id);
+    if (!purchase) throw new Error(`subscription ${o.subscription_id} has usage and does not exist`);
     const day = startOfDay(o.hour);
-    const k = key(externalId, o.external_plan_id, o.dimension, day);
-    if (found || lines.has(k) || !make) return found ?? lines.get(k);
-    const line: Line = {
+    const own = {
       periodStart: day,
       periodEnd: new Date(day.getTime() + DAY_MS),
-      externalSubscriptionId: externalId,
-      subscriptionId: null,
-      tenantId: null,
+      externalSubscriptionId: purchase.external_subscription_id,
       externalPlanId: o.external_plan_id,
       dimension: o.dimension,
-      ours: '0',
-      theirs: theirs === null ? null : '0',
-      ourCount: 0,
-      theirCount: theirs === null ? null : 0,
-      latest: null,
-      provisional: false,
-      shadow: false,
-      unsure: [],
     };
-    lines.set(k, line);
-    return line;
+    const found = periods.get(series(own))?.find((l) => l.periodStart <= o.hour && o.hour < l.periodEnd) ?? lines.get(key(own));
+    if (found || !make) return found;
+    return at(own, theirs === null ? { theirs: null, theirCount: null } : { theirs: '0', theirCount: 0 });
   };
   for (const o of ours) {
     const line = lineOf(o)!;
@@ -215,12 +187,7 @@ async function compare(tx: Tx, job: Job, theirs: ReadBackLine[] | null): Promise
     Object.assign(line, { subscriptionId: u.subscription_id, tenantId: u.tenant_id });
     line.unsure.push(u);
   }
-  return [...lines.values()].sort((a, b) =>
-    key(a.externalSubscriptionId, a.externalPlanId, a.dimension, a.periodStart) <
-    key(b.externalSubscriptionId, b.externalPlanId, b.dimension, b.periodStart)
-      ? -1
-      : 1,
-  );
+  return [...lines.values()].sort((a, b) => (key(a) < key(b) ? -1 : 1));
 }
 
 /** Nothing of the line may still be sent, nor be on its way into their sums. */

@@ -3,7 +3,7 @@ import type { Marketplace } from '#marketplaces/core';
 import { judgeLost, type ToldGroup } from '../domain/late-outcome.js';
 import { OPEN_ITEM, type OpenItem } from '../infra/items.sql.js';
 import { writeEntries } from '../infra/write-ledger.js';
-import type { ComparedLine } from './comparison-lines.js';
+import { lineEvidence, type ComparedLine } from './comparison-lines.js';
 import type { MeteringDeps } from './deps.js';
 import { raiseFindings } from './findings.js';
 import { lossFindingOf } from './item-findings.js';
@@ -57,17 +57,9 @@ const evidenceOf = (c: Comparing, l: ToldLine, lost: number, words: string): Rec
   ...(c.reportId === null ? {} : { reportId: c.reportId }),
   asOf: c.asOf,
   marketplace: c.marketplace,
-  externalSubscriptionId: l.externalSubscriptionId,
-  externalPlanId: l.externalPlanId,
+  ...lineEvidence(l),
   dimension: l.dimension,
-  from: l.periodStart,
-  to: l.periodEnd,
-  ours: l.ours,
-  theirs: l.theirs,
-  ourCount: l.ourCount,
-  theirCount: l.theirCount,
   lost,
-  ...(l.bySum ? { bySumOf: l.subscriptionIds } : {}),
   words,
 });
 
