@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,7 +26,7 @@ function catalog(): string {
 
 const folder = catalog();
 const house = new House({ BERTH_CATALOG: folder });
-const placementId = randomUUID();
+let placementId: string;
 let externalId: string;
 let hour: number;
 
@@ -38,10 +37,16 @@ beforeAll(async () => {
   await house.land(bought.sessionId, 'Levels');
   const { now } = (await house.shop('GET', '/clock')).json;
   hour = Math.ceil(Date.parse(String(now)) / HOUR_MS) * HOUR_MS;
+  // From then on this placement's usage is told by the importer and no more by its cell.
+  const [bound] = await house.sql(
+    `update usage_bindings b set valid_until = $1::timestamptz from subscriptions s
+      where s.subscription_id = b.subscription_id and s.external_subscription_id = $2 and b.valid_until is null returning b.*`,
+    [new Date(hour), externalId],
+  );
+  placementId = String(bound!['placement_id']);
   await house.sql(
-    `insert into usage_bindings (placement_id, tenant_id, subscription_id, source, valid_from)
-     select $1, tenant_id, subscription_id, '/imports/nodes', $2 from subscriptions where external_subscription_id = $3`,
-    [placementId, new Date(hour), externalId],
+    `insert into usage_bindings (placement_id, tenant_id, subscription_id, source, valid_from) values ($1, $2, $3, '/imports/nodes', $4)`,
+    [placementId, bound!['tenant_id'], bound!['subscription_id'], new Date(hour)],
   );
   const { status, text } = await house.shop('POST', '/clock/advance', {
     seconds: (hour + HOUR_MS - Date.parse(String(now))) / 1_000 + 60,

@@ -70,26 +70,29 @@ describe('a wave', () => {
     await house.lawHolds();
   });
 
-  it('goes back unsent where a call goes badly; then one is asked at a time, and each item is billed once', async () => {
+  it('goes back unsent where a call goes badly, nothing is asked while the others hang, and each item is billed once', async () => {
     await waiting(30, 1);
-    let now = 0;
-    const under: number[] = [];
+    const [bad, others] = [gate(), gate()];
     house.answer = (send) => async (items) => {
-      under.push((now += 1));
-      try {
-        if (house.asked.length === 9) throw new MarketplaceBusy('slow down', 0);
-        await new Promise(setImmediate);
-        return await send(items);
-      } finally {
-        now -= 1;
+      const nth = house.asked.length;
+      if (nth === 9) {
+        await bad.opened;
+        throw new MarketplaceBusy('slow down', 0);
       }
+      if (nth > 9 && nth <= 12) await others.opened;
+      return send(items);
     };
-    await house.h.metering.submitDue();
+    const pass = house.h.metering.submitDue();
+    await eventually('more is claimed than sent', async () => house.asked.length === 12 && ((await attempts())['none'] ?? 0) > 4);
+    bad.open();
+    await eventually('what was not sent has gone back', async () => ((await attempts())['not_sent'] ?? 0) > 0);
+    expect(house.asked).toHaveLength(12);
+    others.open();
+    await pass;
     house.h.clock.advance(60_000);
     await house.h.metering.submitDue();
-    const { not_sent: unsent = 0, ...others } = await attempts();
-    expect(unsent).toBeGreaterThan(0);
-    expect(others).toEqual({ accepted: 30, busy: 1 });
+    const { not_sent: _, ...sent } = await attempts();
+    expect(sent).toEqual({ accepted: 30, busy: 1 });
     expect([await house.states(), house.h.market.billed().length, house.asked.length]).toEqual([{ accepted: 30 }, 30, 31]);
     expect((await calls())['intent']).toBeUndefined();
     await house.lawHolds();
