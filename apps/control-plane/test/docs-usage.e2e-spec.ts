@@ -47,11 +47,11 @@ describe('the guide on posting usage', () => {
     const { sessionId, externalId } = await house.buy('Plant');
     await house.land(sessionId, 'Plant Works');
     const sub = await house.subscriptionOf(externalId);
-    // The hour before the purchase: an importer's placement was bound by then, to the source that the guide names.
+    // The hour before the purchase: a placement was bound by then, to the source that the guide names.
     hour = new Date(Date.parse(String(sub['createdAt'])) - 3_600_000).toISOString().slice(0, 13);
     await house.sql(
       `insert into usage_bindings (placement_id, tenant_id, subscription_id, source, valid_from)
-       select $1, tenant_id, subscription_id, '/imports/plant', $2 from subscriptions where external_subscription_id = $3`,
+       select $1, tenant_id, subscription_id, '/cells/plant', $2 from subscriptions where external_subscription_id = $3`,
       [placementId, `${hour}:00:00Z`, externalId],
     );
   }, 170_000);
