@@ -1,6 +1,5 @@
 import 'reflect-metadata';
 import { ConfigError, createLogger, errorText, loadConfig, type BerthConfig } from '#platform';
-import { startControlPlane } from './control-plane.js';
 
 /** `--role api|worker|all` and `--port N` win over the environment. */
 function withArguments(env: Record<string, string | undefined>, args: string[]): Record<string, string | undefined> {
@@ -15,6 +14,9 @@ function withArguments(env: Record<string, string | undefined>, args: string[]):
   return result;
 }
 
+/** After the settings: what is wrong with them is said at once, and not after seconds of loading everything else. */
+const load = (): Promise<typeof import('./control-plane.js')> => import('./control-plane.js');
+
 async function main(): Promise<void> {
   let config: BerthConfig;
   try {
@@ -26,7 +28,7 @@ async function main(): Promise<void> {
   const logger = createLogger('berth', config.logLevel);
   try {
     // Installed before the start: a signal in the middle of it must not leave the embedded servers behind.
-    const started = startControlPlane(config, logger);
+    const started = load().then(({ startControlPlane }) => startControlPlane(config, logger));
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {
         logger.info({ signal }, 'stopping');
