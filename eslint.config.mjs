@@ -40,7 +40,8 @@ export default tseslint.config(
     extends: [tseslint.configs.base],
     languageOptions: {
       parserOptions: {
-        projectService: true,
+        // One program for all files: the project service makes it again with each file that it opens.
+        project: ['./tsconfig.json', './apps/portal/tsconfig.json'],
         tsconfigRootDir: import.meta.dirname,
         // With these the rule for type imports leaves files with decorators alone: Nest injects by the imported value.
         emitDecoratorMetadata: true,

@@ -1,5 +1,6 @@
 import { defaultServerConditions } from 'vite';
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './test/support/longest-first.js';
 
 // Tests run from source: a lib's name leads to its TypeScript (package.json#imports, condition `source`). Without `module`:
 // packages that ship bundler-only files under it (OpenTelemetry) do not load in Node.
@@ -11,15 +12,13 @@ interface Suite {
   readonly suffix: string;
   readonly timeout: number;
   readonly database?: boolean;
-  /** Each file in a process of its own: what it starts outside must not meet what another left. Costs an import of everything each time. */
-  readonly isolate?: boolean;
 }
 
 const suites: readonly Suite[] = [
   { name: 'unit', suffix: 'spec', timeout: 10_000 },
   { name: 'int', suffix: 'int-spec', timeout: 60_000, database: true },
   { name: 'contract', suffix: 'contract-spec', timeout: 60_000, database: true },
-  { name: 'e2e', suffix: 'e2e-spec', timeout: 180_000, database: true, isolate: true },
+  { name: 'e2e', suffix: 'e2e-spec', timeout: 180_000, database: true },
 ];
 
 export default defineConfig({
@@ -28,6 +27,7 @@ export default defineConfig({
   // The environment that runs the global set-up files.
   environments: { __vitest__: { resolve: { conditions } } },
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: suites.map((suite) => ({
       extends: true as const,
       test: {
@@ -36,7 +36,8 @@ export default defineConfig({
         exclude: ['**/node_modules/**', '**/dist/**', 'apps/portal/dist/**'],
         environment: 'node',
         pool: 'forks' as const,
-        isolate: suite.isolate ?? false,
+        // Files of one worker share their imports: to load everything again for each costs more than many of them.
+        isolate: false,
         setupFiles: ['./test/support/set-up.ts'],
         globalSetup: suite.database ? ['./test/support/global-postgres.ts'] : [],
         testTimeout: suite.timeout,

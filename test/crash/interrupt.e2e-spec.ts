@@ -35,10 +35,13 @@ describe('npm run crash-matrix that is stopped by hand', () => {
   let run: ChildProcess | undefined;
   afterEach(() => run?.kill('SIGKILL'));
 
-  it.each(['SIGINT', 'SIGTERM'] as const)(
-    'by %s leaves neither a cell that terraform built, nor anything else',
-    async (signal) => {
-      const args = ['--driver', 'terraform', '--moment', 'intent', '--no-page'];
+  it.each([
+    ['SIGINT', 'terraform'],
+    ['SIGTERM', 'local'],
+  ] as const)(
+    'by %s leaves neither a cell of the driver %s, nor anything else',
+    async (signal, driver) => {
+      const args = ['--driver', driver, '--moment', 'intent', '--no-page'];
       run = spawn(process.execPath, [join(projectRoot(), 'scripts/crash-matrix.mjs'), ...args], { stdio: 'ignore' });
       const ended = new Promise<number | null>((resolve) => run!.once('exit', resolve));
       const running = (): void => {
@@ -48,8 +51,9 @@ describe('npm run crash-matrix that is stopped by hand', () => {
         running();
         return dataDirOf(run!.pid!);
       });
-      const cell = await until('a cell of terraform', () =>
-        processesIn(dataDir).find(({ command }) => command.includes('terraform/cells') && command.includes(' --berth-cell=')),
+      const cells = driver === 'terraform' ? 'terraform/cells' : '/cells';
+      const cell = await until(`a cell of ${driver}`, () =>
+        processesIn(dataDir).find(({ command }) => command.includes(cells) && command.includes(' --berth-cell=')),
       );
       expect(cell.pid).toBeGreaterThan(0);
       run.kill(signal);
