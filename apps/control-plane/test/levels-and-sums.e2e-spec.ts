@@ -111,6 +111,7 @@ describe('what an importer tells of nodes and calls', () => {
     const peak = records.find((r) => r['meter'] === 'peak_nodes')!;
     const page = await house.api('GET', `/usage-records/${String(peak['id'])}/explanation?format=html`);
     expect(page.text).toContain('the largest that all sources had together at one moment; exactly 8 nodes');
+    expect(page.text).toContain('12 samples of 1 source count for peak_nodes');
     expect(page.text).toContain('calculated again: equal');
   }, 120_000);
 });

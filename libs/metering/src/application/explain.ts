@@ -142,7 +142,8 @@ export async function explainHourOf(
       listedUnit: terms.listedUnit,
       basePerUnit: BigInt(terms.basePerUnit),
       samples: samples.length,
-      streams: back.streams.length,
+      // One whose binding ended as the hour began has told nothing of it.
+      streams: back.streams.filter((one) => one.samples.length > 0 || one.until === null || one.until > q.hour).length,
       steps: back.again.steps,
       quantity: record?.quantity ?? null,
       parts: record?.parts ?? null,
