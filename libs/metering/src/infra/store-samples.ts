@@ -23,11 +23,10 @@ export interface SampleRow {
  */
 const storeSql = (withSplit: boolean): string => `
   with moved as materialized (
-    select cardinality($18::uuid[]) <> (select count(*) from usage_bindings b
-      join unnest($18::uuid[], $19::uuid[], $20::uuid[], $21::text[], $22::timestamptz[]) as o(placement_id, tenant_id, subscription_id, source, valid_from)
-        on b.placement_id = o.placement_id and b.valid_from = o.valid_from and b.tenant_id = o.tenant_id
-           and b.subscription_id = o.subscription_id and b.source = o.source
-     where b.placement_id = any($18::uuid[]) and b.valid_until is null) as one),
+    select exists (
+      select 1 from unnest($18::uuid[], $19::uuid[], $20::uuid[], $21::text[], $22::timestamptz[]) as o(placement_id, tenant_id, subscription_id, source, valid_from)
+       where not exists (select 1 from usage_bindings b where b.placement_id = o.placement_id and b.valid_until is null
+          and b.valid_from = o.valid_from and b.tenant_id = o.tenant_id and b.subscription_id = o.subscription_id and b.source = o.source)) as one),
   given as materialized (
     select * from unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[], $7::uuid[], $8::uuid[], $9::text[], $10::text[],
       $11::numeric[], $12::text[], $13::numeric[], $14::text[]${withSplit ? ', $23::jsonb[]' : ''}) with ordinality
