@@ -71,32 +71,60 @@ describe('a shared commit', () => {
     expect(singles).toEqual([1, -2, 3]);
   });
 
-  it('does not run small groups beside each other, but does once there is enough of it', async () => {
-    const { grouped, groups, gates, turn } = make({ groups: 2, perGroup: 3, waiting: 100, beside: 5 } as never);
+  it('does not run a small group beside another until as much waits as is under way', async () => {
+    const { grouped, groups, gates, turn } = make({ groups: 2, perGroup: 3, waiting: 100, beside: 100 } as never);
     const all = [1, 2].map((i) => grouped.run(i));
     await turn();
-    all.push(...[3, 4].map((i) => grouped.run(i)));
+    all.push(grouped.run(3));
     await turn();
     expect(groups).toEqual([[1, 2]]);
-    all.push(grouped.run(5));
+    all.push(grouped.run(4));
     await turn();
     expect(groups).toEqual([
       [1, 2],
-      [3, 4, 5],
+      [3, 4],
     ]);
+    // No third one, whatever waits.
+    all.push(...[5, 6].map((i) => grouped.run(i)));
+    await turn();
+    expect(groups).toHaveLength(2);
+    for (const open of gates) open();
+    await turn();
+    gates[2]!();
+    expect(await settled(all)).toEqual(['10', '20', '30', '40', '50', '60']);
+    // What has ended weighs nothing any more.
+    const later = [7, 8, 9].map((i) => grouped.run(i));
+    await turn();
+    expect(groups.at(-1)).toEqual([7, 8, 9]);
+    gates[3]!();
+    expect(await settled(later)).toEqual(['70', '80', '90']);
+  });
+
+  it('or until both have a weight at which they may', async () => {
+    const { grouped, groups, gates, turn } = make({ groups: 2, perGroup: 3, waiting: 100, beside: 5 } as never);
+    const all = [1, 2, 3].map((i) => grouped.run(i));
+    await turn();
+    all.push(grouped.run(4));
+    await turn();
+    expect(groups).toHaveLength(1);
+    all.push(grouped.run(5));
+    await turn();
+    expect(groups.at(-1)).toEqual([4, 5]);
     for (const open of gates) open();
     expect(await settled(all)).toEqual(['10', '20', '30', '40', '50']);
-    // What has ended weighs nothing any more.
-    const later = [6, 7].map((i) => grouped.run(i));
+  });
+
+  it('has the next group on its way before this one is told', async () => {
+    const { grouped, groups, gates, turn } = make({ groups: 1, perGroup: 2, waiting: 100 } as never);
+    const started: number[] = [];
+    const all = [1, 2].map((i) => grouped.run(i).then((r) => (started.push(groups.length), r)));
     await turn();
-    later.push(...[8, 9].map((i) => grouped.run(i)));
-    await turn();
-    expect(groups).toHaveLength(3);
-    gates[2]!();
-    await turn();
-    await turn();
-    gates[3]!();
-    expect(await settled(later)).toEqual(['60', '70', '80', '90']);
+    all.push(...[3, 4].map((i) => grouped.run(i)));
+    gates[0]!();
+    await Promise.all(all.slice(0, 2));
+    expect(started).toEqual([2, 2]);
+    gates[1]!();
+    expect(await settled(all)).toEqual(['10', '20', '30', '40']);
   });
 
   it('lets one that is alone wait for nobody', async () => {

@@ -13,8 +13,8 @@ export interface GroupBounds<I> {
   /** The weight of a group at most; a heavier item goes alone. */
   perGroup: number;
   /**
-   * Small groups do not run beside each other: one begins only when what is under way and what waits weigh so much together.
-   * Twice as many share a commit then, and nobody waits longer than one small group takes. 0 if left out.
+   * Small groups do not run beside each other: one begins only when as much waits as is under way, or when both weigh so much
+   * together. More share a commit then, and nobody waits longer than one small group takes. 0 if left out.
    */
   beside?: number;
   /** The weight that may wait at most. */
@@ -80,17 +80,20 @@ export class Grouped<I, O> {
       const weight = group.reduce((sum, one) => sum + one.weight, 0);
       this.underWay += 1;
       this.underWayWeight += weight;
-      void this.settle(group).finally(() => {
+      void this.settle(group).then((tell) => {
         this.underWay -= 1;
         this.underWayWeight -= weight;
         this.next();
+        // What the next group has to send goes first: the answers to this one take longer.
+        setImmediate(tell);
       });
     }
   }
 
   private mayBegin(): boolean {
     if (this.underWay === 0) return true;
-    return this.underWay < this.bounds.groups && this.underWayWeight + this.waitingWeight >= (this.bounds.beside ?? 0);
+    if (this.underWay >= this.bounds.groups) return false;
+    return this.waitingWeight >= this.underWayWeight || this.underWayWeight + this.waitingWeight >= (this.bounds.beside ?? 0);
   }
 
   /** One of each in turn, until the group is full. */
@@ -113,16 +116,17 @@ export class Grouped<I, O> {
     return group;
   }
 
-  private async settle(group: Waiting<I, O>[]): Promise<void> {
+  /** Answers what tells them of it; those that had to be tried alone are told already. */
+  private async settle(group: Waiting<I, O>[]): Promise<() => void> {
     if (group.length > 1) {
       try {
         const results = await this.together(group.map((one) => one.item));
-        group.forEach((one, i) => one.resolve(results[i]!));
-        return;
+        return () => group.forEach((one, i) => one.resolve(results[i]!));
       } catch {
         // Told by each one's own try.
       }
     }
     await Promise.all(group.map((one) => this.alone(one.item).then(one.resolve, one.reject)));
+    return () => undefined;
   }
 }

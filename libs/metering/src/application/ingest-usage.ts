@@ -3,15 +3,15 @@ import { shardOf } from '../domain/merkle.js';
 import { refusedTime, type Rejection, type SampleEvent, type WatermarkEvent } from '../domain/usage-event.js';
 import { toUs } from '../domain/units.js';
 import { joinRuns, type NumberRun } from '../domain/watermarks.js';
-import { readBindings } from '../infra/read-bindings.js';
-import { sharedShardsSql } from '../infra/locks.js';
-import { inKeyOrder, storedHashes, storeSamples } from '../infra/store-samples.js';
+import { KnownBindings } from '../infra/read-bindings.js';
+import { sharedShards } from '../infra/locks.js';
+import { inKeyOrder, storedHashes, storeSamples, type RunStatement } from '../infra/store-samples.js';
 import { Uplinks } from '../infra/uplinks.js';
 import type { UsageDays } from '../infra/usage-days.js';
 import type { MeteringDeps } from './deps.js';
 import type { Binding, IngestResult, UsagePrincipal } from './intake-types.js';
 import { MetricKinds, refusedKind } from './metric-kinds.js';
-import { Bindings } from './place-samples.js';
+import { placeSample } from './place-samples.js';
 import { readUsage, rejected, type PostedSample, type Reading } from './read-usage.js';
 import { keepRejected, nameTooOld } from './refused-usage.js';
 import { takeWatermarks } from './watermarks.js';
@@ -26,12 +26,14 @@ const BOUNDS = { groups: 2, perGroup: 2_000, waiting: 50_000, each: 20_000 };
 export class IngestUsage {
   private readonly storing: Grouped<Reading, IngestResult[]>;
   private readonly uplinks = new Uplinks();
+  private readonly bindings: KnownBindings;
   private readonly kinds: MetricKinds;
 
   constructor(
     private readonly deps: MeteringDeps,
     private readonly days: UsageDays,
   ) {
+    this.bindings = new KnownBindings(deps.db);
     this.kinds = new MetricKinds(deps.db);
     const bounds = { ...BOUNDS, ...deps.options?.intake };
     this.storing = new Grouped(
@@ -53,47 +55,79 @@ export class IngestUsage {
 
   /** All of these requests in one transaction, or nothing of any. */
   private async commit(readings: readonly Reading[]): Promise<IngestResult[][]> {
+    const marked = readings.some((r) => r.watermarks.length > 0);
+    return (marked ? null : await this.store(readings, { remembered: true })) ?? (await this.store(readings, { remembered: false }))!;
+  }
+
+  /** `remembered`: by what is known of their bindings, in one round trip; null where that does not do, and then nothing was done. */
+  private async store(readings: readonly Reading[], { remembered }: { remembered: boolean }): Promise<IngestResult[][] | null> {
+    const { db } = this.deps;
     const now = toUs(this.deps.clock.now());
     const answers = readings.map((r) => {
       const results = new Array<IngestResult>(r.size);
       for (const one of r.refused) results[one.index] = one;
       return results;
     });
-    const placed = await this.place(readings, answers, now);
+    const found = await this.place(readings, answers, now, remembered);
+    if (!found) return null;
+    const { placed, open } = found;
     await this.days.ensure(placed.map((r) => r.event.at));
     const tenantIds = [...new Set(placed.map((r) => r.tenantId))];
-    const fence = sharedShardsSql(new Set(placed.map((r) => shardOf(r.subscriptionId))));
+    const fence = sharedShards(new Set(placed.map((r) => shardOf(r.subscriptionId))));
     const uplinks = this.uplinks.look(placed);
     const marked = readings.some((r) => r.watermarks.length > 0);
     const numbers = numbersOf(readings);
-    const { rows, seen } = await this.deps.db.intakeNamed(tenantIds, fence, async (tx) => {
-      await Uplinks.claim(tx, uplinks);
-      const rows = heldRows(placed, uplinks.holders, answers).sort(inKeyOrder);
+    let rows: PostedSample[] = [];
+    const storeRows = (run: RunStatement): Promise<PostedSample[] | null> => {
+      rows = heldRows(placed, uplinks.holders, answers).sort(inKeyOrder);
       const first = rows.filter((row, i) => i === 0 || inKeyOrder(rows[i - 1]!, row) !== 0);
-      const seen = new Set(await storeSamples(tx, first, numbers, now, { commit: !marked }));
-      // After the samples and in the same commit: a watermark never speaks for a sample that is not there.
-      if (marked) await takeMarks(tx, readings, answers, now);
-      return { rows, seen };
-    });
+      return storeSamples(run, first, { numbers, open, now });
+    };
+    let seen: PostedSample[] | null;
+    if (uplinks.open.size === 0 && !marked) seen = await storeRows((sql, values) => db.intakeOnce(tenantIds, fence, sql, values));
+    // What else is written would stand, also where the samples do not.
+    else if (remembered) return null;
+    else
+      seen = await db.intakeNamed(tenantIds, fence, async (tx) => {
+        await Uplinks.claim(tx, uplinks);
+        const seen = await storeRows((sql, values) => (marked ? tx.query(sql, values) : tx.finish(sql, values)));
+        // After the samples and in the same commit: a watermark never speaks for a sample that is not there.
+        if (marked) await takeMarks(tx, readings, answers, now);
+        return seen;
+      });
+    if (!seen) return null;
     this.uplinks.remember(uplinks.holders);
-    const hashes = seen.size > 0 ? await this.deps.db.intakeNamed(tenantIds, '', (tx) => storedHashes(tx, [...seen])) : NO_HASHES;
-    answerRows(rows, seen, hashes, answers);
+    const hashes = seen.length > 0 ? await storedHashes((sql, values) => db.intakeOnce(tenantIds, null, sql, values), seen) : NO_HASHES;
+    answerRows(rows, new Set(seen), hashes, answers);
     return answers;
   }
 
-  /** Finds the binding of each sample; refuses, into the answers, what is not the poster's to report. */
-  private async place(readings: readonly Reading[], answers: IngestResult[][], now: bigint): Promise<PostedSample[]> {
+  /**
+   * Finds the binding of each sample; refuses, into the answers, what is not the poster's to report. `open`: bindings that were
+   * taken from memory, which `remembered` allows; null where something would be refused by such.
+   */
+  private async place(
+    readings: readonly Reading[],
+    answers: IngestResult[][],
+    now: bigint,
+    remembered: boolean,
+  ): Promise<{ placed: PostedSample[]; open: Binding[] } | null> {
     const placements = new Set<string>();
     for (const { samples } of readings) for (const { event } of samples) placements.add(event.placementId);
-    if (placements.size === 0) return [];
-    const bindings = new Bindings(await readBindings(this.deps.db, [...placements]));
+    if (placements.size === 0) return { placed: [], open: [] };
+    const { byPlacement, known } = await this.bindings.read(placements, { remembered });
     const kinds = await this.kinds.read(now);
     const rows: PostedSample[] = [];
+    const open = new Set<Binding>();
     const tooOld: { event: SampleEvent; binding: Binding }[] = [];
     for (const [request, { principal, samples }] of readings.entries()) {
       for (const sample of samples) {
-        const placed = bindings.place(principal, sample.event, now);
+        const { placementId } = sample.event;
+        const placed = placeSample(principal, sample.event, byPlacement.get(placementId), now);
+        const last = known.get(placementId);
         if ('refused' in placed) {
+          // A loss is named once: by the try that nothing comes after.
+          if (last || (remembered && placed.tooOld)) return null;
           answers[request]![sample.index] = rejected(sample.index, sample.event.id, placed.refused);
           if (placed.tooOld) tooOld.push({ event: sample.event, binding: placed.tooOld });
           continue;
@@ -103,6 +137,7 @@ export class IngestUsage {
           answers[request]![sample.index] = rejected(sample.index, sample.event.id, misread);
           continue;
         }
+        if (last) open.add(last);
         sample.request = request;
         sample.tenantId = placed.tenantId;
         sample.subscriptionId = placed.subscriptionId;
@@ -110,7 +145,7 @@ export class IngestUsage {
       }
     }
     if (tooOld.length > 0) await this.deps.db.ops((tx) => nameTooOld(this.deps, tx, tooOld));
-    return rows;
+    return { placed: rows, open: [...open] };
   }
 
   private count(results: readonly IngestResult[]): void {

@@ -1,4 +1,4 @@
-import type { Tx } from '#platform';
+import { arrayText, type Opening, type Tx } from '#platform';
 
 const INTAKE_FENCE = 7_205_322;
 const CLOSING_CLAIM = 7_205_323;
@@ -12,11 +12,11 @@ export async function shareShards(tx: Tx, shards: Iterable<number>): Promise<voi
   for (const shard of sorted) await tx.query('select pg_advisory_xact_lock_shared($1, $2)', [INTAKE_FENCE, shard]);
 }
 
-/** The same as one statement for the round trip that opens a transaction, in the same order of shards; empty for none. */
-export function sharedShardsSql(shards: Iterable<number>): string {
-  const sorted = [...new Set(shards)].sort((a, b) => a - b);
-  if (sorted.length === 0) return '';
-  return `select count(*) from (select pg_advisory_xact_lock_shared(${INTAKE_FENCE}, s) from unnest('{${sorted.join(',')}}'::int[]) s) fence`;
+const SHARE = `select count(*) from (select pg_advisory_xact_lock_shared(${INTAKE_FENCE}, s) from unnest($1::int[]) s) fence`;
+
+/** The same as one statement that opens a transaction, in the same order of shards; none for no shard. */
+export function sharedShards(shards: ReadonlySet<number>): Opening | null {
+  return shards.size === 0 ? null : { text: SHARE, values: [arrayText([...shards].sort((a, b) => a - b))] };
 }
 
 /** One closer per shard at a time; false where another worker is at it. */

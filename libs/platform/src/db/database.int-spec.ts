@@ -114,7 +114,7 @@ describe('the database', () => {
       const uncaught: Error[] = [];
       const note = (error: Error): void => void uncaught.push(error);
       process.prependListener('uncaughtException', note);
-      const work = db.intakeNamed([], '', async (tx) => {
+      const work = db.intakeNamed([], null, async (tx) => {
         await end(await pidOf(tx));
         // What the end of the connection tells comes with the next turns of the event loop.
         for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
@@ -123,7 +123,7 @@ describe('the database', () => {
       await expect(work).rejects.toMatchObject(away);
       process.off('uncaughtException', note);
       expect(uncaught).toEqual([]);
-      expect(await db.intakeNamed([], '', pidOf)).toBeGreaterThan(0);
+      expect(await db.intakeNamed([], null, pidOf)).toBeGreaterThan(0);
     });
 
     it('in a transaction, or while a statement runs, says so too', async () => {
@@ -143,12 +143,13 @@ describe('the database', () => {
 
   describe('sends what belongs together at once', () => {
     const tenant = randomUUID();
+    const FAILS = { text: 'select 1/0', values: [] };
     const put = `insert into usage_numbers (source, low, high) values ($1, $2, $2) returning source`;
     const stored = async (source: string) => db.ops((tx) => tx.query('select low from usage_numbers where source = $1', [source]));
 
     it('and the last statement with the commit: answered after both', async () => {
       const other = await openDatabase({ adminUrl: base.url(), secret: base.secret, poolSize: 1 });
-      const rows = await db.intakeNamed([tenant], '', async (tx) => {
+      const rows = await db.intakeNamed([tenant], null, async (tx) => {
         expect(await context(tx)).toMatchObject({ tenants: `{${tenant}}` });
         await tx.query(put, ['together', '1']);
         const last = await tx.finish<{ source: string }>(put, ['together', '2']);
@@ -163,8 +164,8 @@ describe('the database', () => {
     });
 
     it.each([
-      ['the statement that opens it', 'select 1/0', 'good'],
-      ['the last statement', '', null],
+      ['the statement that opens it', FAILS, 'good'],
+      ['the last statement', null, null],
     ])('nothing stands where %s fails, and the failure that is told is the first', async (name, opening, value) => {
       const work = db.intakeNamed([tenant], opening, async (tx) => {
         await Promise.all([tx.query(put, [name, '1']), tx.query(put, [name, '2'])]);
@@ -173,13 +174,42 @@ describe('the database', () => {
       await expect(work).rejects.toMatchObject({ code: opening ? '22012' : '23514' });
       expect(await stored(name)).toEqual([]);
       // The connection serves the next.
-      expect(await db.intakeNamed([], '', (tx) => tx.finish('select 1 as n', []))).toEqual([{ n: 1 }]);
+      expect(await db.intakeNamed([], null, (tx) => tx.finish('select 1 as n', []))).toEqual([{ n: 1 }]);
+    });
+
+    it('or all that there is: one statement, in the context of its tenants, behind what opens it', async () => {
+      const opening = { text: 'insert into usage_numbers (source, low, high) values ($1, 1, 1)', values: ['once'] };
+      const sql = `select $1::text as said, app_tenant_ids()::text as tenants, pg_backend_pid() as pid, (select count(*)::int from usage_numbers where source = 'once') as before`;
+      const [one] = await db.intakeOnce<{ pid: number }>([tenant], opening, sql, ['a']);
+      expect(one).toEqual({ said: 'a', tenants: `{${tenant}}`, pid: one!.pid, before: 1 });
+      expect(await stored('once')).toHaveLength(1);
+      expect(await bare('intake')).toEqual({ tenant: null, tenants: '{}', pid: one!.pid });
+      expect(await db.intakeOnce([], null, sql, ['b'])).toEqual([{ said: 'b', tenants: '{}', pid: one!.pid, before: 1 }]);
+      await expect(db.intakeOnce([`${tenant}'`], null, sql, ['c'])).rejects.toThrow(/no uuid/);
+    });
+
+    it.each([
+      ['what opens it', { text: `select 1 / $1::int`, values: ['0'] }, '1', '22012'],
+      ['it', { text: `insert into usage_numbers (source, low, high) values ($1, 1, 1)`, values: ['failed'] }, '0', '23514'],
+    ])('nor does anything stand where %s fails, and the next is served', async (_, opening, value, code) => {
+      const once = (low: string) => db.intakeOnce([tenant], opening, put, ['failed', low]);
+      await expect(once(value)).rejects.toMatchObject({ code });
+      // What was planned by the trip that failed is planned again.
+      await expect(once(value)).rejects.toMatchObject({ code });
+      expect(await stored('failed')).toEqual([]);
+      expect(await db.intakeOnce([tenant], null, put, ['served', '1'])).toEqual([{ source: 'served' }]);
+    });
+
+    it('and whose server ends the connection meanwhile says so', async () => {
+      const ended = db.intakeOnce([], null, 'select pg_terminate_backend(pg_backend_pid())', []);
+      await expect(ended).rejects.toMatchObject({ kind: 'unavailable', code: 'database.unavailable' });
+      expect(await db.intakeOnce([], null, 'select 1 as n', [])).toEqual([{ n: 1 }]);
     });
 
     it('nor where the work fails before it asks anything, or swallows a failure and goes on', async () => {
-      const failed = db.intakeNamed([tenant], 'select 1/0', () => Promise.reject(new Error('no')));
+      const failed = db.intakeNamed([tenant], FAILS, () => Promise.reject(new Error('no')));
       await expect(failed).rejects.toThrow('no');
-      const swallowed = db.intakeNamed([tenant], '', async (tx) => {
+      const swallowed = db.intakeNamed([tenant], null, async (tx) => {
         await tx.query(put, ['swallowed', '1']);
         await tx.query(put, ['swallowed', '0']).catch(() => undefined);
       });

@@ -3,6 +3,7 @@ import type { Pool, PoolClient, QueryResult } from 'pg';
 import { DataSource, type DataSourceOptions, type EntityManager } from 'typeorm';
 import { isUuid } from '../ids.js';
 import { orUnavailable } from './database-away.js';
+import { inOneTrip } from './one-trip.js';
 import { SERVING_ROLES, roleUrl, type ServingRole } from './roles.js';
 
 /** One open transaction. All statements of a use case go through it; nothing outside is called while it is open. */
@@ -18,6 +19,12 @@ export interface Tx {
 export interface IntakeTx extends Pick<Tx, 'query'> {
   /** The last statement, sent together with the commit: answers once both are done; its rows stand or nothing does. */
   finish<T = Record<string, unknown>>(sql: string, parameters: unknown[]): Promise<T[]>;
+}
+
+/** What goes before the first statement of a transaction of intake, for example locks. */
+export interface Opening {
+  text: string;
+  values: string[];
 }
 
 /** A client of the driver with `pipeline`, and its socket. */
@@ -63,11 +70,11 @@ export class Database {
 
   /**
    * `intake` on the driver itself, for the path on which senders wait. What can be sent together goes in one round trip: BEGIN,
-   * the tenants, `opening` (statements without parameters, for example locks) and the first statement of `work`; and
-   * `tx.finish` with the commit. Texts of `work` do not vary: they are parsed and planned once per connection.
+   * the tenants, `opening` and the first statement of `work`; and `tx.finish` with the commit. Texts do not vary: they are
+   * parsed and planned once per connection.
    */
-  async intakeNamed<T>(tenantIds: string[], opening: string, work: (tx: IntakeTx) => Promise<T>): Promise<T> {
-    if (!tenantIds.every(isUuid)) throw new Error('a tenant id is no uuid');
+  async intakeNamed<T>(tenantIds: string[], opening: Opening | null, work: (tx: IntakeTx) => Promise<T>): Promise<T> {
+    const context = contextOf(tenantIds);
     const client = (await (this.sources.intake.driver as unknown as { master: Pool }).master.connect().catch(unavailable)) as Pipelined;
     let broken: Error | undefined;
     // The pool listens to idle clients only: a connection lost between two statements would end the process.
@@ -87,7 +94,7 @@ export class Database {
     };
     let finished: Promise<QueryResult> | undefined;
     // Behind BEGIN, which cannot fail: if something here does, the transaction has failed, and so does all that was sent after it.
-    const opened = [send('begin'), send(`set local app.tenant_ids = '{${tenantIds.join(',')}}'; ${opening}`)];
+    const opened = [send('begin'), send(CONTEXT, [context]), ...(opening ? [send(opening.text, opening.values)] : [])];
     // Each is waited for below, and the first failure is the one that says why: those behind it only tell that there was one.
     const inOrder = async <R>(results: Promise<R>[]): Promise<R> => {
       for (const result of results) await result;
@@ -119,6 +126,21 @@ export class Database {
       client.off('error', lost);
       client.release(broken);
     }
+  }
+
+  /**
+   * `intake` for a single statement: the tenants, `opening` and the statement go in one round trip and are one transaction,
+   * which is committed when it answers. Texts do not vary.
+   */
+  async intakeOnce<T>(tenantIds: string[], opening: Opening | null, sql: string, parameters: string[]): Promise<T[]> {
+    const pool = (this.sources.intake.driver as unknown as { master: Pool }).master;
+    const statements = [
+      { text: CONTEXT, values: [contextOf(tenantIds)] },
+      ...(opening ? [opening] : []),
+      { text: sql, values: parameters },
+    ];
+    const named = statements.map((one) => ({ name: `${this.nameOf(one.text)}_once`, ...one }));
+    return (await inOneTrip(pool, named).catch(unavailable)) as T[];
   }
 
   private nameOf(sql: string): string {
@@ -174,6 +196,12 @@ export class Database {
   async close(): Promise<void> {
     await Promise.all(Object.values(this.sources).map((s) => (s.isInitialized ? s.destroy() : undefined)));
   }
+}
+
+const CONTEXT = `select set_config('app.tenant_ids', $1, true)`;
+function contextOf(tenantIds: readonly string[]): string {
+  if (!tenantIds.every(isUuid)) throw new Error('a tenant id is no uuid');
+  return `{${tenantIds.join(',')}}`;
 }
 
 const unavailable = (error: unknown): never => {
