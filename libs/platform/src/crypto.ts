@@ -47,42 +47,28 @@ export class Sealer {
  * content comparisons are made over it, also with those of rows that were stored long ago: it must not change.
  */
 export function canonicalJson(value: unknown): string {
-  const parts: string[] = [];
-  write(value, parts);
-  return parts.join('');
-}
-
-function write(value: unknown, parts: string[]): void {
-  if (typeof value === 'string') writeText(value, parts);
-  else if (typeof value === 'bigint') parts.push('"', value.toString(), '"');
-  else if (value instanceof Date) writeText(value.toISOString(), parts);
-  else if (Array.isArray(value)) {
-    parts.push('[');
-    for (let i = 0; i < value.length; i++) {
-      if (i > 0) parts.push(',');
-      write(value[i] ?? null, parts);
-    }
-    parts.push(']');
-  } else if (value && typeof value === 'object') {
+  if (typeof value === 'string') return quoted(value);
+  if (typeof value === 'bigint') return `"${value}"`;
+  if (value instanceof Date) return quoted(value.toISOString());
+  if (Array.isArray(value)) {
+    let text = '';
+    for (let i = 0; i < value.length; i++) text += (i > 0 ? ',' : '') + canonicalJson(value[i] ?? null);
+    return `[${text}]`;
+  }
+  if (value && typeof value === 'object') {
     const { sorted, heads } = shapeOf(Object.keys(value));
-    parts.push('{');
-    let written = 0;
+    let text = '';
     for (let i = 0; i < sorted.length; i++) {
       const field = (value as Record<string, unknown>)[sorted[i]!];
-      if (field === undefined) continue;
-      if (written++ > 0) parts.push(',');
-      parts.push(heads[i]!);
-      write(field, parts);
+      if (field !== undefined) text += (text === '' ? '' : ',') + heads[i]! + canonicalJson(field);
     }
-    parts.push('}');
-  } else parts.push(JSON.stringify(value ?? null));
+    return `{${text}}`;
+  }
+  return JSON.stringify(value ?? null) ?? '';
 }
 
 /** What JSON escapes is rare; text without it is taken as it is. */
-function writeText(text: string, parts: string[]): void {
-  if (/^[ !#-[\]-~]*$/.test(text)) parts.push('"', text, '"');
-  else parts.push(JSON.stringify(text));
-}
+const quoted = (text: string): string => (/^[ !#-[\]-~]*$/.test(text) ? `"${text}"` : JSON.stringify(text));
 
 interface Shape {
   keys: string[];

@@ -23,6 +23,9 @@ describe('ids', () => {
 
   it('are the same in every release: stored rows name them', () => {
     expect(uuidv5('subscription', 'azure', '5b0f7a52-0000-4000-8000-000000000001')).toBe('0eebdf67-808e-531f-8918-ecadd18da48e');
+    // However long a name is, and whatever was named before.
+    expect(uuidv5('ü'.repeat(5_000))).toBe('c6ed72e0-c7ad-538d-ab0c-1561049795fc');
+    expect(uuidv5('subscription', 'azure', 'x')).toBe('9b9f17d6-8f71-5ffc-80dd-27968eff240c');
   });
 
   it('at the edge carry a prefix, and only the right one comes back', () => {

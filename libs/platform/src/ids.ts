@@ -24,11 +24,16 @@ export function uuidv7(): string {
   return format(b);
 }
 
-const NAMESPACE = Buffer.from('7d1c5f6e2b6b4f0a9a3e0c4b8f21d9aa', 'hex');
+/** Names are written behind the namespace; a longer one gets a place of its own. */
+const named = Buffer.alloc(4_096);
+const NAMESPACE_BYTES = named.write('7d1c5f6e2b6b4f0a9a3e0c4b8f21d9aa', 'hex');
 
 /** A name-based uuid (version 5): the same parts always give the same id, so racing creators become an upsert. */
 export function uuidv5(...parts: string[]): string {
-  const h = hash('sha1', Buffer.concat([NAMESPACE, Buffer.from(parts.join('\u0000'))]), 'hex');
+  const name = parts.join('\u0000');
+  const room = NAMESPACE_BYTES + 3 * name.length;
+  const bytes = room <= named.length ? named : Buffer.concat([named.subarray(0, NAMESPACE_BYTES)], room);
+  const h = hash('sha1', bytes.subarray(0, NAMESPACE_BYTES + bytes.write(name, NAMESPACE_BYTES)), 'hex');
   const variant = ((parseInt(h[16]!, 16) & 0x3) | 0x8).toString(16);
   return `${h.slice(0, 8)}-${h.slice(8, 12)}-5${h.slice(13, 16)}-${variant}${h.slice(17, 20)}-${h.slice(20, 32)}`;
 }

@@ -132,7 +132,7 @@ export async function readMeteredSubscriptions(
             s.superseded_by is not null and exists (select 1 from subscriptions n
               where n.subscription_id = s.superseded_by and n.truth #>> '{supersedes,wholeHoursFrom}' is not null) as goes_on
        from subscriptions s join segments g on g.subscription_id = s.subscription_id and g.sequence = 1
-      where ${IS_METERED} and ($1::uuid[] is null or s.subscription_id = any($1::uuid[]))
+      where ${IS_METERED} and ($1::uuid[] is null or s.subscription_id = any($1::uuid[]) and g.subscription_id = any($1::uuid[]))
         and ($2::text is null or s.state = $2) and ($3::uuid is null or s.subscription_id >= $3) and ($4::uuid is null or s.subscription_id < $4)
       order by s.subscription_id`,
     [

@@ -5,8 +5,9 @@ import { emissionAt, unsentOf } from '../domain/emission.js';
 import type { HourSegment, Unsent } from '../domain/types.js';
 import { fromUs, instantText, maxOf, US_PER_HOUR } from '../domain/units.js';
 import { noteAbsorb, noteFacts } from '../infra/closing-order.sql.js';
+import { readPurchaseBindings } from '../infra/purchase-bindings.sql.js';
 import { SegmentsOfHour } from '../infra/segments-of-hour.js';
-import { gatherSamples, keyOf, withSilentStreams } from '../infra/samples.sql.js';
+import { SamplesOfHour, withSilentStreams } from '../infra/samples.sql.js';
 import { lateSeries, type SeriesRow } from '../infra/series.sql.js';
 import { writeCarryIns, writeEntries, type CarryInRow, type EntryRow } from '../infra/write-ledger.js';
 import type { ClosingDeps } from './deps.js';
@@ -68,7 +69,8 @@ interface Difference {
 
 async function absorbSeries(tx: Tx, deps: ClosingDeps, series: SeriesRow, from: bigint): Promise<void> {
   const segments = await SegmentsOfHour.load(tx, [series.subscriptionId], maxOf(series.nextHour, from));
-  await noteFacts(tx, [series], (id) => segments.read(id), deps.clock.now());
+  const bindings = await readPurchaseBindings(tx, [series.subscriptionId]);
+  await noteFacts(tx, [series], (id) => segments.read(id), bindings, deps.clock.now());
   const differences: Difference[] = [];
   if (from < series.nextHour) {
     const [first] = await tx.query<{ opening: unknown }>(
@@ -79,11 +81,7 @@ async function absorbSeries(tx: Tx, deps: ClosingDeps, series: SeriesRow, from: 
     const opening = openingFromJson(first.opening);
     const known = await recognised(tx, series, from);
     for (let hour = from; hour < series.nextHour; hour += US_PER_HOUR) {
-      const samples = withSilentStreams(
-        series.source,
-        opening,
-        (await gatherSamples(tx, [series], hour)).get(keyOf(series.subscriptionId, series.meter)) ?? [],
-      );
+      const samples = withSilentStreams(series.source, opening, (await SamplesOfHour.gather(tx, [series], bindings, hour)).of(series));
       const measured = measureHour(
         { kind: series.kind, source: series.source, hourStart: hour, endedAt: series.endedAt, watermark: null },
         segments.of(series.subscriptionId, series.meter, hour),

@@ -3,13 +3,15 @@ import { COST_SPLIT_LIMITS } from '#marketplaces/core';
 import { readMeteredSubscriptions, type MeteredSubscription } from '#entitlements';
 import { closeHour } from '../domain/close-hour.js';
 import { splitRecords, type PartsAt } from '../domain/cost-split.js';
-import type { CarryIn, HourClose, HourSegment, MeterHour } from '../domain/types.js';
+import { digestOf } from '../domain/leaf.js';
+import type { CarryIn, HourClose, HourSegment, MeterHour, StreamSamples } from '../domain/types.js';
 import { fromUs, hourOf, instantText, toUs, unitsText, US_PER_HOUR } from '../domain/units.js';
 import { CLOSING_RULES } from '../domain/window-turn.js';
 import { noteClose, noteFacts } from '../infra/closing-order.sql.js';
 import { loadParts } from '../infra/cost-split.sql.js';
+import { readPurchaseBindings } from '../infra/purchase-bindings.sql.js';
 import { SegmentsOfHour } from '../infra/segments-of-hour.js';
-import { gatherSamples, keyOf, withSilentStreams } from '../infra/samples.sql.js';
+import { keyOf, SamplesOfHour, withSilentStreams } from '../infra/samples.sql.js';
 import type { SeriesRow } from '../infra/series.sql.js';
 import { writeClosings } from '../infra/write-closings.js';
 import type { ClosedHour } from '../infra/write-records.js';
@@ -38,9 +40,10 @@ export class ShardCloser {
     const segments = await SegmentsOfHour.load(tx, ids, hour);
     const again = await this.cutBehindUs(tx, ready, segments);
     if (again > 0) return again;
-    await noteFacts(tx, ready, (id) => segments.read(id), this.deps.clock.now());
+    const bindings = await readPurchaseBindings(tx, ids);
+    await noteFacts(tx, ready, (id) => segments.read(id), bindings, this.deps.clock.now());
     const subscriptions = new Map((await readMeteredSubscriptions(tx, { subscriptionIds: ids })).map((s) => [s.subscriptionId, s]));
-    const samples = await gatherSamples(tx, ready, hour);
+    const samples = await SamplesOfHour.gather(tx, ready, bindings, hour);
     const carryIns = await openCarryIns(tx, ready);
     const parts = await this.partsOf(tx, ready, segments, samples);
     const closed: ClosedHour[] = [];
@@ -52,7 +55,7 @@ export class ShardCloser {
         const one = this.closeOne(
           series,
           segments,
-          withSilentStreams(series.source, series.opening, samples.get(keyOf(series.subscriptionId, series.meter)) ?? []),
+          withSilentStreams(series.source, series.opening, samples.of(series)),
           carryIns.get(keyOf(series.subscriptionId, series.meter)) ?? [],
           subscriptions.get(series.subscriptionId) ?? null,
           parts?.(series.metric) ?? null,
@@ -85,7 +88,7 @@ export class ShardCloser {
   private closeOne(
     series: SeriesRow,
     segments: SegmentsOfHour,
-    streams: ClosedHour['streams'],
+    streams: StreamSamples[],
     carryIns: CarryIn[],
     subscription: MeteredSubscription | null,
     partsAt: PartsAt | null,
@@ -119,7 +122,7 @@ export class ShardCloser {
     }
     return {
       series,
-      streams,
+      inputs: digestOf(streams, hour),
       close,
       adapter,
       subscription,
@@ -134,14 +137,14 @@ export class ShardCloser {
     tx: Tx,
     ready: SeriesRow[],
     segments: SegmentsOfHour,
-    samples: ReadonlyMap<string, ClosedHour['streams']>,
+    samples: SamplesOfHour,
   ): Promise<Awaited<ReturnType<typeof loadParts>> | null> {
     if (!segments.splitsCosts()) return null;
     const split = ready.filter((s) => segments.of(s.subscriptionId, s.meter, s.nextHour).some((x) => x.terms?.costSplit));
     if (split.length === 0) return null;
     return loadParts(
       tx,
-      split.map((s) => ({ metric: s.metric, opening: s.opening, streams: samples.get(keyOf(s.subscriptionId, s.meter)) ?? [] })),
+      split.map((s) => ({ metric: s.metric, opening: s.opening, streams: samples.of(s) })),
     );
   }
 

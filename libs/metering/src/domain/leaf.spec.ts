@@ -69,7 +69,7 @@ describe('the leaf of a closing', () => {
         const opening = emptyOpening();
         const meter = meterHour(1, { kind: terms.kind });
         const close = closeHour(meter, [segment({ terms: { ...terms, decimals: 3 } })], opening, streams, []);
-        const c = { subscriptionId: 'a-purchase', meter: terms.meter, hour: hour(1), opening, streams, close };
+        const c = { subscriptionId: 'a-purchase', meter: terms.meter, hour: hour(1), opening, inputs: digestOf(streams, hour(1)), close };
         const leaf = leafOf(c);
         expect(leaf.closing).toBe(canonicalJson(openingToJson(close.closing)));
         expect(leaf.hash).toBe(

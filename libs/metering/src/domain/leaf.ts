@@ -1,20 +1,30 @@
 import { canonicalJson, sha256Hex } from '#platform';
 import { openingText } from './opening-json.js';
-import { sumTerms } from './sum-terms.js';
+import { LEDGER_TERMS, sumTerms } from './sum-terms.js';
 import type { HourClose, Opening, StreamSamples } from './types.js';
 import { instantText, US_PER_HOUR } from './units.js';
 
+/** The hash of the samples that a closing read, and how many they are. */
+export interface Inputs {
+  digest: string;
+  count: number;
+}
+
 /** What a closing read, as it is hashed: whoever looks back can tell whether it holds the same samples. */
-export function digestOf(streams: StreamSamples[], hour: bigint): { digest: string; count: number } {
+export function digestOf(streams: StreamSamples[], hour: bigint): Inputs {
   const end = hour + US_PER_HOUR;
   let count = 0;
   let text = '';
+  // Samples of one source mostly are of one epoch.
+  let epoch = '';
+  let epochText = '""';
   for (const s of streams) {
     let samples = '';
     for (const x of s.samples) {
       if (x.at >= end) continue;
       count += 1;
-      samples += `${samples === '' ? '' : ','}["${instantText(x.at)}","${x.value}",${canonicalJson(x.epoch)},"${x.sequence}"]`;
+      if (x.epoch !== epoch) epochText = canonicalJson((epoch = x.epoch));
+      samples += `${samples === '' ? '' : ','}["${instantText(x.at)}","${x.value}",${epochText},"${x.sequence}"]`;
     }
     text += `${text === '' ? '' : ','}{"samples":[${samples}],"stream":${canonicalJson(s.stream)}}`;
   }
@@ -26,16 +36,14 @@ export interface Closing {
   meter: string;
   hour: bigint;
   opening: Opening;
-  streams: StreamSamples[];
+  inputs: Inputs;
   close: HourClose;
 }
 
 export interface Leaf {
   hash: string;
-  digest: string;
-  inputs: number;
-  /** The terms' sums by name. */
-  terms: Record<string, string>;
+  /** The terms' sums by name, as JSON. */
+  terms: string;
   /** The next opening as canonical JSON. */
   closing: string;
 }
@@ -46,14 +54,13 @@ export interface Leaf {
  * of each hour; `leaf.spec` holds it to `canonicalJson` of the whole.
  */
 export function leafOf(c: Closing): Leaf {
-  const { digest, count } = digestOf(c.streams, c.hour);
   const closing = openingText(c.close.closing);
   const hash = sha256Hex(
     `{"carryIns":${canonicalJson(c.close.carryIns)},"closing":${closing},"entries":${canonicalJson(c.close.entries)},"hour":"${instantText(c.hour)}"` +
-      `,"inputs":"${digest}","meter":${canonicalJson(c.meter)},"opening":${openingText(c.opening)},"records":${canonicalJson(c.close.records)}` +
+      `,"inputs":"${c.inputs.digest}","meter":${canonicalJson(c.meter)},"opening":${openingText(c.opening)},"records":${canonicalJson(c.close.records)}` +
       `,"subscription":${canonicalJson(c.subscriptionId)}}`,
   );
-  const terms: Record<string, string> = {};
-  for (const [term, sum] of Object.entries(sumTerms(c.close.entries))) terms[term] = sum.toString();
-  return { hash, digest, inputs: count, terms, closing };
+  const sums = sumTerms(c.close.entries);
+  const terms = LEDGER_TERMS.map((term) => `"${term}":"${sums[term]}"`).join(',');
+  return { hash, terms: `{${terms}}`, closing };
 }

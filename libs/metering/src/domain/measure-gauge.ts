@@ -14,29 +14,30 @@ export function eachHeld(stream: StreamSamples, opening: StreamState | null, { m
   const low = maxOf(meter.hourStart, stream.from);
   const high = stream.until === null ? end : minOf(end, stream.until);
   // Where the placement served another purchase before, the value it had goes on.
-  const known = opening ?? stream.baseline;
-  const points: (StreamState & { known: boolean })[] = [
-    known ? { ...known, known: true } : { at: stream.from, value: 0n, epoch: '', sequence: -1n, known: false },
-  ];
-  for (const s of inOrder(stream.samples))
-    if (s.at >= meter.hourStart && s.at < high && s.at >= stream.from) points.push({ ...s, known: true });
+  let known: StreamState | null = opening ?? stream.baseline;
+  let since = known ? known.at : stream.from;
   const piece: Held = (from, to, value, kind) => {
     const [start, stop] = [maxOf(from, low), minOf(to, high)];
     if (start < stop) held(start, stop, value, kind);
   };
-  points.forEach((point, i) => {
-    const next = i + 1 < points.length ? points[i + 1]!.at : high;
+  const until = (next: bigint): void => {
     if (next <= low) return;
-    const hole = meter.source === 'cell' && next - point.at > CARRY_LIMIT;
-    const carried = hole ? point.at + SAMPLE_EVERY : next;
-    if (point.known) {
-      piece(point.at, carried, point.value, 'measured');
-      if (hole) piece(carried, point.at + CARRY_LIMIT, point.value, 'estimated');
+    const hole = meter.source === 'cell' && next - since > CARRY_LIMIT;
+    const carried = hole ? since + SAMPLE_EVERY : next;
+    if (known) {
+      piece(since, carried, known.value, 'measured');
+      if (hole) piece(carried, since + CARRY_LIMIT, known.value, 'estimated');
     }
-    if (hole) piece(point.at + CARRY_LIMIT, next, point.value, 'gap');
-  });
-  const last = points.at(-1)!;
-  return last.known ? { at: last.at, value: last.value, epoch: last.epoch, sequence: last.sequence } : null;
+    if (hole) piece(since + CARRY_LIMIT, next, known?.value ?? 0n, 'gap');
+  };
+  for (const s of inOrder(stream.samples)) {
+    if (s.at < meter.hourStart || s.at >= high || s.at < stream.from) continue;
+    until(s.at);
+    known = s;
+    since = s.at;
+  }
+  until(high);
+  return known && { at: known.at, value: known.value, epoch: known.epoch, sequence: known.sequence };
 }
 
 /** Left-step integral in value-microseconds, split at hour edges and cuts; a gap is billed nothing. */

@@ -49,8 +49,11 @@ export interface Measuring {
   onGap: (us: bigint) => void;
 }
 
-export const inOrder = (samples: Sample[]): Sample[] =>
-  [...samples].sort((a, b) => (a.at !== b.at ? (a.at < b.at ? -1 : 1) : a.sequence < b.sequence ? -1 : a.sequence > b.sequence ? 1 : 0));
+const byTime = (a: Sample, b: Sample): number =>
+  a.at !== b.at ? (a.at < b.at ? -1 : 1) : a.sequence < b.sequence ? -1 : a.sequence > b.sequence ? 1 : 0;
+/** Samples by time and number. They mostly are already, and are then taken as they are. */
+export const inOrder = (samples: readonly Sample[]): readonly Sample[] =>
+  samples.every((s, i) => i === 0 || byTime(samples[i - 1]!, s) <= 0) ? samples : [...samples].sort(byTime);
 
 export const segmentAt = (at: bigint, segments: HourSegment[]): string =>
   segments.find((s) => s.startsAt <= at && (s.endsAt === null || at < s.endsAt))?.segmentId ?? NO_SEGMENT;
@@ -58,6 +61,9 @@ export const segmentAt = (at: bigint, segments: HourSegment[]): string =>
 /** Splits a stretch of time at the cuts; time outside all segments comes under ''. */
 export function bySegment(from: bigint, to: bigint, segments: HourSegment[]): { segmentId: string; from: bigint; us: bigint }[] {
   if (to <= from) return [];
+  const only = segments.length === 1 ? segments[0]! : null;
+  if (only && only.startsAt <= from && (only.endsAt === null || to <= only.endsAt))
+    return [{ segmentId: only.segmentId, from, us: to - from }];
   const parts: { segmentId: string; from: bigint; us: bigint }[] = [];
   let inside = 0n;
   for (const s of segments) {

@@ -15,8 +15,10 @@ export const LEDGER_TERMS: readonly LedgerTerm[] = [
   'loss',
 ];
 
+const NOTHING = Object.fromEntries(LEDGER_TERMS.map((t) => [t, 0n])) as TermSums;
+
 export function sumTerms(entries: Iterable<Pick<EntryDraft, 'term' | 'quantity'>>): TermSums {
-  const sums = Object.fromEntries(LEDGER_TERMS.map((t) => [t, 0n])) as TermSums;
+  const sums = { ...NOTHING };
   for (const e of entries) sums[e.term] += e.quantity;
   return sums;
 }

@@ -5,12 +5,23 @@ export interface TermDates {
   termEndsAt: bigint | null;
 }
 
+type Period = 'month' | 'term' | 'year';
+/** What was asked last: a closing asks for one hour, for purchase after purchase, and many have no dates of their own. */
+let last: { period?: Period; at: bigint; termStartsAt: bigint | null; key: string } = { at: 0n, termStartsAt: null, key: '' };
+
 /**
  * The start of the window whose included quantity an instant draws on, as text key. Months and years are anchored at the
  * marketplace's own term dates (money.md "Terms"); without them on the UTC calendar. The key is the window's start, so that
  * a plan change keeps what was consumed and a moved term begins anew, by itself.
  */
-export function windowKey(period: 'month' | 'term' | 'year', at: bigint, term: TermDates): string {
+export function windowKey(period: Period, at: bigint, term: TermDates): string {
+  const { termStartsAt } = term;
+  if (last.period !== period || last.at !== at || last.termStartsAt !== termStartsAt)
+    last = { period, at, termStartsAt, key: keyOf(period, at, term) };
+  return last.key;
+}
+
+function keyOf(period: Period, at: bigint, term: TermDates): string {
   if (period === 'term') return term.termStartsAt === null ? 'term' : fromUs(term.termStartsAt).toISOString();
   const months = period === 'year' ? 12 : 1;
   const moment = fromUs(at);

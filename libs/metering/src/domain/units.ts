@@ -84,6 +84,7 @@ export function parseInstant(text: string): bigint | undefined {
 
 const padded = (n: number, width: number): string => `${n}`.padStart(width, '0');
 const TWO = Array.from({ length: 60 }, (_, n) => padded(n, 2));
+/** Of the last hour that was written: its first microsecond, and its text up to the minutes. */
 let lastHour = Number.NaN;
 let lastHourText = '';
 
@@ -97,15 +98,17 @@ export function instantText(us: bigint): string {
     const far = floorDiv(us, US_PER_SECOND);
     return `${new Date(Number(far) * 1_000).toISOString().slice(0, -5)}.${padded(Number(us - far * US_PER_SECOND), 6)}Z`;
   }
-  const hour = Math.floor(n / 3_600_000_000);
-  if (hour !== lastHour) {
+  let inHour = n - lastHour;
+  if (!(inHour >= 0 && inHour < 3_600_000_000)) {
+    const hour = Math.floor(n / 3_600_000_000);
     lastHourText = new Date(hour * 3_600_000).toISOString().slice(0, 14);
-    lastHour = hour;
+    lastHour = hour * 3_600_000_000;
+    inHour = n - lastHour;
   }
-  const inHour = n - hour * 3_600_000_000;
   const minute = Math.floor(inHour / 60_000_000);
-  const second = Math.floor(inHour / 1_000_000) - minute * 60;
-  const fraction = inHour % 1_000_000;
+  const inMinute = inHour - minute * 60_000_000;
+  const second = Math.floor(inMinute / 1_000_000);
+  const fraction = inMinute - second * 1_000_000;
   return `${lastHourText}${TWO[minute]}:${TWO[second]}.${fraction === 0 ? '000000' : padded(fraction, 6)}Z`;
 }
 

@@ -1,7 +1,7 @@
 import { maxOf, US_PER_HOUR } from './units.js';
 
 const US_PER_DAY = 24n * US_PER_HOUR;
-const WEEK = 7n;
+const WEEK = 7;
 
 /**
  * What a series usually uses: the largest hour of each of its last days, by day since 1970, and the hour in which it began to be
@@ -21,15 +21,17 @@ export function roundedUp(amount: bigint): bigint {
 }
 
 /** The days that count at an hour: its own and the seven before. */
-const inWeek = (week: UsualWeek, hour: bigint): [string, bigint][] =>
-  Object.entries(week.days).filter(([day]) => BigInt(day) >= dayOf(hour) - WEEK && BigInt(day) <= dayOf(hour));
+const inWeek = (week: UsualWeek, hour: bigint): [string, bigint][] => {
+  const today = Number(dayOf(hour));
+  return Object.entries(week.days).filter(([day]) => Number(day) >= today - WEEK && Number(day) <= today);
+};
 
 /**
  * The most that an hour may plausibly have: `times` the largest hour of the week before, and at least that many of `unit`, so that
  * the beginnings of a small meter are let through. Null where no week is known: the series is new, or was not used for a week.
  */
 export function usualBound(week: UsualWeek | null, hour: bigint, times: bigint, unit: bigint): bigint | null {
-  if (!week || times === 0n || hour - week.since < WEEK * US_PER_DAY) return null;
+  if (!week || times === 0n || hour - week.since < BigInt(WEEK) * US_PER_DAY) return null;
   const days = inWeek(week, hour);
   if (days.length === 0) return null;
   return times * days.reduce((most, [, amount]) => maxOf(most, amount), unit);

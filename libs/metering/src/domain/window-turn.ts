@@ -25,7 +25,7 @@ export function turnsOf(
   samples: StreamSamples[],
 ): Map<string, Turn> {
   const turns = new Map<string, Turn>();
-  if (meter.rules < TURNS_BY_TIME) return turns;
+  if (meter.rules < TURNS_BY_TIME || segments.every((s) => turnIn(meter, s) === null)) return turns;
   const pieces = segments.flatMap((s) => {
     const at = turnIn(meter, s);
     if (at === null) return [s];
@@ -35,7 +35,6 @@ export function turnsOf(
       { ...s, startsAt: at },
     ];
   });
-  if (turns.size === 0) return turns;
   const { bySegment } = measureHour(meter, pieces, streams, samples);
   for (const s of segments) {
     const turn = turns.get(s.segmentId);

@@ -8,7 +8,8 @@ import { instantText, toUs } from '../domain/units.js';
 import { loadParts } from './cost-split.sql.js';
 import { namesItem } from './items.sql.js';
 import { SegmentsOfHour } from './segments-of-hour.js';
-import { gatherSamples, keyOf, withSilentStreams } from './samples.sql.js';
+import { readPurchaseBindings } from './purchase-bindings.sql.js';
+import { SamplesOfHour, withSilentStreams } from './samples.sql.js';
 import { findSeries, type SeriesRow } from './series.sql.js';
 import { digestOf } from '../domain/leaf.js';
 
@@ -154,10 +155,11 @@ async function samplesThen(
   opening: ReturnType<typeof openingFromJson>,
 ): Promise<{ streams: StreamSamples[]; same: boolean }> {
   let first: StreamSamples[] | null = null;
+  const bindings = await readPurchaseBindings(tx, [series.subscriptionId]);
   // One that came in the millisecond of the closing may lie on either side of it; the digest tells.
   for (const by of [closing.closed_at, new Date(closing.closed_at.getTime() - 1), null]) {
-    const found = (await gatherSamples(tx, [series], hour, by)).get(keyOf(series.subscriptionId, series.meter)) ?? [];
-    const streams = withSilentStreams(series.source, opening, found);
+    const found = await SamplesOfHour.gather(tx, [series], bindings, hour, by);
+    const streams = withSilentStreams(series.source, opening, found.of(series));
     if (digestOf(streams, hour).digest === closing.inputs_digest) return { streams, same: true };
     first ??= streams;
   }

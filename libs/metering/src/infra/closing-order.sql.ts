@@ -1,42 +1,30 @@
 import { arrayText, sha256Hex, type Tx } from '#platform';
 import type { Segment } from '#entitlements';
-import { ENGINE_SOURCE } from '../domain/usage-event.js';
 import type { PurchaseFacts } from '../domain/journal.js';
 import { fromUs, toUs } from '../domain/units.js';
+import type { BindingsOf } from './purchase-bindings.sql.js';
 import type { SeriesRow } from './series.sql.js';
-import { us } from './us.js';
-
-/** Names that posters choose may say anything: outside their table they are hashes. Our own source keeps its name. */
-export const hiddenSource = (column: string): string =>
-  `case when ${column} = '${ENGINE_SOURCE}' then ${column} else 'src_' || left(encode(sha256(convert_to(${column}, 'UTF8')), 'hex'), 24) end`;
 
 type Purchase = Pick<SeriesRow, 'subscriptionId' | 'tenantId' | 'marketplace' | 'endedAt'>;
 
 /**
- * Notes what the closing that holds the shard read of these purchases, where it differs from what was noted last. `segmentsOf`
- * answers the rows that were read. Without it nobody could tell later what was known when an hour was closed (ADR 0020).
+ * Notes what the closing that holds the shard read of these purchases, where it differs from what was noted last. `segmentsOf` and
+ * `bindings` answer the rows that were read. Without it nobody could tell later what was known when an hour was closed (ADR 0020).
  */
 export async function noteFacts(
   tx: Tx,
   purchases: readonly Purchase[],
   segmentsOf: (subscriptionId: string) => readonly Segment[],
+  bindings: BindingsOf,
   at: Date,
 ): Promise<void> {
   const byId = new Map(purchases.map((p) => [p.subscriptionId, p]));
-  const ids = arrayText(byId.keys());
-  const bindings = await tx.query<PurchaseFacts['bindings'][number] & { subscription_id: string }>(
-    `select subscription_id, placement_id as "placementId", ${hiddenSource('source')} as source, ${us('valid_from')} as "from", ${us('valid_until')} as until, ${us('held_from')} as held
-       from usage_bindings where subscription_id = any($1::uuid[]) order by placement_id, valid_from`,
-    [ids],
-  );
-  const bound = new Map<string, typeof bindings>();
-  for (const b of bindings) bound.set(b.subscription_id, [...(bound.get(b.subscription_id) ?? []), b]);
   const noted = new Map(
     (
       await tx.query<{ id: string; hash: string }>(
         `select k.id, f.hash from unnest($1::uuid[]) as k(id)
            cross join lateral (select hash from closing_facts where subscription_id = k.id order by position desc limit 1) f`,
-        [ids],
+        [arrayText(byId.keys())],
       )
     ).map((r) => [r.id, r.hash]),
   );
@@ -57,9 +45,9 @@ export async function noteFacts(
         termStartsAt: s.termStartsAt && toUs(s.termStartsAt).toString(),
         termEndsAt: s.termEndsAt && toUs(s.termEndsAt).toString(),
       })),
-      bindings: (bound.get(p.subscriptionId) ?? []).map(({ placementId, source, from, until, held }) => ({
+      bindings: (bindings.get(p.subscriptionId) ?? []).map(({ placementId, hidden, from, until, held }) => ({
         placementId,
-        source,
+        source: hidden,
         from,
         until,
         held,

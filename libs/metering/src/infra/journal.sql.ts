@@ -1,6 +1,6 @@
 import { isUuid, type Tx } from '#platform';
 import { ENGINE_SOURCE } from '../domain/usage-event.js';
-import { hiddenSource } from './closing-order.sql.js';
+import { hiddenSource } from './purchase-bindings.sql.js';
 import { us } from './us.js';
 
 const LINES_AT_ONCE = 2_000;

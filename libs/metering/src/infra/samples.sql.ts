@@ -2,11 +2,12 @@ import { arrayText, type Tx } from '#platform';
 import { CARRY_LIMIT } from '../domain/measure-parts.js';
 import type { Opening, Sample, StreamSamples, StreamState } from '../domain/types.js';
 import { ENGINE_SOURCE } from '../domain/usage-event.js';
-import { instantText, maxOf, US_PER_HOUR } from '../domain/units.js';
+import { instantText, maxOf, minOf, US_PER_HOUR } from '../domain/units.js';
+import type { BindingsOf, PurchaseBinding } from './purchase-bindings.sql.js';
 import type { SeriesRow } from './series.sql.js';
 import { us } from './us.js';
 
-type Gathered = Pick<SeriesRow, 'subscriptionId' | 'meter' | 'metric' | 'source' | 'endedAt'> & Partial<Pick<SeriesRow, 'opening'>>;
+type Gathered = Pick<SeriesRow, 'subscriptionId' | 'metric' | 'source' | 'endedAt'> & Partial<Pick<SeriesRow, 'opening'>>;
 
 export const keyOf = (subscriptionId: string, meter: string): string => `${subscriptionId}/${meter}`;
 
@@ -20,31 +21,42 @@ const LINES = `string_agg(concat((date_part('epoch', e.occurred_at - $1::timesta
 const SPAN = 'e.occurred_at >= $1::timestamptz and e.occurred_at <= $2::timestamptz and ($3::timestamptz is null or e.received_at <= $3)';
 
 /**
- * The samples of one hour for many series: one row per series and placement. The sample on the hour's end comes along: it
- * belongs to this hour if a cut lies there.
+ * The samples of one hour for many series, read as one row per series and placement. The sample on the hour's end comes along: it
+ * belongs to this hour if a cut lies there. Samples are made of a row when its series is asked for: those of thousands of series
+ * would otherwise live until the last of them is closed.
  */
-export async function gatherSamples(
-  tx: Tx,
-  series: Gathered[],
-  hour: bigint,
-  /** What was known then: later samples are left out. For looking back; a closing takes what is there. */
-  receivedBy: Date | null = null,
-): Promise<Map<string, StreamSamples[]>> {
-  const out = new Map<string, StreamSamples[]>();
-  const push = (subscriptionId: string, meter: string, s: StreamSamples): void => {
-    const key = keyOf(subscriptionId, meter);
-    const known = out.get(key);
-    if (known) known.push(s);
-    else out.set(key, [s]);
-  };
-  const engine = series.filter((s) => s.source === 'engine');
-  if (engine.length > 0) await gatherOurs(tx, engine, hour, receivedBy, push);
-  const cell = series.filter((s) => s.source === 'cell');
-  if (cell.length > 0) await gatherReported(tx, cell, hour, receivedBy, push);
-  return out;
+export class SamplesOfHour {
+  private readonly bySeries = new Map<Gathered, (() => StreamSamples)[]>();
+  private constructor() {}
+
+  /** `receivedBy`: what was known then; later samples are left out. For looking back; a closing takes what is there. */
+  static async gather(
+    tx: Tx,
+    series: readonly Gathered[],
+    bindings: BindingsOf,
+    hour: bigint,
+    receivedBy: Date | null = null,
+  ): Promise<SamplesOfHour> {
+    const gathered = new SamplesOfHour();
+    const push: Push = (one, make) => {
+      const known = gathered.bySeries.get(one);
+      if (known) known.push(make);
+      else gathered.bySeries.set(one, [make]);
+    };
+    const engine = series.filter((s) => s.source === 'engine');
+    if (engine.length > 0) await gatherOurs(tx, engine, hour, receivedBy, push);
+    const cell = series.filter((s) => s.source === 'cell');
+    if (cell.length > 0) await gatherReported(tx, cell, bindings, hour, receivedBy, push);
+    return gathered;
+  }
+
+  /** Of a series as it was given: streams by placement, then by when they began. */
+  of(series: Gathered): StreamSamples[] {
+    return (this.bySeries.get(series) ?? []).map((make) => make());
+  }
 }
 
-type Push = (subscriptionId: string, meter: string, s: StreamSamples) => void;
+type Push = (series: Gathered, make: () => StreamSamples) => void;
 
 /** The last sample of an ended subscription comes a little after its end: it closes the final delta. */
 function upTo(s: Gathered, hour: bigint): bigint {
@@ -52,78 +64,105 @@ function upTo(s: Gathered, hour: bigint): bigint {
   return s.endedAt !== null && s.endedAt <= hourEnd ? maxOf(hourEnd, s.endedAt + CARRY_LIMIT) : hourEnd;
 }
 
-/** Parameters $1 to $7: the span, what was known, and a row per series (`k`) with how far its own span goes. */
-function spanOf(series: Gathered[], hour: bigint, receivedBy: Date | null): unknown[] {
-  const ends = series.map((s) => upTo(s, hour));
-  const last = ends.reduce(maxOf);
-  return [
-    instantText(hour),
-    instantText(last),
-    receivedBy,
-    arrayText(series.map((s) => s.subscriptionId)),
-    arrayText(series.map((s) => s.meter)),
-    arrayText(series.map((s) => s.metric)),
-    arrayText(ends.map(instantText)),
-  ];
-}
-const K = 'unnest($4::uuid[], $5::text[], $6::text[], $7::timestamptz[]) as k(sub, meter, metric, up_to)';
-
 async function gatherOurs(tx: Tx, series: Gathered[], hour: bigint, receivedBy: Date | null, push: Push): Promise<void> {
-  const rows = await tx.query<{ subscription_id: string; meter: string; placement_id: string; lines: string }>(
-    `select k.sub as subscription_id, k.meter, e.placement_id, ${LINES}
-       from ${K} join usage_events e on e.subscription_id = k.sub and e.metric = k.metric and e.source = '${ENGINE_SOURCE}' and ${SPAN} and e.occurred_at <= k.up_to
-      group by k.sub, k.meter, e.placement_id order by e.placement_id`,
-    spanOf(series, hour, receivedBy),
+  const ends = series.map((s) => upTo(s, hour));
+  const rows = await tx.query<{ n: number; placement_id: string; lines: string }>(
+    `select k.n::int, e.placement_id, ${LINES}
+       from unnest($4::uuid[], $5::text[], $6::timestamptz[]) with ordinality as k(sub, metric, up_to, n)
+       join usage_events e on e.subscription_id = k.sub and e.metric = k.metric and e.source = '${ENGINE_SOURCE}' and ${SPAN} and e.occurred_at <= k.up_to
+      group by k.n, e.placement_id order by e.placement_id`,
+    [
+      instantText(hour),
+      instantText(ends.reduce(maxOf)),
+      receivedBy,
+      arrayText(series.map((s) => s.subscriptionId)),
+      arrayText(series.map((s) => s.metric)),
+      arrayText(ends.map(instantText)),
+    ],
   );
-  for (const r of rows) {
-    const samples = samplesOf(r.lines, hour);
-    push(r.subscription_id, r.meter, { stream: r.placement_id, from: samples[0]!.at, until: null, baseline: null, samples });
-  }
+  for (const { n, placement_id: stream, lines } of rows)
+    push(series[n - 1]!, () => {
+      const samples = samplesOf(lines, hour);
+      return { stream, from: samples[0]!.at, until: null, baseline: null, samples };
+    });
+}
+
+/** What a placement told of a series while it was bound to its purchase. */
+interface Stream {
+  stream: string;
+  series: Gathered;
+  binding: PurchaseBinding;
+  from: bigint;
+  /** The first and the last instant whose samples are wanted. */
+  since: bigint;
+  upTo: bigint;
+}
+
+function streamsOf(series: Gathered[], bindings: BindingsOf, hour: bigint): Stream[] {
+  const streams: Stream[] = [];
+  for (const s of series)
+    for (const binding of bindings.get(s.subscriptionId) ?? []) {
+      const [from, until] = [BigInt(binding.from), binding.until === null ? null : BigInt(binding.until)];
+      if (from >= hour + US_PER_HOUR || (until !== null && until < hour)) continue;
+      const end = upTo(s, hour);
+      const stream = `${binding.placementId}@${binding.from}`;
+      streams.push({ stream, series: s, binding, from, since: maxOf(hour, from), upTo: until === null ? end : minOf(end, until) });
+    }
+  return streams;
 }
 
 /**
  * What a cell reported is of the purchase that its placement was bound to at that time, whoever it was stored for: a renewal
  * that is told late takes the samples since its start with it.
  */
-async function gatherReported(tx: Tx, series: Gathered[], hour: bigint, receivedBy: Date | null, push: Push): Promise<void> {
-  const rows = await tx.query<{
-    n: number;
-    placement_id: string;
-    from_us: string;
-    until_us: string | null;
-    lines: string | null;
-  }>(
-    `select k.n::int, b.placement_id, ${us('b.valid_from')} as from_us, ${us('coalesce(b.valid_until, b.held_from)')} as until_us, e.lines
-       from unnest($4::uuid[], $5::text[], $6::text[], $7::timestamptz[]) with ordinality as k(sub, meter, metric, up_to, n)
-       join usage_bindings b on b.subscription_id = k.sub and b.valid_from < $8::timestamptz and coalesce(b.valid_until, 'infinity') >= $1::timestamptz
-       left join lateral (select ${LINES} from usage_events e where e.placement_id = b.placement_id and e.metric = k.metric and e.source = b.source and ${SPAN}
-                           and e.occurred_at >= b.valid_from and e.occurred_at <= least(k.up_to, coalesce(b.valid_until, 'infinity'))) e on true
-      order by b.placement_id, b.valid_from`,
-    [...spanOf(series, hour, receivedBy), instantText(hour + US_PER_HOUR)],
+async function gatherReported(
+  tx: Tx,
+  series: Gathered[],
+  bindings: BindingsOf,
+  hour: bigint,
+  receivedBy: Date | null,
+  push: Push,
+): Promise<void> {
+  const streams = streamsOf(series, bindings, hour);
+  if (streams.length === 0) return;
+  const rows = await tx.query<{ n: number; lines: string }>(
+    `select k.n::int, e.lines
+       from unnest($4::uuid[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[]) with ordinality as k(placement, metric, source, since, up_to, n)
+      cross join lateral (select ${LINES} from usage_events e where e.placement_id = k.placement and e.metric = k.metric and e.source = k.source and ${SPAN}
+                           and e.occurred_at >= k.since and e.occurred_at <= k.up_to) e
+      where e.lines is not null`,
+    [
+      instantText(hour),
+      instantText(streams.map((s) => s.upTo).reduce(maxOf)),
+      receivedBy,
+      arrayText(streams.map((s) => s.binding.placementId)),
+      arrayText(streams.map((s) => s.series.metric)),
+      arrayText(streams.map((s) => s.binding.source)),
+      arrayText(streams.map((s) => instantText(s.since))),
+      arrayText(streams.map((s) => instantText(s.upTo))),
+    ],
   );
-  const streams = rows.map((r) => ({ ...r, series: series[r.n - 1]!, stream: `${r.placement_id}@${r.from_us}` }));
+  const lines = new Map(rows.map((r) => [streams[r.n - 1]!, r.lines]));
   // A stream that an opening knows goes on from there: what was before its binding is not looked for.
   const baselines = await findBaselines(
     tx,
     streams.filter((s) => !s.series.opening?.streams[s.stream]),
     receivedBy,
   );
-  for (const s of streams)
-    push(s.series.subscriptionId, s.series.meter, {
+  for (const s of streams) {
+    const until = s.binding.until ?? s.binding.held;
+    push(s.series, () => ({
       stream: s.stream,
-      from: BigInt(s.from_us),
-      until: s.until_us === null ? null : BigInt(s.until_us),
-      baseline: baselines.get(`${s.stream} ${s.series.metric}`) ?? null,
-      samples: samplesOf(s.lines, hour),
-    });
+      from: s.from,
+      until: until === null ? null : BigInt(until),
+      baseline: baselines.get(s) ?? null,
+      samples: samplesOf(lines.get(s), hour),
+    }));
+  }
 }
 
 /** Where a placement served another purchase before: what was last reported until its binding began. */
-async function findBaselines(
-  tx: Tx,
-  streams: { stream: string; placement_id: string; from_us: string; series: Gathered }[],
-  receivedBy: Date | null,
-): Promise<Map<string, StreamState>> {
+async function findBaselines(tx: Tx, streams: readonly Stream[], receivedBy: Date | null): Promise<Map<Stream, StreamState>> {
   if (streams.length === 0) return new Map();
   const rows = await tx.query<{ n: number; at: string; value: string; epoch: string; sequence: string }>(
     `select k.n::int, ${us('p.occurred_at')} as at, p.value::text, p.epoch, p.sequence::text
@@ -132,22 +171,19 @@ async function findBaselines(
                             and e.occurred_at > k.since - case e.kind when 'counter' then interval '35 days' else interval '${CARRY_LIMIT / 1_000_000n} seconds' end
                           order by e.occurred_at desc, e.sequence desc limit 1) p`,
     [
-      arrayText(streams.map((s) => s.placement_id)),
+      arrayText(streams.map((s) => s.binding.placementId)),
       arrayText(streams.map((s) => s.series.metric)),
-      arrayText(streams.map((s) => instantText(BigInt(s.from_us)))),
+      arrayText(streams.map((s) => instantText(s.from))),
       receivedBy,
     ],
   );
-  const found = new Map<string, StreamState>();
-  for (const r of rows) {
-    const s = streams[r.n - 1]!;
-    found.set(`${s.stream} ${s.series.metric}`, { at: BigInt(r.at), value: BigInt(r.value), epoch: r.epoch, sequence: BigInt(r.sequence) });
-  }
-  return found;
+  return new Map(
+    rows.map((r) => [streams[r.n - 1]!, { at: BigInt(r.at), value: BigInt(r.value), epoch: r.epoch, sequence: BigInt(r.sequence) }]),
+  );
 }
 
-function samplesOf(lines: string | null, hour: bigint): Sample[] {
-  if (lines === null) return [];
+function samplesOf(lines: string | undefined, hour: bigint): Sample[] {
+  if (lines === undefined) return [];
   return lines.split('\n').map((line) => {
     const value = line.indexOf(' ');
     const sequence = line.indexOf(' ', value + 1);

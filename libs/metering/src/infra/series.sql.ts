@@ -51,9 +51,11 @@ interface Raw {
 
 /** Of a column of whole hours: exact as a double, and cheaper. */
 const hourUs = (column: string): string => `(date_part('epoch', ${column})::bigint * 1000000)::text`;
-const COLUMNS = `s.subscription_id, s.meter, s.tenant_id, s.marketplace, s.metric, s.kind, s.source_kind, s.shard, ${hourUs('s.first_hour')} as first_us, ${hourUs('s.next_hour')} as next_us,
-  ${us('s.ended_at')} as ended_us, s.completed_at is not null as completed, s.last_segment_id, s.state, s.usual,
-  (s.next_hour = s.first_hour or exists (select 1 from hour_closings c where c.subscription_id = s.subscription_id and c.meter = s.meter and c.hour = s.next_hour - interval '1 hour')) as has_predecessor`;
+const PLAIN = `s.subscription_id, s.meter, s.tenant_id, s.marketplace, s.metric, s.kind, s.source_kind, s.shard, ${hourUs('s.first_hour')} as first_us, ${hourUs('s.next_hour')} as next_us,
+  ${us('s.ended_at')} as ended_us, s.completed_at is not null as completed, s.last_segment_id, s.state, s.usual`;
+/** The hour before the series' next one is closed, or there is none. */
+const PREDECESSOR = `s.next_hour = s.first_hour or exists (select 1 from hour_closings c where c.subscription_id = s.subscription_id and c.meter = s.meter and c.hour = s.next_hour - interval '1 hour')`;
+const COLUMNS = `${PLAIN}, (${PREDECESSOR}) as has_predecessor`;
 
 const toRow = (r: Raw): SeriesRow => ({
   subscriptionId: r.subscription_id,
@@ -88,7 +90,8 @@ const PASSED = `s.completed_at is null and (s.ended_at is null or s.ended_at > s
 
 /**
  * Series whose next hour may be closed now. It ends at the hour's end or at the subscription's; each bound source must have
- * passed that instant (or the end of its own binding), or the hold limit is reached. Our own events are known at once.
+ * passed that instant (or the end of its own binding), or the hold limit is reached. Our own events are known at once. `before` are
+ * the series whose hour before this one the shard's roots hold: of many they are found together, the others one by one.
  */
 const READY = `
   from series s
@@ -102,6 +105,7 @@ const READY = `
      where s.source_kind = 'cell' and b.subscription_id = s.subscription_id and b.source <> '${ENGINE_SOURCE}'
        and b.valid_from < need.at and coalesce(b.valid_until, 'infinity') > s.next_hour
        and coalesce(u.watermark, timestamptz 'epoch') < least(need.at, coalesce(b.valid_until, 'infinity'))) behind on true
+  left join before on before.subscription_id = s.subscription_id and before.meter = s.meter
  where ${PASSED} and (behind.at is null or need.hold_until <= $1::timestamptz)`;
 
 /** An hour of a shard; null are late arrivals to absorb. */
@@ -135,7 +139,11 @@ export async function readySeries(
   atOnce: number,
 ): Promise<SeriesRow[]> {
   const rows = await tx.query<Raw>(
-    `select ${COLUMNS}, ${us('behind.at')} as watermark_us ${READY} and s.shard = $3 and s.next_hour = $4::timestamptz order by s.subscription_id fetch first ($5::int) rows with ties for update of s`,
+    `with before as materialized (
+       select c.subscription_id, c.meter from hour_roots r join hour_closings c on c.shard = r.shard and c.root_sequence = r.sequence
+        where r.shard = $3 and r.hour = $4::timestamptz - interval '1 hour')
+     select ${PLAIN}, ${us('behind.at')} as watermark_us, before.meter is not null or ${PREDECESSOR} as has_predecessor
+     ${READY} and s.shard = $3 and s.next_hour = $4::timestamptz order by s.subscription_id fetch first ($5::int) rows with ties for update of s`,
     [instantText(now), JSON.stringify(limits), shard, instantText(hour), atOnce],
   );
   const meters = (a: Raw, b: Raw): number => (a.meter < b.meter ? -1 : 1);

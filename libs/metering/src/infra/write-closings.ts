@@ -48,7 +48,7 @@ export async function writeClosings(
       meter: c.series.meter,
       hour,
       opening: c.series.opening,
-      streams: c.streams,
+      inputs: c.inputs,
       close: c.close,
     }),
   );
@@ -78,8 +78,8 @@ export async function writeClosings(
     [
       arrayText(closed.map((c) => c.series.subscriptionId)),
       arrayText(closed.map((c) => c.series.meter)),
-      arrayText(leaves.map((l) => l.inputs)),
-      arrayText(leaves.map((l) => l.digest)),
+      arrayText(closed.map((c) => c.inputs.count)),
+      arrayText(closed.map((c) => c.inputs.digest)),
       arrayText(closed.map((c) => c.close.records.length)),
       arrayText(closed.map((c) => c.close.carryIns.length)),
       arrayText(closed.map((c) => c.close.quality)),
@@ -87,7 +87,7 @@ export async function writeClosings(
       arrayText(closed.map((c) => c.lastSegmentId)),
       arrayText(closed.map((c) => c.completed)),
       `[${leaves.map((l) => l.closing).join(',')}]`,
-      JSON.stringify(leaves.map((l) => l.terms)),
+      `[${leaves.map((l) => l.terms).join(',')}]`,
       fromUs(hour),
       now,
       shard,

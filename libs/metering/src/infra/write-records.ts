@@ -2,7 +2,8 @@ import { arrayText, errorText, uuidv5, type Tx } from '#platform';
 import type { CostPart, Deadlines, MarketplaceRefs, UsageWireItem } from '#marketplaces/core';
 import type { MeteredSubscription } from '#entitlements';
 import type { ClosingAdapter } from '../application/deps.js';
-import type { HourClose, RecordDraft, StreamSamples } from '../domain/types.js';
+import type { Inputs } from '../domain/leaf.js';
+import type { HourClose, RecordDraft } from '../domain/types.js';
 import { fromUs, instantText, US_PER_HOUR } from '../domain/units.js';
 import { writeSplits } from './cost-split.sql.js';
 import type { SeriesRow } from './series.sql.js';
@@ -10,7 +11,7 @@ import type { EntryRow } from './write-ledger.js';
 
 export interface ClosedHour {
   series: SeriesRow;
-  streams: StreamSamples[];
+  inputs: Inputs;
   close: HourClose;
   adapter: ClosingAdapter;
   subscription: MeteredSubscription | null;
