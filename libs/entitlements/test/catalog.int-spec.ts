@@ -91,6 +91,11 @@ describe('the catalog', () => {
       text.replace('dimension: mib_egress', 'dimension: gib_hours_stored'),
       /dimension gib_hours_stored is fed by two meters/,
     ],
+    [
+      'a dimension fed by two meters, one of which is not sent',
+      text.replace('dimension: mib_egress', 'dimension: gib_hours_stored').replace(/(meter: mib_egress[^]*?emission: )live/, '$1none'),
+      /dimension gib_hours_stored is fed by two meters/,
+    ],
     ['a meter that is there twice', text.replace('meter: mib_egress', 'meter: gib_hours_stored'), /meter gib_hours_stored is there twice/],
     [
       'cost-split labels on Azure, which knows none',

@@ -32,10 +32,9 @@ export function planFaults(plan: Omit<PlanVersion, 'version'>): string[] {
       : [`${where}: defaultRegion ${plan.defaultRegion} is not one of its regions`]),
     ...((plan.quantity?.min ?? 1) > (plan.quantity?.max ?? Infinity) ? [`${where}: quantity.min is above quantity.max`] : []),
     ...repeated(plan.meters.map((m) => m.meter)).map((name) => `${where}: meter ${name} is there twice`),
-    // Two meters of one dimension would be two records under one key of the marketplace.
-    ...repeated(plan.meters.filter((m) => m.emission === 'live').map((m) => m.dimension)).map(
-      (name) => `${where}: dimension ${name} is fed by two meters`,
-    ),
+    // Two meters of one dimension would be two records under one key, ours as the marketplace's: also where one of them is not sent,
+    // or not sent yet (a listing's emission goes over a meter's).
+    ...repeated(plan.meters.map((m) => m.dimension)).map((name) => `${where}: dimension ${name} is fed by two meters`),
     // A quantum that is not a whole number of base units could not be carried exactly (law 6).
     ...plan.meters
       .filter((m) => BigInt(m.basePerUnit) % 10n ** BigInt(m.decimals) !== 0n)
