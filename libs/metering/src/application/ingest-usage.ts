@@ -3,7 +3,7 @@ import { shardOf } from '../domain/merkle.js';
 import { refusedTime, type Rejection, type SampleEvent, type WatermarkEvent } from '../domain/usage-event.js';
 import { toUs } from '../domain/units.js';
 import { joinRuns, type NumberRun } from '../domain/watermarks.js';
-import { KnownBindings } from '../infra/read-bindings.js';
+import { KnownBindings } from '../infra/known-bindings.js';
 import { sharedShards } from '../infra/locks.js';
 import { inKeyOrder, storedHashes, storeSamples, type RunStatement } from '../infra/store-samples.js';
 import { Uplinks } from '../infra/uplinks.js';
