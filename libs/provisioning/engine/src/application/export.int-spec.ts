@@ -12,7 +12,6 @@ beforeAll(async () => {
 });
 afterAll(() => h?.close());
 
-const placement = (id: string) => h.ops((tx) => h.engine.getPlacement(tx, id));
 /** Looks at the place and writes down what that means. */
 async function look(id: string): Promise<string> {
   const seen = await h.engine.lookForData(id);
@@ -39,24 +38,24 @@ describe('data whose access has ended', () => {
     const p = await ended();
     await expect(purge(p.placementId)).rejects.toMatchObject({ ...refused, extra: { export: null } });
     expect(await look(p.placementId)).toBe('not_needed');
-    expect((await placement(p.placementId)).export).toMatchObject({ state: 'not_needed', storedBytes: '0', by: 'control plane' });
+    expect((await h.placement(p.placementId)).export).toMatchObject({ state: 'not_needed', storedBytes: '0', by: 'control plane' });
     await purge(p.placementId);
     await h.settle(60_000);
-    expect((await placement(p.placementId)).phase).toBe('purged');
+    expect((await h.placement(p.placementId)).phase).toBe('purged');
   });
 
   it('is kept while it is there and nobody has said that it was taken along, and goes once somebody has', async () => {
     const p = await ended('1234567');
     expect(await look(p.placementId)).toBe('open');
     await expect(purge(p.placementId)).rejects.toMatchObject({ ...refused, extra: { export: 'open' } });
-    expect((await placement(p.placementId)).export).toMatchObject({ state: 'open', storedBytes: '7', seenAt: expect.any(Date) });
+    expect((await h.placement(p.placementId)).export).toMatchObject({ state: 'open', storedBytes: '7', seenAt: expect.any(Date) });
     await h.ops((tx) => h.engine.decideExport(tx, p.placementId, { ...BY, state: 'confirmed' }));
-    expect((await placement(p.placementId)).export).toMatchObject({ state: 'confirmed', storedBytes: '7', ...BY });
+    expect((await h.placement(p.placementId)).export).toMatchObject({ state: 'confirmed', storedBytes: '7', ...BY });
     // A later look does not undo a person's word.
     expect(await look(p.placementId)).toBe('confirmed');
     await purge(p.placementId);
     await h.settle(60_000);
-    expect((await placement(p.placementId)).phase).toBe('purged');
+    expect((await h.placement(p.placementId)).phase).toBe('purged');
     await expect(h.ops((tx) => h.engine.decideExport(tx, p.placementId, { ...BY, state: 'waived' }))).rejects.toMatchObject({
       code: 'placement.in_state',
     });
@@ -76,27 +75,30 @@ describe('data whose access has ended', () => {
     h.driver.on('observe', () => Promise.reject(new Error('no route')));
     expect(await look(p.placementId)).toBe('open');
     h.driver.off('observe');
-    expect((await placement(p.placementId)).export).toMatchObject({ storedBytes: null, reason: expect.stringContaining('does not say') });
+    expect((await h.placement(p.placementId)).export).toMatchObject({ storedBytes: null, reason: expect.stringContaining('does not say') });
     expect(await look(p.placementId)).toBe('not_needed');
   });
 
   it('can be read for a while and not written, and is closed again by itself', async () => {
     const p = await ended('kept');
-    const { lastSample, accessEndedAt } = await placement(p.placementId);
+    const { lastSample, accessEndedAt } = await h.placement(p.placementId);
     await look(p.placementId);
     expect(p.read).toThrow('403');
     await expect(h.ops((tx) => h.engine.credentials(tx, p.placementId))).rejects.toMatchObject({ code: 'placement.in_state' });
     const { operationId } = await open(p.placementId, 2);
     await h.settle(60_000);
     expect(await h.ops((tx) => h.engine.getOperation(tx, operationId!))).toMatchObject({ kind: 'open_export', state: 'succeeded' });
-    expect(await placement(p.placementId)).toMatchObject({ phase: 'exporting', export: { state: 'open', accessUntil: expect.any(Date) } });
+    expect(await h.placement(p.placementId)).toMatchObject({
+      phase: 'exporting',
+      export: { state: 'open', accessUntil: expect.any(Date) },
+    });
     expect(p.read()).toBe('kept');
     expect(h.driver.fake.clusters.get(p.name)!.placements.get(p.placementId)).toMatchObject({
       state: 'active',
       limits: { hardQuotaBytes: '0' },
     });
     // What is set aside for it stays set aside.
-    expect((await placement(p.placementId)).desired.limits.hardQuotaBytes).toBe('1000000');
+    expect((await h.placement(p.placementId)).desired.limits.hardQuotaBytes).toBe('1000000');
     expect((await h.ops((tx) => h.engine.credentials(tx, p.placementId))).keys).toHaveLength(1);
     await expect(purge(p.placementId)).rejects.toMatchObject({ code: 'placement.in_state' });
     await expect(h.ops((tx) => h.engine.resume(tx, p.placementId))).rejects.toMatchObject({ code: 'placement.in_state' });
@@ -106,9 +108,9 @@ describe('data whose access has ended', () => {
     // More time: the first end passes.
     expect(await open(p.placementId, 4)).toEqual({ operationId: null });
     await h.settle(3 * HOUR);
-    expect((await placement(p.placementId)).phase).toBe('exporting');
+    expect((await h.placement(p.placementId)).phase).toBe('exporting');
     await h.settle(2 * HOUR);
-    const closed = await placement(p.placementId);
+    const closed = await h.placement(p.placementId);
     expect(closed).toMatchObject({ phase: 'ended', lastSample, accessEndedAt });
     expect(p.read).toThrow('403');
     expect(h.events.filter((e) => e.placementId === p.placementId).map((e) => e.type)).toEqual([
@@ -125,7 +127,7 @@ describe('data whose access has ended', () => {
     await h.settle(60_000);
     await h.ops((tx) => h.engine.decideExport(tx, p.placementId, { ...BY, state: 'confirmed' }));
     await h.settle(60_000);
-    expect(await placement(p.placementId)).toMatchObject({ phase: 'ended', export: { state: 'confirmed', accessUntil: null } });
+    expect(await h.placement(p.placementId)).toMatchObject({ phase: 'ended', export: { state: 'confirmed', accessUntil: null } });
     expect(p.read).toThrow('403');
     // Somebody who changes his mind in time gets to it once more, and has to say so again.
     await open(p.placementId, 1);
@@ -168,7 +170,7 @@ describe('data whose access has ended', () => {
     expect((await operations())[0]).toEqual(['close_export', 'failed']);
     await retry(closing.operationId);
     expect((await operations())[0]).toEqual(['close_export', 'succeeded']);
-    expect((await placement(p.placementId)).phase).toBe('ended');
+    expect((await h.placement(p.placementId)).phase).toBe('ended');
     expect(p.read).toThrow('403');
   });
 });

@@ -9,15 +9,6 @@ beforeEach(async () => {
 });
 afterEach(() => h?.close());
 
-const placement = (id: string) => h.ops((tx) => h.engine.getPlacement(tx, id));
-const eventsOf = (id: string): string[] => h.events.filter((e) => e.placementId === id).map((e) => e.type);
-const lastOperation = async (subjectId: string) =>
-  (await h.ops((tx) => h.engine.listOperations(tx, { limit: 1 }, { subjectId }))).items[0]!;
-const serving = async () => {
-  const made = await h.request();
-  await h.settle();
-  return { ...made, ...(await h.clusterOf(made.placementId)) };
-};
 const expireLease = (clusterId: string) =>
   h.ops((tx) => tx.query(`update clusters set lease_until = now() - interval '1 second' where cluster_id = $1`, [clusterId]));
 
@@ -58,15 +49,15 @@ describe('a worker that dies', () => {
       // A plan rests on checks: those are made anew, and so is the plan. All else is asked under the id of its intent.
       if (method !== 'plan') expect(new Set(h.driver.of(method).map((c) => c.operationId)).size).toBe(1);
       expect(Math.max(...h.driver.calls.map((c) => c.fencingToken))).toBe(2);
-      const before = await placement(made.placementId);
+      const before = await h.placement(made.placementId);
       expect(before.phase).toBe('active');
 
       // The dead one was only slow: what it learned is void, and it writes nothing.
       hang.release();
       expect((await dying)?.reason).toContain('taken over');
-      expect(await placement(made.placementId)).toEqual(before);
+      expect(await h.placement(made.placementId)).toEqual(before);
       await h.settle();
-      expect(eventsOf(made.placementId)).toEqual(['placement.active']);
+      expect(h.eventsOf(made.placementId)).toEqual(['placement.active']);
     },
   );
 
@@ -86,8 +77,8 @@ describe('a worker that dies', () => {
   });
 
   it('does not lose the last sample that the driver had already taken, even when another wish came meanwhile', async () => {
-    const made = await serving();
-    const other = await serving();
+    const made = await h.serving();
+    const other = await h.serving();
     await h.ops((tx) => h.engine.endAccess(tx, made.placementId, { at: h.clock.now() }));
     h.driver.calls.length = 0;
     const hang = hangAfter('configure');
@@ -99,7 +90,7 @@ describe('a worker that dies', () => {
     hang.release();
     await dying;
     expect(h.driver.of('configure').map((c) => c.operationId)).toHaveLength(3);
-    expect(await placement(made.placementId)).toMatchObject({
+    expect(await h.placement(made.placementId)).toMatchObject({
       phase: 'ended',
       lastSample: { sequence: expect.any(String), acknowledged: true },
     });
@@ -119,7 +110,7 @@ describe('one writer per cluster', () => {
     expect(h.driver.calls.length).toBe(calls);
     hang.release();
     await first;
-    expect((await placement(made.placementId)).phase).toBe('active');
+    expect((await h.placement(made.placementId)).phase).toBe('active');
   });
 });
 
@@ -129,10 +120,10 @@ describe('a driver that fails', () => {
       await run();
       throw new Error('connection reset');
     });
-    const made = await serving();
+    const made = await h.serving();
     expect(h.driver.count('apply')).toBe(1);
     expect(h.driver.fake.clusters.get(made.name)!.serial).toBe(1);
-    expect((await placement(made.placementId)).phase).toBe('active');
+    expect((await h.placement(made.placementId)).phase).toBe('active');
     const build = (await h.ops((tx) => h.engine.listOperations(tx, { limit: 5 }, { subjectId: made.clusterId }))).items[0]!;
     const apply = (await h.ops((tx) => h.engine.listSteps(tx, build.operationId))).find((s) => s.name === 'apply');
     expect(apply).toMatchObject({ state: 'ok', outcome: { seen: true } });
@@ -143,11 +134,11 @@ describe('a driver that fails', () => {
       if (nth === 1) throw new Error('connection refused');
       return run();
     });
-    const made = await serving();
+    const made = await h.serving();
     const ids = h.driver.of('apply').map((c) => c.operationId);
     expect(ids).toHaveLength(2);
     expect(new Set(ids).size).toBe(1);
-    expect((await placement(made.placementId)).phase).toBe('active');
+    expect((await h.placement(made.placementId)).phase).toBe('active');
   });
 
   it('because it is busy is asked again with the same operation id, later', async () => {
@@ -155,10 +146,10 @@ describe('a driver that fails', () => {
       if (nth <= 3) throw new DriverError('throttled', 'cloud.busy', 'Later.');
       return run();
     });
-    const made = await serving();
+    const made = await h.serving();
     expect(new Set(h.driver.of('configure').map((c) => c.operationId)).size).toBe(1);
     expect(h.driver.count('configure')).toBe(4);
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'active' });
+    expect(await h.placement(made.placementId)).toMatchObject({ phase: 'active' });
     expect(h.clock.now().getTime()).toBeGreaterThan(Date.parse(START));
   });
 
@@ -167,24 +158,24 @@ describe('a driver that fails', () => {
       if (nth === 1) throw new DriverError('conflict', 'plan.stale', 'The state moved.');
       return run();
     });
-    const made = await serving();
+    const made = await h.serving();
     expect(h.driver.count('plan')).toBe(2);
-    expect((await placement(made.placementId)).phase).toBe('active');
+    expect((await h.placement(made.placementId)).phase).toBe('active');
   });
 
   it('over a permission stops at once, says why, and goes on when a person has retried', async () => {
     h.driver.on('configure', async () => {
       throw new DriverError('permission', 'cloud.denied', 'Role x lacks right y.');
     });
-    const made = await serving();
+    const made = await h.serving();
     expect(h.driver.count('configure')).toBe(1);
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'failed', activatedAt: null });
-    expect(eventsOf(made.placementId)).toEqual(['placement.failed']);
-    const failed = await lastOperation(made.placementId);
+    expect(await h.placement(made.placementId)).toMatchObject({ phase: 'failed', activatedAt: null });
+    expect(h.eventsOf(made.placementId)).toEqual(['placement.failed']);
+    const failed = await h.lastOperation(made.placementId);
     expect(failed).toMatchObject({ state: 'failed', error: { class: 'permission', code: 'cloud.denied', step: 'configure' } });
     // What a driver says is for operators.
     expect(JSON.stringify(failed)).not.toContain('Role x');
-    expect((await lastOperation(made.clusterId)).error?.detail).toBe('Role x lacks right y.');
+    expect((await h.lastOperation(made.clusterId)).error?.detail).toBe('Role x lacks right y.');
     expect(await h.ops((tx) => h.engine.getCluster(tx, made.clusterId))).toMatchObject({
       phase: 'failed',
       error: { code: 'cloud.denied' },
@@ -195,9 +186,9 @@ describe('a driver that fails', () => {
     h.driver.off('configure');
     await h.ops((tx) => h.engine.retryOperation(tx, failed.operationId));
     await h.settle();
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'active' });
-    expect(await lastOperation(made.placementId)).toMatchObject({ kind: 'provision', state: 'succeeded' });
-    expect(eventsOf(made.placementId)).toEqual(['placement.failed', 'placement.active']);
+    expect(await h.placement(made.placementId)).toMatchObject({ phase: 'active' });
+    expect(await h.lastOperation(made.placementId)).toMatchObject({ kind: 'provision', state: 'succeeded' });
+    expect(h.eventsOf(made.placementId)).toEqual(['placement.failed', 'placement.active']);
     expect(h.driver.fake.clusters.get(made.name)!.serial).toBe(1);
     await expect(h.ops((tx) => h.engine.retryOperation(tx, failed.operationId))).resolves.toBeUndefined();
   });
@@ -206,12 +197,12 @@ describe('a driver that fails', () => {
     h.driver.on('preflight', async () => {
       throw new DriverError('quota', 'cloud.quota', 'No machines.');
     });
-    const made = await serving();
-    expect((await placement(made.placementId)).phase).toBe('failed');
+    const made = await h.serving();
+    expect((await h.placement(made.placementId)).phase).toBe('failed');
     await h.ops((tx) => h.engine.endAccess(tx, made.placementId, { at: h.clock.now() }));
     await h.settle();
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'ended', accessEndedAt: expect.any(Date), lastSample: null });
-    expect(eventsOf(made.placementId)).toEqual(['placement.failed', 'placement.access_ended']);
+    expect(await h.placement(made.placementId)).toMatchObject({ phase: 'ended', accessEndedAt: expect.any(Date), lastSample: null });
+    expect(h.eventsOf(made.placementId)).toEqual(['placement.failed', 'placement.access_ended']);
   });
 
   it('with a step that never ends is cancelled, and a person is asked', async () => {
@@ -227,16 +218,16 @@ describe('a driver that fails', () => {
     h.driver.on('cancel', async () => ({ handle: 'h1', phase: 'cancelled', progress: [] }));
     await runOnce(slow, clusterId);
     expect(h.driver.count('cancel')).toBe(1);
-    expect(await lastOperation(clusterId)).toMatchObject({ state: 'failed', error: { code: 'step.timed_out' } });
+    expect(await h.lastOperation(clusterId)).toMatchObject({ state: 'failed', error: { code: 'step.timed_out' } });
   });
 
   it('and whose generation is ahead of ours is overtaken, not obeyed', async () => {
-    const made = await serving();
+    const made = await h.serving();
     h.driver.fake.clusters.get(made.name)!.generation = 99;
     await h.ops((tx) => h.engine.setLimits(tx, made.placementId, { hardQuotaBytes: 5n }));
     await h.settle();
     expect(h.driver.fake.clusters.get(made.name)!.generation).toBe(100);
-    expect(eventsOf(made.placementId)).toEqual(['placement.active', 'placement.limits_changed']);
+    expect(h.eventsOf(made.placementId)).toEqual(['placement.active', 'placement.limits_changed']);
   });
 });
 
@@ -246,26 +237,26 @@ describe('the proof', () => {
 
   it.each(['unknown', 'fail'] as const)('that says %s never promotes', async (result) => {
     say(result);
-    const made = await serving();
+    const made = await h.serving();
     expect(h.driver.count('validate')).toBe(6);
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'failed', activatedAt: null });
-    expect(eventsOf(made.placementId)).toEqual(['placement.failed']);
+    expect(await h.placement(made.placementId)).toMatchObject({ phase: 'failed', activatedAt: null });
+    expect(h.eventsOf(made.placementId)).toEqual(['placement.failed']);
     await expect(h.ops((tx) => h.engine.credentials(tx, made.placementId))).rejects.toMatchObject({ code: 'placement.in_state' });
     h.driver.off('validate');
     await h.ops((tx) => h.engine.retryOperation(tx, made.operationId));
     await h.settle();
-    expect((await placement(made.placementId)).phase).toBe('active');
+    expect((await h.placement(made.placementId)).phase).toBe('active');
   });
 
   it('of a newcomer does not hold up the suspension of a neighbour', async () => {
-    const neighbour = await serving();
+    const neighbour = await h.serving();
     say('unknown');
     const newcomer = await h.request();
     await h.drain();
-    expect((await placement(newcomer.placementId)).phase).toBe('validating');
+    expect((await h.placement(newcomer.placementId)).phase).toBe('validating');
     await h.ops((tx) => h.engine.suspend(tx, neighbour.placementId, { reason: 'unpaid', at: h.clock.now() }));
     await h.settle(3_000);
-    expect((await placement(neighbour.placementId)).phase).toBe('suspended');
-    expect((await placement(newcomer.placementId)).activatedAt).toBeNull();
+    expect((await h.placement(neighbour.placementId)).phase).toBe('suspended');
+    expect((await h.placement(newcomer.placementId)).activatedAt).toBeNull();
   });
 });

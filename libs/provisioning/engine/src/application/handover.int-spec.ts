@@ -8,25 +8,18 @@ beforeAll(async () => {
 });
 afterAll(() => h?.close());
 
-const placement = (id: string) => h.ops((tx) => h.engine.getPlacement(tx, id));
-const serving = async () => {
-  const made = await h.request();
-  await h.settle();
-  return { ...made, ...(await h.clusterOf(made.placementId)) };
-};
-
 describe('a placement that is handed on', () => {
   it('keeps cluster, endpoint and keys; the driver is not asked, and what follows is told to the new subscription', async () => {
-    const { placementId, subscriptionId } = await serving();
+    const { placementId, subscriptionId } = await h.serving();
     const credentials = await h.ops((tx) => h.engine.credentials(tx, placementId));
-    const before = await placement(placementId);
+    const before = await h.placement(placementId);
     const asked = h.driver.calls.length;
     const next = uuidv7();
     await h.ops((tx) => h.engine.transferPlacement(tx, placementId, next));
     await h.ops((tx) => h.engine.transferPlacement(tx, placementId, next));
     await h.settle();
     expect(h.driver.calls).toHaveLength(asked);
-    expect(await placement(placementId)).toMatchObject({
+    expect(await h.placement(placementId)).toMatchObject({
       subscriptionId: next,
       tenantId: before.tenantId,
       clusterId: before.clusterId,
@@ -47,7 +40,7 @@ describe('a placement that is handed on', () => {
   });
 
   it('is refused where the other has one of its own, and where access has ended', async () => {
-    const [a, b] = [await serving(), await serving()];
+    const [a, b] = [await h.serving(), await h.serving()];
     await expect(h.ops((tx) => h.engine.transferPlacement(tx, a.placementId, b.subscriptionId))).rejects.toThrow('placement.taken');
     await h.ops((tx) => h.engine.endAccess(tx, a.placementId, { at: h.clock.now() }));
     await expect(h.ops((tx) => h.engine.transferPlacement(tx, a.placementId, uuidv7()))).rejects.toThrow('placement.in_state');
@@ -58,7 +51,7 @@ describe('a placement that is handed on', () => {
     const next = uuidv7();
     await h.ops((tx) => h.engine.transferPlacement(tx, made.placementId, next));
     await h.settle();
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'active', subscriptionId: next });
+    expect(await h.placement(made.placementId)).toMatchObject({ phase: 'active', subscriptionId: next });
     expect(await h.ops((tx) => h.engine.progress(tx, next))).toMatchObject({ state: 'succeeded' });
   });
 });

@@ -11,14 +11,6 @@ afterEach(() => {
   h.events.length = 0;
 });
 
-const placement = (id: string) => h.ops((tx) => h.engine.getPlacement(tx, id));
-const eventsOf = (id: string): string[] => h.events.filter((e) => e.placementId === id).map((e) => e.type);
-const serving = async () => {
-  const made = await h.request();
-  await h.settle();
-  return { ...made, ...(await h.clusterOf(made.placementId)) };
-};
-
 describe("a placement's life", () => {
   it('goes from the request to an endpoint that serves, with a proof in between', async () => {
     const made = await h.request();
@@ -26,10 +18,10 @@ describe("a placement's life", () => {
     expect(before).toMatchObject({ state: 'running', phase: 'requested', step: 0, steps: 5, operationId: made.operationId });
     await h.settle();
 
-    const p = await placement(made.placementId);
+    const p = await h.placement(made.placementId);
     expect(p).toMatchObject({ phase: 'active', activatedAt: new Date(START), accessEndedAt: null });
     expect(p.endpoint).toBe(`fake://${(await h.clusterOf(made.placementId)).name}/${p.accountName}`);
-    expect(eventsOf(made.placementId)).toEqual(['placement.active']);
+    expect(h.eventsOf(made.placementId)).toEqual(['placement.active']);
     expect(await h.ops((tx) => h.engine.progress(tx, made.subscriptionId))).toMatchObject({
       state: 'succeeded',
       step: 5,
@@ -60,7 +52,7 @@ describe("a placement's life", () => {
   });
 
   it('gives credentials that only their tenant can read, sealed in the database', async () => {
-    const made = await serving();
+    const made = await h.serving();
     const own = await h.db.tenant(made.tenantId, (tx) => h.engine.credentials(tx, made.placementId));
     expect(own.keys.map((k) => k.id)).toEqual(['k1']);
     expect(Buffer.from(own.keys[0]!.secretBase64, 'base64')).toHaveLength(64);
@@ -80,11 +72,11 @@ describe("a placement's life", () => {
   });
 
   it('suspends and resumes: nobody gets in meanwhile, the data stays', async () => {
-    const made = await serving();
+    const made = await h.serving();
     h.driver.fake.write(made.name, made.placementId, 'a', 'kept');
     await h.ops((tx) => h.engine.suspend(tx, made.placementId, { reason: 'unpaid', at: h.clock.now() }));
     await h.settle();
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'suspended', lastSample: { acknowledged: true } });
+    expect(await h.placement(made.placementId)).toMatchObject({ phase: 'suspended', lastSample: { acknowledged: true } });
     expect(() => h.driver.fake.read(made.name, made.placementId, 'a')).toThrow('403');
     expect(await h.ops((tx) => h.engine.suspend(tx, made.placementId, { reason: 'unpaid', at: h.clock.now() }))).toEqual({
       operationId: null,
@@ -92,16 +84,16 @@ describe("a placement's life", () => {
 
     await h.ops((tx) => h.engine.resume(tx, made.placementId));
     await h.settle();
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'active', activatedAt: expect.any(Date), lastSample: null });
+    expect(await h.placement(made.placementId)).toMatchObject({ phase: 'active', activatedAt: expect.any(Date), lastSample: null });
     expect(h.driver.fake.read(made.name, made.placementId, 'a')).toBe('kept');
-    expect(eventsOf(made.placementId)).toEqual(['placement.active', 'placement.suspended', 'placement.resumed']);
+    expect(h.eventsOf(made.placementId)).toEqual(['placement.active', 'placement.suspended', 'placement.resumed']);
   });
 
   it('ends a suspended one with the sample that was taken at its suspension', async () => {
-    const made = await serving();
+    const made = await h.serving();
     await h.ops((tx) => h.engine.suspend(tx, made.placementId, { reason: 'unpaid', at: h.clock.now() }));
     await h.settle();
-    const { lastSample } = await placement(made.placementId);
+    const { lastSample } = await h.placement(made.placementId);
     // Nothing has been sampled since: the driver has no other last sample to give.
     h.driver.on('configure', async (run) => {
       const r = (await run()) as unknown as { output?: object };
@@ -109,22 +101,22 @@ describe("a placement's life", () => {
     });
     await h.ops((tx) => h.engine.endAccess(tx, made.placementId, { at: h.clock.now() }));
     await h.settle();
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'ended', lastSample });
-    expect(eventsOf(made.placementId)).toEqual(['placement.active', 'placement.suspended', 'placement.access_ended']);
+    expect(await h.placement(made.placementId)).toMatchObject({ phase: 'ended', lastSample });
+    expect(h.eventsOf(made.placementId)).toEqual(['placement.active', 'placement.suspended', 'placement.access_ended']);
   });
 
   it('changes the hard quota in the data path and tells it once', async () => {
-    const made = await serving();
+    const made = await h.serving();
     await h.ops((tx) => h.engine.setLimits(tx, made.placementId, { hardQuotaBytes: 5n }));
     await h.settle();
     expect(h.driver.fake.clusters.get(made.name)!.placements.get(made.placementId)!.limits).toEqual({ hardQuotaBytes: '5' });
     expect(await h.ops((tx) => h.engine.setLimits(tx, made.placementId, { hardQuotaBytes: 5n }))).toEqual({ operationId: null });
     await h.settle();
-    expect(eventsOf(made.placementId)).toEqual(['placement.active', 'placement.limits_changed']);
+    expect(h.eventsOf(made.placementId)).toEqual(['placement.active', 'placement.limits_changed']);
   });
 
   it('keeps the old key working beside the new one, and drops the third', async () => {
-    const made = await serving();
+    const made = await h.serving();
     const sent = () =>
       h.driver.fake.clusters
         .get(made.name)!
@@ -139,7 +131,7 @@ describe("a placement's life", () => {
   });
 
   it('ends access with a last sample, waits for its acknowledgement, and keeps the data until the purge', async () => {
-    const made = await serving();
+    const made = await h.serving();
     h.driver.fake.write(made.name, made.placementId, 'a', 'kept');
     let backlog = 3;
     h.driver.on('configure', async (run) => {
@@ -169,7 +161,7 @@ describe("a placement's life", () => {
     });
     await h.ops((tx) => h.engine.endAccess(tx, made.placementId, { at: h.clock.now() }));
     await h.settle(10_000);
-    expect(await placement(made.placementId)).toMatchObject({
+    expect(await h.placement(made.placementId)).toMatchObject({
       phase: 'ending',
       accessEndedAt: expect.any(Date),
       lastSample: { acknowledged: false },
@@ -180,32 +172,32 @@ describe("a placement's life", () => {
       steps: 2,
       awaited: 'the acknowledgement of the last sample',
     });
-    expect(eventsOf(made.placementId)).toEqual(['placement.active']);
+    expect(h.eventsOf(made.placementId)).toEqual(['placement.active']);
     await expect(h.ops((tx) => h.engine.purge(tx, made.placementId))).rejects.toMatchObject({ code: 'placement.in_state' });
 
     backlog = 0;
     await h.settle();
     h.driver.off('configure');
     h.driver.off('observe');
-    expect(await placement(made.placementId)).toMatchObject({
+    expect(await h.placement(made.placementId)).toMatchObject({
       phase: 'ended',
       lastSample: { acknowledged: true, sequence: expect.any(String) },
     });
-    expect(eventsOf(made.placementId)).toEqual(['placement.active', 'placement.access_ended']);
+    expect(h.eventsOf(made.placementId)).toEqual(['placement.active', 'placement.access_ended']);
     expect(h.driver.fake.clusters.get(made.name)!.data.get(made.placementId)?.get('a')).toBe('kept');
     await expect(h.ops((tx) => h.engine.resume(tx, made.placementId))).rejects.toMatchObject({ code: 'placement.in_state' });
     await expect(h.ops((tx) => h.engine.credentials(tx, made.placementId))).rejects.toMatchObject({ code: 'placement.in_state' });
 
     await h.purge(made.placementId);
     await h.settle();
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'purged', purgedAt: expect.any(Date) });
+    expect(await h.placement(made.placementId)).toMatchObject({ phase: 'purged', purgedAt: expect.any(Date) });
     expect(h.driver.fake.clusters.get(made.name)!.data.has(made.placementId)).toBe(false);
-    expect(eventsOf(made.placementId).at(-1)).toBe('placement.purged');
+    expect(h.eventsOf(made.placementId).at(-1)).toBe('placement.purged');
   });
 
   it('takes no word for it that data is gone: what survives its deletion stays open, and is deleted when it is tried again', async () => {
-    const made = await serving();
-    const other = await serving();
+    const made = await h.serving();
+    const other = await h.serving();
     await h.ops((tx) => h.engine.endAccess(tx, made.placementId, { at: h.clock.now() }));
     await h.settle();
     h.driver.on('observe', async (run) => {
@@ -215,32 +207,32 @@ describe("a placement's life", () => {
     });
     await h.purge(made.placementId);
     await h.settle();
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'purging', purgedAt: null });
+    expect(await h.placement(made.placementId)).toMatchObject({ phase: 'purging', purgedAt: null });
     const [failed] = (await h.ops((tx) => h.engine.listOperations(tx, { limit: 50 }))).items.filter((o) => o.kind === 'purge');
     expect(failed).toMatchObject({ state: 'failed', error: { code: 'purge.survived' } });
-    expect(eventsOf(made.placementId)).not.toContain('placement.purged');
+    expect(h.eventsOf(made.placementId)).not.toContain('placement.purged');
     // Others on the cluster do not wait for it.
     await h.ops((tx) => h.engine.suspend(tx, other.placementId, { reason: 'unpaid', at: h.clock.now() }));
     await h.settle();
-    expect(await placement(other.placementId)).toMatchObject({ phase: 'suspended' });
+    expect(await h.placement(other.placementId)).toMatchObject({ phase: 'suspended' });
     h.driver.on('observe', () => Promise.reject(new Error('it does not answer')));
     await h.ops((tx) => h.engine.retryOperation(tx, failed!.operationId));
     await h.settle();
-    expect(await placement(made.placementId), 'nobody could look').toMatchObject({ phase: 'purging', purgedAt: null });
+    expect(await h.placement(made.placementId), 'nobody could look').toMatchObject({ phase: 'purging', purgedAt: null });
     h.driver.off('observe');
     await h.ops((tx) => h.engine.retryOperation(tx, failed!.operationId));
     await h.settle();
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'purged', purgedAt: expect.any(Date) });
+    expect(await h.placement(made.placementId)).toMatchObject({ phase: 'purged', purgedAt: expect.any(Date) });
   });
 
   it('lets a cut overtake a suspension that is not in force yet', async () => {
-    const made = await serving();
+    const made = await h.serving();
     await h.ops(async (tx) => {
       await h.engine.suspend(tx, made.placementId, { reason: 'unpaid', at: h.clock.now() });
       await h.engine.endAccess(tx, made.placementId, { at: h.clock.now() });
     });
     await h.settle();
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'ended', lastSample: { acknowledged: true } });
+    expect(await h.placement(made.placementId)).toMatchObject({ phase: 'ended', lastSample: { acknowledged: true } });
     const { items } = await h.ops((tx) => h.engine.listOperations(tx, { limit: 10 }, { subjectId: made.placementId }));
     expect(items.map((o) => [o.kind, o.state])).toEqual([
       ['end_access', 'succeeded'],
@@ -263,7 +255,7 @@ describe("a placement's life", () => {
   });
 
   it('tells a driver where and with which key a cluster posts its usage', async () => {
-    const made = await serving();
+    const made = await h.serving();
     expect(await h.engine.usageTarget(made.name)).toEqual({ url: 'http://ingest.test/usage', key: `cell-key-of-${made.clusterId}` });
     expect(await h.engine.usageTarget('cell-nobody')).toBeNull();
   });

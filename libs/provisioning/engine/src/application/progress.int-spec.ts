@@ -7,10 +7,6 @@ beforeEach(async () => {
 });
 afterEach(() => h?.close());
 
-const placement = (id: string) => h.ops((tx) => h.engine.getPlacement(tx, id));
-const lastOperation = async (subjectId: string) =>
-  (await h.ops((tx) => h.engine.listOperations(tx, { limit: 1 }, { subjectId }))).items[0]!;
-
 describe('work that takes long', () => {
   it("shows step, what is awaited and the driver's words while it runs", async () => {
     const made = await h.request();
@@ -39,10 +35,10 @@ describe('work that takes long', () => {
       retrying: false,
       error: null,
     });
-    expect((await lastOperation(clusterId)).log.at(-1)).toEqual({ at: START, phase: 'provisioning', message: 'boot: node 1 of 1' });
+    expect((await h.lastOperation(clusterId)).log.at(-1)).toEqual({ at: START, phase: 'provisioning', message: 'boot: node 1 of 1' });
     ready = true;
     await h.settle();
-    expect((await placement(made.placementId)).phase).toBe('active');
+    expect((await h.placement(made.placementId)).phase).toBe('active');
     expect(new Set(h.driver.of('apply').map((c) => c.operationId)).size).toBe(1);
   });
 });

@@ -7,19 +7,9 @@ beforeEach(async () => {
 });
 afterEach(() => h?.close());
 
-const placement = (id: string) => h.ops((tx) => h.engine.getPlacement(tx, id));
-const eventsOf = (id: string): string[] => h.events.filter((e) => e.placementId === id).map((e) => e.type);
-const lastOperation = async (subjectId: string) =>
-  (await h.ops((tx) => h.engine.listOperations(tx, { limit: 1 }, { subjectId }))).items[0]!;
-const serving = async () => {
-  const made = await h.request();
-  await h.settle();
-  return { ...made, ...(await h.clusterOf(made.placementId)) };
-};
-
 describe('supervision', () => {
   it('sends a cluster that is down to repair, once, and proves it before it is active again', async () => {
-    const made = await serving();
+    const made = await h.serving();
     const validations = h.driver.count('validate');
     const fake = h.driver.fake.clusters.get(made.name)!;
     expect(await h.engine.supervise({ force: true })).toBe(0);
@@ -35,12 +25,12 @@ describe('supervision', () => {
     await h.settle();
     expect(await h.ops((tx) => h.engine.getCluster(tx, made.clusterId))).toMatchObject({ phase: 'active', error: null });
     expect(h.driver.count('validate')).toBe(validations + 1);
-    expect(await lastOperation(made.clusterId)).toMatchObject({ kind: 'repair_cluster', state: 'succeeded' });
-    expect(eventsOf(made.placementId)).toEqual(['placement.active']);
+    expect(await h.lastOperation(made.clusterId)).toMatchObject({ kind: 'repair_cluster', state: 'succeeded' });
+    expect(h.eventsOf(made.placementId)).toEqual(['placement.active']);
   });
 
   it('never puts an empty cluster in the place of one that is lost', async () => {
-    const made = await serving();
+    const made = await h.serving();
     const applied = h.driver.count('apply');
     h.driver.fake.clusters.delete(made.name);
     expect(await h.engine.supervise({ force: true })).toBe(1);
@@ -53,7 +43,7 @@ describe('supervision', () => {
   });
 
   it('binds living cells again after the control plane was killed, and fences the dead one out', async () => {
-    const made = await serving();
+    const made = await h.serving();
     const fence = Math.max(...h.driver.calls.map((c) => c.fencingToken));
     await h.ops((tx) => tx.query(`update clusters set lease_until = now() + interval '1 hour'`));
     const configured = h.driver.count('configure');
@@ -62,7 +52,7 @@ describe('supervision', () => {
     expect(h.driver.count('configure')).toBe(configured + 1);
     expect(h.driver.calls.at(-1)!.fencingToken).toBeGreaterThan(fence);
     expect(h.driver.fake.clusters.get(made.name)!.placements.size).toBe(1);
-    expect(await placement(made.placementId)).toMatchObject({ phase: 'active' });
-    expect(eventsOf(made.placementId)).toEqual(['placement.active']);
+    expect(await h.placement(made.placementId)).toMatchObject({ phase: 'active' });
+    expect(h.eventsOf(made.placementId)).toEqual(['placement.active']);
   });
 });

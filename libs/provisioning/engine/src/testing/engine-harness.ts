@@ -84,6 +84,13 @@ export interface Harness {
   /** The data of a placement whose access has ended is not wanted any more, and goes. */
   purge(placementId: string): Promise<void>;
   clusterOf(placementId: string): Promise<{ clusterId: string; name: string }>;
+  placement(placementId: string): ReturnType<ProvisioningEngine['getPlacement']>;
+  /** A placement that was asked for and serves, with its cluster. */
+  serving(): Promise<Awaited<ReturnType<Harness['request']>> & { clusterId: string; name: string }>;
+  /** Types of the events of a placement, in order. */
+  eventsOf(placementId: string): string[];
+  /** The newest of a placement or cluster. */
+  lastOperation(subjectId: string): Promise<Awaited<ReturnType<ProvisioningEngine['listOperations']>>['items'][number]>;
   close(): Promise<void>;
 }
 
@@ -117,7 +124,7 @@ export async function engineHarness(options: Partial<ProvisioningEngineOptions> 
   runner.register('test.events', async (p) => void events.push({ type: String(p['eventType']), placementId: String(p['placementId']) }));
 
   const one = async <T>(sql: string, parameters?: unknown[]): Promise<T> => (await db.ops((tx) => tx.query<T>(sql, parameters)))[0]!;
-  return {
+  const harness: Harness = {
     db,
     clock,
     driver,
@@ -168,11 +175,20 @@ export async function engineHarness(options: Partial<ProvisioningEngineOptions> 
       );
       return { clusterId: row.cluster_id, name: row.name };
     },
+    placement: (placementId) => db.ops((tx) => engine.getPlacement(tx, placementId)),
+    async serving() {
+      const made = await harness.request();
+      await harness.settle();
+      return { ...made, ...(await harness.clusterOf(made.placementId)) };
+    },
+    eventsOf: (placementId) => events.filter((e) => e.placementId === placementId).map((e) => e.type),
+    lastOperation: async (subjectId) => (await db.ops((tx) => engine.listOperations(tx, { limit: 1 }, { subjectId }))).items[0]!,
     async close() {
       await db.close();
       await database.drop();
     },
   };
+  return harness;
 }
 
 /** A run outside the task runner: what the runner would do later is not an error. */
