@@ -11,12 +11,10 @@ const LARGE = { ...SPEC, shape: 'large' };
 
 describe('runs of terraform', () => {
   let h: ToyHouse;
-  let nth = 0;
   beforeAll(async () => {
     h = await new ToyHouse().start();
   });
   afterAll(() => h?.dispose());
-  const newRef = (): string => `toy-${++nth}`;
   const nodes = (): string[] => readdirSync(h.nodes);
   const serials = async (ref: string): Promise<number[]> =>
     (await h.rows<{ serial: string }>('select serial from terraform_state_versions where cluster_ref = $1 order by version', [ref])).map(
@@ -26,10 +24,9 @@ describe('runs of terraform', () => {
   /** A creation that waits until the test lets it go on. */
   const slow = (seconds = 30): void => h.script(`touch "$TOY_ROOT/../begun-$CLUSTER"; exec sleep ${seconds}`);
   const begun = (ref: string): Promise<boolean> => eventually(() => readdirSync(h.root).includes(`begun-${ref}`));
-  const quick = (): void => h.script('true');
 
   it('refuses a plan whose stored file is not the one whose hash was approved', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     const plan = await h.planned(ref);
     const runs = new Proxy(h.runs, {
       get: (target, name) =>
@@ -43,17 +40,17 @@ describe('runs of terraform', () => {
   });
 
   it('refuses an artefact that was changed, also with a hash that fits it', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     const plan = await h.planned(ref);
     const artefact = canonicalJson({ ...(JSON.parse(plan.artefact) as object), spec: LARGE });
     const tampered = { ...plan, artefact, hash: planHash(artefact, plan.stateSerial) };
     expect(await failureOf(() => h.driver.apply(aCall(ref), { plan: tampered }))).toMatchObject({ code: 'plan.tampered' });
     expect(await failureOf(() => h.driver.apply(aCall(ref), { plan: { ...plan, artefact } }))).toMatchObject({ code: 'plan.tampered' });
-    expect(await failureOf(() => h.driver.apply(aCall(newRef()), { plan }))).toMatchObject({ code: 'plan.tampered' });
+    expect(await failureOf(() => h.driver.apply(aCall(h.newRef()), { plan }))).toMatchObject({ code: 'plan.tampered' });
   });
 
   it('reads from its own record what a plan destroys, not from the flags that the caller holds', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     await h.apply(ref);
     const plan = await h.planned(ref, { ...SPEC, region: 'there' });
     expect(plan).toMatchObject({ replace: 1, destructive: true, destroys: [ref] });
@@ -65,14 +62,14 @@ describe('runs of terraform', () => {
   });
 
   it('refuses an expired plan', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     const plan = await h.planned(ref);
     h.clock.advance(25 * 3_600_000);
     expect(await failureOf(() => h.driver.apply(aCall(ref), { plan }))).toMatchObject({ class: 'conflict', code: 'plan.expired' });
   });
 
   it('stops a run as one group when it is cancelled, and converges when it is asked again', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     const plan = await h.planned(ref);
     slow();
     const call = aCall(ref);
@@ -85,7 +82,7 @@ describe('runs of terraform', () => {
     expect(h.writers(ref)).toEqual([]);
     // What it had done was written: SIGINT leaves terraform the time to.
     expect(await serials(ref)).not.toEqual([]);
-    quick();
+    h.quick();
     // The old plan is stale then; a new one builds on what is there and loses nothing.
     expect(await failureOf(() => h.driver.apply(aCall(ref), { plan }))).toMatchObject({ class: 'conflict', code: 'plan.stale' });
     const again = await h.planned(ref);
@@ -95,7 +92,7 @@ describe('runs of terraform', () => {
   });
 
   it('kills what does not heed the first signal when its grace is over', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     const plan = await h.planned(ref);
     h.script(`trap '' INT TERM; touch "$TOY_ROOT/../begun-$CLUSTER"; while :; do sleep 0.2; done`);
     const driver = h.another({ graceMs: 600 });
@@ -105,11 +102,11 @@ describe('runs of terraform', () => {
     await driver.cancel(aCall(ref), handle);
     expect((await untilDone(() => driver.apply(call, { plan }))).phase).toBe('cancelled');
     expect(h.writers(ref)).toEqual([]);
-    quick();
+    h.quick();
   });
 
   it('ends a run that takes too long, with an unknown outcome and no process left', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     const plan = await h.planned(ref);
     slow();
     const driver = h.another({ runTimeoutMs: 1_500 });
@@ -119,11 +116,11 @@ describe('runs of terraform', () => {
       code: 'terraform.timed_out',
     });
     await gone(ref);
-    quick();
+    h.quick();
   });
 
   it('leaves no child behind when terraform itself is killed in the middle of an apply, and converges when asked again', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     const plan = await h.planned(ref);
     slow();
     const call = aCall(ref);
@@ -133,14 +130,14 @@ describe('runs of terraform', () => {
     process.kill(Math.min(...h.writers(ref)), 'SIGKILL');
     expect((await untilDone(() => h.driver.apply(call, { plan }))).error).toMatchObject({ class: 'unknown' });
     await gone(ref);
-    quick();
+    h.quick();
     // Nothing was written, so the very same plan still fits; its lock is held by nobody.
     expect((await untilDone(() => h.driver.apply(call, { plan }))).phase).toBe('succeeded');
     expect(nodes().filter((n) => n === ref)).toHaveLength(1);
   });
 
   it('ends what a killed control plane left running before it writes itself, and puts its folders away', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     // Of a writer, of a plan of a dead process, of a plan that somebody living makes, and of another cluster.
     const leftBehind = [`${ref}.write.1.a`, `${ref}.read.4194300.a`, `${ref}.read.${process.pid}.a`, `${ref}x.write.1.a`];
     for (const name of leftBehind) mkdirSync(join(h.work, name), { recursive: true });
@@ -169,7 +166,7 @@ describe('runs of terraform', () => {
   });
 
   it('lets no old writer change the state once another has taken over', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     const plan = await h.planned(ref);
     slow(3);
     const old = aCall(ref, { fencingToken: 1 });
@@ -177,7 +174,7 @@ describe('runs of terraform', () => {
     await begun(ref);
     // Another control plane: its own process would not know of our run, so its folder of runs is another one.
     const young = h.another({ workRoot: join(h.root, 'work-of-another') });
-    quick();
+    h.quick();
     await h.apply(ref, SPEC, 2, young);
     const written = await serials(ref);
     const result = await untilDone(() => h.driver.apply({ ...old, fencingToken: 2 }, { plan }));
@@ -188,7 +185,7 @@ describe('runs of terraform', () => {
   });
 
   it('goes on when the engine asks for the same operation under a renewed lease', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     const plan = await h.planned(ref);
     slow(2);
     const call = aCall(ref, { fencingToken: 1 });
@@ -198,11 +195,11 @@ describe('runs of terraform', () => {
     const done = await untilDone(() => h.driver.apply({ ...call, fencingToken: ++fencingToken }, { plan }));
     expect(done.phase).toBe('succeeded');
     expect(fencingToken).toBeGreaterThan(2);
-    quick();
+    h.quick();
   });
 
   it('goes on when the lease was renewed while it waited for its turn', async () => {
-    const [first, second] = [newRef(), newRef()];
+    const [first, second] = [h.newRef(), h.newRef()];
     const driver = h.another({ parallel: 1 });
     const plans = [await h.planned(first), await h.planned(second)];
     slow(2);
@@ -210,7 +207,7 @@ describe('runs of terraform', () => {
     await driver.apply(calls[0]!, { plan: plans[0]! });
     await begun(first);
     await driver.apply(calls[1]!, { plan: plans[1]! });
-    quick();
+    h.quick();
     let fencingToken = 1;
     const done = await untilDone(() => driver.apply({ ...calls[1]!, fencingToken: ++fencingToken }, { plan: plans[1]! }));
     expect(done).toMatchObject({ phase: 'succeeded' });
@@ -219,7 +216,7 @@ describe('runs of terraform', () => {
   });
 
   it('shows each resource as a step while it runs', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     const plan = await h.planned(ref);
     const call = aCall(ref);
     const { progress } = await untilDone(() => h.driver.apply(call, { plan }));
@@ -230,7 +227,7 @@ describe('runs of terraform', () => {
   });
 
   it('classifies what the program of a module says of its failure', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     h.script(`echo 'berth-error: {"class":"quota","code":"cells.full","detail":"no room"}' >&2; exit 1`);
     expect(await failureOf(() => h.apply(ref).catch((e: Error) => ({ error: { class: '', code: e.message, detail: '' } })))).toMatchObject({
       code: expect.stringContaining('cells.full'),
@@ -242,11 +239,11 @@ describe('runs of terraform', () => {
       code: 'cells.full',
       detail: 'no room',
     });
-    quick();
+    h.quick();
   });
 
   it('needs nothing of what lies on its disk: a new process goes on after the folder of runs is lost', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     await h.apply(ref);
     rmSync(h.work, { recursive: true, force: true });
     const other = h.another();
@@ -259,7 +256,7 @@ describe('runs of terraform', () => {
   });
 
   it('says that a node which the state names is gone, instead of "no changes"', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     await h.apply(ref);
     rmSync(join(h.nodes, ref), { recursive: true });
     expect((await outputOf(() => h.driver.observe(aCall(ref)))).health).toBe('down');
@@ -270,14 +267,14 @@ describe('runs of terraform', () => {
   });
 
   it('deletes what no state knows by its label', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     const plan = await h.planned(ref);
     h.script('exit 1');
     const call = aCall(ref);
     expect((await untilDone(() => h.driver.apply(call, { plan }))).phase).toBe('failed');
     await h.rows('update terraform_clusters set managed = true where cluster_ref = $1', [ref]);
-    quick();
-    const never = newRef();
+    h.quick();
+    const never = h.newRef();
     await h.planned(never);
     writeFileSync(join(h.nodes, never), 'an orphan of a run that never wrote a state');
     for (const one of [ref, never]) {

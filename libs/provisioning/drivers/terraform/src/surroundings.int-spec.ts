@@ -9,16 +9,13 @@ const LARGE = { ...SPEC, shape: 'large' };
 
 describe('what surrounds a run of terraform', () => {
   let h: ToyHouse;
-  let nth = 0;
   beforeAll(async () => {
     h = await new ToyHouse().start();
   });
   afterAll(() => h?.dispose());
-  const newRef = (): string => `toy-${++nth}`;
-  const quick = (): void => h.script('true');
 
   it('lets no secret out: not into a log, a step, a plan, nor into the database as plain text', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     const secret = 'pa55-"word"-of-a-cloud';
     const driver = h.another({}, secret);
     h.log.length = 0;
@@ -41,7 +38,7 @@ describe('what surrounds a run of terraform', () => {
       [ref],
     );
     expect(h.sealer.open(head!.sealed, `terraform-state/${ref}/${head!.version}`)).toContain('pa55-');
-    quick();
+    h.quick();
   });
 
   it('refuses in words, before it makes anything, where there is no program or too old a one', async () => {
@@ -49,21 +46,21 @@ describe('what surrounds a run of terraform', () => {
     const old = join(folder, 'terraform');
     try {
       const without = h.another({ searchPath: folder });
-      expect(await failureOf(() => without.plan(aCall(newRef()), SPEC))).toMatchObject({
+      expect(await failureOf(() => without.plan(aCall(h.newRef()), SPEC))).toMatchObject({
         class: 'validation',
         code: 'terraform.not_found',
       });
-      const { ok, checks } = await outputOf(() => without.preflight(aCall(newRef()), SPEC));
+      const { ok, checks } = await outputOf(() => without.preflight(aCall(h.newRef()), SPEC));
       expect(ok).toBe(false);
       expect(checks).toContainEqual(expect.objectContaining({ name: 'program', result: 'fail' }));
       writeFileSync(old, `#!/bin/sh\nif [ "$2" = -json ]; then echo '{"terraform_version":"1.3.9"}'; else echo 'Terraform v1.3.9'; fi\n`);
       chmodSync(old, 0o755);
-      expect(await failureOf(() => without.plan(aCall(newRef()), SPEC))).toMatchObject({ code: 'terraform.too_old' });
+      expect(await failureOf(() => without.plan(aCall(h.newRef()), SPEC))).toMatchObject({ code: 'terraform.too_old' });
       writeFileSync(old, '#!/bin/sh\nexit 3\n');
-      expect(await failureOf(() => without.plan(aCall(newRef()), SPEC))).toMatchObject({ code: 'terraform.not_usable' });
+      expect(await failureOf(() => without.plan(aCall(h.newRef()), SPEC))).toMatchObject({ code: 'terraform.not_usable' });
       // A person installs it: nothing has to be started anew.
       writeFileSync(old, `#!/bin/sh\nif [ "$2" = -json ]; then echo '{"terraform_version":"1.9.0"}'; else echo 'OpenTofu v1.9.0'; fi\n`);
-      expect((await outputOf(() => without.preflight(aCall(newRef()), SPEC))).checks).toContainEqual(
+      expect((await outputOf(() => without.preflight(aCall(h.newRef()), SPEC))).checks).toContainEqual(
         expect.objectContaining({ name: 'program', result: 'pass', detail: expect.stringContaining('tofu 1.9.0') }),
       );
     } finally {
@@ -72,7 +69,7 @@ describe('what surrounds a run of terraform', () => {
   });
 
   it('reaches for no network and no settings of the machine', async () => {
-    const ref = newRef();
+    const ref = h.newRef();
     h.log.length = 0;
     h.script('env; cat "$TF_CLI_CONFIG_FILE"');
     await h.apply(ref);
@@ -81,6 +78,6 @@ describe('what surrounds a run of terraform', () => {
     expect(said).toContain('filesystem_mirror');
     expect(said).not.toMatch(/direct *\{/);
     expect(said).toContain(`TF_DATA_DIR=${h.work}`);
-    quick();
+    h.quick();
   });
 });

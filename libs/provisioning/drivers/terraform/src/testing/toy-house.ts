@@ -54,6 +54,7 @@ class Folders extends FakeDriver implements BuiltNodes {
 }
 
 export class ToyHouse {
+  private refs = 0;
   readonly root = mkdtempSync(join(tmpdir(), 'berth-toy-'));
   readonly nodes = join(this.root, 'nodes');
   readonly work = join(this.root, 'work');
@@ -71,7 +72,7 @@ export class ToyHouse {
 
   async start(): Promise<this> {
     mkdirSync(this.nodes);
-    this.script('true');
+    this.quick();
     this.database = await createTestDatabase();
     this.db = await openDatabase({ adminUrl: this.database.url(), secret: inject('databaseSecret'), poolSize: 4 });
     this.runs = new PgRunStore(this.db, this.sealer, this.clock);
@@ -140,6 +141,16 @@ export class ToyHouse {
       onLog: (line) => void this.log.push(line.message),
       ...change,
     });
+  }
+
+  /** The name of a cluster that no test of this house has used. */
+  newRef(): string {
+    return `toy-${++this.refs}`;
+  }
+
+  /** What the module runs is done at once. */
+  quick(): void {
+    this.script('true');
   }
 
   /** What the creation (or a change) of a node does, beside making its folder. */
