@@ -16,13 +16,13 @@ import type { SeriesRow } from '../infra/series.sql.js';
 import { writeClosings } from '../infra/write-closings.js';
 import type { ClosedHour } from '../infra/write-records.js';
 import { itemDeadlines } from '../infra/write-records.js';
+import { blockSeries } from './block-series.js';
 import type { ClosingDeps } from './deps.js';
 import { raiseFindings, type NewFinding } from './findings.js';
 import { PriceFindings } from './price-findings.js';
 import { DEFAULT_IMPLAUSIBLE_TIMES, holdUnusual } from './usual-guard.js';
 
 export const DEFAULT_LINE_RATE = 12_500_000_000n;
-const BLOCKED_FOR_MS = 10 * 60_000;
 
 /** Closes one hour of the series of one shard, in the transaction that holds the shard's claim. Who is ready is told by others. */
 export class ShardCloser {
@@ -69,7 +69,7 @@ export class ShardCloser {
         closed.push(one);
       } catch (error) {
         blocked += 1;
-        await this.block(tx, series, errorText(error), now);
+        await blockSeries(tx, this.deps, series, errorText(error), now);
       }
     }
     await holdUnusual(tx, closed, hour, this.deps.options?.implausibleTimes ?? DEFAULT_IMPLAUSIBLE_TIMES);
@@ -162,30 +162,6 @@ export class ShardCloser {
       found += 1;
     }
     return found;
-  }
-
-  /** A series that cannot close stands still and says so; the others go on. */
-  private async block(tx: Tx, series: SeriesRow, reason: string, now: bigint): Promise<void> {
-    this.deps.logger.error(
-      { subscription: series.subscriptionId, meter: series.meter, hour: instantText(series.nextHour), err: reason },
-      'a series cannot close its hour',
-    );
-    await tx.query('update series set blocked_until = $3, blocked_reason = $4 where subscription_id = $1 and meter = $2', [
-      series.subscriptionId,
-      series.meter,
-      new Date(fromUs(now).getTime() + BLOCKED_FOR_MS),
-      reason,
-    ]);
-    await raiseFindings(tx, this.deps.clock, [
-      {
-        kind: 'lane_parked',
-        dedupeKey: `series_blocked:${series.subscriptionId}:${series.meter}:${instantText(series.nextHour)}`,
-        tenantId: series.tenantId,
-        subscriptionId: series.subscriptionId,
-        hour: fromUs(series.nextHour),
-        evidence: { meter: series.meter, reason },
-      },
-    ]);
   }
 }
 

@@ -3,12 +3,13 @@ import { readMeteredMarks, readMeteredSubscriptions, readPlanVersions, readSegme
 import { shardOf } from '../domain/merkle.js';
 import { hourOf, instantText, toUs } from '../domain/units.js';
 import type { ClosingDeps } from './deps.js';
+import type { Failures } from './failures.js';
 
 /**
  * Makes the series of all purchases that count, and takes over their ends; each group whose mark differs from that of the last
  * time, in a transaction of its own. The mark is that of before the reading: what changes in between is read once more.
  */
-export async function syncAllSeries(deps: ClosingDeps): Promise<number> {
+export async function syncAllSeries(deps: ClosingDeps, failures: Failures): Promise<number> {
   const stale = await deps.db.ops(async (tx) => {
     const known = await tx.query<{ bucket: number; mark: string }>('select bucket, mark from series_marks');
     const marks = new Map(known.map((k) => [k.bucket, k.mark]));
@@ -16,14 +17,16 @@ export async function syncAllSeries(deps: ClosingDeps): Promise<number> {
   });
   let done = 0;
   for (const [bucket, mark] of stale)
-    done += await deps.db.ops(async (tx) => {
-      const changed = await sync(tx, deps, await readMeteredSubscriptions(tx, { bucket }));
-      await tx.query('insert into series_marks (bucket, mark) values ($1, $2) on conflict (bucket) do update set mark = excluded.mark', [
-        bucket,
-        mark,
-      ]);
-      return changed;
-    });
+    done += await failures.hold(`purchases of group ${bucket}`, () =>
+      deps.db.ops(async (tx) => {
+        const changed = await sync(tx, deps, await readMeteredSubscriptions(tx, { bucket }));
+        await tx.query('insert into series_marks (bucket, mark) values ($1, $2) on conflict (bucket) do update set mark = excluded.mark', [
+          bucket,
+          mark,
+        ]);
+        return changed;
+      }),
+    );
   return done;
 }
 

@@ -129,7 +129,24 @@ export async function dueShards(tx: Tx, now: bigint): Promise<ShardHour[]> {
   return rows.map((r) => ({ shard: r.shard, hour: r.hour_us === null ? null : BigInt(r.hour_us) }));
 }
 
-/** Of a shard's hour some `atOnce`, and the rest of the last purchase: a transaction stays short and its memory bounded. */
+/** Series of a shard whose hour has passed, ready or not; by purchase. Their openings are not read: one of them may be what is broken. */
+export async function dueSeries(
+  tx: Tx,
+  now: bigint,
+  shard: number,
+  hour: bigint,
+): Promise<Pick<SeriesRow, 'subscriptionId' | 'meter' | 'tenantId' | 'nextHour'>[]> {
+  const rows = await tx.query<{ subscription_id: string; meter: string; tenant_id: string }>(
+    `select s.subscription_id, s.meter, s.tenant_id from series s where ${PASSED} and s.shard = $2 and s.next_hour = $3::timestamptz order by s.subscription_id, s.meter`,
+    [instantText(now), shard, instantText(hour)],
+  );
+  return rows.map((r) => ({ subscriptionId: r.subscription_id, meter: r.meter, tenantId: r.tenant_id, nextHour: hour }));
+}
+
+/**
+ * Of a shard's hour some `atOnce`, and the rest of the last purchase: a transaction stays short and its memory bounded. `only`: of these
+ * purchases; null: of all.
+ */
 export async function readySeries(
   tx: Tx,
   now: bigint,
@@ -137,14 +154,15 @@ export async function readySeries(
   shard: number,
   hour: bigint,
   atOnce: number,
+  only: readonly string[] | null,
 ): Promise<SeriesRow[]> {
   const rows = await tx.query<Raw>(
     `with before as materialized (
        select c.subscription_id, c.meter from hour_roots r join hour_closings c on c.shard = r.shard and c.root_sequence = r.sequence
         where r.shard = $3 and r.hour = $4::timestamptz - interval '1 hour')
      select ${PLAIN}, ${us('behind.at')} as watermark_us, before.meter is not null or ${PREDECESSOR} as has_predecessor
-     ${READY} and s.shard = $3 and s.next_hour = $4::timestamptz order by s.subscription_id fetch first ($5::int) rows with ties for update of s`,
-    [instantText(now), JSON.stringify(limits), shard, instantText(hour), atOnce],
+     ${READY} and s.shard = $3 and s.next_hour = $4::timestamptz and ($6::uuid[] is null or s.subscription_id = any($6::uuid[])) order by s.subscription_id fetch first ($5::int) rows with ties for update of s`,
+    [instantText(now), JSON.stringify(limits), shard, instantText(hour), atOnce, only],
   );
   const meters = (a: Raw, b: Raw): number => (a.meter < b.meter ? -1 : 1);
   return rows

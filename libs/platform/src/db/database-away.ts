@@ -15,7 +15,7 @@ const SOCKET = ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT'];
  * a moment. Whether a commit that was under way came about is not known. Every other failure is handed back as it is.
  */
 export function orUnavailable(error: unknown): unknown {
-  if (!isAway(error)) return error;
+  if (!isLost(error)) return error;
   return new ProblemError(
     'unavailable',
     'database.unavailable',
@@ -25,15 +25,30 @@ export function orUnavailable(error: unknown): unknown {
   );
 }
 
-function isAway(error: unknown): boolean {
+/** Whether what a transaction failed of is that the database cannot be reached. */
+export const isAway = (error: unknown): boolean => error instanceof ProblemError && error.code === 'database.unavailable';
+
+/**
+ * SQLSTATE classes of failures that say nothing of the rows of a statement: 40 (deadlock, serialization), 53 (no room or memory), 55 (locks),
+ * 57 (cancelled), 58 (the server's own system), XX (internal). PostgreSQL manual, appendix A.
+ */
+const PASSING = /^(40|53|55|57|58|XX)/;
+
+/** Whether the same transaction may succeed later as it is. False: something in it is wrong, and will be again. */
+export function mayPass(error: unknown): boolean {
+  const { code } = ((error as { driverError?: unknown } | null)?.driverError ?? error ?? {}) as { code?: unknown };
+  return isAway(error) || (typeof code === 'string' && PASSING.test(code));
+}
+
+function isLost(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { code, syscall, driverError, errors } = error as { code?: unknown; syscall?: unknown; driverError?: unknown; errors?: unknown };
   // A Unix socket that is not there; a file that is not there is something else.
   if (code === 'ENOENT') return syscall === 'connect';
-  if (driverError instanceof Error && driverError !== error) return isAway(driverError);
+  if (driverError instanceof Error && driverError !== error) return isLost(driverError);
   // TypeORM gives a connection back as soon as it is lost; what its transaction asks then meets this.
   if (error instanceof QueryRunnerAlreadyReleasedError || error instanceof QueryRunnerProviderAlreadyReleasedError) return true;
   // A name with several addresses: each refused.
-  if (Array.isArray(errors)) return errors.length > 0 && errors.every(isAway);
+  if (Array.isArray(errors)) return errors.length > 0 && errors.every(isLost);
   return (typeof code === 'string' && (STATES.test(code) || SOCKET.includes(code))) || WORDS.test(error.message);
 }
