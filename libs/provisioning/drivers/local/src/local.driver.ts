@@ -1,8 +1,6 @@
 /** The port over cells on this machine. Domain model and limits: README. */
-import { rmSync } from 'node:fs';
 import type { Clock } from '#platform';
 import {
-  assertApplicable,
   assertClusterRef,
   assertConfiguration,
   assertDeleteConfirmed,
@@ -11,7 +9,6 @@ import {
   assertVersion,
   DriverError,
   OperationBook,
-  planHash,
   readResult,
   type ApplyOutcome,
   type ApplyRequest,
@@ -36,16 +33,16 @@ import {
   type SuspendRequest,
   type ValidationReport,
 } from '#provisioning/core';
+import { CellBuilds } from './build-cell.js';
 import { callCell } from './cell-client.js';
 import { CellFolders } from './cell-folders.js';
 import { CellHost } from './cell-host.js';
 import { CellKeeper } from './cell-keeper.js';
 import { defaultCellEntry, LOCAL_CAPABILITIES, type LocalDriverOptions } from './options.js';
 import { FileOperationStore } from './file-operation-store.js';
-import { cellPaths } from './files.js';
 import { CellUpgrades } from './upgrade-cell.js';
 import { closeProbe, endpointOf, listInventory, observeCell, openProbe, proveCell, sweep } from './observe-cell.js';
-import { destructionOf, makePlan, readArtefact } from './plan-cell.js';
+import { makePlan } from './plan-cell.js';
 import type { CellConfigureAnswer, CellConfigureRequest } from './wire.js';
 
 export class LocalDriver implements ProvisioningDriver {
@@ -53,6 +50,7 @@ export class LocalDriver implements ProvisioningDriver {
   private readonly keeper: CellKeeper;
   private readonly folders: CellFolders;
   private readonly upgrades: CellUpgrades;
+  private readonly builds: CellBuilds;
   private readonly book: OperationBook;
   private readonly clock: Clock;
 
@@ -63,6 +61,7 @@ export class LocalDriver implements ProvisioningDriver {
     this.keeper = new CellKeeper(this.host, options);
     this.folders = new CellFolders(this.host, this.keeper, options);
     this.upgrades = new CellUpgrades(this.host, this.keeper, this.folders);
+    this.builds = new CellBuilds(this.host, this.keeper, this.folders, this.upgrades, options.clock);
   }
 
   capabilities(): DriverCapabilities {
@@ -92,40 +91,13 @@ export class LocalDriver implements ProvisioningDriver {
   }
 
   apply(call: DriverCall, request: ApplyRequest): Promise<DriverResult<ApplyOutcome>> {
-    const check = (): void => {
-      const { plan } = request;
-      if (planHash(plan.artefact, plan.stateSerial) !== plan.hash)
-        throw new DriverError('validation', 'plan.tampered', 'The hash is not that of the artefact.');
-      const found = this.host.find(call.clusterRef);
-      const { spec } = readArtefact(plan.artefact);
-      assertSpec(spec, LOCAL_CAPABILITIES);
-      // Destruction is read from the plan's own content, never from the flags the caller could have changed.
-      const truth = { ...plan, ...destructionOf(plan, found?.cell) };
-      assertApplicable({ ...request, plan: truth }, found?.cell.serial ?? 0, this.clock.now());
-      if (!found && this.host.folders().length >= this.folders.maxCells)
-        throw new DriverError('quota', 'cluster.too_many', `This machine takes ${this.folders.maxCells} cells.`);
-    };
-    return this.book.run(call, 'apply', request, check, async (steps) => {
-      const { spec, replace } = readArtefact(request.plan.artefact);
-      const want = request.plan.stateSerial + 1;
-      await steps.step('write_folder', () => this.folders.write(call.clusterRef, spec, want));
-      const { folder, cell } = this.folders.must(call.clusterRef);
-      if (cell.serial !== want) throw new DriverError('conflict', 'plan.stale', `The state is ${cell.serial}.`);
-      if (replace) {
-        await steps.step('stop_cell', async () => this.host.stop(folder, await this.keeper.halt(folder, cell)));
-        // Counters stay: usage that was counted does not go away with the data.
-        await steps.step('remove_data', async () => rmSync(cellPaths(folder).blobs, { recursive: true, force: true }));
-      }
-      const ready = { ...cell, halted: false };
-      this.host.write(folder, ready);
-      await steps.step(
-        'start_cell',
-        () => this.keeper.run(folder, ready),
-        'Adopts a running process or starts one, and waits until it serves.',
-      );
-      await this.upgrades.restart(folder, ready, steps);
-      return { stateSerial: want, nodes: [cell.cellId] };
-    });
+    return this.book.run(
+      call,
+      'apply',
+      request,
+      () => this.builds.assertBuildable(call, request),
+      (steps) => this.builds.run(call, request, steps),
+    );
   }
 
   configure(call: DriverCall, desired: DesiredConfiguration): Promise<DriverResult<ConfigureOutcome>> {

@@ -1,6 +1,6 @@
 /** Runs of terraform: how many at once, under which credential, and that nothing of an older writer is left when one begins. */
 import { realNow } from '#platform';
-import { DriverError, type ClusterSpec, type DriverCall, type Steps } from '#provisioning/core';
+import { assertSpec, DriverError, type ClusterSpec, type DriverCall, type DriverCapabilities, type Steps } from '#provisioning/core';
 import type { RootModule } from './modules.js';
 import { READ_MS, RUN_MS, type TerraformDriverOptions } from './options.js';
 import { BinaryFinder } from './run/binary.js';
@@ -14,6 +14,12 @@ const LEASE_MS = 10 * 60_000;
 export interface Target {
   readonly module: RootModule;
   readonly spec: ClusterSpec;
+}
+
+/** The root module that builds this spec. Refuses one that the driver cannot build, as `assertSpec` does. */
+export function targetOf(spec: ClusterSpec, modules: readonly RootModule[], can: DriverCapabilities): Target {
+  assertSpec(spec, can);
+  return { module: modules.find((m) => m.shapes.some((s) => s.name === spec.shape))!, spec };
 }
 
 export class Runs {

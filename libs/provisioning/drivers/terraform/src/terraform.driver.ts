@@ -3,7 +3,6 @@ import {
   assertClusterRef,
   assertConfiguration,
   assertDeleteConfirmed,
-  assertSpec,
   assertVersion,
   DriverError,
   OperationBook,
@@ -31,13 +30,13 @@ import {
   type SuspendRequest,
   type ValidationReport,
 } from '#provisioning/core';
-import { smallestSpec } from './modules.js';
 import { capabilitiesOf, type TerraformDriverOptions } from './options.js';
 import { assertManaged, settled } from './nodes.js';
 import { observeCluster, takeInventory } from './observe.js';
+import { PlannedAtOnce } from './planned-at-once.js';
 import { Plans } from './plans.js';
 import { preflight } from './preflight.js';
-import { Runs, type Target } from './runs.js';
+import { Runs, targetOf, type Target } from './runs.js';
 import type { RecordedCluster } from './state/ports.js';
 
 type Changing = Exclude<
@@ -50,12 +49,14 @@ export class TerraformDriver implements ProvisioningDriver {
   private readonly runs: Runs;
   private readonly plans: Plans;
   private readonly can: DriverCapabilities;
+  private readonly atOnce: PlannedAtOnce;
 
   constructor(private readonly options: TerraformDriverOptions) {
     this.book = new OperationBook(options.operations, options.clock);
     this.runs = new Runs(options);
     this.plans = new Plans(options.runs, options.clock);
     this.can = capabilitiesOf(options);
+    this.atOnce = new PlannedAtOnce(options, this.runs, this.plans, this.can);
   }
 
   capabilities(): DriverCapabilities {
@@ -118,7 +119,7 @@ export class TerraformDriver implements ProvisioningDriver {
     };
     return this.change(call, 'delete', request, refuse, async (steps) => {
       const recorded = await runs.recorded(call.clusterRef);
-      if (recorded?.head && recorded.head.resources > 0) await this.destroy(call, recorded, steps);
+      if (recorded?.head && recorded.head.resources > 0) await this.atOnce.destroy(call, recorded, steps);
       // "Not found" is believed only after a sweep by label (contract provisioning §3.4): what no state knows goes too.
       return steps.step('sweep', async () => {
         const left = async () =>
@@ -180,25 +181,14 @@ export class TerraformDriver implements ProvisioningDriver {
 
   /** A version is part of the spec: the plan that changes only that is made, must lose nothing, and is applied at once. */
   upgrade(call: DriverCall, request: { readonly version: string }): Promise<DriverResult> {
-    const { runs, nodes } = this.options;
     const refuse = async (): Promise<void> => {
       assertVersion(request.version, this.can);
       await this.must(call);
     };
     return this.change(call, 'upgrade', request, refuse, async (steps) => {
-      const recorded = await runs.recorded(call.clusterRef);
-      if (!recorded?.spec) throw new DriverError('validation', 'cluster.not_built', `${call.clusterRef} was never built to its end.`);
-      const spec = { ...recorded.spec, version: request.version };
-      const target = this.target(spec);
-      await this.runs.write(call, target, steps, async (workspace, credentialId) => {
-        const { plan, stored, nodes: names } = await steps.step('plan', () => this.plans.make(call, target, workspace, recorded));
-        if (plan.destructive)
-          throw new DriverError('permission', 'plan.not_approved', `An upgrade may destroy nothing: ${plan.destroys.join(', ')}.`);
-        await steps.step('apply', () => workspace.apply(stored.file, steps));
-        await steps.step('record', () => runs.complete(credentialId, { spec, nodes: names }));
-      });
+      await this.atOnce.upgrade(call, request.version, steps);
       await steps.step('verify', async () => {
-        const runsNow = (await nodes.observe(call)).output?.version;
+        const runsNow = (await this.options.nodes.observe(call)).output?.version;
         if (runsNow !== request.version)
           throw new DriverError('unknown', 'upgrade.not_in_force', `The nodes run ${runsNow ?? 'nothing'}, not ${request.version}.`);
       });
@@ -217,26 +207,14 @@ export class TerraformDriver implements ProvisioningDriver {
 
   /** Takes up what `inventory` found: its label first, then a state of its own, by a plan that makes and loses nothing. */
   import(call: DriverCall, request: { readonly externalId: string }): Promise<DriverResult> {
-    const { runs, nodes } = this.options;
     return this.change(
       call,
       'import',
       request,
       () => undefined,
       async (steps) => {
-        await steps.step('adopt', () => settled(steps, () => nodes.import(call, request)));
-        const recorded = await runs.recorded(call.clusterRef);
-        if (recorded) await runs.setManaged(call.clusterRef, true);
-        if ((recorded?.head?.resources ?? 0) > 0) return undefined;
-        const spec = await nodes.specOf(call.clusterRef);
-        if (!spec) throw new DriverError('validation', 'import.not_found', `There is nothing called ${request.externalId}.`);
-        const target = this.target(spec);
-        await this.runs.write(call, target, steps, async (workspace, credentialId) => {
-          const { plan, stored, nodes: names } = await steps.step('plan', () => this.plans.make(call, target, workspace, recorded));
-          if (plan.destructive) throw new DriverError('permission', 'plan.not_approved', 'An adoption may destroy nothing.');
-          await steps.step('apply', () => workspace.apply(stored.file, steps));
-          await runs.complete(credentialId, { spec, nodes: names });
-        });
+        await steps.step('adopt', () => settled(steps, () => this.options.nodes.import(call, request)));
+        await this.atOnce.adopt(call, request.externalId, steps);
         return undefined;
       },
     );
@@ -267,19 +245,8 @@ export class TerraformDriver implements ProvisioningDriver {
     return this.book.idle();
   }
 
-  private async destroy(call: DriverCall, recorded: RecordedCluster, steps: Steps): Promise<void> {
-    // A spec that was never recorded belongs to a creation that broke off; any of the module's will do to destroy.
-    const target = this.target(recorded.spec ?? smallestSpec(this.options.modules[0]!));
-    await this.runs.write(call, target, steps, async (workspace, credentialId) => {
-      const { stored } = await steps.step('plan_destroy', () => this.plans.make(call, target, workspace, recorded, { destroy: true }));
-      await steps.step('destroy', () => workspace.apply(stored.file, steps));
-      await steps.step('record', () => this.options.runs.complete(credentialId, { spec: null, nodes: [] }));
-    });
-  }
-
   private target(spec: ClusterSpec): Target {
-    assertSpec(spec, this.can);
-    return { module: this.options.modules.find((m) => m.shapes.some((s) => s.name === spec.shape))!, spec };
+    return targetOf(spec, this.options.modules, this.can);
   }
 
   /**
