@@ -254,6 +254,24 @@ describe('closed routes', () => {
     expect((await house.api('GET', '/findings', undefined, key)).json['code']).toBe('auth.kind_not_allowed');
   }, 40_000);
 
+  it.each([
+    ['a NUL', 'winter\u0000key'],
+    ['half a character', 'winter\ud83dkey'],
+  ])('refuses text with %s, which would be stored as something else or not at all', async (_, name) => {
+    const refused = await house.api('POST', '/operator-keys', { name });
+    expect([refused.status, refused.json['code']]).toEqual([400, 'request.invalid_text']);
+    expect((await house.api('POST', '/operator-keys', { [name]: 1, name: 'winter' })).json['code']).toMatch(/^request\.invalid/);
+  });
+
+  it('takes a whole character, also where it comes as two escapes', async () => {
+    const made = await fetch(`${house.controlPlane.url}/api/v1/operator-keys`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${house.key}`, 'content-type': 'application/json' },
+      body: '{"name": "winter \\ud83d\\ude00"}',
+    });
+    expect([made.status, ((await made.json()) as { name: string }).name]).toEqual([201, 'winter 😀']);
+  });
+
   it('refuses a cursor it did not make and a limit out of range', async () => {
     expect((await house.api('GET', '/subscriptions?cursor=%C3%A4')).json['code']).toBe('request.cursor_invalid');
     expect((await house.api('GET', '/subscriptions?limit=100000')).json['code']).toBe('request.invalid');

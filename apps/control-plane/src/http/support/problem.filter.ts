@@ -2,6 +2,7 @@ import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ProblemError, errorText, type Logger } from '#platform';
 import { problemPage, wantsPage } from '../landing/problem-html.js';
+import { unstorableText } from './read-body.js';
 
 /** Renders every failure as `application/problem+json`, at a buyer's address as a page. An unexpected one tells nothing but its request id. */
 @Catch()
@@ -49,8 +50,7 @@ export function problemAnswer(
 export function toProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error;
   const e = error as { code?: string; statusCode?: number };
-  if (e.code === '22P05' || e.code === '22021')
-    return new ProblemError('validation', 'request.invalid_text', 'The request contains a character that cannot be stored.');
+  if (e.code === '22P05' || e.code === '22021') return unstorableText();
   const status = error instanceof HttpException ? error.getStatus() : (e.statusCode ?? 500);
   // By status: Nest hands errors of Fastify on as its own, without their code.
   if (status === 413) return new ProblemError('too_large', 'request.too_large', 'The body is larger than this route takes.');

@@ -39,18 +39,33 @@ function readBody(request: RawRequest, bytes: Buffer, most: number): unknown {
   const type = mediaType(request);
   if (type === 'application/x-www-form-urlencoded') return Object.fromEntries(new URLSearchParams(bytes.toString('utf8')));
   if (type !== 'application/json' && !type.endsWith('+json')) return bytes.toString('utf8');
-  return readJson(bytes);
+  // Each usage event is answered by itself: one that is odd must not refuse its neighbours.
+  return isUsagePost(request) ? readJson(bytes) : readJson(bytes, refuseHalves);
 }
 
-/** Nothing for an empty body. Throws `request.malformed_json`. */
-export function readJson(bytes: Buffer): unknown {
+/** Half of a surrogate pair: no text. The database refuses it inside JSON and would keep another character in its place elsewhere. */
+const HALF = /\p{Cs}/u;
+const ESCAPED_HALF = /\\u[dD][89a-fA-F]/;
+
+function refuseHalves(key: string, value: unknown): unknown {
+  if (HALF.test(key) || (typeof value === 'string' && HALF.test(value))) throw unstorableText();
+  return value;
+}
+
+export const unstorableText = (): ProblemError =>
+  new ProblemError('validation', 'request.invalid_text', 'The request contains a character that cannot be stored.');
+
+/** Nothing for an empty body. Throws `request.malformed_json`, and what `check` throws for a key or value that may hold half a character. */
+export function readJson(bytes: Buffer, check?: (key: string, value: unknown) => unknown): unknown {
   // Bytes that are no UTF-8 would be read as replacement characters, and two different ids as one.
   if (!isUtf8(bytes)) throw new ProblemError('validation', 'request.malformed_json', 'The body is not valid JSON: it is not UTF-8.');
   const text = bytes.toString('utf8');
   if (text.trim() === '') return undefined;
   try {
-    return JSON.parse(text) as unknown;
-  } catch {
+    // UTF-8 holds no halves: only an escape can bring one.
+    return JSON.parse(text, check && ESCAPED_HALF.test(text) ? check : undefined) as unknown;
+  } catch (error) {
+    if (error instanceof ProblemError) throw error;
     throw new ProblemError('validation', 'request.malformed_json', 'The body is not valid JSON.');
   }
 }
