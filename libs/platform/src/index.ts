@@ -16,7 +16,7 @@ export * from './db/roles.js';
 export * from './db/migrate.js';
 export * from './db/look-at-server.js';
 export * from './db/database.js';
-export { isAway, mayPass } from './db/database-away.js';
+export { isAway, isBusy, mayPass } from './db/database-away.js';
 export * from './http/guarded-http.js';
 export * from './tasks/tasks.js';
 export * from './tasks/pressure.js';

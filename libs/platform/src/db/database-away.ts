@@ -29,16 +29,23 @@ export function orUnavailable(error: unknown): unknown {
 export const isAway = (error: unknown): boolean => error instanceof ProblemError && error.code === 'database.unavailable';
 
 /**
- * SQLSTATE classes of failures that say nothing of the rows of a statement: 40 (deadlock, serialization), 53 (no room or memory), 55 (locks),
- * 57 (cancelled), 58 (the server's own system), XX (internal). PostgreSQL manual, appendix A.
+ * SQLSTATEs with which a transaction loses to another one or to a lack: 40 (deadlock, serialization), 53 (no room, no memory), 55 (locks),
+ * 57014 (cancelled). Nothing of it is written; the same may succeed in a moment. PostgreSQL manual, appendix A.
  */
-const PASSING = /^(40|53|55|57|58|XX)/;
+const BUSY = /^(40|53|55|57014)/;
+/** And those of a server that is not well: 57 (told to stop), 58 (its own system), XX (internal). */
+const UNWELL = /^(57|58|XX)/;
+
+const stateOf = (error: unknown): string => {
+  const { code } = ((error as { driverError?: unknown } | null)?.driverError ?? error ?? {}) as { code?: unknown };
+  return typeof code === 'string' ? code : '';
+};
+
+/** Whether a transaction lost to another one or to a lack that passes: nothing is written, and it may be sent again. */
+export const isBusy = (error: unknown): boolean => BUSY.test(stateOf(error));
 
 /** Whether the same transaction may succeed later as it is. False: something in it is wrong, and will be again. */
-export function mayPass(error: unknown): boolean {
-  const { code } = ((error as { driverError?: unknown } | null)?.driverError ?? error ?? {}) as { code?: unknown };
-  return isAway(error) || (typeof code === 'string' && PASSING.test(code));
-}
+export const mayPass = (error: unknown): boolean => isAway(error) || isBusy(error) || UNWELL.test(stateOf(error));
 
 function isLost(error: unknown): boolean {
   if (!(error instanceof Error)) return false;

@@ -1,6 +1,6 @@
 import { Catch, HttpException, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { ProblemError, errorText, type Logger } from '#platform';
+import { ProblemError, errorText, isBusy, type Logger } from '#platform';
 import { problemPage, wantsPage } from '../landing/problem-html.js';
 import { unstorableText } from './read-body.js';
 
@@ -51,6 +51,14 @@ export function toProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error;
   const e = error as { code?: string; statusCode?: number };
   if (e.code === '22P05' || e.code === '22021') return unstorableText();
+  if (isBusy(error))
+    return new ProblemError(
+      'unavailable',
+      'database.busy',
+      'Something else was in the way of this in the database. Send it again in a moment.',
+      {},
+      { cause: error },
+    );
   const status = error instanceof HttpException ? error.getStatus() : (e.statusCode ?? 500);
   // By status: Nest hands errors of Fastify on as its own, without their code.
   if (status === 413) return new ProblemError('too_large', 'request.too_large', 'The body is larger than this route takes.');
