@@ -9,7 +9,10 @@ const DAY = 86_400_000;
 export const lockRecord = (tx: Tx, subscriptionId: string): Promise<SubscriptionRecord | null> =>
   tx.manager.findOne(SubscriptionRecord, { where: { subscriptionId }, lock: { mode: 'pessimistic_write' } });
 
-/** The first row of a purchase, locked. Who loses the race gets the winner's row and `fresh: false`. */
+/**
+ * The first row of a purchase, locked. Who loses the race gets the winner's row and `fresh: false`. No conflict target: id and key say
+ * the same, and with one of them named, who meets another at the other key would fail, or both would wait for each other.
+ */
 export async function createRecord(
   tx: Tx,
   id: string,
@@ -19,7 +22,7 @@ export async function createRecord(
 ): Promise<{ record: SubscriptionRecord; fresh: boolean }> {
   const inserted = await tx.query(
     `insert into subscriptions (subscription_id, marketplace, external_subscription_id, state, external_offer_id, external_plan_id, plan_version_id, quantity, activate_by, truth, created_at, updated_at)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) on conflict (subscription_id) do nothing returning 1`,
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) on conflict do nothing returning 1`,
     [
       id,
       truth.marketplace,

@@ -51,13 +51,20 @@ export class Tenants {
   ): Promise<Tenant> {
     const now = this.clock.now();
     const sealed = input.contact ? this.seal(input.contact) : null;
-    const [row] = await tx.query<TenantRow>(
+    const id = uuidv5('tenant', input.purchaseId);
+    // No conflict target: the slug follows from the purchase too, and racing makers may meet at either key.
+    const [made] = await tx.query<TenantRow>(
       `insert into tenants (tenant_id, slug, display_name, region, contact, state, created_at, updated_at) values ($1, $2, $3, $4, $5, 'active', $6, $6)
-       on conflict (tenant_id) do update set display_name = excluded.display_name, contact = coalesce(excluded.contact, tenants.contact), updated_at = excluded.updated_at
-       returning ${COLUMNS}`,
-      [uuidv5('tenant', input.purchaseId), makeSlug(input.displayName, input.purchaseId), input.displayName, input.region, sealed, now],
+       on conflict do nothing returning ${COLUMNS}`,
+      [id, makeSlug(input.displayName, input.purchaseId), input.displayName, input.region, sealed, now],
     );
-    return toTenant(row!);
+    if (made) return toTenant(made);
+    const [row] = await tx.query<TenantRow>(
+      `update tenants set display_name = $2, contact = coalesce($3, contact), updated_at = $4 where tenant_id = $1 returning ${COLUMNS}`,
+      [id, input.displayName, sealed, now],
+    );
+    if (!row) throw new Error(`the slug of the tenant of purchase ${input.purchaseId} is another tenant's`);
+    return toTenant(row);
   }
 
   /** A later landing: display name and contact only. Slug and region of a tenant never change. */
