@@ -34,7 +34,7 @@ export async function startControlPlane(config: BerthConfig, logger: Logger): Pr
       AppModule.register({ config, logger, clock, services, runtime }),
       new FastifyAdapter({
         bodyLimit: 5 * 1024 * 1024 + 64 * 1024,
-        trustProxy: false,
+        trustProxy: config.trustedProxies.length > 0 && config.trustedProxies,
         forceCloseConnections: 'idle',
         routerOptions: { maxParamLength: 200 },
       }),

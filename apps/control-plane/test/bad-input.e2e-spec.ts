@@ -277,3 +277,14 @@ describe('closed routes', () => {
     expect((await house.api('GET', '/subscriptions?limit=100000')).json['code']).toBe('request.invalid');
   });
 });
+
+describe('a flood of arrivals', () => {
+  it('is one sender’s, whatever addresses it claims to come from', async () => {
+    const arrive = async (n: number): Promise<number> => {
+      const claimed = { 'x-forwarded-for': `203.0.113.${n}` };
+      return (await house.call('GET', `${house.controlPlane.url}/landing/azure?token=garbled`, undefined, claimed)).status;
+    };
+    const statuses = await Promise.all(Array.from({ length: 40 }, (_, n) => arrive(n)));
+    expect(statuses.filter((s) => s === 429).length).toBeGreaterThanOrEqual(10);
+  });
+});

@@ -8,7 +8,7 @@ const DETAILS = { organisation: 'Winter Archive', region: 'local', contactName: 
 describe('who may claim a purchase, where approval is asked', () => {
   let house: House;
   beforeAll(async () => {
-    house = await new House({ BERTH_LANDING_ACCESS: 'approval' }).start();
+    house = await new House({ BERTH_LANDING_ACCESS: 'approval', BERTH_TRUSTED_PROXIES: '127.0.0.1' }).start();
   }, 60_000);
   afterAll(() => house?.stop());
 
@@ -72,5 +72,13 @@ describe('who may claim a purchase, where approval is asked', () => {
     expect((await house.api('GET', '/claims?state=rejected')).json.items).toHaveLength(1);
     expect(await house.api('GET', '/claims?state=maybe')).toMatchObject({ status: 400, json: { code: 'request.invalid' } });
     expect(await house.api('POST', '/claims/clm_nonsense/approve', { reason: 'why not' })).toMatchObject({ status: 404 });
+  });
+
+  it('behind a proxy that is trusted is limited by his own address, not by that of all buyers', async () => {
+    const arrive = (from: string) =>
+      house.call('GET', `${house.controlPlane.url}/landing/azure?token=garbled`, undefined, { 'x-forwarded-for': from });
+    const statuses = await Promise.all(Array.from({ length: 31 }, async () => (await arrive('203.0.113.7')).status));
+    expect(statuses.filter((s) => s === 429)).toHaveLength(1);
+    expect((await arrive('203.0.113.8')).status).toBe(303);
   });
 });

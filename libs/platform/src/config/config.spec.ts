@@ -176,6 +176,13 @@ describe('the configuration', () => {
       expect(() => loadConfig({ ...base, BERTH_USAGE_RATES: wrong }), wrong).toThrow(/BERTH_USAGE_RATES/);
   });
 
+  it('trusts the proxies that are named, and nobody else by a slip', () => {
+    expect(loadConfig(base).trustedProxies).toEqual([]);
+    expect(loadConfig({ ...base, BERTH_TRUSTED_PROXIES: '10.0.0.0/8, fd00::1' }).trustedProxies).toEqual(['10.0.0.0/8', 'fd00::1']);
+    for (const wrong of ['true', '*', '0.0.0.0/0', '10.0.0.0/33', '10.0.0.0/8/8', 'balancer.example', 'fd00::/129'])
+      expect(() => loadConfig({ ...base, BERTH_TRUSTED_PROXIES: wrong }), wrong).toThrow(/BERTH_TRUSTED_PROXIES/);
+  });
+
   it('takes what differs in another Azure cloud or contract, and leaves the rest to the adapter', () => {
     const azure = { AZURE_TENANT_ID: ID, AZURE_CLIENT_ID: ID, AZURE_CLIENT_SECRET: 's' };
     const plain = loadConfig({ ...base, ...azure }).azure!;

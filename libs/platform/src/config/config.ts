@@ -7,6 +7,7 @@ import { projectRoot } from '../project-root.js';
 import { AWS_ENDPOINTS, type AwsConfig, awsFaults, awsOf, awsVariables } from './aws-config.js';
 import { AZURE_ENDPOINTS, type AzureConfig, azureFaults, azureOf, azureVariables } from './azure-config.js';
 import { shapeDriverFaults, shapeDriversOf, type TerraformConfig, terraformOf, terraformVariables } from './terraform-config.js';
+import { trustedProxiesOf, trustedProxyFaults } from './trusted-proxies.js';
 import { type UsageRates, usageRateFaults, usageRatesOf } from './usage-rates.js';
 
 const flag = z.enum(['true', 'false', '1', '0']).transform((v) => v === 'true' || v === '1');
@@ -19,6 +20,7 @@ const schema = z.object({
   PORT: z.coerce.number().int().min(0).max(65_535).default(4000),
   BERTH_PUBLIC_URL: url.optional(),
   BERTH_SECRET: z.string().min(16, 'must have at least 16 characters').optional(),
+  BERTH_TRUSTED_PROXIES: z.string().optional(),
   BERTH_CATALOG: z.string().default(join(projectRoot(), 'catalog')),
   BERTH_LOG: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   DATABASE_URL: url.optional(),
@@ -80,6 +82,8 @@ export interface BerthConfig {
   port: number;
   publicUrl: string | null;
   secret: string;
+  /** Addresses and networks whose X-Forwarded-For is believed; none: the peer's address counts. */
+  trustedProxies: string[];
   catalogDir: string;
   logLevel: string;
   databaseUrl: string | null;
@@ -158,6 +162,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     port: e.PORT,
     publicUrl: e.BERTH_PUBLIC_URL?.replace(/\/$/, '') ?? null,
     secret: e.BERTH_SECRET ?? keptSecret(dataDir),
+    trustedProxies: trustedProxiesOf(e.BERTH_TRUSTED_PROXIES),
     catalogDir: resolve(e.BERTH_CATALOG),
     logLevel: e.BERTH_LOG,
     databaseUrl: e.DATABASE_URL ?? null,
@@ -270,6 +275,7 @@ function faultsAcross(given: Given): string[] {
   faults.push(
     ...azureFaults(given),
     ...awsFaults(given),
+    ...trustedProxyFaults(given['BERTH_TRUSTED_PROXIES']),
     ...usageRateFaults(given['BERTH_USAGE_RATES']),
     ...shapeDriverFaults(given['BERTH_SHAPE_DRIVERS']),
   );
