@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { getPublisherChange, type PublisherChangeRow } from '#entitlements';
 import { MarketplaceRefusal, type PublisherChange } from '#marketplaces/core';
+import { eventually, gate } from '#platform/testing';
 import { requestPublisherChange } from '../src/processes/publisher-change.js';
 import { Flows } from './support/flows.js';
 
@@ -44,6 +45,38 @@ describe('a change that partner operations ask for', () => {
       `select state, intent from calls where operation = 'changeSubscription'`,
     );
     expect(calls).toMatchObject([{ state: 'ok', intent: { reason: 'agreed by phone', requestedBy: 'a-key' } }]);
+  });
+
+  it('ends while another one is asked for: neither waits for the other for ever, and the second is told that one is under way', async () => {
+    await ask(toPremium);
+    await f.settle(60_000);
+    f.market.publisherChanges.settle(f.market.publisherChanges.pending()[0]!, 'succeeded');
+    const [held, open] = [gate(), gate()];
+    // Whoever asks holds the purchase first, and looks for changes under way then.
+    const second = f.db.ops(async (tx) => {
+      await f.p.subscriptions.lock(tx, id);
+      held.open();
+      await open.opened;
+      return requestPublisherChange(f.p, tx, {
+        subscriptionId: id,
+        change: { kind: 'cancel' },
+        reason: 'no',
+        requestedBy: 'a-key',
+        actor: 'operator:a-key',
+      });
+    });
+    await held.opened;
+    const ended = f.settle(10_000);
+    await eventually('the task waits for the purchase', async () => {
+      const waiting = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+      return (await f.rows(waiting)).length > 0;
+    });
+    open.open();
+    await expect(second).rejects.toMatchObject({ code: 'change.under_way' });
+    await ended;
+    expect(await planOf()).toBe('premium');
+    // Its last run was its only one that counts: it was not broken off.
+    expect(await f.rows(`select attempts from tasks where handler = 'publisher_change.run'`)).toEqual([{ attempts: 1 }]);
   });
 
   it('whose answer was lost is found there by the next run, and not asked for a second time', async () => {

@@ -140,6 +140,8 @@ export async function runPublisherChange(p: ProcessContext, payload: { publisher
   const note = `after our own ${change.kind === 'cancel' ? 'cancellation' : `${change.kind} change`}, which ${state}`;
   const event = await rereadTruth(p, marketplace, externalSubscriptionId, note, marketplaceRefs);
   await p.db.ops(async (tx) => {
+    // Before the change, as whoever asks for another one holds them.
+    await p.subscriptions.lock(tx, row.subscription_id);
     await movePublisherChange(tx, row.publisher_change_id, {
       state,
       externalOperationId,

@@ -80,6 +80,8 @@ export async function rejectPurchase(p: ProcessContext, payload: { publisherChan
   const event = await rereadTruth(p, marketplace, externalSubscriptionId, 'we rejected the order', marketplaceRefs);
   const ended: FulfillmentEvent = event.truth ? event : { ...event, kind: 'ended', deletedThere: true };
   await p.db.ops(async (tx) => {
+    // Before the wish, as whoever makes another one holds them.
+    await p.subscriptions.lock(tx, subscriptionId);
     await movePublisherChange(tx, row.publisher_change_id, { state: 'succeeded', now: p.clock.now() });
     await applyEvent(p, tx, ended, null);
     await task.completeIn(tx);

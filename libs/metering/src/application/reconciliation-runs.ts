@@ -69,15 +69,16 @@ export interface NewStep {
 export async function refuseSideBySide(tx: Tx, wanted: readonly Pick<NewStep, 'kind' | 'marketplace'>[], now: Date): Promise<void> {
   await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 7205318))', ['reconciliation']);
   const stale = new Date(now.getTime() - GIVEN_UP_AFTER_MS);
-  await tx.query(
-    `update reconciliation_steps s set state = 'failed', reason = 'given up: it did not get on for two hours', finished_at = $2
-       from reconciliation_runs r where r.run_id = s.run_id and r.finished_at is null and r.touched_at < $1 and s.finished_at is null`,
+  // Whoever holds both, here as everywhere below, holds a run before its steps.
+  const hung = await tx.query<{ run_id: string }>(
+    `update reconciliation_runs set state = 'failed', finished_at = $2 where finished_at is null and touched_at < $1 returning run_id`,
     [stale, now],
   );
-  await tx.query(`update reconciliation_runs set state = 'failed', finished_at = $2 where finished_at is null and touched_at < $1`, [
-    stale,
-    now,
-  ]);
+  await tx.query(
+    `update reconciliation_steps set state = 'failed', reason = 'given up: it did not get on for two hours', finished_at = $2
+      where run_id = any($1::uuid[]) and finished_at is null`,
+    [hung.map((r) => r.run_id), now],
+  );
   const [open] = await tx.query<{ run_id: string; kind: string }>(
     `select s.run_id, s.kind from reconciliation_steps s
        join jsonb_to_recordset($1::jsonb) as w(kind text, marketplace text) on w.kind = s.kind and (w.marketplace is null or s.marketplace is null or w.marketplace = s.marketplace)
@@ -134,6 +135,7 @@ export async function advanceStep(
   now: Date,
 ): Promise<boolean> {
   const { end } = gone;
+  await tx.query('update reconciliation_runs set touched_at = $2 where run_id = $1', [step.run_id, now]);
   const rows = await tx.query(
     `update reconciliation_steps set compared = compared + $3, agreed = agreed + $4, differing = differing + $5, not_yet_visible = not_yet_visible + $6,
             opened = opened + $7, closed = closed + $8, position = coalesce($9, position), state = coalesce($10, state), reason = coalesce($11, reason),
@@ -154,7 +156,6 @@ export async function advanceStep(
       now,
     ],
   );
-  await tx.query('update reconciliation_runs set touched_at = $2 where run_id = $1', [step.run_id, now]);
   return rows.length > 0;
 }
 
@@ -223,13 +224,18 @@ export async function openStepOf(
   kind: ReconciliationKind,
   marketplace: Marketplace,
 ): Promise<{ run: RunRow; step: StepRow } | null> {
-  const [step] = await tx.query<StepRow>(
-    'select * from reconciliation_steps where kind = $1 and marketplace = $2 and finished_at is null for update',
+  const [run] = await tx.query<RunRow>(
+    `select * from reconciliation_runs
+      where run_id = (select run_id from reconciliation_steps where kind = $1 and marketplace = $2 and finished_at is null) for update`,
     [kind, marketplace],
   );
-  if (!step) return null;
-  const [run] = await tx.query<RunRow>('select * from reconciliation_runs where run_id = $1', [step.run_id]);
-  return { run: run!, step };
+  if (!run) return null;
+  // It may have ended while we waited for its run.
+  const [step] = await tx.query<StepRow>(
+    'select * from reconciliation_steps where run_id = $1 and kind = $2 and marketplace = $3 and finished_at is null for update',
+    [run.run_id, kind, marketplace],
+  );
+  return step ? { run, step } : null;
 }
 
 /**
