@@ -235,7 +235,7 @@ describe('the other ways', () => {
     await lawHolds();
   });
 
-  it('a credit of a record never gives back more than was accepted', async () => {
+  it('a credit of a record never gives back more than was accepted, however many ask at once', async () => {
     await open(100n * GIB);
     await hour(START, 3n * GIB);
     const [record] = await h.rows<{ record_id: string }>('select record_id from usage_records');
@@ -256,7 +256,8 @@ describe('the other ways', () => {
       );
     await credit('2');
     await expect(credit('1.000001')).rejects.toThrow(/more_than_accepted/);
-    await credit('1');
+    const atOnce = await Promise.allSettled(Array.from({ length: 10 }, () => credit('1')));
+    expect(atOnce.filter((c) => c.status === 'fulfilled')).toHaveLength(1);
   });
 
   it('invoice_outside wants the invoice, fix_mapping looks whether it is so, and release of a task names the task', async () => {

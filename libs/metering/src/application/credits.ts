@@ -107,9 +107,11 @@ export async function openCredit(tx: Tx, deps: MeteringDeps, c: NewCredit): Prom
 
 /** All credits of one record together give back at most what the marketplace accepted of it. */
 async function withinAccepted(tx: Tx, recordId: string, units: string): Promise<void> {
+  // A statement of its own: one that waits for the lock sees no credit that was given meanwhile.
+  await tx.query('select 1 from submission_items where record_id = $1 for update', [recordId]);
   const [row] = await tx.query<{ over: boolean }>(
     `select coalesce((select sum(units) from credits where record_id = $1 and state <> 'failed'), 0) + $2::numeric > coalesce(i.accepted_quantity, 0) as over
-       from submission_items i where i.record_id = $1 for update of i`,
+       from submission_items i where i.record_id = $1`,
     [recordId, units],
   );
   if (row?.over !== false)
