@@ -178,19 +178,19 @@ describe('the database', () => {
     });
 
     it('or all that there is: one statement, in the context of its tenants, behind what opens it', async () => {
-      const opening = { text: 'insert into usage_numbers (source, low, high) values ($1, 1, 1)', values: ['once'] };
-      const sql = `select $1::text as said, app_tenant_ids()::text as tenants, pg_backend_pid() as pid, (select count(*)::int from usage_numbers where source = 'once') as before`;
+      const opening = { text: 'select pg_advisory_xact_lock(7, $1::int)', values: ['9'] };
+      const sql = `select $1::text as said, app_tenant_ids()::text as tenants, pg_backend_pid() as pid,
+        (select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and (classid, objid) = (7, 9)) as before`;
       const [one] = await db.intakeOnce<{ pid: number }>([tenant], opening, sql, ['a']);
       expect(one).toEqual({ said: 'a', tenants: `{${tenant}}`, pid: one!.pid, before: 1 });
-      expect(await stored('once')).toHaveLength(1);
       expect(await bare('intake')).toEqual({ tenant: null, tenants: '{}', pid: one!.pid });
-      expect(await db.intakeOnce([], null, sql, ['b'])).toEqual([{ said: 'b', tenants: '{}', pid: one!.pid, before: 1 }]);
+      expect(await db.intakeOnce([], null, sql, ['b'])).toEqual([{ said: 'b', tenants: '{}', pid: one!.pid, before: 0 }]);
       await expect(db.intakeOnce([`${tenant}'`], null, sql, ['c'])).rejects.toThrow(/no uuid/);
     });
 
     it.each([
       ['what opens it', { text: `select 1 / $1::int`, values: ['0'] }, '1', '22012'],
-      ['it', { text: `insert into usage_numbers (source, low, high) values ($1, 1, 1)`, values: ['failed'] }, '0', '23514'],
+      ['it', { text: `select 1 / $1::int`, values: ['1'] }, '0', '23514'],
     ])('nor does anything stand where %s fails, and the next is served', async (_, opening, value, code) => {
       const once = (low: string) => db.intakeOnce([tenant], opening, put, ['failed', low]);
       await expect(once(value)).rejects.toMatchObject({ code });
@@ -198,6 +198,13 @@ describe('the database', () => {
       await expect(once(value)).rejects.toMatchObject({ code });
       expect(await stored('failed')).toEqual([]);
       expect(await db.intakeOnce([tenant], null, put, ['served', '1'])).toEqual([{ source: 'served' }]);
+    });
+
+    it('planned once for all, however small the first ones were', async () => {
+      const sql = 'select source from unnest($1::text[]) as asked(source) join usage_sources using (source)';
+      const plans = 'select generic_plans::int as generic, custom_plans::int as custom from pg_prepared_statements where statement = $1';
+      for (let n = 0; n < 7; n++) await db.intakeOnce([tenant], null, sql, ['{a}']);
+      expect(await db.intakeOnce([], null, plans, [sql])).toEqual([{ generic: 7, custom: 0 }]);
     });
 
     it('and whose server ends the connection meanwhile says so', async () => {

@@ -21,7 +21,7 @@ export interface IntakeTx extends Pick<Tx, 'query'> {
   finish<T = Record<string, unknown>>(sql: string, parameters: unknown[]): Promise<T[]>;
 }
 
-/** What goes before the first statement of a transaction of intake, for example locks. */
+/** What goes before the first statement of a transaction of intake, for example locks: a query of one value, which nobody reads. */
 export interface Opening {
   text: string;
   values: string[];
@@ -74,7 +74,7 @@ export class Database {
    * parsed and planned once per connection.
    */
   async intakeNamed<T>(tenantIds: string[], opening: Opening | null, work: (tx: IntakeTx) => Promise<T>): Promise<T> {
-    const context = contextOf(tenantIds);
+    const { text, values } = openingOf(tenantIds, opening);
     const client = (await (this.sources.intake.driver as unknown as { master: Pool }).master.connect().catch(unavailable)) as Pipelined;
     let broken: Error | undefined;
     // The pool listens to idle clients only: a connection lost between two statements would end the process.
@@ -94,7 +94,7 @@ export class Database {
     };
     let finished: Promise<QueryResult> | undefined;
     // Behind BEGIN, which cannot fail: if something here does, the transaction has failed, and so does all that was sent after it.
-    const opened = [send('begin'), send(CONTEXT, [context]), ...(opening ? [send(opening.text, opening.values)] : [])];
+    const opened = [send('begin'), send(text, values)];
     // Each is waited for below, and the first failure is the one that says why: those behind it only tell that there was one.
     const inOrder = async <R>(results: Promise<R>[]): Promise<R> => {
       for (const result of results) await result;
@@ -134,11 +134,7 @@ export class Database {
    */
   async intakeOnce<T>(tenantIds: string[], opening: Opening | null, sql: string, parameters: string[]): Promise<T[]> {
     const pool = (this.sources.intake.driver as unknown as { master: Pool }).master;
-    const statements = [
-      { text: CONTEXT, values: [contextOf(tenantIds)] },
-      ...(opening ? [opening] : []),
-      { text: sql, values: parameters },
-    ];
+    const statements = [openingOf(tenantIds, opening), { text: sql, values: parameters }];
     const named = statements.map((one) => ({ name: `${this.nameOf(one.text)}_once`, ...one }));
     return (await inOneTrip(pool, named).catch(unavailable)) as T[];
   }
@@ -198,10 +194,12 @@ export class Database {
   }
 }
 
-const CONTEXT = `select set_config('app.tenant_ids', $1, true)`;
-function contextOf(tenantIds: readonly string[]): string {
+/** The tenants, and what else opens the transaction, as one statement: each of them costs as much as a row or two. */
+function openingOf(tenantIds: readonly string[], opening: Opening | null): Opening {
   if (!tenantIds.every(isUuid)) throw new Error('a tenant id is no uuid');
-  return `{${tenantIds.join(',')}}`;
+  const { text, values } = opening ?? { text: '', values: [] };
+  const context = `set_config('app.tenant_ids', $${values.length + 1}, true)`;
+  return { text: opening ? `select ${context}, (${text})` : `select ${context}`, values: [...values, `{${tenantIds.join(',')}}`] };
 }
 
 const unavailable = (error: unknown): never => {
@@ -234,6 +232,8 @@ export function dataSourceOptions(role: ServingRole, options: DatabaseOptions): 
       max: options.poolSize ?? 8,
       // Statements of one transaction need not wait for each other's answer (`intakeNamed`).
       pipeline: role === 'intake',
+      // Else Postgres may find for good that each group is worth planning anew, by how small the first five happened to be.
+      ...(role === 'intake' ? { options: '-c plan_cache_mode=force_generic_plan' } : {}),
       connectionTimeoutMillis: 10_000,
       statement_timeout: 60_000,
       idle_in_transaction_session_timeout: 60_000,
