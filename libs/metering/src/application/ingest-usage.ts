@@ -72,8 +72,9 @@ export class IngestUsage {
     if (!found) return null;
     const { placed, open } = found;
     await this.days.ensure(placed.map((r) => r.event.at));
-    const tenantIds = [...new Set(placed.map((r) => r.tenantId))];
-    const fence = sharedShards(new Set(placed.map((r) => shardOf(r.subscriptionId))));
+    const owners = [...new Set(placed.map((r) => r.binding))];
+    const tenantIds = [...new Set(owners.map((b) => b.tenantId))];
+    const fence = sharedShards(new Set(owners.map((b) => shardOf(b.subscriptionId))));
     const uplinks = this.uplinks.look(placed);
     const marked = readings.some((r) => r.watermarks.length > 0);
     const numbers = numbersOf(readings);
@@ -111,10 +112,10 @@ export class IngestUsage {
     answers: IngestResult[][],
     now: bigint,
     remembered: boolean,
-  ): Promise<{ placed: PostedSample[]; open: Binding[] } | null> {
+  ): Promise<{ placed: PostedSample[]; open: ReadonlySet<Binding> } | null> {
     const placements = new Set<string>();
     for (const { samples } of readings) for (const { event } of samples) placements.add(event.placementId);
-    if (placements.size === 0) return { placed: [], open: [] };
+    if (placements.size === 0) return { placed: [], open: new Set() };
     const { byPlacement, known } = await this.bindings.read(placements, { remembered });
     const kinds = await this.kinds.read(now);
     const rows: PostedSample[] = [];
@@ -139,13 +140,12 @@ export class IngestUsage {
         }
         if (last) open.add(last);
         sample.request = request;
-        sample.tenantId = placed.tenantId;
-        sample.subscriptionId = placed.subscriptionId;
+        sample.binding = placed;
         rows.push(sample);
       }
     }
     if (tooOld.length > 0) await this.deps.db.ops((tx) => nameTooOld(this.deps, tx, tooOld));
-    return { placed: rows, open: [...open] };
+    return { placed: rows, open };
   }
 
   private count(results: readonly IngestResult[]): void {

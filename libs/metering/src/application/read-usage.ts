@@ -2,7 +2,7 @@ import { canonicalJson, sha256Hex } from '#platform';
 import { parseUsageEvent, type Rejection, type WatermarkEvent } from '../domain/usage-event.js';
 import { addNumber, type NumberRun } from '../domain/watermarks.js';
 import type { SampleRow } from '../infra/store-samples.js';
-import { ownSource, posterOf, type IngestResult, type UsagePrincipal } from './intake-types.js';
+import { ownSource, posterOf, type Binding, type IngestResult, type UsagePrincipal } from './intake-types.js';
 
 /** A sample of a request. Where it belongs is written by each try to store it. */
 export interface PostedSample extends SampleRow {
@@ -51,13 +51,14 @@ export function readUsage(principal: UsagePrincipal, raw: readonly unknown[]): R
         poster,
         event,
         hash: sha256Hex(canonicalJson(raw[index])),
-        tenantId: '',
-        subscriptionId: '',
+        binding: NOT_PLACED,
       });
   }
   return reading;
 }
 
+/** Until the sample is placed. */
+const NOT_PLACED: Binding = { placementId: '', tenantId: '', subscriptionId: '', source: '', from: 0n, until: 0n };
 const FOREIGN_SOURCE: Rejection = { code: 'usage.foreign_source', detail: 'this key does not speak for that source' };
 
 function note({ numbers }: Reading, source: string, number: bigint): void {
