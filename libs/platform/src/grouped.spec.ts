@@ -89,13 +89,12 @@ describe('a shared commit', () => {
     await turn();
     expect(groups).toHaveLength(2);
     for (const open of gates) open();
-    await turn();
+    await expect.poll(() => groups.length).toBe(3);
     gates[2]!();
     expect(await settled(all)).toEqual(['10', '20', '30', '40', '50', '60']);
     // What has ended weighs nothing any more.
     const later = [7, 8, 9].map((i) => grouped.run(i));
-    await turn();
-    expect(groups.at(-1)).toEqual([7, 8, 9]);
+    await expect.poll(() => groups.at(-1)).toEqual([7, 8, 9]);
     gates[3]!();
     expect(await settled(later)).toEqual(['70', '80', '90']);
   });
@@ -125,6 +124,27 @@ describe('a shared commit', () => {
     expect(started).toEqual([2, 2]);
     gates[1]!();
     expect(await settled(all)).toEqual(['10', '20', '30', '40']);
+  });
+
+  it('tells a small group before the next one begins: who sends again at once comes along', async () => {
+    const { grouped, groups, gates, turn } = make({ groups: 1, perGroup: 10, waiting: 100, beside: 100 } as never);
+    const again: Promise<number>[] = [];
+    const all = [
+      grouped.run(1).then((result) => (again.push(grouped.run(4)), result)),
+      grouped.run(2).then((result) => turn().then(() => (again.push(grouped.run(5)), result))),
+    ];
+    await turn();
+    all.push(grouped.run(3));
+    await turn();
+    gates[0]!();
+    expect(await settled(all.slice(0, 2))).toEqual(['10', '20']);
+    await turn();
+    expect(groups).toEqual([
+      [1, 2],
+      [3, 4, 5],
+    ]);
+    gates[1]!();
+    expect(await settled([...all, ...again])).toEqual(['10', '20', '30', '40', '50']);
   });
 
   it('lets one that is alone wait for nobody', async () => {

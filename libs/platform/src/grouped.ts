@@ -14,7 +14,8 @@ export interface GroupBounds<I> {
   perGroup: number;
   /**
    * Small groups do not run beside each other: one begins only when as much waits as is under way, or when both weigh so much
-   * together. More share a commit then, and nobody waits longer than one small group takes. 0 if left out.
+   * together. And where less than this waits, a group is told before the next one begins, so that who sends again at once comes
+   * along. More share a commit then, and nobody waits longer than one small group takes. 0 if left out.
    */
   beside?: number;
   /** The weight that may wait at most. */
@@ -37,7 +38,8 @@ export class Grouped<I, O> {
   private waitingWeight = 0;
   private underWay = 0;
   private underWayWeight = 0;
-  private called = false;
+  /** Turns of the event loop until the next group may begin; 0: nobody waits for one. */
+  private turns = 0;
 
   constructor(
     private readonly together: (items: readonly I[]) => Promise<O[]>,
@@ -65,14 +67,20 @@ export class Grouped<I, O> {
       this.queues.set(whose, queue);
       this.waitingWeight += weight;
       // After this turn of the event loop: who arrives in the same one joins.
-      if (this.called) return;
-      this.called = true;
-      setImmediate(() => {
-        this.called = false;
-        this.next();
-      });
+      this.nextAfter(1);
     });
   }
+
+  private nextAfter(turns: number): void {
+    if (this.turns === 0) setImmediate(this.turn);
+    this.turns = Math.max(this.turns, turns);
+  }
+
+  private readonly turn = (): void => {
+    this.turns -= 1;
+    if (this.turns > 0) setImmediate(this.turn);
+    else this.next();
+  };
 
   private next(): void {
     while (this.queues.size > 0 && this.mayBegin()) {
@@ -83,9 +91,15 @@ export class Grouped<I, O> {
       void this.settle(group).then((tell) => {
         this.underWay -= 1;
         this.underWayWeight -= weight;
-        this.next();
-        // What the next group has to send goes first: the answers to this one take longer.
-        setImmediate(tell);
+        if (this.waitingWeight >= (this.bounds.beside ?? 0)) {
+          // What the next group has to send goes first: the answers to this one take longer.
+          this.next();
+          setImmediate(tell);
+        } else {
+          tell();
+          // The turn of the answers and the one in which who got one may have sent again.
+          this.nextAfter(2);
+        }
       });
     }
   }
