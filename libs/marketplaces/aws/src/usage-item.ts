@@ -7,6 +7,7 @@ import {
   type UsageItemInput,
   type UsageTraits,
   type UsageWireItem,
+  withinAnySecond,
 } from '#marketplaces/core';
 import { licenceIdOf } from './liberal.js';
 import { checkKey, isLegacyAt } from './legacy/keys.js';
@@ -28,8 +29,8 @@ export const AWS_USAGE: UsageTraits = {
   maxQuantity: 2_147_483_647n,
   maxDecimals: 0,
   batchSize: 25,
-  // Per account and region (contract aws §5.1).
-  rate: { perSecond: 10, burst: 10 },
+  // Per account and region (contract aws §5.1), counted over any second.
+  rate: withinAnySecond(10),
   // Not the 6 h of money.md: the month's last hour would then close at 06:00 on the 1st, when AWS has closed the month.
   holdLimitMinutes: 270,
   finalHoldMinutes: 30,

@@ -52,6 +52,22 @@ export interface Deadlines {
   hard: Date;
 }
 
+/** A token bucket: it fills with `perSecond` tokens, calls each, and holds `burst` at most. */
+export interface UsageRate {
+  perSecond: number;
+  burst: number;
+}
+
+/**
+ * A bucket for a marketplace that takes at most `limit` calls in any second. What a full bucket lets through at once and what comes
+ * in within that second stay below it together, with a tenth to spare for calls that are held up on their way and arrive in one.
+ */
+export function withinAnySecond(limit: number): UsageRate {
+  if (limit <= 1) return { perSecond: limit, burst: 1 };
+  const burst = Math.max(1, Math.floor(limit / 5));
+  return { perSecond: Math.max(limit / 2, 0.9 * limit - burst), burst };
+}
+
 /** Facts of how a marketplace takes usage, used by the pure `closeHour` and by the submitter. */
 export interface UsageTraits {
   /**
@@ -66,7 +82,7 @@ export interface UsageTraits {
   maxDecimals: number;
   batchSize: number;
   /** Calls of `submitUsage` that a gate (`gateOf`) lets through, over all workers, in real time; null without limit. */
-  rate: { perSecond: number; burst: number } | null;
+  rate: UsageRate | null;
   /** How long an hour may wait for late sources, in minutes; and the same for the final hour. */
   holdLimitMinutes: number;
   finalHoldMinutes: number;

@@ -1,5 +1,5 @@
 import type { Calls, Clock, Database, Inbox, Logger, Metrics, Tasks } from '#platform';
-import type { Marketplace, MarketplaceAdapter, MarketplaceRegistry } from '#marketplaces/core';
+import { withinAnySecond, type Marketplace, type MarketplaceAdapter, type MarketplaceRegistry } from '#marketplaces/core';
 
 export interface MeteringOptions {
   /** Real milliseconds a claimed item is ours; longer than any adapter's time-outs. */
@@ -51,7 +51,7 @@ export interface MeteringDeps {
 export function rateOf(deps: MeteringDeps, { marketplace, usage }: Pick<MarketplaceAdapter, 'marketplace' | 'usage'>): typeof usage.rate {
   const set = deps.options?.usageRates?.[marketplace];
   if (set === undefined) return usage.rate;
-  return set === null ? null : { perSecond: set, burst: Math.max(1, Math.ceil(set)) };
+  return set === null ? null : withinAnySecond(set);
 }
 
 const DEFAULT_LEASE_MS = 60_000;

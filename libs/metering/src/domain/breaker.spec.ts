@@ -1,4 +1,6 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { withinAnySecond } from '#marketplaces/core';
 import { admits, answered, CLOSED, failed, FORCED_WITHIN_MS, probing, take, TRIPS_AT, type Breaker, type Instant } from './breaker.js';
 
 const T0 = Date.UTC(2026, 2, 10, 12);
@@ -58,5 +60,29 @@ describe('a token bucket', () => {
     expect(take(empty, rate, new Date(T0 + 250), 7)).toEqual({ taken: 2, tokens: 0.5, waitMs: 50 });
     expect(take(empty, rate, new Date(T0 + 10_000), 7)).toEqual({ taken: 5, tokens: 0, waitMs: 100 });
     expect(take({ tokens: 2, at: new Date(T0) }, rate, new Date(T0 - 5_000), 3)).toEqual({ taken: 2, tokens: 0, waitMs: 100 });
+  });
+
+  it('of a limit for any second never lets more through in one, however the calls come', () => {
+    const calls = fc.array(fc.record({ afterMs: fc.integer({ min: 0, max: 700 }), wanted: fc.integer({ min: 1, max: 30 }) }), {
+      maxLength: 60,
+    });
+    fc.assert(
+      fc.property(fc.constantFrom(0.5, 1, 2, 5, 9, 10, 20), calls, (limit, asked) => {
+        const rate = withinAnySecond(limit);
+        let bucket = { tokens: rate.burst, at: new Date(T0) };
+        const sent: number[] = [];
+        for (const { afterMs, wanted } of asked) {
+          const at = new Date(+bucket.at + afterMs);
+          const { taken, tokens } = take(bucket, rate, at, wanted);
+          bucket = { tokens, at };
+          sent.push(...Array.from({ length: taken }, () => +at));
+        }
+        for (const from of sent) expect(sent.filter((t) => t >= from && t < from + 1_000).length).toBeLessThanOrEqual(Math.max(1, limit));
+      }),
+    );
+    expect([withinAnySecond(10), withinAnySecond(0.5)]).toEqual([
+      { perSecond: 7, burst: 2 },
+      { perSecond: 0.5, burst: 1 },
+    ]);
   });
 });
