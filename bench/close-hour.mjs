@@ -2,14 +2,13 @@
 // The clock that closes hours, on series of twelve samples each (a gauge and a counter of each purchase, every five minutes):
 // one hour of all series; the same after ten hours of history; and one run over ten times the series. `--million 0` leaves the
 // last out (it takes some eight minutes, most of it to make the samples). Beside it what the same rows cost Postgres alone.
-import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { migrate } from '../dist/libs/platform/src/index.js';
 import { inRoot } from '../scripts/lib/house.mjs';
-import { bench, median, settingsOf } from './lib/bench.mjs';
+import { asking, bench, familySeconds, median, program, settingsOf } from './lib/bench.mjs';
 import { prepareBare, runBare } from './lib/close-hour-bare.mjs';
 import { countClosed, FIRST_HOUR, makePurchases, makeSamples, HOUR } from './lib/close-hour-rig.mjs';
 
@@ -21,6 +20,8 @@ const { values } = parseArgs({
   },
 });
 const [SERIES, HOURS, MILLION] = [values.series, values.hours, values.million].map(Number);
+/** Three hours with hardly any history, then as many as asked for, the last three of which are looked at. */
+const LAST = HOURS + 3;
 /** As the image runs it. */
 const NODE_OPTIONS = /^ENV NODE_OPTIONS=(\S+)$/m.exec(readFileSync(inRoot('Dockerfile'), 'utf8'))[1];
 const GOALS = { seconds_100k: 10, history_ratio: 1.1, million_ratio: 11, rss_mb: 600 };
@@ -29,32 +30,32 @@ bench(async (_, stops, postgres) => {
   const admin = new pg.Client({ connectionString: postgres.url });
   await admin.connect();
   stops.push(() => admin.end());
-  return measure(postgres.url, admin);
+  return measure(postgres, admin);
 });
 
-async function measure(serverUrl, admin) {
+async function measure(postgres, admin) {
   await describeSetting(admin);
   const figures = {};
 
-  await inDatabase(admin, serverUrl, 'many', async (house) => {
+  await inDatabase(admin, postgres, 'many', async (house) => {
     const subscriptions = SERIES / 2;
     await makePurchases(house.db, subscriptions);
     await house.close(FIRST_HOUR);
-    console.log(`\n${SERIES} series, ${HOURS + 3} hours one after another; the samples of each are there when it is closed`);
+    console.log(`\n${SERIES} series, ${LAST} hours one after another; the samples of each are there when it is closed`);
     const runs = [];
-    for (let n = 0; n < HOURS + 3; n += 1) {
+    for (let n = 0; n <= LAST; n += 1) {
       await makeSamples(house.db, n);
       const run = await house.close(FIRST_HOUR + (n + 1) * HOUR);
       await mustHaveClosed(house.db, n, SERIES);
-      runs.push(run);
-      console.log(`  hour ${String(n + 1).padStart(2)}  ${words(run)}`);
+      if (n > 0) runs.push(run);
+      console.log(`  ${n === 0 ? 'warm-up' : `hour ${String(n).padStart(2)}`}  ${words(run)}`);
     }
     const seconds = (some) => median(some.map((r) => r.seconds));
     // Three hours with hardly any history, and three that have at least ten behind them.
     const [early, late] = [seconds(runs.slice(0, 3)), seconds(runs.slice(-3))];
     figures.seconds_100k = late * (100_000 / SERIES);
     figures.history_ratio = late / early;
-    const last = new Date(FIRST_HOUR + (HOURS + 2) * HOUR);
+    const last = new Date(FIRST_HOUR + LAST * HOUR);
     await prepareBare(house.db, last);
     const bare = await runBare(house.url, last);
     console.log(
@@ -64,7 +65,7 @@ async function measure(serverUrl, admin) {
   });
 
   if (MILLION > 0) {
-    await inDatabase(admin, serverUrl, 'million', async (house) => {
+    await inDatabase(admin, postgres, 'million', async (house) => {
       console.log(`\n${MILLION} series, one hour in one run`);
       await makePurchases(house.db, MILLION / 2);
       const first = await house.close(FIRST_HOUR);
@@ -84,38 +85,34 @@ async function measure(serverUrl, admin) {
   return 0;
 }
 
-const words = (r) => `${r.seconds.toFixed(1)} s (${r.cpuSeconds.toFixed(1)} s of the worker's processor), ${r.rssMb.toFixed(0)} MB at most`;
+const words = (r) =>
+  `${r.seconds.toFixed(1)} s (processor: ${r.cpuSeconds.toFixed(1)} s of the worker, ${r.postgresSeconds.toFixed(1)} s of Postgres), ${r.rssMb.toFixed(0)} MB at most`;
 
-async function inDatabase(admin, serverUrl, name, work) {
+async function inDatabase(admin, postgres, name, work) {
   await admin.query(`create database ${name}`);
-  const url = Object.assign(new URL(serverUrl), { pathname: `/${name}` }).href;
+  const url = Object.assign(new URL(postgres.url), { pathname: `/${name}` }).href;
   const secret = randomUUID() + randomUUID();
   await migrate({ adminUrl: url, secret });
   const db = new pg.Client({ connectionString: url });
   await db.connect();
+  const stops = [];
   try {
-    await work({ db, url, close: (now) => worker(url, secret, new Date(now + 60_000).toISOString()) });
+    const worker = await program(stops, 'bench/lib/close-hour-worker.mjs', [url, secret], {
+      NODE_ENV: 'production',
+      NODE_OPTIONS: `${NODE_OPTIONS} ${process.env.BENCH_NODE_OPTIONS ?? ''}`,
+    });
+    const ask = asking(worker);
+    const close = async (now) => {
+      const before = familySeconds(postgres.pid);
+      const run = await ask(new Date(now + 60_000).toISOString());
+      return { ...run, postgresSeconds: familySeconds(postgres.pid) - before };
+    };
+    await work({ db, url, close });
   } finally {
+    for (const one of stops) await one();
     await db.end();
     await admin.query(`drop database ${name} with (force)`);
   }
-}
-
-function worker(url, secret, now) {
-  const child = spawn(process.execPath, [inRoot('bench/lib/close-hour-worker.mjs'), url, secret, now], {
-    env: {
-      PATH: process.env.PATH,
-      TZ: 'UTC',
-      NODE_ENV: 'production',
-      NODE_OPTIONS: `${NODE_OPTIONS} ${process.env.BENCH_NODE_OPTIONS ?? ''}`,
-    },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let said = '';
-  child.stdout.on('data', (chunk) => (said += chunk));
-  return new Promise((resolve, reject) =>
-    child.once('exit', (code) => (code === 0 ? resolve(JSON.parse(said)) : reject(new Error(`the worker ended with ${code}: ${said}`)))),
-  );
 }
 
 /** What was closed is what there was: every series once, measured, with what its samples say. */
@@ -127,6 +124,7 @@ async function mustHaveClosed(db, n, series) {
 
 async function describeSetting(admin) {
   console.log(`measured: one worker process (${NODE_OPTIONS}) on the ops role closes what is due: samples gathered, closeHour, records, wire items, ledger,
-          closings, Merkle roots, next openings, committed by shard; then its highest memory (RSS)
+          closings, Merkle roots, next openings, committed by shard. It lives through all hours of a run, as in production, and has
+          made the series and closed one hour before one counts; its highest memory (RSS) is that of its life
 postgres: ${await settingsOf(admin)}`);
 }

@@ -32,7 +32,8 @@ postgres: ${await settingsOf(db)}`);
   await seedPurchases(db, shop.ids);
   await makePurchases(db, PURCHASES);
   const house = { url: postgres.url, secret };
-  await closeUntil(house, db, FIRST_HOUR);
+  const close = asking(await program(stops, 'bench/lib/close-hour-worker.mjs', [house.url, secret], {}));
+  await closeUntil(close, db, FIRST_HOUR);
   const worker = await program(stops, 'bench/lib/submit-worker.mjs', [house.url, secret, shop.url, shop.now, shop.seller], {});
   const send = asking(worker);
   const reads = await openReads(stops, house);
@@ -44,7 +45,7 @@ postgres: ${await settingsOf(db)}`);
   const live = async (until) => {
     while (hours < until) {
       for (let n = 0; n < DAY; n += 1, hours += 1) await makeSamples(db, hours, n === DAY - 1);
-      await closeUntil(house, db, FIRST_HOUR + hours * HOUR);
+      await closeUntil(close, db, FIRST_HOUR + hours * HOUR);
       await acceptAll(db);
       await db.query('vacuum analyze');
     }

@@ -1,24 +1,14 @@
 // Hours that are closed and accepted, and what people ask of them, for bench/history.mjs.
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { openDatabase } from '../../dist/libs/platform/src/index.js';
 import { MarketplaceRegistry } from '../../dist/libs/marketplaces/core/src/index.js';
 import { createAzureAdapter } from '../../dist/libs/marketplaces/azure/src/index.js';
 import * as metering from '../../dist/libs/metering/src/index.js';
-import { inRoot } from '../../scripts/lib/house.mjs';
 import { FIRST_HOUR, HOUR } from './close-hour-rig.mjs';
 
-const run = promisify(execFile);
-
-/** Closes what is due at that instant, oldest hour first, by a worker of the build. */
-export async function closeUntil(house, db, instant) {
+/** Closes what is due at that instant, oldest hour first; `close` asks a worker of the build (`close-hour-worker.mjs`). */
+export async function closeUntil(close, db, instant) {
   for (;;) {
-    await run(process.execPath, [
-      inRoot('bench/lib/close-hour-worker.mjs'),
-      house.url,
-      house.secret,
-      new Date(instant + 60_000).toISOString(),
-    ]);
+    await close(new Date(instant + 60_000).toISOString());
     // One tick closes so many shards at most.
     const { rows } = await db.query('select count(*)::int as n from series where next_hour < $1', [new Date(instant)]);
     if (rows[0].n === 0) return;
