@@ -86,7 +86,7 @@ async function measure(postgres, admin) {
 }
 
 const words = (r) =>
-  `${r.seconds.toFixed(1)} s (processor: ${r.cpuSeconds.toFixed(1)} s of the worker, ${r.postgresSeconds.toFixed(1)} s of Postgres), ${r.rssMb.toFixed(0)} MB at most`;
+  `${r.seconds.toFixed(1)} s (processor: ${r.cpuSeconds.toFixed(2)} s of the worker, ${r.postgresSeconds.toFixed(2)} s of Postgres), ${r.rssMb.toFixed(0)} MB at most`;
 
 async function inDatabase(admin, postgres, name, work) {
   await admin.query(`create database ${name}`);

@@ -2,6 +2,7 @@ import { arrayText, type Tx } from '#platform';
 import { leafOf } from '../domain/leaf.js';
 import { chainedRoot, merkleRoot } from '../domain/merkle.js';
 import { fromUs, instantText, US_PER_HOUR } from '../domain/units.js';
+import { Shared } from './shared.js';
 import { writeCarryIns, writeEntries } from './write-ledger.js';
 import { leaveOut, writeRecords, type ClosedHour } from './write-records.js';
 
@@ -62,38 +63,48 @@ export async function writeClosings(
     `insert into hour_roots (shard, sequence, hour, claimed_by, root, previous_root, leaves, closed_at) values ($1, $2, $3, $4, $5, $6, $7, $8)`,
     [shard, sequence, fromUs(hour), claimedBy, chainedRoot(previous, merkleRoot(leaves.map((l) => l.hash))), previous, leaves.length, now],
   );
+  const purchases = new Shared<ClosedHour>();
+  const kinds = new Shared<ClosedHour>();
+  const purchasePlaces = closed.map((c) => purchases.placeOf(c.series.subscriptionId, c));
+  const kindPlaces = closed.map((c) =>
+    kinds.placeOf(`${c.series.meter}\n${c.close.records.length}\n${c.close.carryIns.length}\n${c.close.quality}\n${c.completed}`, c),
+  );
   // The opening of a closing is what its series hands on, which the series' row holds: it is not sent once more.
   const rows = await tx.query(
     `with r as materialized (
-       select * from rows from (unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::int[], $6::int[], $7::text[], $8::text[], $9::uuid[], $10::boolean[]),
-                                jsonb_array_elements($11::jsonb), jsonb_array_elements($12::jsonb), jsonb_array_elements($18::jsonb))
-         as r(subscription_id, meter, inputs, inputs_digest, records, carry_ins, quality, leaf_hash, last_segment_id, completed, closing, terms, usual)),
+       select u.*, p.*, k.* from rows from (unnest($1::int[], $2::int[], $3::int[], $4::text[], $5::text[], $6::uuid[]),
+                                            jsonb_array_elements($7::jsonb), jsonb_array_elements($8::jsonb), jsonb_array_elements($9::jsonb))
+                as u(p, k, inputs, inputs_digest, leaf_hash, last_segment_id, closing, terms, usual)
+         join unnest($10::uuid[]) with ordinality as p(subscription_id, place) on p.place = u.p
+         join unnest($11::text[], $12::int[], $13::int[], $14::text[], $15::boolean[]) with ordinality as k(meter, records, carry_ins, quality, completed, place) on k.place = u.k),
      kept as (
        insert into hour_closings (subscription_id, meter, hour, tenant_id, opening, closing, inputs, inputs_digest, terms, records, carry_ins, quality, closed_at, leaf_hash, shard, root_sequence)
-       select s.subscription_id, s.meter, $13, s.tenant_id, s.state, r.closing, r.inputs, r.inputs_digest, r.terms, r.records, r.carry_ins, r.quality, $14, r.leaf_hash, $15, $16
+       select s.subscription_id, s.meter, $16, s.tenant_id, s.state, r.closing, r.inputs, r.inputs_digest, r.terms, r.records, r.carry_ins, r.quality, $17, r.leaf_hash, $18, $19
          from r join series s on s.subscription_id = r.subscription_id and s.meter = r.meter)
-     update series s set next_hour = $17, state = r.closing, last_segment_id = r.last_segment_id, completed_at = case when r.completed then $14::timestamptz end, blocked_until = null, blocked_reason = null,
-            usual = coalesce(nullif(r.usual, 'null'), s.usual)
+     update series s set next_hour = $20, state = r.closing, last_segment_id = coalesce(r.last_segment_id, s.last_segment_id),
+            completed_at = case when r.completed then $17::timestamptz end, blocked_until = null, blocked_reason = null, usual = coalesce(nullif(r.usual, 'null'), s.usual)
        from r where s.subscription_id = r.subscription_id and s.meter = r.meter returning 1`,
     [
-      arrayText(closed.map((c) => c.series.subscriptionId)),
-      arrayText(closed.map((c) => c.series.meter)),
+      arrayText(purchasePlaces),
+      arrayText(kindPlaces),
       arrayText(closed.map((c) => c.inputs.count)),
       arrayText(closed.map((c) => c.inputs.digest)),
-      arrayText(closed.map((c) => c.close.records.length)),
-      arrayText(closed.map((c) => c.close.carryIns.length)),
-      arrayText(closed.map((c) => c.close.quality)),
       arrayText(leaves.map((l) => l.hash)),
-      arrayText(closed.map((c) => c.lastSegmentId)),
-      arrayText(closed.map((c) => c.completed)),
+      arrayText(closed.map((c) => (c.lastSegmentId === c.series.lastSegmentId ? null : c.lastSegmentId))),
       `[${leaves.map((l) => l.closing).join(',')}]`,
       `[${leaves.map((l) => l.terms).join(',')}]`,
+      `[${closed.map((c) => c.usual ?? 'null').join(',')}]`,
+      purchases.column((c) => c.series.subscriptionId),
+      kinds.column((c) => c.series.meter),
+      kinds.column((c) => c.close.records.length),
+      kinds.column((c) => c.close.carryIns.length),
+      kinds.column((c) => c.close.quality),
+      kinds.column((c) => c.completed),
       fromUs(hour),
       now,
       shard,
       sequence,
       fromUs(hour + US_PER_HOUR),
-      `[${closed.map((c) => c.usual ?? 'null').join(',')}]`,
     ],
   );
   if (rows.length !== closed.length) throw new Error('a series went away while its hour was closed');

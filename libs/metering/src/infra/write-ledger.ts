@@ -1,6 +1,7 @@
 import { arrayText, uuidv5, type Tx } from '#platform';
 import type { CarryInDraft, EntryDraft } from '../domain/types.js';
 import { instantText } from '../domain/units.js';
+import { Shared } from './shared.js';
 
 export interface SeriesRef {
   subscriptionId: string;
@@ -21,21 +22,29 @@ export type MovedBy = 'closing' | 'outside';
 /** Unique by natural key and never updated: writing the same fact twice is an error, not a second row. */
 export async function writeEntries(tx: Tx, entries: EntryRow[], at: Date, by: MovedBy): Promise<void> {
   if (entries.length === 0) return;
+  const segments = new Shared<EntryRow>();
+  const kinds = new Shared<EntryRow>();
+  const places = entries.map((e) => segments.placeOf(`${e.series.tenantId} ${e.series.subscriptionId} ${e.segmentId}`, e));
+  const kindPlaces = entries.map((e) => kinds.placeOf(`${e.series.meter}\n${e.hour}\n${e.term}\n${e.cause}`, e));
+  // By place and not by a join, which might hand out positions in another order.
   await tx.query(
     `insert into ledger_entries (subscription_id, meter, hour, segment_id, term, cause, ref, tenant_id, quantity, recorded_at, position)
-     select sub, meter, hour, segment, term, cause, ref, tenant, quantity, $9, case when $11 then nextval('metering_order') end from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::uuid[], $10::numeric[])
-       as u(sub, meter, hour, segment, term, cause, ref, tenant, quantity)`,
+     select ($5::uuid[])[s], ($8::text[])[k], ($9::timestamptz[])[k], ($6::uuid[])[s], ($10::text[])[k], ($11::text[])[k], ref, ($7::uuid[])[s], quantity, $12,
+            case when $13 then nextval('metering_order') end
+       from unnest($1::int[], $2::int[], $3::text[], $4::numeric[]) as e(s, k, ref, quantity)`,
     [
-      arrayText(entries.map((e) => e.series.subscriptionId)),
-      arrayText(entries.map((e) => e.series.meter)),
-      arrayText(entries.map((e) => instantText(e.hour))),
-      arrayText(entries.map((e) => e.segmentId)),
-      arrayText(entries.map((e) => e.term)),
-      arrayText(entries.map((e) => e.cause)),
+      arrayText(places),
+      arrayText(kindPlaces),
       arrayText(entries.map((e) => e.ref)),
-      arrayText(entries.map((e) => e.series.tenantId)),
-      at,
       arrayText(entries.map((e) => e.quantity)),
+      segments.column((e) => e.series.subscriptionId),
+      segments.column((e) => e.segmentId),
+      segments.column((e) => e.series.tenantId),
+      kinds.column((e) => e.series.meter),
+      kinds.column((e) => instantText(e.hour)),
+      kinds.column((e) => e.term),
+      kinds.column((e) => e.cause),
+      at,
       by === 'outside',
     ],
   );

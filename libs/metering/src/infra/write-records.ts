@@ -7,6 +7,7 @@ import type { HourClose, RecordDraft } from '../domain/types.js';
 import { fromUs, instantText, US_PER_HOUR } from '../domain/units.js';
 import { writeSplits } from './cost-split.sql.js';
 import type { SeriesRow } from './series.sql.js';
+import { Shared } from './shared.js';
 import type { EntryRow } from './write-ledger.js';
 
 export interface ClosedHour {
@@ -41,84 +42,108 @@ const STATE_OF: Record<NonNullable<RecordDraft['unsent']>, string> = { shadow: '
 
 /** The records of an hour and the wire item of each. Unique keys on both are the last fence against a second one. */
 export async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], now: Date): Promise<void> {
-  const rows = closed.flatMap((c) =>
-    c.close.records.map((r) => {
-      const recordId = recordIdOf(c.series.subscriptionId, r, hour);
-      return { c, r, recordId, itemId: itemIdOf(recordId) };
-    }),
-  );
+  const deadlines = deadlinesOf(hour);
+  const rows = closed.flatMap((c) => c.close.records.map((r) => rowOf(c, r, hour, deadlines(c))));
   if (rows.length === 0) return;
-  const column = (value: (row: (typeof rows)[number]) => string | number | bigint | boolean | null): string => arrayText(rows.map(value));
+  const purchases = new Shared<Row>();
+  const kinds = new Shared<Row>();
+  const purchasePlaces = rows.map((x) => purchases.placeOf(`${x.c.series.tenantId} ${x.c.series.subscriptionId}`, x));
+  const kindPlaces = rows.map((x) => kinds.placeOf(kindOf(x), x));
+  const column = (value: (row: Row) => string | number | bigint | null): string => arrayText(rows.map(value));
   await tx.query(
-    `insert into usage_records (record_id, tenant_id, subscription_id, marketplace, meter, segment_id, dimension, hour, base_quantity, quantity, decimals, listed_unit, base_per_unit,
-                                plan_version_id, external_plan_id, starts_at, ends_at, quality, closed_at)
-     select id, tenant, sub, marketplace, meter, segment, dimension, $17, base_quantity, quantity, decimals, listed_unit, base_per_unit, plan_version, external_plan, starts_at, ends_at, quality, $18
-       from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::numeric[], $9::numeric[], $10::smallint[], $11::text[], $12::numeric[],
-                   $13::uuid[], $14::text[], $15::timestamptz[], $16::timestamptz[], $19::text[])
-         as u(id, tenant, sub, marketplace, meter, segment, dimension, base_quantity, quantity, decimals, listed_unit, base_per_unit, plan_version, external_plan, starts_at, ends_at, quality)`,
+    `with r as (
+       select u.*, p.*, k.* from rows from (unnest($1::int[], $2::int[], $3::uuid[], $4::uuid[], $5::uuid[], $6::numeric[], $7::numeric[]), jsonb_array_elements($8::jsonb))
+                as u(p, k, record_id, item_id, segment_id, base_quantity, quantity, wire)
+         join unnest($9::uuid[], $10::uuid[]) with ordinality as p(tenant_id, subscription_id, place) on p.place = u.p
+         join unnest($11::text[], $12::text[], $13::text[], $14::smallint[], $15::text[], $16::numeric[], $17::uuid[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::text[],
+                     $22::text[], $23::text[], $24::text[], $25::text[], $26::timestamptz[], $27::timestamptz[]) with ordinality
+                as k(marketplace, meter, dimension, decimals, listed_unit, base_per_unit, plan_version_id, external_plan_id, starts_at, ends_at, quality,
+                     batch_key, gate, state, hold_reason, target_at, hard_at, place) on k.place = u.k
+     ), kept as (
+       insert into usage_records (record_id, tenant_id, subscription_id, marketplace, meter, segment_id, dimension, hour, base_quantity, quantity, decimals, listed_unit, base_per_unit,
+                                  plan_version_id, external_plan_id, starts_at, ends_at, quality, closed_at)
+       select record_id, tenant_id, subscription_id, marketplace, meter, segment_id, dimension, $28, base_quantity, quantity, decimals, listed_unit, base_per_unit,
+              plan_version_id, external_plan_id, starts_at, ends_at, quality, $29::timestamptz from r
+     )
+     insert into submission_items (item_id, record_id, tenant_id, subscription_id, marketplace, hour, batch_key, gate, wire, state, hold_reason, target_at, hard_at, next_attempt_at, created_at, settled_at)
+     select item_id, record_id, tenant_id, subscription_id, marketplace, $28, batch_key, gate, nullif(wire, 'null'), state, hold_reason, target_at, hard_at, $29, $29,
+            case when state in ('shadow', 'invoiced') then $29::timestamptz end from r`,
     [
+      arrayText(purchasePlaces),
+      arrayText(kindPlaces),
       column((x) => x.recordId),
-      column((x) => x.c.series.tenantId),
-      column((x) => x.c.series.subscriptionId),
-      column((x) => x.c.series.marketplace),
-      column((x) => x.c.series.meter),
+      column((x) => x.itemId),
       column((x) => x.r.segmentId),
-      column((x) => x.r.dimension),
       column((x) => x.r.baseQuantity),
       column((x) => x.r.quantity),
-      column((x) => x.r.decimals),
-      column((x) => x.r.listedUnit),
-      column((x) => x.r.basePerUnit),
-      column((x) => x.r.planVersionId),
-      column((x) => x.r.externalPlanId),
-      column((x) => instantText(x.r.startsAt)),
-      column((x) => instantText(x.r.endsAt)),
+      JSON.stringify(rows.map((x) => x.built?.wire ?? null)),
+      purchases.column((x) => x.c.series.tenantId),
+      purchases.column((x) => x.c.series.subscriptionId),
+      kinds.column((x) => x.c.series.marketplace),
+      kinds.column((x) => x.c.series.meter),
+      kinds.column((x) => x.r.dimension),
+      kinds.column((x) => x.r.decimals),
+      kinds.column((x) => x.r.listedUnit),
+      kinds.column((x) => x.r.basePerUnit),
+      kinds.column((x) => x.r.planVersionId),
+      kinds.column((x) => x.r.externalPlanId),
+      kinds.column((x) => instantText(x.r.startsAt)),
+      kinds.column((x) => instantText(x.r.endsAt)),
+      kinds.column((x) => x.r.quality),
+      kinds.column((x) => x.built?.batchKey ?? null),
+      kinds.column((x) => x.built?.gate ?? ''),
+      kinds.column((x) => x.state),
+      kinds.column((x) => x.hold),
+      kinds.column((x) => x.deadlines.target),
+      kinds.column((x) => x.deadlines.hard),
       fromUs(hour),
       now,
-      column((x) => x.r.quality),
     ],
   );
   await writeSplits(
     tx,
     rows.map(({ c, r, recordId }) => ({ recordId, tenantId: c.series.tenantId, record: r })),
   );
-  const built = rows.map(({ c, r, itemId }) => {
-    if (c.subscription === null) return null;
-    return tryBuild(c.adapter, c.subscription, {
-      itemId,
-      externalPlanId: r.externalPlanId,
-      dimension: r.dimension,
-      hour: fromUs(hour),
-      startsAt: fromUs(r.startsAt),
-      endsAt: fromUs(r.endsAt),
-      quantity: r.quantity,
-      ...(r.costSplit ? { parts: r.costSplit } : {}),
-    });
-  });
-  const deadlines = deadlinesOf(hour);
-  await tx.query(
-    `insert into submission_items (item_id, record_id, tenant_id, subscription_id, marketplace, hour, batch_key, gate, wire, state, hold_reason, target_at, hard_at, next_attempt_at, created_at, settled_at)
-     select id, record, tenant, sub, marketplace, $12, batch_key, gate, nullif(wire, 'null'), state, hold_reason, target_at, hard_at, $13, $13, case when state in ('shadow', 'invoiced') then $13::timestamptz end
-       from rows from (unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[]), jsonb_array_elements($14::jsonb))
-         as u(id, record, tenant, sub, marketplace, batch_key, gate, state, hold_reason, target_at, hard_at, wire)`,
-    [
-      column((x) => x.itemId),
-      column((x) => x.recordId),
-      column((x) => x.c.series.tenantId),
-      column((x) => x.c.series.subscriptionId),
-      column((x) => x.c.series.marketplace),
-      arrayText(built.map((b) => b?.batchKey ?? null)),
-      arrayText(built.map((b) => b?.gate ?? '')),
-      column(({ r }) => (r.unsent ? STATE_OF[r.unsent] : r.hold ? 'held' : 'pending')),
-      column(({ r }) => (r.unsent ? null : r.hold)),
-      column(({ c }) => deadlines(c).target),
-      column(({ c }) => deadlines(c).hard),
-      fromUs(hour),
-      now,
-      JSON.stringify(built.map((b) => b?.wire ?? null)),
-    ],
-  );
 }
+
+/** A record with its wire item. */
+interface Row {
+  c: ClosedHour;
+  r: RecordDraft;
+  recordId: string;
+  itemId: string;
+  built: ReturnType<typeof tryBuild>;
+  state: string;
+  hold: string | null;
+  deadlines: DeadlineTexts;
+}
+
+function rowOf(c: ClosedHour, r: RecordDraft, hour: bigint, deadlines: DeadlineTexts): Row {
+  const recordId = recordIdOf(c.series.subscriptionId, r, hour);
+  const itemId = itemIdOf(recordId);
+  const built =
+    c.subscription === null
+      ? null
+      : tryBuild(c.adapter, c.subscription, {
+          itemId,
+          externalPlanId: r.externalPlanId,
+          dimension: r.dimension,
+          hour: fromUs(hour),
+          startsAt: fromUs(r.startsAt),
+          endsAt: fromUs(r.endsAt),
+          quantity: r.quantity,
+          ...(r.costSplit ? { parts: r.costSplit } : {}),
+        });
+  const state = r.unsent ? STATE_OF[r.unsent] : r.hold ? 'held' : 'pending';
+  return { c, r, recordId, itemId, built, state, hold: r.unsent ? null : r.hold, deadlines };
+}
+
+/** What records have in common that differ in their purchase, segment, amount and wire only. */
+const kindOf = ({ c, r, built, state, hold, deadlines }: Row): string =>
+  [
+    `${c.series.marketplace}\n${c.series.meter}\n${r.dimension}\n${r.decimals}\n${r.listedUnit}\n${r.basePerUnit}\n${r.planVersionId}\n${r.externalPlanId}`,
+    `${r.startsAt}\n${r.endsAt}\n${r.quality}\n${built?.batchKey}\n${built?.gate}\n${state}\n${hold}\n${deadlines.target}\n${deadlines.hard}`,
+  ].join('\n');
 
 /** Until when the records of an hour should, and can, be sent. */
 export const itemDeadlines = (
@@ -133,9 +158,14 @@ export const itemDeadlines = (
     endedAt: series.endedAt === null || subscription?.goesOn ? null : fromUs(series.endedAt),
   });
 
+interface DeadlineTexts {
+  target: string;
+  hard: string;
+}
+
 /** Most purchases of a marketplace have the same deadlines in an hour: those that go on. */
-function deadlinesOf(hour: bigint): (c: ClosedHour) => { target: string; hard: string } {
-  const known = new Map<string, { target: string; hard: string }>();
+function deadlinesOf(hour: bigint): (c: ClosedHour) => DeadlineTexts {
+  const known = new Map<string, DeadlineTexts>();
   return ({ adapter, series, subscription }) => {
     const endedAt = series.endedAt === null || subscription?.goesOn ? null : series.endedAt;
     const key = `${adapter.marketplace} ${endedAt}`;
