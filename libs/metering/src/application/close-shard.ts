@@ -44,7 +44,7 @@ export class ShardCloser {
     await noteFacts(tx, ready, (id) => segments.read(id), bindings, this.deps.clock.now());
     const subscriptions = new Map((await readMeteredSubscriptions(tx, { subscriptionIds: ids })).map((s) => [s.subscriptionId, s]));
     const samples = await SamplesOfHour.gather(tx, ready, bindings, hour);
-    const carryIns = await openCarryIns(tx, ready);
+    const carryIns = await openCarryIns(tx, ids);
     const parts = await this.partsOf(tx, ready, segments, samples);
     const closed: ClosedHour[] = [];
     const findings: NewFinding[] = [];
@@ -169,7 +169,8 @@ export class ShardCloser {
 export const lastSegment = (segments: HourSegment[], end: bigint): string | null =>
   segments.find((s) => s.startsAt < end && (s.endsAt === null || s.endsAt >= end))?.segmentId ?? null;
 
-async function openCarryIns(tx: Tx, series: SeriesRow[]): Promise<Map<string, CarryIn[]>> {
+/** Of all meters of these purchases, by series. */
+async function openCarryIns(tx: Tx, subscriptionIds: string[]): Promise<Map<string, CarryIn[]>> {
   const rows = await tx.query<{
     subscription_id: string;
     meter: string;
@@ -181,9 +182,8 @@ async function openCarryIns(tx: Tx, series: SeriesRow[]): Promise<Map<string, Ca
     amount: string;
   }>(
     `select c.subscription_id, c.meter, c.carry_in_id, c.segment_id, c.kind, c.stage, (extract(epoch from c.from_hour) * 1000000)::bigint::text as from_us, c.amount::text
-       from carry_ins c join unnest($1::uuid[], $2::text[]) as k(sub, meter) on c.subscription_id = k.sub and c.meter = k.meter
-      where c.consumed_by_hour is null order by c.from_hour, c.origin`,
-    [arrayText(series.map((s) => s.subscriptionId)), arrayText(series.map((s) => s.meter))],
+       from carry_ins c where c.subscription_id = any($1::uuid[]) and c.consumed_by_hour is null order by c.from_hour, c.origin`,
+    [arrayText(subscriptionIds)],
   );
   const out = new Map<string, CarryIn[]>();
   for (const r of rows) {

@@ -13,9 +13,10 @@ export const keyOf = (subscriptionId: string, meter: string): string => `${subsc
 
 /**
  * Samples as one text, a line each: microseconds since $1 (a difference of hours is exact as a double), value, sequence, epoch.
- * An epoch is printable text (intake), so it holds no line end; it comes last since it may hold spaces.
+ * An epoch is printable text (intake), so it holds no line end; it comes last since it may hold spaces. None of them is ever null, so
+ * `||` will do, which costs a third less than `concat`.
  */
-const LINES = `string_agg(concat((date_part('epoch', e.occurred_at - $1::timestamptz) * 1000000)::bigint, ' ', e.value, ' ', e.sequence, ' ', e.epoch), e'\n'
+const LINES = `string_agg((date_part('epoch', e.occurred_at - $1::timestamptz) * 1000000)::bigint || ' ' || e.value || ' ' || e.sequence || ' ' || e.epoch, e'\n'
             order by e.occurred_at, e.sequence, e.event_id) as lines`;
 // Stated on the partition key by itself, so that only the days that count are planned for.
 const SPAN = 'e.occurred_at >= $1::timestamptz and e.occurred_at <= $2::timestamptz and ($3::timestamptz is null or e.received_at <= $3)';

@@ -23,17 +23,25 @@ export type MovedBy = 'closing' | 'outside';
 export async function writeEntries(tx: Tx, entries: EntryRow[], at: Date, by: MovedBy): Promise<void> {
   if (entries.length === 0) return;
   const segments = new Shared<EntryRow>();
+  const hours = new Shared<EntryRow>();
   const kinds = new Shared<EntryRow>();
-  const places = entries.map((e) => segments.placeOf(`${e.series.tenantId} ${e.series.subscriptionId} ${e.segmentId}`, e));
-  const kindPlaces = entries.map((e) => kinds.placeOf(`${e.series.meter}\n${e.hour}\n${e.term}\n${e.cause}`, e));
+  const segmentPlaces = entries.map((e, i) => {
+    // Those of one series follow each other.
+    const before = entries[i - 1];
+    if (before && before.series === e.series && before.segmentId === e.segmentId) return segments.last;
+    return segments.placeOf(`${e.series.tenantId} ${e.series.subscriptionId} ${e.segmentId}`, e);
+  });
+  const hourPlaces = entries.map((e) => hours.placeOf(e.hour, e));
+  const kindPlaces = entries.map((e) => kinds.placeOf(`${e.series.meter}\n${e.term}\n${e.cause}`, e));
   // By place and not by a join, which might hand out positions in another order.
   await tx.query(
     `insert into ledger_entries (subscription_id, meter, hour, segment_id, term, cause, ref, tenant_id, quantity, recorded_at, position)
-     select ($5::uuid[])[s], ($8::text[])[k], ($9::timestamptz[])[k], ($6::uuid[])[s], ($10::text[])[k], ($11::text[])[k], ref, ($7::uuid[])[s], quantity, $12,
-            case when $13 then nextval('metering_order') end
-       from unnest($1::int[], $2::int[], $3::text[], $4::numeric[]) as e(s, k, ref, quantity)`,
+     select ($6::uuid[])[s], ($9::text[])[k], ($12::timestamptz[])[h], ($7::uuid[])[s], ($10::text[])[k], ($11::text[])[k], ref, ($8::uuid[])[s], quantity, $13,
+            case when $14 then nextval('metering_order') end
+       from unnest($1::int[], $2::int[], $3::int[], $4::text[], $5::numeric[]) as e(s, h, k, ref, quantity)`,
     [
-      arrayText(places),
+      arrayText(segmentPlaces),
+      arrayText(hourPlaces),
       arrayText(kindPlaces),
       arrayText(entries.map((e) => e.ref)),
       arrayText(entries.map((e) => e.quantity)),
@@ -41,9 +49,9 @@ export async function writeEntries(tx: Tx, entries: EntryRow[], at: Date, by: Mo
       segments.column((e) => e.segmentId),
       segments.column((e) => e.series.tenantId),
       kinds.column((e) => e.series.meter),
-      kinds.column((e) => instantText(e.hour)),
       kinds.column((e) => e.term),
       kinds.column((e) => e.cause),
+      hours.column((e) => instantText(e.hour)),
       at,
       by === 'outside',
     ],
