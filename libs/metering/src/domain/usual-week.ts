@@ -42,10 +42,11 @@ export function withHour(week: UsualWeek | null, hour: bigint, amount: bigint): 
   if (amount <= 0n) return null;
   const day = dayOf(hour).toString();
   const figure = roundedUp(amount);
+  // Mostly the day has had as large an hour.
+  if (week && (week.days[day] ?? 0n) >= figure) return null;
   const days = week ? inWeek(week, hour) : [];
   // A week without use forgets: it begins anew, as a new series does.
   if (!week || (days.length === 0 && hour > week.since)) return { since: hour, days: { [day]: figure } };
-  if ((week.days[day] ?? 0n) >= figure) return null;
   return { since: week.since < hour ? week.since : hour, days: { ...Object.fromEntries(days), [day]: figure } };
 }
 
