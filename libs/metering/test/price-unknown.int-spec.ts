@@ -103,7 +103,7 @@ describe('a price that nobody knows', () => {
     await admin.connect();
     // The last statement of a closing's transaction fails once, at its commit.
     await admin.query(
-      `create function fail_once() returns trigger language plpgsql as $$ begin raise exception 'the disk is full'; end $$`,
+      `create function fail_once() returns trigger language plpgsql as $$ begin raise exception 'the disk is full' using errcode = '53100'; end $$`,
     );
     await admin.query(
       `create constraint trigger fail_once after insert on hour_closings deferrable initially deferred
