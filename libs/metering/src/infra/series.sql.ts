@@ -91,7 +91,9 @@ const PASSED = `s.completed_at is null and (s.ended_at is null or s.ended_at > s
 /**
  * Series whose next hour may be closed now. It ends at the hour's end or at the subscription's; each bound source must have
  * passed that instant (or the end of its own binding), or the hold limit is reached. Our own events are known at once. `before` are
- * the series whose hour before this one the shard's roots hold: of many they are found together, the others one by one.
+ * the series whose hour before this one the shard's roots hold: of many they are found together, the others one by one. They are looked up
+ * in a hash and not joined: of a table that grew since it was counted last the planner expects a handful of rows, and would go through all of
+ * them for each series.
  */
 const READY = `
   from series s
@@ -105,7 +107,6 @@ const READY = `
      where s.source_kind = 'cell' and b.subscription_id = s.subscription_id and b.source <> '${ENGINE_SOURCE}'
        and b.valid_from < need.at and coalesce(b.valid_until, 'infinity') > s.next_hour
        and coalesce(u.watermark, timestamptz 'epoch') < least(need.at, coalesce(b.valid_until, 'infinity'))) behind on true
-  left join before on before.subscription_id = s.subscription_id and before.meter = s.meter
  where ${PASSED} and (behind.at is null or need.hold_until <= $1::timestamptz)`;
 
 /** An hour of a shard; null are late arrivals to absorb. */
@@ -160,7 +161,7 @@ export async function readySeries(
     `with before as materialized (
        select c.subscription_id, c.meter from hour_roots r join hour_closings c on c.shard = r.shard and c.root_sequence = r.sequence
         where r.shard = $3 and r.hour = $4::timestamptz - interval '1 hour')
-     select ${PLAIN}, ${us('behind.at')} as watermark_us, before.meter is not null or ${PREDECESSOR} as has_predecessor
+     select ${PLAIN}, ${us('behind.at')} as watermark_us, (s.subscription_id, s.meter) in (select subscription_id, meter from before) or ${PREDECESSOR} as has_predecessor
      ${READY} and s.shard = $3 and s.next_hour = $4::timestamptz and ($6::uuid[] is null or s.subscription_id = any($6::uuid[])) order by s.subscription_id fetch first ($5::int) rows with ties for update of s`,
     [instantText(now), JSON.stringify(limits), shard, instantText(hour), atOnce, only],
   );
