@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { lockWaiters } from '#platform/testing';
 import type { TaskContext } from '#platform';
 import { claimDriftLine, closeIfThrough, judgeDriftLine } from '#entitlements';
 import { requestDriftRun, rereadDrifted } from '../src/processes/check-drift.js';
@@ -22,8 +23,7 @@ describe('the lines of one drift run', () => {
     (await f.rows<Run>('select state, error, completed_at from drift_runs where drift_run_id = $1', [id]))[0]!;
   const verdicts = async (id: string): Promise<string[]> =>
     (await f.rows<{ verdict: string }>('select verdict from drift_lines where drift_run_id = $1', [id])).map((l) => l.verdict);
-  const waiting = async (): Promise<number> =>
-    (await f.rows(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)).length;
+  const waiting = (): Promise<number> => lockWaiters(f.db);
 
   /** A transaction that holds the rows of this statement until it is told to go. */
   async function hold(sql: string, values: unknown[]): Promise<() => Promise<void>> {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { getPublisherChange, type PublisherChangeRow } from '#entitlements';
 import { MarketplaceRefusal, type PublisherChange } from '#marketplaces/core';
-import { eventually, gate } from '#platform/testing';
+import { eventually, gate, lockWaiters } from '#platform/testing';
 import { requestPublisherChange } from '../src/processes/publisher-change.js';
 import { Flows } from './support/flows.js';
 
@@ -67,10 +67,7 @@ describe('a change that partner operations ask for', () => {
     });
     await held.opened;
     const ended = f.settle(10_000);
-    await eventually('the task waits for the purchase', async () => {
-      const waiting = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
-      return (await f.rows(waiting)).length > 0;
-    });
+    await eventually('the task waits for the purchase', async () => (await lockWaiters(f.db)) > 0);
     open.open();
     await expect(second).rejects.toMatchObject({ code: 'change.under_way' });
     await ended;

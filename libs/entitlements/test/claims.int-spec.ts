@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { lockWaiters } from '#platform/testing';
 import { Claims, erasePurchase, Landings, subscriptionIdOf, type LandingAccess, type SignedInVisitor } from '../src/index.js';
 import { eventOf, truthOf } from '../src/testing/index.js';
 import { Rig } from './rig.js';
@@ -131,9 +132,7 @@ describe('a claim to a purchase', () => {
   it('of two decisions at once takes the first', async () => {
     await ask(await visit());
     const claimId = await only();
-    const waiting = async (): Promise<boolean> =>
-      (await rig.db.ops((tx) => tx.query(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)))
-        .length > 0;
+    const waiting = async (): Promise<boolean> => (await lockWaiters(rig.db)) > 0;
     let second: Promise<unknown> = Promise.resolve();
     await rig.db.ops(async (tx) => {
       await claims.decide(tx, claimId, YES);

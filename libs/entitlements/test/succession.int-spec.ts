@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { lockWaiters } from '#platform/testing';
 import type { SubscriptionTruth } from '#marketplaces/core';
 import { eventOf, truthOf } from '../src/testing/index.js';
 import { subscriptionIdOf, type TakeOver } from '../src/index.js';
@@ -231,9 +232,7 @@ describe('a renewal', () => {
     });
     await isTaken;
     const last = takeOver(third);
-    const waits = async (): Promise<boolean> =>
-      (await rig.db.ops((tx) => tx.query(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)))
-        .length > 0;
+    const waits = async (): Promise<boolean> => (await lockWaiters(rig.db)) > 0;
     for (let i = 0; !(await waits()); i++) if (i > 200) throw new Error('nobody waits for the lock');
     commit();
     await first;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { openDatabase, type Database, type Tx } from '#platform';
-import { eventually, gate } from '#platform/testing';
+import { eventually, gate, lockWaiters } from '#platform/testing';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/database.js';
 import { advanceStep, beginStep, insertRun, openStepOf } from '../src/index.js';
 
@@ -35,11 +35,7 @@ describe('a run that several hold at once', () => {
     });
   });
 
-  const somebodyWaits = (): Promise<void> =>
-    eventually('the other one waits', async () => {
-      const activity = `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
-      return (await db.ops((tx) => tx.query(activity))).length > 0;
-    });
+  const somebodyWaits = (): Promise<void> => eventually('the other one waits', async () => (await lockWaiters(db)) > 0);
 
   /** One holds the run and then begins its next step; the other comes in between. */
   async function meets<T>(other: (tx: Tx) => Promise<T>): Promise<T> {

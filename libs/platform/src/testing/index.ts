@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.js';
+import type { Database } from '../db/database.js';
 import { createLogger, type Logger } from '../logging.js';
 
 /** A clock that stands still until a test moves it. */
@@ -26,6 +27,10 @@ export async function eventually(what: string, holds: () => boolean | Promise<bo
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
+
+/** How many transactions of this database wait for a lock just now. */
+export const lockWaiters = async (db: Pick<Database, 'ops'>): Promise<number> =>
+  (await db.ops((tx) => tx.query(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`))).length;
 
 /** A promise and the hand that opens it: lets a test hold a handler in the middle. */
 export function gate(): { opened: Promise<void>; open: () => void } {
