@@ -59,8 +59,9 @@ describe('usage that Azure took, and whose answers were lost for longer than a d
     const done = await run({ kinds: ['read_back', 'sum_law'], marketplace: 'azure', ...span });
     expect(done).toMatchObject({ state: 'done', agreed: true });
 
-    const settled = await unknowns();
-    expect(settled.length).toBeGreaterThan(0);
+    // Hours after that day may have run past their deadline meanwhile: the comparison of that span says nothing of them.
+    const settled = (await unknowns()).filter((f) => Date.parse(String(f['hour'])) < to);
+    expect(settled.length).toBeGreaterThanOrEqual(lost.length);
     for (const f of settled)
       expect(f['settlement']).toMatchObject({
         kind: 'fix_mapping',
