@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fromPublicId, isUuid, toPublicId, uuidv5, uuidv7 } from './ids.js';
+import { fromPublicId, isUuid, timedIds, toPublicId, uuidv5, uuidv7 } from './ids.js';
 import { PROBLEM_STATUS, ProblemError } from './problem.js';
 
 describe('ids', () => {
@@ -26,6 +26,24 @@ describe('ids', () => {
     // However long a name is, and whatever was named before.
     expect(uuidv5('ü'.repeat(5_000))).toBe('c6ed72e0-c7ad-538d-ab0c-1561049795fc');
     expect(uuidv5('subscription', 'azure', 'x')).toBe('9b9f17d6-8f71-5ffc-80dd-27968eff240c');
+  });
+
+  it('of an hour begin with it, are two of one name, and the same in every release', () => {
+    const at = Date.parse('2026-11-20T10:00:00Z');
+    const [first, second] = timedIds(at, 'usage-record', 'a', 'b');
+    expect([first, second]).toEqual(timedIds(at, 'usage-record', 'a', 'b'));
+    for (const id of [first, second]) {
+      expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+      expect(parseInt(id.replace('-', '').slice(0, 12), 16)).toBe(at);
+    }
+    const others = [
+      timedIds(at, 'usage-record', 'ab', ''),
+      timedIds(at + 3_600_000, 'usage-record', 'a', 'b'),
+      timedIds(at, 'x', 'a', 'b'),
+    ];
+    expect(new Set([first, second, ...others.flat()]).size).toBe(8);
+    expect(others[1]!.every((later) => later > first && later > second)).toBe(true);
+    expect([first, second]).toEqual(['01a1f866-0d00-8fee-babb-7176c277d671', '01a1f866-0d00-8255-845f-44a182bc38f3']);
   });
 
   it('at the edge carry a prefix, and only the right one comes back', () => {

@@ -38,6 +38,20 @@ export function uuidv5(...parts: string[]): string {
   return `${h.slice(0, 8)}-${h.slice(8, 12)}-5${h.slice(13, 16)}-${variant}${h.slice(17, 20)}-${h.slice(20, 32)}`;
 }
 
+/**
+ * Two ids of one name that begin with the instant they belong to (version 8, RFC 9562: 48 bits of Unix milliseconds `at`, then 74 bits of
+ * the name's SHA-256 each): always the same, as version 5 is, and rows of one hour lie side by side in an index.
+ */
+export function timedIds(at: number, ...parts: string[]): [string, string] {
+  const time = at.toString(16).padStart(12, '0');
+  const h = hash('sha256', `${time}\u0000${parts.join('\u0000')}`, 'hex');
+  const from = (i: number): string => {
+    const variant = ((parseInt(h[i + 3]!, 16) & 0x3) | 0x8).toString(16);
+    return `${time.slice(0, 8)}-${time.slice(8)}-8${h.slice(i, i + 3)}-${variant}${h.slice(i + 4, i + 7)}-${h.slice(i + 7, i + 19)}`;
+  };
+  return [from(0), from(32)];
+}
+
 /** Prefixes of ids at the API's edge. Inside the house ids are bare uuids. */
 export type IdPrefix =
   | 'sub'

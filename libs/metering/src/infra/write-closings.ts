@@ -63,12 +63,16 @@ export async function writeClosings(
     `insert into hour_roots (shard, sequence, hour, claimed_by, root, previous_root, leaves, closed_at) values ($1, $2, $3, $4, $5, $6, $7, $8)`,
     [shard, sequence, fromUs(hour), claimedBy, chainedRoot(previous, merkleRoot(leaves.map((l) => l.hash))), previous, leaves.length, now],
   );
-  const purchases = new Shared<ClosedHour>();
-  const kinds = new Shared<ClosedHour>();
-  const purchasePlaces = closed.map((c) => purchases.placeOf(c.series.subscriptionId, c));
-  const kindPlaces = closed.map((c) =>
-    kinds.placeOf(`${c.series.meter}\n${c.close.records.length}\n${c.close.carryIns.length}\n${c.close.quality}\n${c.completed}`, c),
-  );
+  const purchases = new Shared<ClosedHour>([{ of: (c) => c.series.subscriptionId }]);
+  const kinds = new Shared<ClosedHour>([
+    { of: (c) => c.series.meter },
+    { of: (c) => c.close.records.length },
+    { of: (c) => c.close.carryIns.length },
+    { of: (c) => c.close.quality },
+    { of: (c) => c.completed },
+  ]);
+  const purchasePlaces = closed.map((c) => purchases.placeOf(c));
+  const kindPlaces = closed.map((c) => kinds.placeOf(c));
   // The opening of a closing is what its series hands on, which the series' row holds: it is not sent once more.
   const rows = await tx.query(
     `with r as materialized (
@@ -94,12 +98,8 @@ export async function writeClosings(
       `[${leaves.map((l) => l.closing).join(',')}]`,
       `[${leaves.map((l) => l.terms).join(',')}]`,
       `[${closed.map((c) => c.usual ?? 'null').join(',')}]`,
-      purchases.column((c) => c.series.subscriptionId),
-      kinds.column((c) => c.series.meter),
-      kinds.column((c) => c.close.records.length),
-      kinds.column((c) => c.close.carryIns.length),
-      kinds.column((c) => c.close.quality),
-      kinds.column((c) => c.completed),
+      ...purchases.texts(),
+      ...kinds.texts(),
       fromUs(hour),
       now,
       shard,

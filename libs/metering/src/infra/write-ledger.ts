@@ -22,17 +22,20 @@ export type MovedBy = 'closing' | 'outside';
 /** Unique by natural key and never updated: writing the same fact twice is an error, not a second row. */
 export async function writeEntries(tx: Tx, entries: EntryRow[], at: Date, by: MovedBy): Promise<void> {
   if (entries.length === 0) return;
-  const segments = new Shared<EntryRow>();
-  const hours = new Shared<EntryRow>();
-  const kinds = new Shared<EntryRow>();
+  const segments = new Shared<EntryRow>([
+    { of: (e) => e.series.subscriptionId },
+    { of: (e) => e.segmentId },
+    { of: (e) => e.series.tenantId },
+  ]);
+  const hours = new Shared<EntryRow>([{ of: (e) => e.hour, text: instantText }]);
+  const kinds = new Shared<EntryRow>([{ of: (e) => e.series.meter }, { of: (e) => e.term }, { of: (e) => e.cause }]);
   const segmentPlaces = entries.map((e, i) => {
     // Those of one series follow each other.
     const before = entries[i - 1];
-    if (before && before.series === e.series && before.segmentId === e.segmentId) return segments.last;
-    return segments.placeOf(`${e.series.tenantId} ${e.series.subscriptionId} ${e.segmentId}`, e);
+    return before && before.series === e.series && before.segmentId === e.segmentId ? segments.last : segments.placeOf(e);
   });
-  const hourPlaces = entries.map((e) => hours.placeOf(e.hour, e));
-  const kindPlaces = entries.map((e) => kinds.placeOf(`${e.series.meter}\n${e.term}\n${e.cause}`, e));
+  const hourPlaces = entries.map((e) => hours.placeOf(e));
+  const kindPlaces = entries.map((e) => kinds.placeOf(e));
   // By place and not by a join, which might hand out positions in another order.
   await tx.query(
     `insert into ledger_entries (subscription_id, meter, hour, segment_id, term, cause, ref, tenant_id, quantity, recorded_at, position)
@@ -45,13 +48,9 @@ export async function writeEntries(tx: Tx, entries: EntryRow[], at: Date, by: Mo
       arrayText(kindPlaces),
       arrayText(entries.map((e) => e.ref)),
       arrayText(entries.map((e) => e.quantity)),
-      segments.column((e) => e.series.subscriptionId),
-      segments.column((e) => e.segmentId),
-      segments.column((e) => e.series.tenantId),
-      kinds.column((e) => e.series.meter),
-      kinds.column((e) => e.term),
-      kinds.column((e) => e.cause),
-      hours.column((e) => instantText(e.hour)),
+      ...segments.texts(),
+      ...kinds.texts(),
+      ...hours.texts(),
       at,
       by === 'outside',
     ],

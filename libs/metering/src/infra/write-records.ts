@@ -1,4 +1,4 @@
-import { arrayText, errorText, uuidv5, type Tx } from '#platform';
+import { arrayText, errorText, timedIds, type Tx } from '#platform';
 import type { CostPart, Deadlines, MarketplaceRefs, UsageWireItem } from '#marketplaces/core';
 import type { MeteredSubscription } from '#entitlements';
 import type { ClosingAdapter } from '../application/deps.js';
@@ -24,14 +24,23 @@ export interface ClosedHour {
   usual?: string;
 }
 
-export const recordIdOf = (subscriptionId: string, r: Pick<RecordDraft, 'segmentId' | 'dimension'>, hour: bigint): string =>
-  uuidv5('usage-record', subscriptionId, r.segmentId, r.dimension, instantText(hour));
-export const itemIdOf = (recordId: string): string => uuidv5('submission-item', recordId);
+/**
+ * A record and its wire item, named by what they are of, so that a second closing would meet the first one's. They begin with the hour:
+ * random ones would touch a page of each key for every row (ADR 0026).
+ */
+export function idsOf(
+  subscriptionId: string,
+  r: Pick<RecordDraft, 'segmentId' | 'dimension'>,
+  hour: bigint,
+): { recordId: string; itemId: string } {
+  const [recordId, itemId] = timedIds(Number(hour / 1_000n), 'usage-record', subscriptionId, r.segmentId, r.dimension);
+  return { recordId, itemId };
+}
 
 /** A record that is never sent leaves `pending` with its own closing, under the name of why (law 5: by rows of its own). */
 export function leaveOut(series: SeriesRow, r: RecordDraft, hour: bigint): EntryRow[] {
   if (!r.unsent || r.baseQuantity === 0n) return [];
-  const row = { series, hour, segmentId: r.segmentId, cause: r.unsent, ref: itemIdOf(recordIdOf(series.subscriptionId, r, hour)) };
+  const row = { series, hour, segmentId: r.segmentId, cause: r.unsent, ref: idsOf(series.subscriptionId, r, hour).itemId };
   return [
     { ...row, term: 'pending', quantity: -r.baseQuantity },
     { ...row, term: 'non_billable', quantity: r.baseQuantity },
@@ -45,10 +54,28 @@ export async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], n
   const deadlines = deadlinesOf(hour);
   const rows = closed.flatMap((c) => c.close.records.map((r) => rowOf(c, r, hour, deadlines(c))));
   if (rows.length === 0) return;
-  const purchases = new Shared<Row>();
-  const kinds = new Shared<Row>();
-  const purchasePlaces = rows.map((x) => purchases.placeOf(`${x.c.series.tenantId} ${x.c.series.subscriptionId}`, x));
-  const kindPlaces = rows.map((x) => kinds.placeOf(kindOf(x), x));
+  const purchases = new Shared<Row>([{ of: (x) => x.c.series.tenantId }, { of: (x) => x.c.series.subscriptionId }]);
+  const kinds = new Shared<Row>([
+    { of: (x) => x.c.series.marketplace },
+    { of: (x) => x.c.series.meter },
+    { of: (x) => x.r.dimension },
+    { of: (x) => x.r.decimals },
+    { of: (x) => x.r.listedUnit },
+    { of: (x) => x.r.basePerUnit },
+    { of: (x) => x.r.planVersionId },
+    { of: (x) => x.r.externalPlanId },
+    { of: (x) => x.r.startsAt, text: instantText },
+    { of: (x) => x.r.endsAt, text: instantText },
+    { of: (x) => x.r.quality },
+    { of: (x) => x.built?.batchKey ?? null },
+    { of: (x) => x.built?.gate ?? '' },
+    { of: (x) => x.state },
+    { of: (x) => x.hold },
+    { of: (x) => x.deadlines.target },
+    { of: (x) => x.deadlines.hard },
+  ]);
+  const purchasePlaces = rows.map((x) => purchases.placeOf(x));
+  const kindPlaces = rows.map((x) => kinds.placeOf(x));
   const column = (value: (row: Row) => string | number | bigint | null): string => arrayText(rows.map(value));
   await tx.query(
     `with r as (
@@ -77,25 +104,8 @@ export async function writeRecords(tx: Tx, hour: bigint, closed: ClosedHour[], n
       column((x) => x.r.baseQuantity),
       column((x) => x.r.quantity),
       JSON.stringify(rows.map((x) => x.built?.wire ?? null)),
-      purchases.column((x) => x.c.series.tenantId),
-      purchases.column((x) => x.c.series.subscriptionId),
-      kinds.column((x) => x.c.series.marketplace),
-      kinds.column((x) => x.c.series.meter),
-      kinds.column((x) => x.r.dimension),
-      kinds.column((x) => x.r.decimals),
-      kinds.column((x) => x.r.listedUnit),
-      kinds.column((x) => x.r.basePerUnit),
-      kinds.column((x) => x.r.planVersionId),
-      kinds.column((x) => x.r.externalPlanId),
-      kinds.column((x) => instantText(x.r.startsAt)),
-      kinds.column((x) => instantText(x.r.endsAt)),
-      kinds.column((x) => x.r.quality),
-      kinds.column((x) => x.built?.batchKey ?? null),
-      kinds.column((x) => x.built?.gate ?? ''),
-      kinds.column((x) => x.state),
-      kinds.column((x) => x.hold),
-      kinds.column((x) => x.deadlines.target),
-      kinds.column((x) => x.deadlines.hard),
+      ...purchases.texts(),
+      ...kinds.texts(),
       fromUs(hour),
       now,
     ],
@@ -119,8 +129,7 @@ interface Row {
 }
 
 function rowOf(c: ClosedHour, r: RecordDraft, hour: bigint, deadlines: DeadlineTexts): Row {
-  const recordId = recordIdOf(c.series.subscriptionId, r, hour);
-  const itemId = itemIdOf(recordId);
+  const { recordId, itemId } = idsOf(c.series.subscriptionId, r, hour);
   const built =
     c.subscription === null
       ? null
@@ -137,13 +146,6 @@ function rowOf(c: ClosedHour, r: RecordDraft, hour: bigint, deadlines: DeadlineT
   const state = r.unsent ? STATE_OF[r.unsent] : r.hold ? 'held' : 'pending';
   return { c, r, recordId, itemId, built, state, hold: r.unsent ? null : r.hold, deadlines };
 }
-
-/** What records have in common that differ in their purchase, segment, amount and wire only. */
-const kindOf = ({ c, r, built, state, hold, deadlines }: Row): string =>
-  [
-    `${c.series.marketplace}\n${c.series.meter}\n${r.dimension}\n${r.decimals}\n${r.listedUnit}\n${r.basePerUnit}\n${r.planVersionId}\n${r.externalPlanId}`,
-    `${r.startsAt}\n${r.endsAt}\n${r.quality}\n${built?.batchKey}\n${built?.gate}\n${state}\n${hold}\n${deadlines.target}\n${deadlines.hard}`,
-  ].join('\n');
 
 /** Until when the records of an hour should, and can, be sent. */
 export const itemDeadlines = (
