@@ -60,6 +60,21 @@ describe('an API key', () => {
     await expect(authenticate(signed(`bop_${key.slice(4, -8)}`))).rejects.toMatchObject(INVALID);
   });
 
+  it('of an operator is revoked by another one; of two who revoke each other’s at once, one is left', async () => {
+    const issue = async (): Promise<string> => (await db.ops((tx) => keys.issue(tx, { kind: 'operator', name: 'one of two' }))).keyId;
+    for (let round = 0; round < 10; round += 1) {
+      const [a, b] = [await issue(), await issue()];
+      const revoke = (keyId: string, by: string): Promise<unknown> =>
+        db.ops((tx) => keys.revokeOperator(tx, keyId, by)).catch((error: unknown) => error);
+      const said = await Promise.all([revoke(b, a), revoke(a, b)]);
+      expect(said.filter((one) => one === true)).toHaveLength(1);
+      expect(said.find((one) => one !== true)).toMatchObject({ code: 'auth.key_invalid' });
+      const left = await db.ops((tx) => tx.query('select 1 from api_keys where key_id = any($1::text[]) and revoked_at is null', [[a, b]]));
+      expect(left).toHaveLength(1);
+      expect(await revoke('nobodys', a)).toMatchObject({ code: 'operator_key.not_found' });
+    }
+  });
+
   it('is refused once revoked, and the first revocation stays', async () => {
     const { keyId, key } = await issue();
     await db.ops((tx) => keys.revoke(tx, keyId));

@@ -87,6 +87,22 @@ export class Keys {
     this.tellRevoked(tx, [keyId]);
   }
 
+  /**
+   * An operator's key is revoked by another operator, whose own is still good: of two who revoke each other's at once one is left, who
+   * can let the other in again. False: it was revoked before. Throws `operator_key.not_found` and `auth.key_invalid`.
+   */
+  async revokeOperator(tx: Tx, keyId: string, by: string): Promise<boolean> {
+    const rows = await tx.query<{ key_id: string; revoked_at: Date | null }>(
+      `select key_id, revoked_at from api_keys where kind = 'operator' and key_id = any($1::text[]) order by key_id for update`,
+      [[keyId, by]],
+    );
+    const of = (id: string): { revoked_at: Date | null } | undefined => rows.find((r) => r.key_id === id);
+    if (!of(keyId)) throw new ProblemError('not_found', 'operator_key.not_found', 'There is no such operator key.');
+    if (of(by)?.revoked_at) throw refused();
+    await this.revoke(tx, keyId);
+    return of(keyId)!.revoked_at === null;
+  }
+
   private tellRevoked(tx: Tx, keyIds: readonly string[]): void {
     tx.afterCommit(() => keyIds.forEach((keyId) => this.revoked.forEach((tell) => tell(keyId))));
   }

@@ -72,10 +72,7 @@ export class OperatorsController {
         'Nobody revokes the key in use: let another operator do it, or the last one locks the house.',
       );
     await this.db.ops(async (tx) => {
-      const known = (await this.keys.listOperators(tx)).some((k) => k.keyId === id);
-      if (!known) throw new ProblemError('not_found', 'operator_key.not_found', 'There is no such operator key.');
-      await this.keys.revoke(tx, id);
-      await this.note(tx, caller, 'operator_key.revoked', id, {});
+      if (await this.keys.revokeOperator(tx, id, caller.keyId)) await this.note(tx, caller, 'operator_key.revoked', id, {});
     });
   }
 
