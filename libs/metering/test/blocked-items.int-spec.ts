@@ -24,7 +24,24 @@ describe('an item past its deadline whose loss cannot be written', () => {
         `select kind || coalesce(': ' || (evidence ->> 'reason'), '') as what, count(*)::int as n from findings group by 1`,
       ),
     ).toMatchObject({ 'loss.expired': 4 });
-    const blocked = await house.h.rows(`select evidence ->> 'itemId' as id from findings where kind = 'lane_parked'`);
-    expect(blocked).toEqual([{ id: item!.id }]);
+    const blocked = (): Promise<{ id: string; finding: string }[]> =>
+      house.h.rows(
+        `select evidence ->> 'itemId' as id, finding_id as finding from findings where kind = 'lane_parked' and settlement is null`,
+      );
+    const [told, ...more] = await blocked();
+    expect([told!.id, more]).toEqual([item!.id, []]);
+
+    // A person says that it is mended, and it is not.
+    const by = { keyId: 'ada', name: 'Ada' };
+    const wish = { findingId: told!.finding, settlement: 'release' as const, reason: 'should be well', by };
+    await house.h.db.ops((tx) => house.h.metering.settleByPerson(tx, wish));
+    const [{ effect }] = (await house.h.rows<{ effect: string }>(
+      `select settlement ->> 'effect' as effect from findings where finding_id = $1`,
+      [told!.finding],
+    )) as [{ effect: string }];
+    expect(effect).toContain('its submission gets its outcome at the next sweep');
+    await house.h.metering.submitDue();
+    await house.h.metering.submitDue();
+    expect(await blocked()).toMatchObject([{ id: item!.id }]);
   });
 });

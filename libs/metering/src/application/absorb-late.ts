@@ -41,6 +41,7 @@ export async function absorbLate(tx: Tx, deps: ClosingDeps, shard: number, now: 
         {
           kind: 'lane_parked',
           dedupeKey: `late_blocked:${series.subscriptionId}:${series.meter}:${instantText(from)}`,
+          again: true,
           tenantId: series.tenantId,
           subscriptionId: series.subscriptionId,
           hour: fromUs(from),

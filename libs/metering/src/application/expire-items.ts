@@ -42,7 +42,7 @@ function overdueItems(tx: Tx, deps: MeteringDeps, only: readonly string[] | null
   );
 }
 
-/** Once an item; it is tried again at each sweep. */
+/** Once an item, until a person says that its cause is mended; it is tried again at each sweep. */
 async function tellBlocked(tx: Tx, deps: MeteringDeps, items: OpenItem[], culprits: ReadonlyMap<string, unknown>): Promise<void> {
   const blocked = items.filter((i) => culprits.has(i.item_id));
   for (const { item_id: item } of blocked)
@@ -53,6 +53,7 @@ async function tellBlocked(tx: Tx, deps: MeteringDeps, items: OpenItem[], culpri
     blocked.map((i) => ({
       kind: 'lane_parked',
       dedupeKey: `item_blocked:${i.item_id}`,
+      again: true,
       tenantId: i.tenant_id,
       subscriptionId: i.subscription_id,
       hour: fromUs(BigInt(i.hour_us)),

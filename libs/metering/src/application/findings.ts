@@ -7,6 +7,8 @@ export interface NewFinding {
   kind: FindingKind;
   /** The same difference raised again is the same finding. */
   dedupeKey: string;
+  /** It is another one where a person has settled the one before and it still holds: what stands still is never silent. */
+  again?: true;
   tenantId?: string | null;
   subscriptionId?: string | null;
   dimension?: string | null;
@@ -35,14 +37,18 @@ export const credentialsRefused = (marketplace: string, now: Date, detail: strin
   },
 });
 
+/** Of the finding `f`: how many of the same were settled. */
+const SETTLED_BEFORE = `(select count(*) from findings o where o.subscription_id = f.subscription_id and o.kind = f.kind and o.settlement is not null
+         and (o.dedupe_key = f.dedupe_key or starts_with(o.dedupe_key, f.dedupe_key || '#')))`;
+
 /** Raises each finding once; answers how many are new. */
 export async function raiseFindings(tx: Tx, clock: Clock, findings: NewFinding[]): Promise<number> {
   if (findings.length === 0) return 0;
   const rows = await tx.query(
     `insert into findings (finding_id, dedupe_key, kind, tenant_id, subscription_id, dimension, hour, units, amount, currency, deadline, evidence, raised_at)
-     select f.finding_id, f.dedupe_key, f.kind, f.tenant_id, f.subscription_id, f.dimension, f.hour, f.units, f.amount, f.currency, f.deadline, f.evidence, $2
+     select f.finding_id, case when f.again then f.dedupe_key || coalesce('#' || nullif(${SETTLED_BEFORE}, 0), '') else f.dedupe_key end, f.kind, f.tenant_id, f.subscription_id, f.dimension, f.hour, f.units, f.amount, f.currency, f.deadline, f.evidence, $2
        from jsonb_to_recordset($1::jsonb) as f(finding_id uuid, dedupe_key text, kind text, tenant_id uuid, subscription_id uuid, dimension text, hour timestamptz,
-            units numeric, amount numeric, currency text, deadline timestamptz, evidence jsonb)
+            units numeric, amount numeric, currency text, deadline timestamptz, evidence jsonb, again boolean)
      on conflict (dedupe_key) do nothing returning finding_id`,
     [
       JSON.stringify(
@@ -59,6 +65,7 @@ export async function raiseFindings(tx: Tx, clock: Clock, findings: NewFinding[]
           currency: f.currency ?? null,
           deadline: f.deadline ?? null,
           evidence: f.evidence,
+          again: f.again ?? false,
         })),
       ),
       clock.now(),

@@ -117,12 +117,14 @@ export async function releaseStanding(tx: Tx, deps: MeteringDeps, finding: OpenF
   if (finding.kind === 'held_implausible')
     throw refuse('nothing_held', 'Its submission is not held any more. Look at the record; if the amount was lost, settle that finding.');
   if (finding.kind === 'lane_parked') {
+    if (said(finding, 'itemId'))
+      return 'its submission gets its outcome at the next sweep; if that still cannot be written, there is another finding';
     const meter = said(finding, 'meter');
     await tx.query(
       `update series set blocked_until = null, blocked_reason = null where subscription_id = $1 and ($2::text is null or meter = $2)`,
       [finding.subscription_id, meter],
     );
-    return 'the series is tried again at once; if it still cannot close, it stands still again';
+    return 'the series is tried again at once; if it still cannot close, it stands still again, with another finding';
   }
   return 'nothing stands still: its cause is mended';
 }
