@@ -85,7 +85,8 @@ function providers(o: AppOptions): Provider[] {
     { provide: METRICS, useFactory: () => new Metrics() },
     {
       provide: DATABASE,
-      useFactory: (tenant: Pool, ops: Pool, intake: Pool) => new Database({ tenant, ops, intake } satisfies Record<ServingRole, Pool>),
+      useFactory: (tenant: Pool, ops: Pool, intake: Pool) =>
+        new Database({ tenant, ops, intake } satisfies Record<ServingRole, Pool>, { assertions: config.assertions }),
       inject: (['tenant', 'ops', 'intake'] as const).map((role) => getDataSourceToken(role)),
     },
     { provide: Sealer, useFactory: () => new Sealer(config.secret) },

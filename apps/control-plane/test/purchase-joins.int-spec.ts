@@ -106,7 +106,8 @@ describe('a purchase of an old listing whose product changes to licences', () =>
     expect(hours()).toEqual({ [customer]: [9], [arnOf(s[1].licence)]: [10, 11, 12] });
     expect((await f.get(old)).endedAt).toEqual(at('12:00'));
     await expectOneWhole(placementId);
-    const session = await f.ops(async (tx) => f.p.landings.find(tx, await f.land(s[1].licence, s.accountId)));
+    const landed = await f.land(s[1].licence, s.accountId);
+    const session = await f.ops((tx) => f.p.landings.find(tx, landed));
     expect(session.subscriptionId).toBe(id(s[1].licence));
   });
 

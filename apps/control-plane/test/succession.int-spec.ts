@@ -100,7 +100,8 @@ describe('an AWS renewal', () => {
     await expectWhole(s);
     // A landing afterwards is a visit to what serves already, under either licence.
     for (const n of [1, 2] as const) {
-      const session = await f.ops(async (tx) => f.p.landings.find(tx, await f.land(s[n].licence, s.accountId)));
+      const landed = await f.land(s[n].licence, s.accountId);
+      const session = await f.ops((tx) => f.p.landings.find(tx, landed));
       expect(session.subscriptionId).toBe(subscriptionIdOf('aws', s[2].licence));
     }
   });

@@ -60,7 +60,7 @@ export class Rig {
 
   static async open(): Promise<Rig> {
     const base = await createTestDatabase();
-    const db = await openDatabase({ adminUrl: base.url(), secret: base.secret, entities: [SubscriptionRecord] });
+    const db = await openDatabase({ adminUrl: base.url(), secret: base.secret, entities: [SubscriptionRecord], assertions: true });
     const rig = new Rig(base, db);
     await db.ops((tx) => rig.catalog.load(tx, rig.catalog.readFolder(TEST_CATALOG)));
     return rig;

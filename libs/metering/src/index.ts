@@ -59,6 +59,7 @@ export {
   advanceStep,
   beginStep,
   insertRun,
+  lockRuns,
   listRunLines,
   listRuns,
   openStepOf,

@@ -89,35 +89,38 @@ export const compareSubscriptions: Comparison = async (p, run, step) => {
     if (waited < PATIENCE_MS) throw new RunAgainAt(new Date(now.getTime() + lookAgainAfter(waited)), 'purchases are being read again');
     return () => Promise.resolve({ end: { state: 'failed', reason: 'purchases were not read again within an hour' } });
   }
-  return async (tx) => {
-    if (!drift || drift.state === 'failed')
-      return { end: { state: 'failed', reason: `could not be asked: ${drift?.error ?? 'the drift run is gone'}` } };
-    if (drift.state === 'not_comparable') return { end: { state: 'not_comparable', reason: 'there is no list of purchases' } };
-    const verdict = (...names: string[]): number => names.reduce((sum, name) => sum + (drift.verdicts[name] ?? 0), 0);
-    const [raised] = await tx.query<{ n: number }>(`select count(*)::int as n from findings where evidence ->> 'driftRunId' = $1`, [
-      drift.drift_run_id,
-    ]);
-    // What was made up for stays a finding until a person has seen it; a purchase that is known there again is no difference.
-    const back = await tx.query<{ finding_id: string }>(
-      `select f.finding_id from findings f where f.kind = 'drift.missing_there' and f.settlement is null and f.evidence ->> 'marketplace' = $1 and f.evidence ? 'driftRunId'
-          and f.raised_at < $3 and not exists (select 1 from drift_lines l where l.drift_run_id = $2 and l.subscription_id = f.subscription_id and l.verdict in ('missing_there', 'differs', 'unread', 'rereading', 'not_yet_visible'))`,
-      [drift.marketplace, drift.drift_run_id, drift.created_at],
-    );
-    const closed = await settleAgreeing(
-      p,
-      tx,
-      run.run_id,
-      back.map((f) => f.finding_id),
-      'the marketplace knows the purchase again',
-    );
-    return {
-      compared: (drift.counts?.['agree'] ?? 0) + (drift.counts?.['differ'] ?? 0),
-      agreed: (drift.counts?.['agree'] ?? 0) + verdict('agrees_now', 'omitted'),
-      differing: verdict('applied', 'differs', 'missing_there'),
-      not_yet_visible: verdict('not_yet_visible', 'unread'),
-      opened: raised!.n,
-      closed,
-      end: { state: 'done', reason: verdict('unread') > 0 ? `${verdict('unread')} could not be read again` : null },
-    };
-  };
+  return (tx) => driftCameTo(p, tx, run, drift);
 };
+
+/** What a drift run that is through came to; findings about purchases that are known again settle themselves. */
+export async function driftCameTo(p: ProcessContext, tx: Tx, run: RunRow, drift: Awaited<ReturnType<typeof getDriftRun>>): Promise<Gone> {
+  if (!drift || drift.state === 'failed')
+    return { end: { state: 'failed', reason: `could not be asked: ${drift?.error ?? 'the drift run is gone'}` } };
+  if (drift.state === 'not_comparable') return { end: { state: 'not_comparable', reason: 'there is no list of purchases' } };
+  const verdict = (...names: string[]): number => names.reduce((sum, name) => sum + (drift.verdicts[name] ?? 0), 0);
+  const [raised] = await tx.query<{ n: number }>(`select count(*)::int as n from findings where evidence ->> 'driftRunId' = $1`, [
+    drift.drift_run_id,
+  ]);
+  // What was made up for stays a finding until a person has seen it; a purchase that is known there again is no difference.
+  const back = await tx.query<{ finding_id: string }>(
+    `select f.finding_id from findings f where f.kind = 'drift.missing_there' and f.settlement is null and f.evidence ->> 'marketplace' = $1 and f.evidence ? 'driftRunId'
+          and f.raised_at < $3 and not exists (select 1 from drift_lines l where l.drift_run_id = $2 and l.subscription_id = f.subscription_id and l.verdict in ('missing_there', 'differs', 'unread', 'rereading', 'not_yet_visible'))`,
+    [drift.marketplace, drift.drift_run_id, drift.created_at],
+  );
+  const closed = await settleAgreeing(
+    p,
+    tx,
+    run.run_id,
+    back.map((f) => f.finding_id),
+    'the marketplace knows the purchase again',
+  );
+  return {
+    compared: (drift.counts?.['agree'] ?? 0) + (drift.counts?.['differ'] ?? 0),
+    agreed: (drift.counts?.['agree'] ?? 0) + verdict('agrees_now', 'omitted'),
+    differing: verdict('applied', 'differs', 'missing_there'),
+    not_yet_visible: verdict('not_yet_visible', 'unread'),
+    opened: raised!.n,
+    closed,
+    end: { state: 'done', reason: verdict('unread') > 0 ? `${verdict('unread')} could not be read again` : null },
+  };
+}

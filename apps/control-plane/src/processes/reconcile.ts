@@ -4,6 +4,7 @@ import {
   advanceStep,
   beginStep,
   insertRun,
+  lockRuns,
   openStepOf,
   RECONCILIATION_KINDS,
   refuseSideBySide,
@@ -17,7 +18,7 @@ import { requestDriftRun } from './check-drift.js';
 import type { ProcessContext } from './context.js';
 import type { Comparison } from './comparison.js';
 import { comparePlacements } from './compare-placements.js';
-import { compareReadBack, compareSubscriptions, compareUsageReport } from './compare-with-marketplace.js';
+import { compareReadBack, compareSubscriptions, compareUsageReport, driftCameTo } from './compare-with-marketplace.js';
 import { compareSumLaw } from './compare-sum-law.js';
 
 const COMPARISONS: Record<ReconciliationKind, Comparison> = {
@@ -80,13 +81,14 @@ async function book(
  * asked for it.
  */
 export async function requestDriftAsRun(p: ProcessContext, tx: Tx, marketplace: Marketplace, requestedBy: string): Promise<string> {
+  // Of several who ask at once the first one books it, and the others are told of his.
+  await lockRuns(tx);
   const open = await openStepOf(tx, 'subscriptions', marketplace);
   if (open) {
     const drift = await getDriftRun(tx, open.step.reference!);
     if (drift && (drift.state === 'requested' || drift.state === 'rereading')) return drift.drift_run_id;
     // That one is through, and only its run has not looked again yet: whoever asks now wants another.
-    const write = await compareSubscriptions(p, open.run, open.step);
-    await advanceStep(tx, open.step, await write(tx), p.clock.now());
+    await advanceStep(tx, open.step, await driftCameTo(p, tx, open.run, drift), p.clock.now());
   }
   const to = p.clock.now();
   const last = await lastDriftRunAt(tx, marketplace);

@@ -201,7 +201,7 @@ export class AwsFlows {
    */
   static async open(start: Date, { contract = false, legacyUntil = null as Date | null } = {}): Promise<AwsFlows> {
     const base = await createTestDatabase();
-    const db = await openDatabase({ adminUrl: base.url(), secret: base.secret, entities: [SubscriptionRecord] });
+    const db = await openDatabase({ adminUrl: base.url(), secret: base.secret, entities: [SubscriptionRecord], assertions: true });
     const clock = new ManualClock(start);
     const metered = new Metered();
     const flows = new AwsFlows(base, db, clock, metered, new FakeMarketplace(clock), await metered.start(), contract, legacyUntil);

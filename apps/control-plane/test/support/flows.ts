@@ -68,7 +68,7 @@ export class Flows {
     options: { at?: string; adapters?: (clock: ManualClock) => MarketplaceAdapter[]; maxAttempts?: number } = {},
   ): Promise<Flows> {
     const base = await createTestDatabase();
-    const db = await openDatabase({ adminUrl: base.url(), secret: base.secret, entities: [SubscriptionRecord] });
+    const db = await openDatabase({ adminUrl: base.url(), secret: base.secret, entities: [SubscriptionRecord], assertions: true });
     const clock = new ManualClock(new Date(options.at ?? '2030-05-01T10:00:00Z'));
     const tasks = new Tasks(clock, new SilentNudger());
     const market = new FakeMarketplace(clock);

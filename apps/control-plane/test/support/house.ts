@@ -51,6 +51,7 @@ export class House {
       DATABASE_URL: this.database.url(),
       BERTH_SECRET: this.database.secret,
       BERTH_STOP_CELLS: 'true',
+      BERTH_ASSERTIONS: 'true',
       BERTH_SANDBOX_URL: this.sandbox.url,
       BERTH_REDIS: process.env['BERTH_TEST_REDIS'] === 'off' ? 'off' : 'auto',
       ...this.seller,

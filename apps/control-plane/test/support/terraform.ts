@@ -50,7 +50,7 @@ export class TerraformHouse {
 
   async start(): Promise<this> {
     this.database = await createTestDatabase();
-    this.db = await openDatabase({ adminUrl: this.database.url(), secret: inject('databaseSecret'), poolSize: 6 });
+    this.db = await openDatabase({ adminUrl: this.database.url(), secret: inject('databaseSecret'), poolSize: 6, assertions: true });
     const door = new StateDoor(new PgStateWire(this.db, this.sealer));
     @Module({ controllers: [TerraformStateController], providers: [{ provide: StateDoor, useValue: door }] })
     class StateModule {}

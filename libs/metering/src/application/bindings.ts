@@ -131,7 +131,7 @@ export async function recordEngineSample(tx: Tx, clock: Clock, days: UsageDays, 
   if (s.value < 0n || s.value > LARGEST_SAMPLE)
     throw new ProblemError('validation', 'usage.absurd_quantity', `${s.value} is no amount of ${s.metric}`);
   const at = toUs(s.at);
-  await days.ensure([at]);
+  await days.ensureIn(tx, at);
   await shareShards(tx, [shardOf(s.subscriptionId)]);
   const id = `${s.placementId}:${s.metric}:${at}:${s.value}`;
   const fresh = await tx.query(

@@ -62,12 +62,17 @@ export interface NewStep {
   notComparable?: string;
 }
 
+/** Whoever books runs, or looks whether one goes on to book another, goes one after the other until its transaction ends. */
+export async function lockRuns(tx: Tx): Promise<void> {
+  await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 7205318))', ['reconciliation']);
+}
+
 /**
  * Refuses (`reconciliation.under_way`) where any of these comparisons goes on already: no comparison goes on twice side by side. To
  * be called before the comparisons themselves are booked; holds a lock until the transaction ends.
  */
 export async function refuseSideBySide(tx: Tx, wanted: readonly Pick<NewStep, 'kind' | 'marketplace'>[], now: Date): Promise<void> {
-  await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 7205318))', ['reconciliation']);
+  await lockRuns(tx);
   const stale = new Date(now.getTime() - GIVEN_UP_AFTER_MS);
   // Whoever holds both, here as everywhere below, holds a run before its steps.
   const hung = await tx.query<{ run_id: string }>(

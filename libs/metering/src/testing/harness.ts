@@ -61,7 +61,7 @@ export class Harness {
     options: MeteringOptions = {},
     others: Marketplace[] = [],
   ): Promise<Harness> {
-    const db = await openDatabase({ adminUrl, secret, poolSize: 4 });
+    const db = await openDatabase({ adminUrl, secret, poolSize: 4, assertions: true });
     const clock = new ManualClock(start);
     const market = new FakeMarketplace(clock, { usage });
     const more = others.map((marketplace) => new FakeMarketplace(clock, { marketplace, usage }));

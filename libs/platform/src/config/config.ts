@@ -6,11 +6,12 @@ import { isLoopbackName } from '../http/guarded-http.js';
 import { projectRoot } from '../project-root.js';
 import { AWS_ENDPOINTS, type AwsConfig, awsFaults, awsOf, awsVariables } from './aws-config.js';
 import { AZURE_ENDPOINTS, type AzureConfig, azureFaults, azureOf, azureVariables } from './azure-config.js';
+import { flag } from './flag.js';
+import { GCP_ENDPOINTS, type GcpConfig, gcpFaults, gcpOf, gcpVariables } from './gcp-config.js';
 import { shapeDriverFaults, shapeDriversOf, type TerraformConfig, terraformOf, terraformVariables } from './terraform-config.js';
 import { trustedProxiesOf, trustedProxyFaults } from './trusted-proxies.js';
 import { type UsageRates, usageRateFaults, usageRatesOf } from './usage-rates.js';
 
-const flag = z.enum(['true', 'false', '1', '0']).transform((v) => v === 'true' || v === '1');
 const url = z.url();
 
 const schema = z.object({
@@ -28,6 +29,7 @@ const schema = z.object({
   BERTH_REDIS: z.enum(['auto', 'off']).default('auto'),
   BERTH_RELAXED_DURABILITY: flag.default(false),
   BERTH_STOP_CELLS: flag.default(false),
+  BERTH_ASSERTIONS: flag.default(false),
   BERTH_USAGE_URL: url.optional(),
   /** What the local driver takes on one cell is 200. */
   BERTH_CELL_CAPACITY: z.coerce.number().int().min(1).max(200).default(8),
@@ -55,23 +57,7 @@ const schema = z.object({
   /** Development only: one sandbox plays every marketplace and owns the clock. */
   BERTH_SANDBOX_URL: url.optional(),
   ...azureVariables,
-  GCP_PROVIDER_ID: z.string().optional(),
-  GCP_PROJECT_ID: z.string().optional(),
-  GCP_SUBSCRIPTION: z.string().optional(),
-  GCP_SERVICE_NAME: z.string().optional(),
-  GCP_AUDIENCES: z.string().optional(),
-  GCP_PROCUREMENT_URL: url.default('https://cloudcommerceprocurement.googleapis.com'),
-  GCP_SERVICE_CONTROL_URL: url.default('https://servicecontrol.googleapis.com'),
-  GCP_SERVICE_MANAGEMENT_URL: url.default('https://servicemanagement.googleapis.com'),
-  GCP_SIGNUP_KEYS_URL: url.default('https://www.googleapis.com/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com'),
-  /** Google's keys of OIDC tokens (push), as a map of certificates. */
-  GCP_OIDC_KEYS_URL: url.default('https://www.googleapis.com/oauth2/v1/certs'),
-  GCP_PUSH_AUDIENCE: z.string().optional(),
-  GCP_PUSH_SERVICE_ACCOUNT: z.email().optional(),
-  GCP_SAFE_RESEND: flag.default(true),
-  GCP_UNREAD_METRIC_TYPE: z.enum(['INT64', 'DOUBLE']).optional(),
-  /** `host:port` of a Pub/Sub that needs no credentials (the sandbox's). */
-  GCP_PUBSUB_ENDPOINT: z.string().optional(),
+  ...gcpVariables,
   ...awsVariables,
 });
 
@@ -92,6 +78,8 @@ export interface BerthConfig {
   relaxedDurability: boolean;
   /** A graceful stop ends the cells too. Off in production: tenants are served while the control plane is exchanged. */
   stopCells: boolean;
+  /** Our own mistakes that mostly go well are errors: for tests and development. */
+  assertions: boolean;
   /** Base address at which cells reach `POST /api/v1/usage-events`; null: the process that sets a cell up is its intake too. */
   usageUrl: string | null;
   /** Placements on one shared cell, at most. */
@@ -115,27 +103,7 @@ export interface BerthConfig {
   conformanceDays: number;
   sandboxUrl: string | null;
   azure: AzureConfig | null;
-  gcp: {
-    providerId: string;
-    projectId: string;
-    subscription: string;
-    serviceName: string;
-    audiences: string[];
-    procurementUrl: string;
-    serviceControlUrl: string;
-    serviceManagementUrl: string;
-    signUpKeysUrl: string;
-    pubsubEndpoint: string | null;
-    /** Set where Pub/Sub pushes to `/webhooks/gcp/pubsub`; then nothing is pulled. */
-    push: { audience: string; serviceAccount: string } | null;
-    oidcKeysUrl: string;
-    /** Whether Google is trusted to count an operation that is sent again with the same id and bytes once (ADR 0012). */
-    safeResend: boolean;
-    /** The type of every metric where the live service configuration may not be read; null: usage waits. */
-    unreadMetricType: 'INT64' | 'DOUBLE' | null;
-    /** The sandbox takes calls without Google credentials. */
-    anonymous: boolean;
-  } | null;
+  gcp: GcpConfig | null;
   aws: AwsConfig | null;
 }
 
@@ -170,6 +138,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     redisAuto: e.BERTH_REDIS === 'auto',
     relaxedDurability: e.BERTH_RELAXED_DURABILITY,
     stopCells: e.BERTH_STOP_CELLS,
+    assertions: e.BERTH_ASSERTIONS,
     usageUrl: e.BERTH_USAGE_URL?.replace(/\/$/, '') ?? null,
     cellCapacity: e.BERTH_CELL_CAPACITY,
     overcommitPercent: e.BERTH_OVERCOMMIT_PERCENT,
@@ -191,59 +160,13 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
   };
 }
 
-type Settings = z.infer<typeof schema>;
 type Given = Record<string, string | undefined>;
-const list = (text: string | undefined): string[] =>
-  (text ?? '')
-    .split(',')
-    .map((x) => x.trim())
-    .filter(Boolean);
-
-function gcpOf(e: Settings, given: Given, sandbox: string | null): BerthConfig['gcp'] {
-  if (!e.GCP_PROVIDER_ID || !e.GCP_PROJECT_ID || !e.GCP_SUBSCRIPTION || !e.GCP_SERVICE_NAME) return null;
-  const at = (name: string, fallback: string, path: string): string => given[name] ?? (sandbox ? `${sandbox}/gcp${path}` : fallback);
-  return {
-    providerId: e.GCP_PROVIDER_ID,
-    projectId: e.GCP_PROJECT_ID,
-    subscription: e.GCP_SUBSCRIPTION,
-    serviceName: e.GCP_SERVICE_NAME,
-    audiences: list(e.GCP_AUDIENCES),
-    procurementUrl: at('GCP_PROCUREMENT_URL', e.GCP_PROCUREMENT_URL, '/procurement'),
-    serviceControlUrl: at('GCP_SERVICE_CONTROL_URL', e.GCP_SERVICE_CONTROL_URL, '/servicecontrol'),
-    serviceManagementUrl: at('GCP_SERVICE_MANAGEMENT_URL', e.GCP_SERVICE_MANAGEMENT_URL, '/servicemanagement'),
-    signUpKeysUrl: at(
-      'GCP_SIGNUP_KEYS_URL',
-      e.GCP_SIGNUP_KEYS_URL,
-      '/robot/v1/metadata/x509/cloud-commerce-partner@system.gserviceaccount.com',
-    ),
-    pubsubEndpoint: e.GCP_PUBSUB_ENDPOINT ?? null,
-    push:
-      e.GCP_PUSH_AUDIENCE && e.GCP_PUSH_SERVICE_ACCOUNT
-        ? { audience: e.GCP_PUSH_AUDIENCE, serviceAccount: e.GCP_PUSH_SERVICE_ACCOUNT }
-        : null,
-    oidcKeysUrl: at('GCP_OIDC_KEYS_URL', e.GCP_OIDC_KEYS_URL, '/oauth2/v1/certs'),
-    safeResend: e.GCP_SAFE_RESEND,
-    unreadMetricType: e.GCP_UNREAD_METRIC_TYPE ?? null,
-    anonymous: sandbox !== null,
-  };
-}
-
 /** Settings that belong together: all of a group, or none to not sell there. */
 const GROUPS: Record<string, readonly string[]> = {
   Azure: ['AZURE_TENANT_ID', 'AZURE_CLIENT_ID', 'AZURE_CLIENT_SECRET'],
   'Google Cloud': ['GCP_PROVIDER_ID', 'GCP_PROJECT_ID', 'GCP_SUBSCRIPTION', 'GCP_SERVICE_NAME', 'GCP_AUDIENCES'],
 };
-const ENDPOINTS = [
-  'BERTH_SANDBOX_URL',
-  ...AZURE_ENDPOINTS,
-  'GCP_PROCUREMENT_URL',
-  'GCP_SERVICE_CONTROL_URL',
-  'GCP_SERVICE_MANAGEMENT_URL',
-  'GCP_SIGNUP_KEYS_URL',
-  'GCP_OIDC_KEYS_URL',
-  'GCP_PUBSUB_ENDPOINT',
-  ...AWS_ENDPOINTS,
-];
+const ENDPOINTS = ['BERTH_SANDBOX_URL', ...AZURE_ENDPOINTS, ...GCP_ENDPOINTS, ...AWS_ENDPOINTS];
 
 /** What one setting alone cannot tell. Unreadable URLs are the schema's to report. */
 function faultsAcross(given: Given): string[] {
@@ -267,12 +190,8 @@ function faultsAcross(given: Given): string[] {
     faults.push(
       'BERTH_LANDING_ACCESS is signed_in and nobody can sign in (set AZURE_SIGN_IN_CLIENT_ID and AZURE_SIGN_IN_CLIENT_SECRET, or choose approval)',
     );
-  if (!given['GCP_PUSH_AUDIENCE'] !== !given['GCP_PUSH_SERVICE_ACCOUNT']) {
-    faults.push(
-      'GCP_PUSH_AUDIENCE and GCP_PUSH_SERVICE_ACCOUNT belong together: anybody can have a Google token made for an audience, so the audience alone proves nothing (set both to be pushed to, or none to pull)',
-    );
-  }
   faults.push(
+    ...gcpFaults(given),
     ...azureFaults(given),
     ...awsFaults(given),
     ...trustedProxyFaults(given['BERTH_TRUSTED_PROXIES']),

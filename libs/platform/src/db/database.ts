@@ -3,6 +3,7 @@ import type { Pool, PoolClient, QueryResult } from 'pg';
 import { DataSource, type DataSourceOptions, type EntityManager } from 'typeorm';
 import { isUuid } from '../ids.js';
 import { orUnavailable } from './database-away.js';
+import { OneAtATime } from './one-at-a-time.js';
 import { inOneTrip } from './one-trip.js';
 import { SERVING_ROLES, roleUrl, type ServingRole } from './roles.js';
 
@@ -35,13 +36,22 @@ export const DATABASE = Symbol('berth.database');
 
 /**
  * Transactions by role. The context of row-level security is set transaction-local, in the same round trip as BEGIN would
- * be seen by the next statement: a pooled connection never carries one tenant's context to another.
+ * be seen by the next statement: a pooled connection never carries one tenant's context to another. No transaction is begun inside
+ * another one (`OneAtATime`).
  */
 export class Database {
   /** Of the statements that are planned once per connection, by their text. */
   private readonly names = new Map<string, string>();
 
-  constructor(private readonly sources: Record<ServingRole, DataSource>) {}
+  private readonly oneAtATime: OneAtATime;
+
+  /** `assertions`: our own mistakes that mostly go well are errors (for tests and development). */
+  constructor(
+    private readonly sources: Record<ServingRole, DataSource>,
+    { assertions = false } = {},
+  ) {
+    this.oneAtATime = new OneAtATime(assertions);
+  }
 
   /** Workers, operators, webhook decisions: all tenants, by explicit policy. */
   ops<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
@@ -64,7 +74,7 @@ export class Database {
    */
   async opsStatement<T>(name: string, sql: string, parameters: unknown[]): Promise<T[]> {
     const pool = (this.sources.ops.driver as unknown as { master: Pool }).master;
-    const { rows } = await pool.query({ name, text: sql, values: parameters }).catch(unavailable);
+    const { rows } = await this.oneAtATime.run(() => pool.query({ name, text: sql, values: parameters }).catch(unavailable));
     return rows as T[];
   }
 
@@ -162,7 +172,7 @@ export class Database {
         afterCommit: (action) => void after.push(action),
       });
     };
-    const result = await this.sources[role].transaction(transaction).catch(unavailable);
+    const result = await this.oneAtATime.run(() => this.sources[role].transaction(transaction).catch(unavailable));
     for (const action of after) action();
     return result;
   }
@@ -218,6 +228,8 @@ export interface DatabaseOptions {
   /** The libs' TypeORM records; the schema is never synchronised from them. */
   entities?: (new () => object)[];
   poolSize?: number;
+  /** See `Database`. */
+  assertions?: boolean;
 }
 
 /** TypeORM options of one serving role's pool. */
@@ -250,5 +262,5 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       return source;
     }),
   );
-  return new Database({ tenant: tenant!, ops: ops!, intake: intake! });
+  return new Database({ tenant: tenant!, ops: ops!, intake: intake! }, { assertions: options.assertions ?? false });
 }

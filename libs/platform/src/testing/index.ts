@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { Clock } from '../clock.js';
 import type { Database } from '../db/database.js';
 import { createLogger, type Logger } from '../logging.js';
@@ -28,9 +29,18 @@ export async function eventually(what: string, holds: () => boolean | Promise<bo
   }
 }
 
+const outside = new AsyncResource('a test');
+/** Does `work` as somebody else would, also where the test holds a transaction open meanwhile (see `OneAtATime`). */
+export const elsewhere = <T>(work: () => Promise<T>): Promise<T> => outside.runInAsyncScope(work);
+
 /** How many transactions of this database wait for a lock just now. */
-export const lockWaiters = async (db: Pick<Database, 'ops'>): Promise<number> =>
-  (await db.ops((tx) => tx.query(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`))).length;
+export const lockWaiters = (db: Pick<Database, 'ops'>): Promise<number> =>
+  elsewhere(() =>
+    db.ops(
+      async (tx) =>
+        (await tx.query(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)).length,
+    ),
+  );
 
 /** A promise and the hand that opens it: lets a test hold a handler in the middle. */
 export function gate(): { opened: Promise<void>; open: () => void } {

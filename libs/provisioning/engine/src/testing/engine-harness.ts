@@ -96,7 +96,7 @@ export interface Harness {
 
 export async function engineHarness(options: Partial<ProvisioningEngineOptions> = {}): Promise<Harness> {
   const database = await createTestDatabase();
-  const db = await openDatabase({ adminUrl: database.url(), secret: inject('databaseSecret'), poolSize: 4 });
+  const db = await openDatabase({ adminUrl: database.url(), secret: inject('databaseSecret'), poolSize: 4, assertions: true });
   const clock = new ManualClock(new Date(START));
   const tasks = new Tasks(clock, new SilentNudger());
   const logger = pino({ level: 'silent' });

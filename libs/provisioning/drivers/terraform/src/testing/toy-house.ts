@@ -74,7 +74,7 @@ export class ToyHouse {
     mkdirSync(this.nodes);
     this.quick();
     this.database = await createTestDatabase();
-    this.db = await openDatabase({ adminUrl: this.database.url(), secret: inject('databaseSecret'), poolSize: 4 });
+    this.db = await openDatabase({ adminUrl: this.database.url(), secret: inject('databaseSecret'), poolSize: 4, assertions: true });
     this.runs = new PgRunStore(this.db, this.sealer, this.clock);
     this.door = new StateDoor(new PgStateWire(this.db, this.sealer));
     this.server = createServer((request, response) => {
