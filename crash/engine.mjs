@@ -14,7 +14,7 @@ const TIMES = { leaseMs: LEASE_MS, superviseMs: 500, acknowledgePollMs: 200, ack
 export async function openEngine(given, { ownUrl = () => 'http://127.0.0.1:9', policy = {}, log = 'warn', poolSize = 6 } = {}) {
   const logger = pino({ level: log }, pino.destination(2));
   const clock = new OffsetClock();
-  const db = await openDatabase({ adminUrl: given.url, secret: given.secret, poolSize });
+  const db = await openDatabase({ adminUrl: given.url, secret: given.secret, poolSize, assertions: true });
   const sealer = new Sealer(given.secret);
   const tasks = new Tasks(clock, new SilentNudger());
   const config = {

@@ -52,6 +52,7 @@ export class House {
       BERTH_USAGE_URL: this.generator.url,
       BERTH_CELL_CAPACITY: String(this.cellCapacity),
       BERTH_STOP_CELLS: 'true',
+      BERTH_ASSERTIONS: 'true',
       BERTH_REDIS: this.redis ? 'auto' : 'off',
       AZURE_TIMEOUTS_MS: `usage=${CALL_MS}`,
       ...(await sellerEnvironment(sandbox.url)),
