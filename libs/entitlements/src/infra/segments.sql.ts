@@ -19,6 +19,8 @@ interface SegmentRow {
   term_ends_at: Date | null;
 }
 
+const COLUMNS = `segment_id, subscription_id, tenant_id, sequence, starts_at, ends_at, plan_version_id, external_plan_id, quantity, billable, reason, term_starts_at, term_ends_at`;
+
 const toSegment = (r: SegmentRow): Segment => ({
   segmentId: r.segment_id,
   subscriptionId: r.subscription_id,
@@ -38,14 +40,14 @@ const toSegment = (r: SegmentRow): Segment => ({
 /** Segments of these subscriptions that overlap [from, to), in order. */
 export async function readSegments(tx: Tx, span: { subscriptionIds: string[]; from: Date; to: Date }): Promise<Segment[]> {
   const rows = await tx.query<SegmentRow>(
-    `select * from segments where subscription_id = any($1::uuid[]) and starts_at < $3 and (ends_at is null or ends_at > $2) order by subscription_id, sequence`,
+    `select ${COLUMNS} from segments where subscription_id = any($1::uuid[]) and starts_at < $3 and (ends_at is null or ends_at > $2) order by subscription_id, sequence`,
     [span.subscriptionIds, span.from, span.to],
   );
   return rows.map(toSegment);
 }
 
 export async function currentSegment(tx: Tx, subscriptionId: string): Promise<Segment | null> {
-  const [row] = await tx.query<SegmentRow>('select * from segments where subscription_id = $1 order by sequence desc limit 1', [
+  const [row] = await tx.query<SegmentRow>(`select ${COLUMNS} from segments where subscription_id = $1 order by sequence desc limit 1`, [
     subscriptionId,
   ]);
   return row ? toSegment(row) : null;

@@ -1,4 +1,4 @@
-import type { Tx } from '#platform';
+import { groupBy, type Tx } from '#platform';
 import {
   readListingEmissions,
   readPlanVersions,
@@ -30,11 +30,12 @@ export class SegmentsOfHour {
       tx,
       segments.map((s) => s.planVersionId),
     );
-    const bySubscription = new Map<string, Segment[]>();
-    for (const s of segments) bySubscription.set(s.subscriptionId, [...(bySubscription.get(s.subscriptionId) ?? []), s]);
-    const listings = new Map<string, ListingEmission[]>();
-    for (const l of await readListingEmissions(tx)) listings.set(listingOf(l), [...(listings.get(listingOf(l)) ?? []), l]);
-    return new SegmentsOfHour(bySubscription, plans, listings);
+    const listings = groupBy(await readListingEmissions(tx), listingOf);
+    return new SegmentsOfHour(
+      groupBy(segments, (s) => s.subscriptionId),
+      plans,
+      listings,
+    );
   }
 
   /** Those that overlap the hour, and those named in `also`. */

@@ -93,7 +93,7 @@ const PASSED = `s.completed_at is null and (s.ended_at is null or s.ended_at > s
  * passed that instant (or the end of its own binding), or the hold limit is reached. Our own events are known at once. `before` are
  * the series whose hour before this one the shard's roots hold: of many they are found together, the others one by one. They are looked up
  * in a hash and not joined: of a table that grew since it was counted last the planner expects a handful of rows, and would go through all of
- * them for each series.
+ * them for each series. So are `on_time`, the sources that have told all of this hour: they hold back nobody, and mostly are all there are.
  */
 const READY = `
   from series s
@@ -103,8 +103,8 @@ const READY = `
            else s.next_hour + interval '1 hour' + make_interval(mins => l.hold_minutes) end as hold_until) need
   left join lateral (
     select min(coalesce(u.watermark, timestamptz 'epoch')) as at
-      from usage_bindings b left join usage_sources u on u.source = b.source
-     where s.source_kind = 'cell' and b.subscription_id = s.subscription_id and b.source <> '${ENGINE_SOURCE}'
+      from usage_bindings b cross join lateral (select (select watermark from usage_sources where source = b.source) as watermark) u
+     where s.source_kind = 'cell' and b.subscription_id = s.subscription_id and b.source <> '${ENGINE_SOURCE}' and b.source not in (select source from on_time)
        and b.valid_from < need.at and coalesce(b.valid_until, 'infinity') > s.next_hour
        and coalesce(u.watermark, timestamptz 'epoch') < least(need.at, coalesce(b.valid_until, 'infinity'))) behind on true
  where ${PASSED} and (behind.at is null or need.hold_until <= $1::timestamptz)`;
@@ -160,7 +160,8 @@ export async function readySeries(
   const rows = await tx.query<Raw>(
     `with before as materialized (
        select c.subscription_id, c.meter from hour_roots r join hour_closings c on c.shard = r.shard and c.root_sequence = r.sequence
-        where r.shard = $3 and r.hour = $4::timestamptz - interval '1 hour')
+        where r.shard = $3 and r.hour = $4::timestamptz - interval '1 hour'),
+     on_time as materialized (select source from usage_sources where watermark >= $4::timestamptz + interval '1 hour')
      select ${PLAIN}, ${us('behind.at')} as watermark_us, (s.subscription_id, s.meter) in (select subscription_id, meter from before) or ${PREDECESSOR} as has_predecessor
      ${READY} and s.shard = $3 and s.next_hour = $4::timestamptz and ($6::uuid[] is null or s.subscription_id = any($6::uuid[])) order by s.subscription_id fetch first ($5::int) rows with ties for update of s`,
     [instantText(now), JSON.stringify(limits), shard, instantText(hour), atOnce, only],
