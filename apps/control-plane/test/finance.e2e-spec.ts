@@ -98,21 +98,7 @@ describe('prices, findings and credits', () => {
 
   it('a write-off waits for a second key, and says what to do where it is refused', async () => {
     const [second, same] = [await operator('Brigid Holm'), await operator('first operator')];
-    // A source whose clock is ahead of ours by hours.
-    const through = new Date(Date.now() + 30 * 3_600_000).toISOString();
-    const ahead = {
-      specversion: '1.0',
-      id: 'ahead',
-      source: '/imports/ahead',
-      type: 'berth.watermark.v1',
-      data: { through, sequence: '1' },
-    };
-    expect((await house.api('POST', '/usage-events', [ahead])).text).toContain('usage.time_in_future');
-    const gap = await until(
-      () => house.api('GET', '/findings?open=true&kind=clock_skew'),
-      (a) => a.json.items!.length > 0,
-    );
-    const f = gap.json.items![0]!;
+    const f = await house.clockAhead();
     const path = `/findings/${String(f['id'])}/settlement`;
     const wrong = ['resubmit', 'carry', 'claim_refund'].find((s) => !(f['maySettle'] as string[]).includes(s))!;
     expect(await house.api('POST', path, { settlement: wrong, reason: 'because' })).toMatchObject({

@@ -172,21 +172,7 @@ describe('what ten people ask at the same moment', () => {
   it('of a finding and of keys is decided once', async () => {
     const keys = await ten((n) => house.api('POST', '/operator-keys', { name: `Person ${n}` }));
     expect(ids(keys)).toBe(TEN);
-    // A source whose clock is ahead of ours by hours.
-    const through = new Date(Date.now() + 30 * 3_600_000).toISOString();
-    const ahead = {
-      specversion: '1.0',
-      id: 'ahead',
-      source: '/imports/ahead',
-      type: 'berth.watermark.v1',
-      data: { through, sequence: '1' },
-    };
-    await house.api('POST', '/usage-events', [ahead]);
-    const found = await until(
-      () => house.api('GET', '/findings?open=true&kind=clock_skew'),
-      (a) => a.json.items!.length > 0,
-    );
-    const path = `/findings/${String(found.json.items![0]!['id'])}/settlement`;
+    const path = `/findings/${String((await house.clockAhead())['id'])}/settlement`;
     expect(tally(await post(path, { settlement: 'write_off', reason: 'too small to follow' }))).toEqual(all(200));
     const [own, second] = [String(keys[0]!.json['id']), String(keys[1]!.json['key'])];
     const confirmed = await ten(() => house.api('POST', `${path}/confirmation`, undefined, second));

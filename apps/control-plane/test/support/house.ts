@@ -167,6 +167,19 @@ export class House {
     });
   }
 
+  /** The finding about a source whose clock is ahead of ours by hours. */
+  async clockAhead(): Promise<Record<string, unknown>> {
+    const data = { through: new Date(Date.now() + 30 * 3_600_000).toISOString(), sequence: '1' };
+    const mark = { specversion: '1.0', id: 'ahead', source: '/imports/ahead', type: 'berth.watermark.v1', data };
+    const { text } = await this.api('POST', '/usage-events', [mark]);
+    if (!text.includes('usage.time_in_future')) throw new Error(`a clock that is ahead was answered ${text}`);
+    const found = await until(
+      () => this.api('GET', '/findings?open=true&kind=clock_skew'),
+      (a) => a.json.items!.length > 0,
+    );
+    return found.json.items![0]!;
+  }
+
   /** All of a list, page by page. */
   async list(path: string): Promise<Record<string, unknown>[]> {
     const all: Record<string, unknown>[] = [];

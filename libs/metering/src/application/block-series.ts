@@ -6,7 +6,10 @@ import { raiseFindings } from './findings.js';
 
 const BLOCKED_FOR_MS = 10 * 60_000;
 
-/** A series that cannot close stands still for ten minutes and says so, once for each hour and once more where a person has let it go and it still cannot; the others go on. `now` in microseconds. */
+/**
+ * A series that cannot close stands still for ten minutes and says so, once for each hour, and again where a person has let it go and it
+ * still cannot; the others go on. `now` in microseconds.
+ */
 export async function blockSeries(
   tx: Tx,
   deps: ClosingDeps,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type Given, listOf } from './pairs.js';
 
 const url = z.url();
 const ROLE = /^arn:aws[a-z-]*:iam::\d{12}:role\/.+$/;
@@ -58,14 +59,8 @@ export const AWS_ENDPOINTS = [
   'AWS_STS_ENDPOINT',
 ] as const;
 
-type Given = Record<string, string | undefined>;
-const list = (text: string | undefined): string[] =>
-  (text ?? '')
-    .split(',')
-    .map((x) => x.trim())
-    .filter(Boolean);
 const pairs = (text: string | undefined): [string, string | null][] =>
-  list(text).map((one) => {
+  listOf(text).map((one) => {
     const [code = '', ...rest] = one.split('=');
     return [code.trim(), rest.length > 0 ? rest.join('=').trim() : null];
   });
@@ -75,9 +70,9 @@ export function awsOf(e: AwsVariables, given: Given, sandbox: string | null, pub
   if (!e.AWS_PRODUCT_CODES || !e.AWS_WEBHOOK_SECRET) return null;
   const at = (name: (typeof AWS_ENDPOINTS)[number], path: string): string | null =>
     given[name] ?? (sandbox ? `${sandbox}/aws/${path}` : null);
-  const topics = list(e.AWS_SNS_TOPICS);
+  const topics = listOf(e.AWS_SNS_TOPICS);
   return {
-    productCodes: list(e.AWS_PRODUCT_CODES),
+    productCodes: listOf(e.AWS_PRODUCT_CODES),
     region: e.AWS_METERING_REGION,
     endpoint: at('AWS_METERING_ENDPOINT', 'metering'),
     webhookSecret: e.AWS_WEBHOOK_SECRET,
@@ -90,7 +85,7 @@ export function awsOf(e: AwsVariables, given: Given, sandbox: string | null, pub
       topics.length > 0
         ? { topics, endpoint: at('AWS_SNS_ENDPOINT', 'sns'), subscriptionUrl: publicUrl && `${publicUrl}/webhooks/aws/sns` }
         : null,
-    queues: list(e.AWS_SQS_QUEUE_URLS),
+    queues: listOf(e.AWS_SQS_QUEUE_URLS),
     sqsEndpoint: at('AWS_SQS_ENDPOINT', 'sqs'),
     entitlementEndpoint: at('AWS_ENTITLEMENT_ENDPOINT', 'entitlement'),
     agreements: e.AWS_PRODUCT_IDS
@@ -110,7 +105,7 @@ export function awsFaults(given: Given): string[] {
   const faults: string[] = [];
   if (given['AWS_PRODUCT_CODES'] && !given['AWS_WEBHOOK_SECRET'])
     faults.push('AWS_WEBHOOK_SECRET is missing: EventBridge does not sign; the secret of the API destination is what proves the sender');
-  const ours = list(given['AWS_PRODUCT_CODES']);
+  const ours = listOf(given['AWS_PRODUCT_CODES']);
   for (const name of ['AWS_LEGACY_PRODUCTS', 'AWS_CONTRACT_PRODUCTS']) {
     const foreign = pairs(given[name]).filter(([code]) => !ours.includes(code));
     if (foreign.length > 0) faults.push(`${name} names ${foreign.map(([code]) => code).join(' and ')}, which AWS_PRODUCT_CODES does not`);
@@ -121,8 +116,9 @@ export function awsFaults(given: Given): string[] {
   for (const [code, until] of pairs(given['AWS_LEGACY_PRODUCTS']))
     if (until !== null && !z.iso.datetime({ offset: true }).safeParse(until).success)
       faults.push(`AWS_LEGACY_PRODUCTS: ${code} must be followed by an instant like 2026-12-01T00:00:00Z`);
-  for (const topic of list(given['AWS_SNS_TOPICS'])) if (!TOPICS.test(topic)) faults.push(`AWS_SNS_TOPICS: ${topic} is no ARN of a topic`);
-  for (const queue of list(given['AWS_SQS_QUEUE_URLS'])) if (!URL.canParse(queue)) faults.push(`AWS_SQS_QUEUE_URLS: ${queue} is no URL`);
+  for (const topic of listOf(given['AWS_SNS_TOPICS']))
+    if (!TOPICS.test(topic)) faults.push(`AWS_SNS_TOPICS: ${topic} is no ARN of a topic`);
+  for (const queue of listOf(given['AWS_SQS_QUEUE_URLS'])) if (!URL.canParse(queue)) faults.push(`AWS_SQS_QUEUE_URLS: ${queue} is no URL`);
   if (given['AWS_SELLER_EXTERNAL_ID'] && !given['AWS_SELLER_ROLE_ARN'])
     faults.push('AWS_SELLER_ROLE_ARN is missing: AWS_SELLER_EXTERNAL_ID belongs to it');
   return faults;

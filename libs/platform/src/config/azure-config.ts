@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type Given, listOf, pairsOf } from './pairs.js';
 
 const url = z.url();
 const MAX_TIMEOUT_MS = 120_000;
@@ -60,21 +61,12 @@ export interface AzureConfig {
 
 export const AZURE_ENDPOINTS = ['AZURE_MARKETPLACE_URL', 'AZURE_AUTHORITY_URL', 'AZURE_ARM_URL'] as const;
 
-type Given = Record<string, string | undefined>;
-const list = (text: string | undefined): string[] =>
-  (text ?? '')
-    .split(',')
-    .map((x) => x.trim())
-    .filter(Boolean);
-const pairs = (text: string | undefined): [string, string][] =>
-  list(text).map((one) => [one.slice(0, one.indexOf('=')).trim(), one.slice(one.indexOf('=') + 1).trim()]);
-
 /** Null: Azure is not sold. In the sandbox every service has its own path below one address. */
 export function azureOf(e: AzureVariables, given: Given, sandbox: string | null): AzureConfig | null {
   if (!e.AZURE_TENANT_ID || !e.AZURE_CLIENT_ID || !e.AZURE_CLIENT_SECRET) return null;
   const at = (name: (typeof AZURE_ENDPOINTS)[number], path: string): string =>
     given[name] ?? (sandbox ? `${sandbox}/azure/${path}` : e[name]);
-  const issuers = list(e.AZURE_ISSUERS);
+  const issuers = listOf(e.AZURE_ISSUERS);
   return {
     apiUrl: at('AZURE_MARKETPLACE_URL', 'api'),
     authorityUrl: at('AZURE_AUTHORITY_URL', 'login'),
@@ -88,7 +80,7 @@ export function azureOf(e: AzureVariables, given: Given, sandbox: string | null)
     ...(e.AZURE_PUBLISHER_ID ? { publisherId: e.AZURE_PUBLISHER_ID } : {}),
     ...(e.AZURE_MARKETPLACE_APP_ID ? { marketplaceAppId: e.AZURE_MARKETPLACE_APP_ID } : {}),
     ...(issuers.length > 0 ? { issuers } : {}),
-    timeoutsMs: Object.fromEntries(pairs(e.AZURE_TIMEOUTS_MS).map(([name, ms]) => [name, Number(ms)])),
+    timeoutsMs: Object.fromEntries(pairsOf(e.AZURE_TIMEOUTS_MS).map(([name, ms]) => [name, Number(ms)])),
     signIn:
       e.AZURE_SIGN_IN_CLIENT_ID && e.AZURE_SIGN_IN_CLIENT_SECRET
         ? {
@@ -111,7 +103,7 @@ export function azureFaults(given: Given): string[] {
     faults.push(
       'AZURE_SIGN_IN_CLIENT_ID and AZURE_SIGN_IN_CLIENT_SECRET belong together, beside AZURE_CLIENT_ID (set both to let buyers sign in, or none)',
     );
-  for (const [name, ms] of pairs(given['AZURE_TIMEOUTS_MS']))
+  for (const [name, ms] of pairsOf(given['AZURE_TIMEOUTS_MS']))
     if (!AZURE_TIMEOUTS.some((known) => known === name) || !/^[1-9]\d*$/.test(ms) || Number(ms) > MAX_TIMEOUT_MS)
       faults.push(
         `AZURE_TIMEOUTS_MS: each must be one of ${AZURE_TIMEOUTS.join(', ')}, followed by = and milliseconds from 1 to ${MAX_TIMEOUT_MS}`,

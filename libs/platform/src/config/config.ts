@@ -8,6 +8,7 @@ import { AWS_ENDPOINTS, type AwsConfig, awsFaults, awsOf, awsVariables } from '.
 import { AZURE_ENDPOINTS, type AzureConfig, azureFaults, azureOf, azureVariables } from './azure-config.js';
 import { flag } from './flag.js';
 import { GCP_ENDPOINTS, type GcpConfig, gcpFaults, gcpOf, gcpVariables } from './gcp-config.js';
+import type { Given } from './pairs.js';
 import { shapeDriverFaults, shapeDriversOf, type TerraformConfig, terraformOf, terraformVariables } from './terraform-config.js';
 import { trustedProxiesOf, trustedProxyFaults } from './trusted-proxies.js';
 import { type UsageRates, usageRateFaults, usageRatesOf } from './usage-rates.js';
@@ -160,7 +161,6 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
   };
 }
 
-type Given = Record<string, string | undefined>;
 /** Settings that belong together: all of a group, or none to not sell there. */
 const GROUPS: Record<string, readonly string[]> = {
   Azure: ['AZURE_TENANT_ID', 'AZURE_CLIENT_ID', 'AZURE_CLIENT_SECRET'],

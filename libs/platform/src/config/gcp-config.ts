@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { flag } from './flag.js';
+import { type Given, listOf } from './pairs.js';
 
 const url = z.url();
 
@@ -55,13 +56,6 @@ export const GCP_ENDPOINTS = [
   'GCP_PUBSUB_ENDPOINT',
 ] as const;
 
-type Given = Record<string, string | undefined>;
-const list = (text: string | undefined): string[] =>
-  (text ?? '')
-    .split(',')
-    .map((x) => x.trim())
-    .filter(Boolean);
-
 /** Null: Google Cloud is not sold. In the sandbox every service has its own path below one address. */
 export function gcpOf(e: GcpVariables, given: Given, sandbox: string | null): GcpConfig | null {
   if (!e.GCP_PROVIDER_ID || !e.GCP_PROJECT_ID || !e.GCP_SUBSCRIPTION || !e.GCP_SERVICE_NAME) return null;
@@ -71,7 +65,7 @@ export function gcpOf(e: GcpVariables, given: Given, sandbox: string | null): Gc
     projectId: e.GCP_PROJECT_ID,
     subscription: e.GCP_SUBSCRIPTION,
     serviceName: e.GCP_SERVICE_NAME,
-    audiences: list(e.GCP_AUDIENCES),
+    audiences: listOf(e.GCP_AUDIENCES),
     procurementUrl: at('GCP_PROCUREMENT_URL', e.GCP_PROCUREMENT_URL, '/procurement'),
     serviceControlUrl: at('GCP_SERVICE_CONTROL_URL', e.GCP_SERVICE_CONTROL_URL, '/servicecontrol'),
     serviceManagementUrl: at('GCP_SERVICE_MANAGEMENT_URL', e.GCP_SERVICE_MANAGEMENT_URL, '/servicemanagement'),

@@ -89,8 +89,8 @@ export class BuildLimitsController {
   private decide(caller: Principal, id: string, own: BuildLimits | null, why: string): Promise<unknown> {
     const subscriptionId = fromPublicId('sub', id);
     return this.db.ops(async (tx) => {
-      // Of two words at once the second one sees the first.
       const { tenantId } = await this.purchase(tx, subscriptionId);
+      // Of two words at once the second one sees the first.
       await this.p.subscriptions.lock(tx, subscriptionId);
       const [held] = (await this.p.engine.readLimits(tx, subscriptionId, null)).history;
       if (own === null && !held?.limits)
