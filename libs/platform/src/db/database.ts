@@ -83,7 +83,11 @@ export class Database {
    * the tenants, `opening` and the first statement of `work`; and `tx.finish` with the commit. Texts do not vary: they are
    * parsed and planned once per connection.
    */
-  async intakeNamed<T>(tenantIds: string[], opening: Opening | null, work: (tx: IntakeTx) => Promise<T>): Promise<T> {
+  intakeNamed<T>(tenantIds: string[], opening: Opening | null, work: (tx: IntakeTx) => Promise<T>): Promise<T> {
+    return this.oneAtATime.run(() => this.inOnePacket(tenantIds, opening, work));
+  }
+
+  private async inOnePacket<T>(tenantIds: string[], opening: Opening | null, work: (tx: IntakeTx) => Promise<T>): Promise<T> {
     const { text, values } = openingOf(tenantIds, opening);
     const client = (await (this.sources.intake.driver as unknown as { master: Pool }).master.connect().catch(unavailable)) as Pipelined;
     let broken: Error | undefined;
@@ -146,7 +150,7 @@ export class Database {
     const pool = (this.sources.intake.driver as unknown as { master: Pool }).master;
     const statements = [openingOf(tenantIds, opening), { text: sql, values: parameters }];
     const named = statements.map((one) => ({ name: `${this.nameOf(one.text)}_once`, ...one }));
-    return (await inOneTrip(pool, named).catch(unavailable)) as T[];
+    return (await this.oneAtATime.run(() => inOneTrip(pool, named).catch(unavailable))) as T[];
   }
 
   private nameOf(sql: string): string {

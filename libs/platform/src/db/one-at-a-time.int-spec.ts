@@ -15,13 +15,21 @@ describe('a transaction inside another one', () => {
     try {
       const one = (): Promise<unknown> => watching.ops((tx) => tx.query('select 1'));
       let later: (() => Promise<unknown>) | undefined;
-      for (const nested of [one, () => watching.opsStatement('one', 'select 1', []), () => watching.tenant(randomUUID(), () => one())])
+      const nestings = [
+        one,
+        () => watching.opsStatement('one', 'select 1', []),
+        () => watching.tenant(randomUUID(), () => one()),
+        () => watching.intakeOnce([], null, 'select 1', []),
+        () => watching.intakeNamed([], null, (tx) => tx.query('select 1')),
+      ];
+      for (const nested of nestings)
         await expect(
           watching.ops(async (tx) => {
             await tx.query('select 1');
             return nested();
           }),
         ).rejects.toThrow('inside another one');
+      await expect(watching.intakeNamed([], null, () => one())).rejects.toThrow('inside another one');
       await watching.ops(async (tx) => {
         await tx.query('select 1');
         const over = new Promise<void>((resolve) => tx.afterCommit(resolve));
